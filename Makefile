@@ -1,0 +1,41 @@
+# `make run` and `make test` do everything, the environment included; the second time they install nothing.
+#   make PYTHON=python3.12 run     another interpreter (3.11 or newer)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RESULTS := results/local
+INSTALLED := $(VENV)/.installed
+
+# Waiting threads give the processor back, which matters where others use the same cores.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: run test check clean install
+
+run: $(INSTALLED)
+	$(BIN)/flue-bench run --seeds 3 --results $(RESULTS)
+	$(BIN)/flue-bench leaderboard --results $(RESULTS)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -q -m "not gpu and not network"
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(INSTALLED)
+
+# Results stay: they may be days of work.
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The two variables pin the build back-ends too, which pip builds in isolation (the second is read by pip 25.3 and newer).
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.version_info >= (3, 11) or sys.exit("flue-bench needs Python 3.11 or newer, but $(PYTHON) is Python " + v + ". Name another: make PYTHON=python3.11 ...")'
+	@echo "Installing the pinned environment into $(VENV): once, some minutes."
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+		$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
