@@ -1,0 +1,78 @@
+"""Everything flue-bench says to a user who cannot go on.
+
+FlueBenchError            exit 1  one or two lines: what was found, where, what to do next
+├── UsageError            exit 2  what was asked cannot be asked
+│   ├── UnknownNameError          no such task, group, recipe, metric, reader: names the nearest ones
+│   ├── TaskFileError             a task file or a plugin that does not validate: names the file and the key
+│   ├── DeviceError               a device or precision that this machine does not have
+│   └── ModelNotFoundError        no such repository, revision or directory
+├── DataError                     a source that cannot be read as the task declares it
+├── HubError                      the hub refused, broke off, or answered nonsense
+│   └── OfflineError              no network (or ``--offline``) and not in the cache
+├── ModelError                    a model or tokenizer that is there but cannot be used as asked
+└── RecordError                   a result file that cannot be read or written
+
+The command line prints ``str(error)`` and exits with ``error.exit_code``; anything else that escapes is a bug of ours
+and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FlueBenchError(Exception):
+    """Base of every error that is meant for the user."""
+
+    exit_code = 1
+
+
+class UsageError(FlueBenchError):
+    """What was asked cannot be asked."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that is not registered; the message lists the nearest ones that are."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        known = sorted(known)
+        nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        listed = f"Did you mean {' or '.join(nearest)}?" if nearest else f"Known: {', '.join(known) or 'none'}."
+        super().__init__(f"Unknown {what} '{name}'. {listed}{' ' + hint if hint else ''}")
+        self.name = name
+        self.nearest = nearest
+
+
+class TaskFileError(UsageError):
+    """A task file or a plugin that does not validate."""
+
+
+class DeviceError(UsageError):
+    """A device or precision that this machine does not have."""
+
+
+class ModelNotFoundError(UsageError):
+    """No such repository, revision or directory."""
+
+
+class DataError(FlueBenchError):
+    """A source that cannot be read as the task declares it."""
+
+
+class HubError(FlueBenchError):
+    """The hub refused, broke off, or answered nonsense."""
+
+
+class OfflineError(HubError):
+    """No network (or ``--offline``) and not in the cache."""
+
+
+class ModelError(FlueBenchError):
+    """A model or tokenizer that is there but cannot be used as asked."""
+
+
+class RecordError(FlueBenchError):
+    """A result file that cannot be read or written."""

@@ -1,0 +1,56 @@
+"""How a model is fine-tuned: one frozen set of numbers that the record keeps whole."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flue_bench.errors import UnknownNameError, UsageError
+
+Precision = Literal["fp32", "bf16"]
+
+
+class Recipe(BaseModel):
+    """One fine-tuning recipe.
+
+    The defaults are those of the recipe ``standard``; a task file states only what differs. ``flue`` is the protocol
+    published with FLUE (getalp/Flaubert, folder ``flue``), ``quick`` is for a first look.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(3, ge=1)
+    batch_size: int = Field(32, ge=1, description="Examples an optimiser step.")
+    learning_rate: float = Field(3e-5, gt=0, description="Peak learning rate of AdamW.")
+    schedule: Literal["linear", "constant"] = Field("linear", description="After warm-up: decay to 0, or none.")
+    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of all steps in linear warm-up.")
+    weight_decay: float = Field(0.01, ge=0, description="Not applied to biases and norms.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Clipping of the global gradient norm.")
+    dropout: float | None = Field(None, ge=0, lt=1, description="None keeps the model's own.")
+    max_length: int = Field(128, ge=4, description="Sub-words, special tokens included; longer inputs are cut.")
+    selection: Literal["best", "last"] = Field(
+        "best", description="Which epoch is scored on test: the best on validation by the headline metric, or the last."
+    )
+    precision: Literal["auto"] | Precision = Field("auto", description="The record holds what 'auto' resolved to.")
+
+    def override(self, settings: dict[str, Any]) -> Recipe:
+        """This recipe with some fields replaced.
+
+        Args:
+            settings: field name → value; strings (as from ``--set key=value``) are parsed to the field's type.
+
+        Raises:
+            UnknownNameError: a key is no field of a recipe.
+            UsageError: a value does not fit its field.
+        """
+        for key in settings:
+            if key not in Recipe.model_fields:
+                raise UnknownNameError("recipe field", key, Recipe.model_fields)
+        try:
+            return Recipe.model_validate(self.model_dump() | settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UsageError(
+                f"Recipe field '{first['loc'][0]}' cannot be {first['input']!r}: {first['msg']}."
+            ) from None

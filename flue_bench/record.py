@@ -1,0 +1,216 @@
+"""What one finished run leaves behind: enough to believe its score, recompute it, and run it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import Field
+
+from flue_bench.recipe import Recipe
+from flue_bench.task import Kind, Scheme, Split, Word
+
+SCHEMA_VERSION = 1
+"""Of the record's JSON. Raised when a field changes its meaning."""
+
+PROTOCOL = 1
+"""Of the engine: raised when the same cell would give other numbers (order of batches, scoring, truncation)."""
+
+
+def digest_of(value: Any) -> str:
+    """16 hex digits that name a JSON value by its content."""
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class ModelRef(Word):
+    """A model by content: the same weights have the same digest on the hub, in a directory, and under another path."""
+
+    name: str
+    """Hub id, ``embedded:NAME``, or a directory's last component."""
+    origin: Literal["hub", "directory", "embedded"]
+    revision: str | None = None
+    """The commit a hub id resolved to."""
+    digest: str
+    """Hash of configuration, weights and tokenizer files."""
+    weights: Literal["safetensors", "bin"] = "safetensors"
+
+
+class DataRef(Word):
+    """The data that served, by content."""
+
+    source: str
+    """Label of the source, e.g. ``hub:facebook/xnli@b8dd5d7af511``."""
+    files: dict[str, str]
+    """File, relative to its source → SHA-256."""
+    digest: str
+    """Hash of the normalised examples of all splits, after missing splits are cut and before any ``--limit``."""
+    rows: dict[Split, int]
+    """Examples a split, before any ``--limit``."""
+    canonical: bool
+    """Row counts as published. What is not canonical never shares a board column with what is."""
+    deviations: tuple[str, ...] = ()
+    """How the data differs from the canonical, in words."""
+    cut: tuple[Split, ...] = ()
+    """Splits that the source lacks and that were cut from train."""
+
+
+class Cell(Word):
+    """One (model, task, data, recipe, seed): what has to be run once. Neither time, host nor path belongs to it."""
+
+    model: ModelRef
+    task: str
+    task_version: int
+    data: str
+    """``DataRef.digest``."""
+    limit: int | None = None
+    """At most so many examples of each split."""
+    recipe: Recipe
+    """As resolved, precision included."""
+    seed: int
+    protocol: int = PROTOCOL
+
+    def _identity(self) -> dict[str, Any]:
+        return self.model_dump(mode="json") | {"model": self.model.digest}
+
+    @property
+    def digest(self) -> str:
+        """Names the cell."""
+        return digest_of(self._identity())
+
+    @property
+    def setting_digest(self) -> str:
+        """Names everything but the seed: a board averages only within one setting."""
+        return digest_of({key: value for key, value in self._identity().items() if key != "seed"})
+
+
+class ClassScores(Word):
+    """Scores of one class, one entity type, or one tag, as fractions of 1."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    """Gold items of this class."""
+
+
+class Epoch(Word):
+    """One epoch of the validation history."""
+
+    epoch: int
+    """From 1."""
+    step: int
+    train_loss: float
+    """Mean over the epoch's steps."""
+    scores: dict[str, float]
+    """On validation, every metric of the task."""
+
+
+class Truncation(Word):
+    """What ``max_length`` cut off."""
+
+    examples: dict[Split, int]
+    """Examples that lost sub-words."""
+    words: dict[Split, int] = Field(default_factory=dict)
+    """Tokens only: words whose tag was lost; on validation and test they count as predicted O."""
+
+
+class Cost(Word):
+    """What the run cost on the machine named in ``Environment``."""
+
+    seconds: float
+    """Wall time of the cell, encoding included where this cell did it."""
+    train_seconds: float
+    """Forward, backward and optimiser."""
+    predict_seconds: float
+    """Test set."""
+    steps: int
+    train_examples_per_second: float
+    predict_examples_per_second: float
+    real_tokens: int
+    """Non-padding sub-words trained on."""
+    padded_tokens: int
+    """Positions computed for them, padding included."""
+    peak_memory_bytes: int
+    """Of the device on CUDA, of the process (resident set) on the CPU."""
+    parameters: int
+    flops_per_example: float
+    """Forward pass over a mean test example, by torch's flop counter."""
+    resumed: int = 0
+    """Times the cell was taken up again from a checkpoint; times above then cover the last part only."""
+
+
+class Environment(Word):
+    """Where the run took place; never part of a digest."""
+
+    flue_bench: str
+    commit: str | None
+    """Of flue-bench's own checkout, if it is one."""
+    dirty: bool | None
+    packages: dict[str, str]
+    python: str
+    platform: str
+    device: str
+    """The hardware's name."""
+    threads: int
+    deterministic: bool
+    """Same cell, same machine, same threads: the same predictions to the bit."""
+    notes: tuple[str, ...] = ()
+    """What was chosen on the user's behalf, and why."""
+
+
+class Predictions(Word):
+    """The file beside the record: one row a test example. Never a text of the data set."""
+
+    file: str
+    """Relative to the record."""
+    sha256: str
+    rows: int
+
+
+class RunRecord(Word):
+    """One cell, done."""
+
+    schema_version: int = SCHEMA_VERSION
+    cell: Cell
+    cell_digest: str
+    setting_digest: str
+    recipe_name: str
+    """With overrides: ``standard learning_rate=0.0001``."""
+    task_title: str
+    kind: Kind
+    labels: tuple[str, ...]
+    scheme: Scheme | None
+    metric: str
+    """The task's headline metric."""
+    column: str
+    """The task's board column; members of one column are averaged."""
+    column_members: tuple[str, ...]
+    """All tasks that make up the column."""
+    data: DataRef
+    scores: dict[str, float]
+    """Test scores by full name, as fractions of 1 (MCC from -1 to 1)."""
+    per_class: dict[str, dict[str, ClassScores]]
+    """Level (``class``, ``entity``, ``word``, ``subword``) → class → scores."""
+    collapsed: str | None
+    """In words, if the model predicts a single class; None otherwise. Never averaged silently."""
+    selected_epoch: int
+    history: tuple[Epoch, ...]
+    truncation: Truncation
+    predictions: Predictions
+    cost: Cost
+    environment: Environment
+    created: str
+    """UTC, ISO 8601."""
+
+
+class Failure(Word):
+    """A cell that ended in an error: visible on the board, tried again by the next run."""
+
+    schema_version: int = SCHEMA_VERSION
+    cell: Cell
+    cell_digest: str
+    column: str
+    error: str
+    created: str

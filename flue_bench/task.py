@@ -1,0 +1,210 @@
+"""What is measured: a task, its sources, and one example of it. A task file is the TOML form of ``Task``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from flue_bench.errors import UnknownNameError
+from flue_bench.recipe import Recipe
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+Kind = Literal["sentence", "sentence-pair", "tokens"]
+Scheme = Literal["IO", "IOB1", "IOB2"]
+
+SENTENCE_METRICS = ("accuracy", "f1_macro", "f1_micro", "f1_weighted", "f1_binary", "mcc")
+TOKEN_METRICS = (
+    "entity_f1_micro",
+    "entity_f1_macro",
+    "entity_precision_micro",
+    "entity_recall_micro",
+    "word_accuracy",
+    *(
+        f"{level}_f1_{average}_{o}"
+        for level in ("word", "subword")
+        for average in ("weighted", "macro")
+        for o in ("with_o", "without_o")
+    ),
+)
+
+
+class Example(NamedTuple):
+    """One row of a split, as every kind of task sees it. ``label`` and ``tags`` index ``Task.labels``."""
+
+    id: str
+    group: str
+    """A hash of what examples share: the premise, the source sentence, the text. Splits are cut between groups."""
+    text: str = ""
+    text_pair: str | None = None
+    words: tuple[str, ...] = ()
+    label: int = -1
+    tags: tuple[int, ...] = ()
+
+
+Reader = Callable[[Path, Split, "Task"], Iterable[Example]]
+"""A Python reader, named by its entry point (group ``flue_bench.readers``): ``(folder, split, task) → examples``.
+
+``folder`` holds what the source's ``hub`` or ``archives`` fetched, or else the task file. A split that the source lacks is
+an empty iterable. Raises ``DataError`` for what cannot be read.
+"""
+
+
+class Word(BaseModel):
+    """Base of the words: frozen, and a key nobody knows is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Columns(Word):
+    """Where a row's fields stand: a column's name, or its number (from 0) in a file without a header."""
+
+    id: str | int | None = None
+    group: str | int | None = None
+    text: str | int | None = None
+    text_pair: str | int | None = None
+    label: str | int | None = None
+    words: str | int | None = None
+    tags: str | int | None = None
+
+
+class SplitFiles(Word):
+    """The files of one split, and what is particular to them."""
+
+    path: str
+    """Relative path or glob, ``/``-separated."""
+    columns: Columns | None = None
+    """Instead of the source's."""
+    where: dict[str, str | int] | None = None
+    """Keep only the rows whose columns have these values; instead of the source's."""
+
+
+def _path_alone(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class Source(Word):
+    """Where a task's examples come from. Exactly one of ``hub``, ``archives`` or neither (files on disk, or a reader)."""
+
+    hub: str | None = None
+    """A dataset repository, ``org/name``. Its scripts are never run: ``files`` are fetched and read."""
+    revision: str | None = None
+    """The pinned commit; required with ``hub``."""
+    archives: tuple[str, ...] = ()
+    """URLs of upstream archives (tar.*, zip, bz2), unpacked side by side into one folder."""
+    files: dict[Split, Annotated[SplitFiles, BeforeValidator(_path_alone)]] = Field(default_factory=dict)
+    """Relative to the repository, the archive, ``--data-dir``/NAME, or the task file's folder."""
+    reader: str | None = None
+    """Entry-point name (group ``flue_bench.readers``) of a Python reader, for formats the engine does not know."""
+    columns: Columns = Columns()
+    where: dict[str, str | int] = Field(default_factory=dict)
+    label_names: dict[str, str] = Field(default_factory=dict)
+    """What the file calls a label → what the task calls it."""
+    drop_if: dict[str, str] = Field(default_factory=dict)
+    """Drop rows in which one of these columns holds exactly this value (PAWS-X's placeholder "NS")."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Source:
+        if self.hub and self.archives:
+            raise ValueError("a source has 'hub' or 'archives', not both")
+        if self.hub and not self.revision:
+            raise ValueError(f"'hub = \"{self.hub}\"' needs a pinned 'revision'")
+        if not self.files and not self.reader:
+            raise ValueError("a source needs 'files' or a 'reader'")
+        if self.files and "train" not in self.files:
+            raise ValueError("'files' needs at least 'train'")
+        return self
+
+    @property
+    def label(self) -> str:
+        """How the record and messages call this source."""
+        if self.hub:
+            return f"hub:{self.hub}@{(self.revision or '')[:12]}"
+        if self.archives:
+            return "archive:" + ",".join(url.rstrip("/").rsplit("/", 1)[-1] for url in self.archives)
+        return f"reader:{self.reader}" if not self.files else "files"
+
+
+class Cut(Word):
+    """How a missing split is cut from train: whole groups, stratified by label, by a seeded hash (no library's RNG)."""
+
+    validation: float = Field(0.1, ge=0, lt=1)
+    """Share of train."""
+    test: float = Field(0.0, ge=0, lt=1)
+    """Share of train, cut before validation; 0 where the source has a test split."""
+    seed: int = 0
+
+
+class Task(Word):
+    """A task, as its TOML file declares it. A change of data, labels or metric is a new ``version``."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    version: int = Field(1, ge=1)
+    title: str = ""
+    kind: Kind
+    labels: tuple[str, ...] = Field(min_length=2)
+    metric: str
+    """The headline metric: selects the best epoch, heads the board."""
+    scheme: Scheme | None = None
+    """Tokens only: how entities are written in ``labels``."""
+    groups: tuple[str, ...] = ()
+    """Names that stand for this task among others, wherever a task is accepted."""
+    column: str = ""
+    """Tasks that share a column are averaged there, as FLUE does with CLS's three categories. Default: the name."""
+    source: tuple[Source, ...] = Field(min_length=1)
+    """Tried in order; the record says which one served."""
+    split: Cut = Cut()
+    rows: dict[Split, int] = Field(default_factory=dict)
+    """Canonical row counts, as published, before anything is cut."""
+    recipe: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Name → what differs from ``Recipe``'s defaults. ``standard`` is always there."""
+    licence: str = ""
+    citation: str = ""
+    homepage: str = ""
+    notes: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Task:
+        known = TOKEN_METRICS if self.kind == "tokens" else SENTENCE_METRICS
+        if self.metric not in known:
+            raise ValueError(f"metric '{self.metric}' is not one of {', '.join(known)}")
+        if self.metric == "f1_binary" and len(self.labels) != 2:
+            raise ValueError("metric 'f1_binary' needs two labels")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("'labels' holds a label twice")
+        if (self.scheme is None) == (self.kind == "tokens"):
+            raise ValueError("'scheme' (IO, IOB1 or IOB2) goes with kind 'tokens', and only with it")
+        if self.kind == "tokens" and "O" not in self.labels:
+            raise ValueError("kind 'tokens' needs the label 'O'")
+        if self.scheme in ("IOB1", "IOB2"):
+            bare = [tag for tag in self.labels if tag != "O" and tag[:2] not in ("B-", "I-")]
+            if bare:
+                raise ValueError(f"scheme {self.scheme} wants B- and I- tags, but 'labels' holds {', '.join(bare)}")
+        for name in self.recipe:
+            self.named_recipe(name)
+        return self
+
+    @property
+    def board_column(self) -> str:
+        """The board's column that this task belongs to."""
+        return self.column or self.name
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the scores that a record of this task holds."""
+        if self.kind == "tokens":
+            return TOKEN_METRICS
+        return tuple(name for name in SENTENCE_METRICS if name != "f1_binary" or len(self.labels) == 2)
+
+    def named_recipe(self, name: str) -> Recipe:
+        """The recipe of this name, whole.
+
+        Raises:
+            UnknownNameError: this task has no recipe of that name, or the recipe has an unknown field.
+        """
+        if name not in self.recipe and name != "standard":
+            raise UnknownNameError(f"recipe of task {self.name}", name, {"standard", *self.recipe})
+        return Recipe().override(self.recipe.get(name, {}))
