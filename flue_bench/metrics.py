@@ -1,0 +1,120 @@
+"""The scores of ``flue_bench.scoring`` as metrics of the library ``evaluate``; they need no hub.
+
+    >>> from flue_bench.metrics import EntityScores
+    >>> metric = EntityScores(labels=["O", "PER", "LOC"], scheme="IO")
+    >>> metric.compute(predictions=[["PER", "PER", "O"]], references=[["PER", "PER", "O"]])["entity_f1_micro"]
+    1.0
+
+Predictions and references are names of labels or their indexes. ``add``, ``add_batch`` and ``evaluate.combine`` work as
+for any metric; no two of these share the name of a score. ``compute(per_class=True)`` adds precision, recall, F1 and
+support of every class, under the name of the level: ``class``, ``entity``, or ``word`` and ``subword``. Settings of
+``evaluate.Metric`` (``cache_dir``, ``keep_in_memory``, ``experiment_id``, …) go through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import evaluate
+from datasets import Features, Value
+from datasets import Sequence as ListOf
+
+from flue_bench.errors import UnknownNameError
+from flue_bench.scoring import Scores, entity_scores, sentence_scores, word_scores
+from flue_bench.task import Scheme
+
+
+class _LabelMetric(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
+    """Takes labels by name or by index, and keeps the indexes."""
+
+    _feature: Any
+    _inputs: tuple[str, ...] = ("predictions", "references")
+
+    def __init__(self, labels: Sequence[str], **settings: Any) -> None:
+        self._labels = tuple(labels)
+        super().__init__(**settings)
+
+    def add(self, *, prediction: Any = None, reference: Any = None, **inputs: Any) -> None:
+        """Add one prediction and its reference."""
+        super().add(prediction=self._indexes(prediction), reference=self._indexes(reference), **inputs)
+
+    def add_batch(self, *, predictions: Any = None, references: Any = None, **inputs: Any) -> None:
+        """Add predictions and their references."""
+        super().add_batch(predictions=self._indexes(predictions), references=self._indexes(references), **inputs)
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=type(self).__doc__ or "",
+            citation="",
+            inputs_description=f"Labels: {', '.join(self._labels)}.",
+            features=Features(dict.fromkeys(self._inputs, self._feature)),
+        )
+
+    def _indexes(self, labels: Any) -> Any:
+        if hasattr(labels, "tolist"):  # an array or a tensor
+            labels = labels.tolist()
+        if isinstance(labels, str):
+            if labels not in self._labels:
+                raise UnknownNameError("label", labels, self._labels)
+            return self._labels.index(labels)
+        return [self._indexes(label) for label in labels] if isinstance(labels, list | tuple) else labels
+
+
+class SentenceScores(_LabelMetric):
+    """Accuracy, F1 by every averaging, and MCC of a classification.
+
+    ``compute(predictions=["non"], references=["oui"])``: one label an example. Scores as in
+    ``flue_bench.scoring.sentence_scores``.
+    """
+
+    _feature = Value("int64")
+
+    def _compute(self, predictions: Any, references: Any, per_class: bool = False) -> dict[str, Any]:
+        return _result(sentence_scores(references, predictions, self._labels), per_class)
+
+
+class EntityScores(_LabelMetric):
+    """Strict entity-level scores of a tagging.
+
+    ``compute(predictions=[["O", "PER"]], references=[["O", "PER"]])``: one list a sentence, one tag a word. Scores and
+    schemes (IO, IOB1, IOB2) as in ``flue_bench.scoring.entity_scores`` and ``entity_counts``.
+    """
+
+    _feature = ListOf(Value("int64"))
+
+    def __init__(self, labels: Sequence[str], scheme: Scheme, **settings: Any) -> None:
+        """``labels`` name the tags, ``scheme`` says how entities are written in them."""
+        self._scheme: Scheme = scheme
+        super().__init__(labels, **settings)
+
+    def _compute(
+        self, predictions: Any, references: Any, per_class: bool = False, subwords_per_word: Any = None
+    ) -> dict[str, Any]:
+        # subwords_per_word is there because evaluate.combine hands every metric what one of them needs.
+        return _result(entity_scores(references, predictions, self._labels, self._scheme), per_class)
+
+
+class WordScores(_LabelMetric):
+    """Word-level and sub-word-level scores of a tagging, with and without O.
+
+    ``compute(predictions=[["O", "PER"]], references=[["O", "PER"]], subwords_per_word=[[1, 3]])``: one list a sentence,
+    one tag a word, and how many sub-words the word is cut into. Scores as in ``flue_bench.scoring.word_scores``.
+    """
+
+    _feature = ListOf(Value("int64"))
+    _inputs = ("predictions", "references", "subwords_per_word")
+
+    def _compute(
+        self, predictions: Any, references: Any, subwords_per_word: Any, per_class: bool = False
+    ) -> dict[str, Any]:
+        return _result(word_scores(references, predictions, self._labels, subwords_per_word), per_class)
+
+
+def _result(scores: Scores, per_class: bool) -> dict[str, Any]:
+    result: dict[str, Any] = dict(scores.scores)
+    if per_class:
+        result |= {
+            level: {name: row.model_dump() for name, row in rows.items()} for level, rows in scores.per_class.items()
+        }
+    return result
