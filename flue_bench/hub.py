@@ -1,0 +1,446 @@
+"""What comes over the network: snapshots of the Hugging Face hub, and upstream archives by URL.
+
+Everything over HTTP ends in bounded time. Whether a server answers at all is found out once a process, within seconds;
+one that falls silent costs ``HF_HUB_DOWNLOAD_TIMEOUT`` seconds (default 10) a try, and ``TRIES`` tries. (Repositories
+in Xet storage are fetched by hf_xet, which has limits of its own; ``HF_HUB_DISABLE_XET=1`` takes them over HTTP.)
+httpx2 is imported where it is needed: runs on local models and data do without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+import huggingface_hub
+from huggingface_hub import constants, errors
+from huggingface_hub.utils._http import default_client_factory
+from huggingface_hub.utils.tqdm import disable_progress_bars
+
+from flue_bench.errors import FlueBenchError, HubError, ModelNotFoundError, OfflineError
+
+if TYPE_CHECKING:
+    import httpx2
+
+RepoType = Literal["model", "dataset"]
+
+TRIES = 3
+"""Requests for the same bytes of the same file before giving up; a download that moves on may go on."""
+SLOWEST = 10_000
+"""Bytes a second that ``download`` must reach on average, after a minute of grace."""
+
+_log = logging.getLogger(__name__)
+_probed: dict[str, str] = {}
+"""Server → why it does not answer, or nothing if it does."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Files of one commit of a repository, as they lie in the hub's cache."""
+
+    folder: Path
+    commit: str | None
+
+
+class _Cached(NamedTuple):
+    """What the cache holds of one commit."""
+
+    folder: Path
+    listing: list[str] | None
+    """The repository's files, if the cache knows them."""
+    present: list[str]
+
+    def lacks(self, patterns: Sequence[str]) -> list[str]:
+        """Patterns that match nothing, and files known to match that are not there."""
+        listing = self.present if self.listing is None else self.listing
+        unmatched = [pattern for pattern in patterns if not _matching(listing, [pattern])]
+        return unmatched + sorted(set(_matching(listing, patterns)) - set(self.present))
+
+
+def fetch(
+    repo_id: str, *, repo_type: RepoType, revision: str | None, patterns: Sequence[str], offline: bool = False
+) -> Snapshot:
+    """The files of a hub repository that match ``patterns``, from the cache where it has them.
+
+    A pinned commit that is cached whole asks nothing of the network. Otherwise the hub is asked; where it does not
+    answer, what was cached last serves, and a warning says so.
+
+    Args:
+        repo_id: ``org/name``.
+        repo_type: which kind of repository.
+        revision: commit, branch or tag; None for the main branch.
+        patterns: globs as in ``huggingface_hub.snapshot_download``; each must match a file.
+        offline: use the cache alone, as ``HF_HUB_OFFLINE=1`` does.
+
+    Raises:
+        ModelNotFoundError: no such model or revision.
+        OfflineError: not cached, and the hub is out of reach or not to be asked.
+        HubError: no such data set, access refused, a broken or silent server, a pattern that matches nothing.
+    """
+    offline = offline or huggingface_hub.is_offline_mode()
+    pinned = _is_commit(revision)
+    cached = _cached(repo_id, repo_type, revision)
+    whole = cached is not None and not cached.lacks(patterns)
+    if cached is not None and whole and (offline or (pinned and cached.listing is not None)):
+        return Snapshot(cached.folder, cached.folder.name)
+    if offline or not reachable():
+        if cached is None or not whole:
+            lacks = list(patterns) if cached is None else cached.lacks(patterns)
+            raise _out_of_reach(repo_id, repo_type, revision, lacks, offline)
+        _cache_serves(repo_id, cached.folder.name, f"{_shown(constants.ENDPOINT)} is out of reach")
+        return Snapshot(cached.folder, cached.folder.name)
+
+    with _asking(repo_id, repo_type, revision) as answers:
+        folder = Path(
+            huggingface_hub.snapshot_download(
+                repo_id, repo_type=repo_type, revision=revision, allow_patterns=list(patterns)
+            )
+        )
+    if not pinned and all(status >= 400 for status in answers):  # snapshot_download then falls back without a word
+        _cache_serves(repo_id, folder.name, f"{_shown(constants.ENDPOINT)} did not answer properly")
+    found = _cached(repo_id, repo_type, folder.name)
+    lacks = list(patterns) if found is None else found.lacks(patterns)
+    if found is None or lacks:
+        known = [] if found is None else found.listing or found.present
+        some = ", ".join(known[:8]) + (f", … ({len(known)} in all)" if len(known) > 8 else "")
+        raise HubError(
+            f"{_what(repo_id, repo_type, revision)} has nothing that matches {', '.join(lacks)}. "
+            f"Its files: {some or 'none'}."
+        )
+    _verify(folder, _matching(found.present, patterns))
+    return Snapshot(folder, folder.name)
+
+
+def files(repo_id: str, *, repo_type: RepoType, revision: str | None, offline: bool = False) -> list[str]:
+    """Sorted names of a repository's files, ``/``-separated; of its cached ones where the hub is not to be had.
+
+    Raises:
+        ModelNotFoundError: no such model or revision.
+        OfflineError: nothing cached, and the hub is out of reach or not to be asked.
+        HubError: no such data set, access refused, a broken or silent server.
+    """
+    offline = offline or huggingface_hub.is_offline_mode()
+    cached = _cached(repo_id, repo_type, revision)
+    if not offline and _is_commit(revision) and cached is not None and cached.listing is not None:
+        return cached.listing
+    if not offline and reachable():
+        try:
+            with _asking(repo_id, repo_type, revision):
+                listed = huggingface_hub.list_repo_files(repo_id, repo_type=repo_type, revision=revision)
+                return sorted(listed)
+        except HubError:
+            if cached is None:
+                raise
+    if cached is None:
+        raise _out_of_reach(repo_id, repo_type, revision, ["the list of its files"], offline)
+    return cached.present
+
+
+def cache_dir() -> Path:
+    """Where flue-bench keeps what the hub's cache does not: ``$FLUE_BENCH_CACHE``, or a folder of the user's cache."""
+    if own := os.environ.get("FLUE_BENCH_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "flue-bench"
+
+
+def reachable(timeout: float = 3.0) -> bool:
+    """Whether the hub answers, by one request a process (``HF_ENDPOINT``, proxies respected).
+
+    Args:
+        timeout: seconds, looking up the name included.
+    """
+    return not huggingface_hub.is_offline_mode() and not _silence(constants.ENDPOINT, timeout)
+
+
+def download(url: str, target: Path, *, offline: bool = False, max_bytes: int = 8 * 2**30) -> None:
+    """Stream a file over HTTP(S) into ``target``, which appears only when it is whole.
+
+    Args:
+        url: where it is.
+        target: the file to write; its folder is made.
+        offline: refuse.
+        max_bytes: larger files are refused, whatever the server announces.
+
+    Raises:
+        OfflineError: the server is out of reach, or ``offline``.
+        HubError: any other answer than the whole file, or a disk that cannot take it.
+    """
+    import httpx2
+
+    shown, way_out = _shown(url), f"or put the file's contents under --data-dir ({_WITHOUT})"
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise HubError(f"{shown} is not an http(s) address.")
+    if offline or huggingface_hub.is_offline_mode():
+        raise OfflineError(f"{shown} is not in the cache and network use is switched off. Go online once, {way_out}.")
+    parts = urlsplit(url)
+    if reason := _silence(f"{parts.scheme}://{parts.netloc}", 5.0):
+        raise OfflineError(f"{shown} is out of reach ({reason}). Check the network or the proxy, {way_out}.")
+
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Bytes as they lie on the server: some label a .tar.gz as gzip-encoded, and it must stay a .tar.gz.
+        ask = httpx2.stream(
+            "GET",
+            url,
+            headers={"Accept-Encoding": "identity"},
+            follow_redirects=True,
+            timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        )
+        with ask as response, part.open("wb") as file, _progress(target.name) as show:
+            if response.status_code != 200:
+                raise HubError(f"{shown} answered HTTP {response.status_code}. Check the address, {way_out}.")
+            length = response.headers.get("Content-Length", "")
+            total = int(length) if length.isdigit() else None
+            started, received = time.monotonic(), 0
+            for chunk in response.iter_raw():
+                received += len(chunk)
+                if max(received, total or 0) > max_bytes:
+                    raise HubError(f"{shown} holds more than {max_bytes:,} bytes: refused.")
+                if time.monotonic() - started > 60 + received / SLOWEST:
+                    raise HubError(f"{shown} comes in at less than {SLOWEST:,} bytes a second. Try later, {way_out}.")
+                file.write(chunk)
+                show(received, total)
+        part.replace(target)
+    except httpx2.HTTPError as error:
+        broken = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise HubError(f"{shown} broke off ({broken}). Try again, {way_out}.") from error
+    except OSError as error:
+        raise HubError(f"{target} cannot be written: {error.strerror or error}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+_WITHOUT = "`make run` works without network"
+
+
+def _is_commit(revision: str | None) -> bool:
+    return re.fullmatch("[0-9a-f]{40}", revision or "") is not None
+
+
+def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+
+
+def _shown(url: str) -> str:
+    """A URL fit for a message: without user, password, query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _what(repo_id: str, repo_type: RepoType, revision: str | None) -> str:
+    return f"{'Model' if repo_type == 'model' else 'Data set'} {repo_id}" + (f" at {revision}" if revision else "")
+
+
+def _cached(repo_id: str, repo_type: RepoType, revision: str | None) -> _Cached | None:
+    try:
+        found = huggingface_hub.snapshot_download(
+            repo_id, repo_type=repo_type, revision=revision, allow_patterns=[], local_files_only=True
+        )
+    except (errors.LocalEntryNotFoundError, errors.HFValidationError):
+        return None
+    folder = Path(found)
+    present = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    try:
+        tree = huggingface_hub.get_cached_repo_tree(repo_id, repo_type=repo_type, revision=folder.name)
+    except errors.CachedRepoTreeNotFoundError:  # the cache was filled by something older
+        return _Cached(folder, None, present)
+    return _Cached(folder, sorted(file.path for file in tree), present)
+
+
+def _cache_serves(repo_id: str, commit: str, why: str) -> None:
+    _log.warning("%s: the cached commit %s of %s serves.", why, commit[:12], repo_id)
+
+
+def _out_of_reach(
+    repo_id: str, repo_type: RepoType, revision: str | None, lacks: Sequence[str], offline: bool
+) -> OfflineError:
+    silence = f"{_shown(constants.ENDPOINT)} is out of reach ({_silence(constants.ENDPOINT, 0)})"
+    why = "network use is switched off" if offline else silence
+    instead = "a model's directory" if repo_type == "model" else "--data-dir"
+    return OfflineError(
+        f"{_what(repo_id, repo_type, revision)} is not in the cache (missing: {', '.join(lacks)}) and {why}.\n"
+        f"Check the network or the proxy, run flue-bench once on a login node to fill the cache "
+        f"({constants.HF_HUB_CACHE}), or use {instead}; {_WITHOUT}."
+    )
+
+
+def _silence(server: str, timeout: float) -> str:
+    """Why a server does not answer; nothing if it does. Any HTTP status is an answer."""
+    import httpx2
+
+    def probe() -> None:
+        try:
+            httpx2.head(server, timeout=timeout)
+            reason.append("")
+        except Exception as error:  # a proxy's malformed address raises ValueError, a bad URL another class again
+            reason.append(f"{type(error).__name__}: {error}".rstrip(": "))
+
+    if server not in _probed:
+        # In a thread because looking up a name has no timeout of its own and can take half a minute.
+        reason: list[str] = []
+        thread = threading.Thread(target=probe, daemon=True)
+        thread.start()
+        thread.join(timeout)
+        _probed[server] = reason[0] if reason else f"no answer within {timeout:g} s"
+    return _probed[server]
+
+
+def _client(answers: list[int]) -> httpx2.Client:
+    """huggingface_hub's own client, with every request bounded; HTTP statuses are added to ``answers``.
+
+    Left alone, huggingface_hub lists a repository without any timeout, and takes up a download again without end from
+    a server that breaks off and ignores ranges.
+    """
+    import httpx2
+
+    tries: Counter[tuple[str, str, str | None]] = Counter()
+    seconds = constants.HF_HUB_DOWNLOAD_TIMEOUT
+
+    def same(request: httpx2.Request) -> tuple[str, str, str | None]:
+        return request.method, str(request.url), request.headers.get("Range")
+
+    def given_up(request: httpx2.Request) -> HubError:
+        failures = [f"HTTP {status}" for status in sorted(set(answers)) if status >= 400]
+        return HubError(
+            f"{_shown(str(request.url))} did not arrive in {TRIES} tries of at most {seconds} s of silence each "
+            f"({', '.join(failures) or 'it broke off'}). Try later; HF_HUB_DOWNLOAD_TIMEOUT sets the seconds."
+        )
+
+    def bound(request: httpx2.Request) -> None:
+        request.extensions["timeout"] = httpx2.Timeout(seconds).as_dict()
+        tries[same(request)] += 1
+        if tries[same(request)] > TRIES:
+            raise given_up(request)
+
+    def note(response: httpx2.Response) -> None:
+        answers.append(response.status_code)
+        if response.status_code >= 500 and tries[same(response.request)] == TRIES:  # not after yet another pause
+            raise given_up(response.request)
+
+    client = default_client_factory()
+    hooks = client.event_hooks
+    client.event_hooks = {"request": [*hooks["request"], bound], "response": [*hooks["response"], note]}
+    return client
+
+
+@contextmanager
+def _asking(repo_id: str, repo_type: RepoType, revision: str | None) -> Iterator[list[int]]:
+    """One exchange with the hub: bounded, and what goes wrong said in our words. Yields the HTTP statuses seen."""
+    answers: list[int] = []
+    huggingface_hub.set_client_factory(partial(_client, answers))
+    # Its bar over all files would show on no terminal too. What a user set by HF_HUB_DISABLE_PROGRESS_BARS holds.
+    loud = sys.stderr.isatty() or constants.HF_HUB_DISABLE_PROGRESS_BARS is not None
+    try:
+        with nullcontext() if loud else disable_progress_bars():
+            yield answers
+    except FlueBenchError:
+        raise
+    except Exception as error:  # an answer that is no hub's makes huggingface_hub raise almost anything
+        raise _explained(error, repo_id, repo_type, revision) from error
+    finally:
+        huggingface_hub.set_client_factory(default_client_factory)
+
+
+def _explained(error: BaseException, repo_id: str, repo_type: RepoType, revision: str | None) -> FlueBenchError:
+    """The hub's refusal in our words. Nothing a server said is repeated: it may hold a token."""
+    import httpx2
+
+    what = _what(repo_id, repo_type, revision)
+    endpoint = _shown(constants.ENDPOINT)
+    page = f"{endpoint}/{'datasets/' if repo_type == 'dataset' else ''}{repo_id}"
+    absent = ModelNotFoundError if repo_type == "model" else HubError
+    login = f"Accept the conditions at {page} if there are any, and log in with `hf auth login`."
+    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
+        return _explained(error.__cause__, repo_id, repo_type, revision)
+    if isinstance(error, errors.GatedRepoError):
+        return HubError(f"{what} is gated. {login}")
+    if isinstance(error, errors.RevisionNotFoundError):
+        return absent(f"{what}: there is no such revision. {page}/commits/main lists them.")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return absent(
+            f"{what} is not at {endpoint}, or it is private. Look at {page}; for a private one, `hf auth login`."
+        )
+    if isinstance(error, errors.HFValidationError):
+        return absent(f"'{repo_id}' is not the name of a repository: the hub's are org/name.")
+    if isinstance(error, errors.HfHubHTTPError):
+        status = error.response.status_code
+        advice = login if status in (401, 403) else "Try later, or check HF_ENDPOINT."
+        return HubError(f"{what}: {endpoint} answered HTTP {status}. {advice}")
+    if isinstance(error, httpx2.HTTPError | errors.XetDownloadError):
+        silence = f"at most {TRIES} tries, {constants.HF_HUB_DOWNLOAD_TIMEOUT} s of silence each"
+        return HubError(f"{what}: {endpoint} broke off ({type(error).__name__}; {silence}). Try later.")
+    if isinstance(error, OSError) and error.errno is not None:
+        return HubError(f"{what} cannot be kept in {constants.HF_HUB_CACHE}: {error.strerror}.")
+    if isinstance(error, OSError) and "Consistency check" in str(error):
+        return HubError(f"{what}: a file came in with another size than announced. Try again.")
+    return HubError(
+        f"{what}: {endpoint} gave an answer that is no hub's ({type(error).__name__}). "
+        "Check HF_ENDPOINT, and whether a proxy shows a log-in page."
+    )
+
+
+def _verify(folder: Path, names: Sequence[str]) -> None:
+    """Compare files with the hash that names their blob: SHA-256, or git's; huggingface_hub checks only sizes.
+
+    A cache without symbolic links keeps no hash; nothing is compared there.
+    """
+    for name in names:
+        pointer = folder / name
+        expected = Path(os.readlink(pointer)).name if pointer.is_symlink() else ""
+        if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", expected) is None:
+            continue
+        with pointer.open("rb") as file:
+            if len(expected) == 64:
+                digests = {hashlib.file_digest(file, "sha256").hexdigest()}
+            else:  # mirrors may give the plain SHA-1
+                content = file.read()
+                digests = {hashlib.sha1(head + content).hexdigest() for head in (b"", b"blob %d\0" % len(content))}
+        if expected not in digests:
+            pointer.resolve().unlink()
+            pointer.unlink()
+            raise HubError(f"{name} came in damaged (its hash is not {expected[:12]}…) and was removed. Run again.")
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on a terminal's standard error, for what takes longer than two seconds."""
+    started = time.monotonic()
+    with ExitStack() as stack:
+        bar: Any = None
+
+        def show(received: int, total: int | None) -> None:
+            nonlocal bar
+            if bar is None and sys.stderr.isatty() and time.monotonic() - started > 2:
+                from rich import progress
+                from rich.console import Console
+
+                bar = stack.enter_context(
+                    progress.Progress(
+                        progress.TextColumn("{task.description}"),
+                        progress.BarColumn(),
+                        progress.DownloadColumn(),
+                        progress.TransferSpeedColumn(),
+                        progress.TimeRemainingColumn(),
+                        console=Console(stderr=True),
+                        transient=True,
+                    )
+                )
+                bar.add_task(name, total=total)
+            if bar is not None:
+                bar.update(bar.task_ids[0], completed=received)
+
+        yield show
