@@ -1,0 +1,402 @@
+"""What may stand beside what: rows of models, columns of tasks, entries averaged over seeds.
+
+Three rules keep numbers apart that look alike:
+
+- a column holds one metric on one version of one data set, cut to one limit;
+- a row holds one model fine-tuned by one recipe in one precision under one protocol of the engine;
+- an entry averages over seeds of one setting, and over all tasks of its column or none.
+
+Whatever that leaves out is listed with its reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from flue_bench.errors import UnknownNameError
+from flue_bench.record import Failure, RunRecord
+from flue_bench.statistics import mean_sd
+
+FLUE = ("cls", "paws-x", "xnli", "wikiner")
+"""These columns stand first, in this order."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One task of a column, down to its data."""
+
+    task: str
+    version: int
+    data: str
+    """``DataRef.digest``."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column measures."""
+
+    title: str
+    name: str
+    metric: str
+    limit: int | None
+    canonical: bool
+    members: tuple[Member, ...]
+    """Their scores are averaged, seed by seed."""
+    deviations: tuple[str, ...] = field(compare=False)
+    """How the data differs from the published."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One record's part in an entry."""
+
+    task: str
+    seed: int
+    score: float
+    """As a fraction of 1."""
+    collapsed: str | None
+    cell_digest: str
+    setting_digest: str
+    predictions_sha256: str
+    flue_bench: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model on one column; scores as fractions of 1."""
+
+    mean: float
+    sd: float | None
+    """Sample standard deviation over seeds; None for a single seed."""
+    n: int
+    seeds: tuple[int, ...]
+    scores: tuple[float, ...]
+    """One a seed, the column's members averaged."""
+    runs: tuple[Run, ...]
+    collapsed: tuple[str, ...]
+    """In words, if some of the runs predict a single class."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model as fine-tuned one way."""
+
+    label: str
+    """The model's name, with part of its revision or digest where two models share the name."""
+    model: str
+    revision: str | None
+    model_digest: str
+    recipe: str
+    precision: str
+    protocol: int
+    parameters: int
+    """Of the largest of its fine-tuned models, classifier included."""
+    entries: tuple[Entry | None, ...]
+    """One a column."""
+
+
+class Note(NamedTuple):
+    """What is not in the table, and why."""
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard, ready to be drawn."""
+
+    metric: str | None
+    """The one asked for; None for each task's headline metric."""
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    failed: tuple[Note, ...]
+    left_out: tuple[Note, ...]
+
+
+class _RowKey(NamedTuple):
+    model: str
+    recipe: str
+    precision: str
+    protocol: int
+
+
+class _Family(NamedTuple):
+    """Records whose tasks may be averaged, once all are there."""
+
+    column: str
+    members: tuple[str, ...]
+    metric: str
+    limit: int | None
+    canonical: bool
+
+
+_T = TypeVar("_T")
+_K = TypeVar("_K", bound=Hashable)
+
+
+def build(
+    records: Iterable[RunRecord],
+    failures: Iterable[Failure] = (),
+    damaged: Iterable[tuple[Path, str]] = (),
+    metric: str | None = None,
+) -> Board:
+    """The board of these records; the same whatever their order.
+
+    Args:
+        records: from any number of results directories; the same cell twice counts once.
+        failures: listed where no record of their cell is given.
+        damaged: (file, reason), listed as left out.
+        metric: full name of the score to show; None shows each task's headline metric.
+
+    Raises:
+        UnknownNameError: no record has a score of that name.
+    """
+    left_out = {Note(str(path), reason) for path, reason in damaged}
+    records = _once(records, left_out)
+    known = {name for record in records for name in record.scores}
+    if metric is not None and metric not in known:
+        raise UnknownNameError("metric", metric, known)
+
+    by_row = _grouped(records, _row_key)
+    labels = _labels(records)
+    entries: dict[tuple[_RowKey, Column], Entry | None] = {}
+    for key, of_row in by_row.items():
+        label = f"{labels[key.model]} ({key.recipe}, {key.precision})"
+        usable = _usable(of_row, metric, records, label, left_out)
+        for family, of_family in _grouped(usable, lambda record: _family(record, metric)).items():
+            by_task = {
+                task: [
+                    _one_setting(variant, label, left_out)
+                    for variant in _grouped(of_task, lambda r: (r.cell.task_version, r.cell.data)).values()
+                ]
+                for task, of_task in _grouped(of_family, lambda record: record.cell.task).items()
+            }
+            if missing := [task for task in family.members if task not in by_task]:
+                there = "; ".join(_said(setting, family.metric) for task in by_task for setting in by_task[task])
+                reason = f"{_family_title(family)}: {', '.join(missing)} missing ({there})"
+                left_out.add(Note(label, reason))
+                continue
+            for settings in product(*(by_task[task] for task in family.members)):
+                entries[key, _column(family, settings)] = _entry(family, settings, label, left_out)
+
+    columns = sorted({column for _, column in entries}, key=_column_order)
+    rows = [
+        Row(
+            label=labels[key.model],
+            model=_model_name(of_row),
+            revision=_revision(of_row),
+            model_digest=key.model,
+            recipe=key.recipe,
+            precision=key.precision,
+            protocol=key.protocol,
+            parameters=max(record.cost.parameters for record in of_row),
+            entries=tuple(entries.get((key, column)) for column in columns),
+        )
+        for key, of_row in by_row.items()
+        if any((key, column) in entries for column in columns)
+    ]
+    done = {record.cell_digest for record in records}
+    failed = {
+        Note(f"{failure.cell.model.name}: {failure.cell.task}, seed {failure.cell.seed}", failure.error)
+        for failure in failures
+        if failure.cell_digest not in done
+    }
+    return Board(
+        metric=metric,
+        columns=_titled(columns),
+        rows=tuple(sorted(rows, key=_row_order)),
+        failed=tuple(sorted(failed)),
+        left_out=tuple(sorted(left_out)),
+    )
+
+
+def _once(records: Iterable[RunRecord], left_out: set[Note]) -> list[RunRecord]:
+    """Each cell once: its newest record."""
+    once = []
+    for same in _grouped(records, lambda record: record.cell_digest).values():
+        newest = max(same, key=lambda record: (record.created, record.predictions.sha256))
+        once.append(newest)
+        if others := {record.predictions.sha256 for record in same} - {newest.predictions.sha256}:
+            what = f"{newest.cell.model.name}: {newest.cell.task}, seed {newest.cell.seed}"
+            reason = f"{len(others)} more of the same cell with other predictions; the newest is shown"
+            left_out.add(Note(what, reason))
+    return sorted(once, key=lambda record: (record.cell.task, record.cell.seed, record.cell_digest))
+
+
+def _usable(
+    of_row: list[RunRecord], metric: str | None, records: list[RunRecord], label: str, left_out: set[Note]
+) -> list[RunRecord]:
+    """Those with a finite score of the metric, and those whose task has no such score at all."""
+    scored = {record.cell.task for record in records if metric in record.scores}
+    usable = []
+    for record in of_row:
+        score = record.scores.get(metric or record.metric)
+        if score is None and metric is not None and record.cell.task not in scored:
+            usable.append(record)
+        elif score is None or not math.isfinite(score):
+            reason = f"{metric or record.metric} is {'missing' if score is None else score}"
+            left_out.add(Note(label, f"{record.cell.task}, seed {record.cell.seed}: {reason}"))
+        else:
+            usable.append(record)
+    return usable
+
+
+def _one_setting(variant: list[RunRecord], label: str, left_out: set[Note]) -> list[RunRecord]:
+    """Records of one setting: that with most seeds, the newest on a tie."""
+
+    def rank(setting: list[RunRecord]) -> tuple[int, str, str]:
+        return len(setting), max(record.created for record in setting), setting[0].setting_digest
+
+    kept, *others = sorted(_grouped(variant, lambda record: record.setting_digest).values(), key=rank, reverse=True)
+    for other in others:
+        ours, theirs = kept[0].cell.recipe.model_dump(), other[0].cell.recipe.model_dump()
+        differing = ", ".join(f"{k} {theirs[k]} (shown: {ours[k]})" for k in ours if ours[k] != theirs[k])
+        seeds = ", ".join(str(record.cell.seed) for record in other)
+        reason = f"{other[0].cell.task}, seed {seeds}: another setting under the same recipe name: {differing}"
+        left_out.add(Note(label, reason))
+    return kept
+
+
+def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, left_out: set[Note]) -> Entry | None:
+    by_seed = _grouped((record for setting in settings for record in setting), lambda record: record.cell.seed)
+    for seed, of_seed in by_seed.items():
+        if missing := sorted(set(family.members) - {record.cell.task for record in of_seed}):
+            reason = f"{_family_title(family)}: {', '.join(missing)} missing for seed {seed}"
+            left_out.add(Note(label, reason))
+    whole = {seed: of_seed for seed, of_seed in sorted(by_seed.items()) if len(of_seed) == len(family.members)}
+    runs = [record for of_seed in whole.values() for record in of_seed]
+    if not runs or any(family.metric not in record.scores for record in runs):
+        return None
+    scores = tuple(
+        math.fsum(record.scores[family.metric] for record in of_seed) / len(of_seed) for of_seed in whole.values()
+    )
+    summary = mean_sd(scores)
+    collapsed = Counter((record.cell.task, record.collapsed) for record in runs if record.collapsed)
+    return Entry(
+        mean=summary.mean,
+        sd=summary.sd if len(scores) > 1 else None,
+        n=len(scores),
+        seeds=tuple(whole),
+        scores=scores,
+        runs=tuple(
+            Run(
+                task=record.cell.task,
+                seed=record.cell.seed,
+                score=record.scores[family.metric],
+                collapsed=record.collapsed,
+                cell_digest=record.cell_digest,
+                setting_digest=record.setting_digest,
+                predictions_sha256=record.predictions.sha256,
+                flue_bench=record.environment.flue_bench,
+            )
+            for record in runs
+        ),
+        collapsed=tuple(
+            f"{f'{task} ' if len(family.members) > 1 else ''}{words} in {times} of {len(scores)} seeds"
+            for (task, words), times in sorted(collapsed.items())
+        ),
+    )
+
+
+def _said(setting: list[RunRecord], metric: str) -> str:
+    """The score of a task that cannot stand in its column."""
+    scores = [record.scores[metric] for record in setting if metric in record.scores]
+    mean = f" {metric} {100 * mean_sd(scores).mean:.2f}, n={len(scores)}" if scores else ""
+    return f"{setting[0].cell.task}:{mean or ' there'}"
+
+
+def _row_key(record: RunRecord) -> _RowKey:
+    cell = record.cell
+    return _RowKey(cell.model.digest, record.recipe_name, cell.recipe.precision, cell.protocol)
+
+
+def _family(record: RunRecord, metric: str | None) -> _Family:
+    members = tuple(sorted({*record.column_members, record.cell.task}))
+    return _Family(record.column, members, metric or record.metric, record.cell.limit, record.data.canonical)
+
+
+def _family_title(family: _Family) -> str:
+    limit = "" if family.limit is None else f" limit {family.limit:,}"
+    return f"{family.column}{limit}{'' if family.canonical else ' (data not canonical)'}"
+
+
+def _column(family: _Family, settings: Sequence[list[RunRecord]]) -> Column:
+    first = [setting[0] for setting in settings]
+    rows = sum(record.data.rows.get("train", 0) for record in first)
+    limit = "" if family.limit is None else f" limit {family.limit}"
+    return Column(
+        title=f"{family.column}{'' if family.canonical else f' ({rows:,} train rows)'}{limit}",
+        name=family.column,
+        metric=family.metric,
+        limit=family.limit,
+        canonical=family.canonical,
+        members=tuple(Member(record.cell.task, record.cell.task_version, record.cell.data) for record in first),
+        deviations=tuple(words for record in first for words in record.data.deviations),
+    )
+
+
+def _column_order(column: Column) -> tuple[int, str, bool, float, str, str, tuple[tuple[str, int, str], ...]]:
+    """FLUE first, then by name; the whole and canonical data set before what is not."""
+    place = FLUE.index(column.name) if column.name in FLUE else len(FLUE)
+    limit = -math.inf if column.limit is None else -column.limit
+    members = tuple((member.task, member.version, member.data) for member in column.members)
+    return place, column.name, not column.canonical, limit, column.title, column.metric, members
+
+
+def _row_order(row: Row) -> tuple[tuple[float, ...], str, str, str, int, str]:
+    """Best on the first column first; who lacks an entry there, last."""
+    means = tuple(math.inf if entry is None else -entry.mean for entry in row.entries)
+    return means, row.label, row.recipe, row.precision, row.protocol, row.model_digest
+
+
+def _titled(columns: list[Column]) -> tuple[Column, ...]:
+    titles = _told_apart(
+        [column.title for column in columns],
+        [" v" + "/".join(str(v) for v in sorted({member.version for member in c.members})) for c in columns],
+        [f" {column.metric}" for column in columns],
+        [" data " + "/".join(member.data[:6] for member in column.members) for column in columns],
+    )
+    return tuple(replace(column, title=title) for column, title in zip(columns, titles, strict=True))
+
+
+def _labels(records: list[RunRecord]) -> dict[str, str]:
+    """By the model's digest: its name, and what tells it from another model of that name."""
+    models = _grouped(records, lambda record: record.cell.model.digest)
+    revisions = [_revision(of_model) for of_model in models.values()]
+    labels = _told_apart(
+        [_model_name(of_model) for of_model in models.values()],
+        [f"@{revision[:7]}" if revision else "" for revision in revisions],
+        [f" ({digest[:7]})" for digest in models],
+    )
+    return dict(zip(models, labels, strict=True))
+
+
+def _model_name(records: list[RunRecord]) -> str:
+    """The same weights may go by several names: the one on the hub is the one to show."""
+    return min((record.cell.model.origin != "hub", record.cell.model.name) for record in records)[1]
+
+
+def _revision(records: list[RunRecord]) -> str | None:
+    return min((r.cell.model.revision for r in records if r.cell.model.revision), default=None)
+
+
+def _told_apart(titles: list[str], *suffixes: list[str]) -> list[str]:
+    """Titles made unique, by as few suffixes as it takes."""
+    for suffix in suffixes:
+        differ = {title: {s for t, s in zip(titles, suffix, strict=True) if t == title} for title in titles}
+        titles = [t + s if len(differ[t]) > 1 else t for t, s in zip(titles, suffix, strict=True)]
+    return titles
+
+
+def _grouped(items: Iterable[_T], key: Callable[[_T], _K]) -> dict[_K, list[_T]]:
+    groups: dict[_K, list[_T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups

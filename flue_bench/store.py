@@ -1,0 +1,290 @@
+"""Where records live: a results directory.
+
+::
+
+    results/runs/<model>/<task>/seed<k>-<cell digest>.json                  the record
+                                seed<k>-<cell digest>.predictions.parquet   the test predictions it names
+                                seed<k>-<cell digest>.failed.json           or what went wrong
+    results/.locks/<cell digest>.lock, results/.checkpoints/<cell digest>/
+
+A cell is looked up by its digest, whatever folder it lies in: merging two results directories is a copy.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from flue_bench.errors import RecordError
+from flue_bench.record import SCHEMA_VERSION, Cell, Failure, Predictions, RunRecord
+
+if TYPE_CHECKING:
+    import pyarrow
+    from filelock import BaseFileLock
+
+FAILED = ".failed.json"
+
+_Kept = TypeVar("_Kept", RunRecord, Failure)
+
+
+class _NewerRecordError(RecordError):
+    """Of a later flue-bench: not damaged, so never to be overwritten."""
+
+
+class Damaged(NamedTuple):
+    """A file among the records that is none, or no longer."""
+
+    path: Path
+    """Relative to the results directory."""
+    reason: str
+
+
+class Contents(NamedTuple):
+    """All that a results directory holds."""
+
+    records: list[RunRecord]
+    failures: list[Failure]
+    damaged: list[Damaged]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A results directory; it need not exist before the first ``write``."""
+
+    root: Path
+
+    def folder(self, cell: Cell) -> Path:
+        """Where this store writes the cell's files."""
+        return self.root / "runs" / _slug(cell.model.name, cell.model.digest) / _slug(cell.task, "task")
+
+    def checkpoint_dir(self, cell: Cell) -> Path:
+        """Where the cell's checkpoint belongs (not created)."""
+        return self.root / ".checkpoints" / cell.digest
+
+    def find(self, cell: Cell) -> RunRecord | None:
+        """The cell's record, if it is done.
+
+        A damaged record counts as not done, so that the next ``write`` replaces it.
+
+        Raises:
+            RecordError: the record is of a later version of flue-bench.
+        """
+        for path in sorted(self.root.glob(f"runs/*/*/*-{cell.digest}.json")):
+            try:
+                record = read_record(path)
+            except _NewerRecordError:
+                raise
+            except RecordError:
+                continue
+            if record.cell_digest == cell.digest:
+                return record
+        return None
+
+    def write(self, build: Callable[[Predictions], RunRecord], table: pyarrow.Table, cell: Cell) -> RunRecord:
+        """Keep one finished cell: the predictions first, then the record that names them, each in one step.
+
+        Whatever interrupts this, a record on disk has its predictions beside it. An older record or failure of the cell
+        is replaced, under whichever model name it was filed.
+
+        Args:
+            build: makes the record, given the reference to its predictions.
+            table: one row a test example; equal tables give equal files, byte for byte.
+            cell: what was run.
+
+        Raises:
+            RecordError: the files cannot be written; with the operating system's reason.
+        """
+        folder, stem = self.folder(cell), f"seed{cell.seed}-{cell.digest}"
+        predictions_path, record_path = folder / f"{stem}.predictions.parquet", folder / f"{stem}.json"
+        content = _parquet(table)
+        record = build(
+            Predictions(file=predictions_path.name, sha256=hashlib.sha256(content).hexdigest(), rows=table.num_rows)
+        )
+        with (
+            _explained(record_path),
+            _staged(predictions_path, content) as predictions,
+            _staged(record_path, _json(record)) as staged,
+        ):
+            older = list(self.root.glob(f"runs/*/*/seed*-{cell.digest}.*"))
+            # Old records go before the predictions that they name are replaced.
+            for path in (path for path in older if path.suffix == ".json"):
+                path.unlink()
+            os.replace(predictions, predictions_path)
+            os.replace(staged, record_path)
+            _sync(folder)
+            for path in older:
+                if path not in (predictions_path, record_path):
+                    path.unlink(missing_ok=True)
+        return record
+
+    def write_failure(self, failure: Failure) -> None:
+        """Keep that a cell failed, in place of an earlier failure.
+
+        Raises:
+            RecordError: the file cannot be written.
+        """
+        path = self.folder(failure.cell) / f"seed{failure.cell.seed}-{failure.cell_digest}{FAILED}"
+        with _explained(path), _staged(path, _json(failure)) as staged:
+            os.replace(staged, path)
+            _sync(path.parent)
+
+    def read(self) -> Contents:
+        """All records and failures, in the order of their paths, and the files that are neither."""
+        contents = Contents([], [], [])
+        for path in sorted(self.root.glob("runs/*/*/*.json")):
+            try:
+                if path.name.endswith(FAILED):
+                    contents.failures.append(_read(path, Failure))
+                else:
+                    contents.records.append(read_record(path))
+            except RecordError as error:
+                reason = str(error).removeprefix(f"{path}: ")
+                contents.damaged.append(Damaged(path.relative_to(self.root), reason))
+        return contents
+
+    def records(self) -> list[RunRecord]:
+        """The records that can be read; ``read`` also says which cannot, and why."""
+        return self.read().records
+
+    def failures(self) -> list[Failure]:
+        """The failures that can be read."""
+        return self.read().failures
+
+    def lock(self, cell: Cell) -> BaseFileLock:
+        """A lock, to be used in a ``with``, that keeps two processes from running one cell at the same time.
+
+        The operating system holds it, so it ends with its process, however that ends.
+
+        Raises:
+            RecordError: the lock file cannot be made.
+        """
+        from filelock import FileLock
+
+        path = self.root / ".locks" / f"{cell.digest}.lock"
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return FileLock(path)
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record in this file.
+
+    Raises:
+        RecordError: it cannot be read, does not validate (names the field), does not describe the cell that it names,
+            or was written by a later flue-bench.
+    """
+    record = _read(path, RunRecord)
+    if record.cell_digest != record.cell.digest or record.setting_digest != record.cell.setting_digest:
+        raise RecordError(f"{path}: 'cell_digest' or 'setting_digest' is not that of 'cell'; was the file edited?")
+    return record
+
+
+def read_predictions(record: RunRecord, folder: Path) -> pyarrow.Table:
+    """The test predictions that belong to a record.
+
+    Args:
+        record: names the file and its hash.
+        folder: where the record's file lies.
+
+    Raises:
+        RecordError: the file is missing, or is not the one that the record was written with.
+    """
+    import pyarrow.parquet
+
+    path = folder / Path(record.predictions.file).name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}.") from error
+    if hashlib.sha256(content).hexdigest() != record.predictions.sha256:
+        raise RecordError(f"{path}: not the file that its record was written with (SHA-256 differs).")
+    return pyarrow.parquet.read_table(pyarrow.BufferReader(content))
+
+
+def _slug(name: str, otherwise: str) -> str:
+    """A folder's name for a model or task: ``cmarkea/distilcamembert-base`` → ``cmarkea--distilcamembert-base``."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "--", name).strip(".-")[:100] or otherwise
+
+
+def _read(path: Path, kind: type[_Kept]) -> _Kept:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{path}: not JSON: {error}.") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise _NewerRecordError(
+            f"{path}: schema version {version}, but this flue-bench reads up to {SCHEMA_VERSION}: upgrade flue-bench."
+        )
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise RecordError(f"{path}: {f'field {field!r}: ' if field else ''}{first['msg']}.") from None
+
+
+def _json(kept: RunRecord | Failure) -> bytes:
+    # Not model_dump_json: it writes NaN (the loss of a diverged run) as null, which then does not validate.
+    return (json.dumps(kept.model_dump(), ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def _parquet(table: pyarrow.Table) -> bytes:
+    import pyarrow
+    import pyarrow.parquet
+
+    sink = pyarrow.BufferOutputStream()
+    # Chunks and metadata are traces of how a table was made.
+    plain = table.replace_schema_metadata(None).combine_chunks()
+    pyarrow.parquet.write_table(plain, sink, compression="zstd", row_group_size=1 << 16)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+@contextmanager
+def _staged(target: Path, content: bytes) -> Iterator[Path]:
+    """The content, safely on disk beside its target, for ``os.replace``; gone afterwards if that did not happen."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    try:
+        with staged.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield staged
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Make renames within a folder outlast a power cut, where folders can be synced (not on Windows)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        advice = "free some space" if error.errno == errno.ENOSPC else "check the folder"
+        raise RecordError(
+            f"{path}: cannot be written: {error.strerror or error}; {advice} or give another --results."
+        ) from error

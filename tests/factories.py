@@ -1,0 +1,171 @@
+"""Small records for tests: what matters is an argument, the rest is plausible."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow
+
+from flue_bench.recipe import Recipe
+from flue_bench.record import (
+    PROTOCOL,
+    Cell,
+    ClassScores,
+    Cost,
+    DataRef,
+    Environment,
+    Epoch,
+    Failure,
+    ModelRef,
+    Predictions,
+    RunRecord,
+    Truncation,
+    digest_of,
+)
+from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS
+
+CLS = ("cls-books", "cls-dvd", "cls-music")
+TRAIN_ROWS = {"cls-books": 2000, "cls-dvd": 2000, "cls-music": 2000, "paws-x": 49401, "xnli": 392702, "wikiner": 120682}
+
+
+def make_cell(
+    model: str = "org/modele",
+    task: str = "xnli",
+    seed: int = 0,
+    *,
+    model_digest: str | None = None,
+    revision: str | None = None,
+    origin: Any = "hub",
+    task_version: int = 1,
+    data: str | None = None,
+    limit: int | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    protocol: int = PROTOCOL,
+) -> Cell:
+    """A cell; the model's digest follows from its name and revision, the data's from the task, unless given."""
+    return Cell(
+        model=ModelRef(
+            name=model, origin=origin, revision=revision, digest=model_digest or digest_of([model, revision])
+        ),
+        task=task,
+        task_version=task_version,
+        data=data or digest_of(task),
+        limit=limit,
+        recipe=Recipe(**{"precision": "fp32", **(recipe or {})}),
+        seed=seed,
+        protocol=protocol,
+    )
+
+
+def make_record(
+    model: str = "org/modele",
+    task: str = "xnli",
+    seed: int = 0,
+    score: float = 0.8,
+    *,
+    recipe_name: str = "standard",
+    scores: Mapping[str, float] | None = None,
+    metric: str | None = None,
+    column: str | None = None,
+    column_members: Sequence[str] | None = None,
+    canonical: bool = True,
+    train_rows: int | None = None,
+    deviations: Sequence[str] = (),
+    collapsed: str | None = None,
+    parameters: int = 68_100_000,
+    created: str = "2025-01-02T03:04:05Z",
+    predictions: Predictions | None = None,
+    train_loss: float = 0.5,
+    **cell: Any,
+) -> RunRecord:
+    """A record whose headline score is ``score``; CLS tasks know their column. ``cell`` goes to ``make_cell``."""
+    made = make_cell(model, task, seed, **cell)
+    tokens = task.startswith("wikiner")
+    metric = metric or ("entity_f1_micro" if tokens else "f1_macro")
+    names = TOKEN_METRICS if tokens else SENTENCE_METRICS
+    column = column or ("cls" if task in CLS else task)
+    return RunRecord(
+        cell=made,
+        cell_digest=made.digest,
+        setting_digest=made.setting_digest,
+        recipe_name=recipe_name,
+        task_title=task,
+        kind="tokens" if tokens else "sentence",
+        labels=("O", "PER") if tokens else ("négatif", "positif"),
+        scheme="IO" if tokens else None,
+        metric=metric,
+        column=column,
+        column_members=tuple(column_members or (CLS if column == "cls" else (task,))),
+        data=DataRef(
+            source="files",
+            files={"train.tsv": "0" * 64},
+            digest=made.data,
+            rows={"train": train_rows or TRAIN_ROWS.get(task, 100), "validation": 10, "test": 20},
+            canonical=canonical,
+            deviations=tuple(deviations),
+        ),
+        scores=dict(scores) if scores is not None else {**dict.fromkeys(names, score / 2), metric: score},
+        per_class={"class": {"positif": ClassScores(precision=0.5, recall=0.5, f1=0.5, support=10)}},
+        collapsed=collapsed,
+        selected_epoch=1,
+        history=(Epoch(epoch=1, step=10, train_loss=train_loss, scores={metric: score}),),
+        truncation=Truncation(examples={"train": 0, "validation": 0, "test": 0}),
+        predictions=predictions
+        or Predictions(
+            file=f"seed{seed}-{made.digest}.predictions.parquet",
+            sha256=hashlib.sha256(made.digest.encode()).hexdigest(),
+            rows=20,
+        ),
+        cost=Cost(
+            seconds=10.0,
+            train_seconds=8.0,
+            predict_seconds=1.0,
+            steps=10,
+            train_examples_per_second=40.0,
+            predict_examples_per_second=200.0,
+            real_tokens=1000,
+            padded_tokens=1100,
+            peak_memory_bytes=1 << 30,
+            parameters=parameters,
+            flops_per_example=1e9,
+        ),
+        environment=Environment(
+            flue_bench="0.1.0",
+            commit=None,
+            dirty=None,
+            packages={"torch": "2.13.0"},
+            python="3.11",
+            platform="Linux",
+            device="CPU",
+            threads=2,
+            deterministic=True,
+        ),
+        created=created,
+    )
+
+
+def make_failure(error: str = "the loss is not finite", *, column: str | None = None, **cell: Any) -> Failure:
+    """A failure of the cell that ``make_cell`` gives for ``cell``."""
+    made = make_cell(**cell)
+    return Failure(
+        cell=made,
+        cell_digest=made.digest,
+        column=column or made.task,
+        error=error,
+        created="2025-01-02T03:04:05Z",
+    )
+
+
+def make_predictions(rows: int = 4) -> pyarrow.Table:
+    """Test predictions of a sentence task."""
+    return pyarrow.table(
+        {
+            "id": [f"test-{i}" for i in range(rows)],
+            "group": [f"g{i // 2}" for i in range(rows)],
+            "gold": [i % 2 for i in range(rows)],
+            "predicted": [1] * rows,
+            "probabilities": [[0.25, 0.75]] * rows,
+        }
+    )

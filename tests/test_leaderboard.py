@@ -1,0 +1,461 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from factories import CLS, make_failure, make_predictions, make_record
+from rich.console import Console
+from typer.testing import CliRunner
+
+from flue_bench.cli.leaderboard import leaderboard
+from flue_bench.errors import RecordError, UnknownNameError, UsageError
+from flue_bench.leaderboard.board import Board, Column, Entry, Row, build
+from flue_bench.leaderboard.render import markdown, terminal, to_csv, to_json
+from flue_bench.record import RunRecord
+from flue_bench.store import Store
+
+HOSTILE = "org/mod|èle[red]x[/red]\x1b[31m\x07\n**gras** <b>`c`\u202e_"
+
+
+def drawn(board: Board, width: int = 80, **console: Any) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width, color_system=None, **console).print(terminal(board))
+    return out.getvalue()
+
+
+def entry(board: Board, row: int = 0, column: int = 0) -> Entry:
+    found = board.rows[row].entries[column]
+    assert found is not None
+    return found
+
+
+def reasons(board: Board) -> list[str]:
+    return [reason for _, reason in board.left_out]
+
+
+def flue(model: str, seeds: int = 3, **more: Any) -> list[RunRecord]:
+    tasks = [*CLS, "paws-x", "xnli", "wikiner"]
+    return [make_record(model, task, seed, 0.8 + 0.01 * seed, **more) for task in tasks for seed in range(seeds)]
+
+
+def test_mean_and_sample_deviation_over_seeds() -> None:
+    board = build([make_record(seed=seed, score=score) for seed, score in enumerate([0.80, 0.82, 0.84])])
+    assert entry(board).mean == pytest.approx(0.82)
+    assert entry(board).sd == pytest.approx(0.02)
+    assert entry(board).n == 3
+    assert entry(board).seeds == (0, 1, 2)
+    assert "82.00 ± 2.00 (3)" in markdown(board)
+    assert re.search(r"82\.00 ±2\.00\n.*n=3", drawn(board))
+
+
+def test_a_single_seed_has_no_deviation() -> None:
+    board = build([make_record(score=0.81234)])
+    assert entry(board).sd is None
+    assert "| 81.23 (1) |" in re.sub(" +", " ", markdown(board))
+
+
+def test_cls_is_averaged_seed_by_seed() -> None:
+    scores = {0: (0.90, 0.80, 0.70), 1: (0.92, 0.84, 0.76)}
+    board = build(
+        make_record(task=task, seed=seed, score=score)
+        for seed, of_seed in scores.items()
+        for task, score in zip(CLS, of_seed, strict=True)
+    )
+    assert [column.title for column in board.columns] == ["cls"]
+    assert entry(board).scores == pytest.approx((0.80, 0.84))
+    assert entry(board).mean == pytest.approx(0.82)
+    assert entry(board).sd == pytest.approx(0.0282843, abs=1e-7)
+    assert [(run.task, run.seed, run.score) for run in entry(board).runs][:2] == [
+        ("cls-books", 0, 0.90),
+        ("cls-dvd", 0, 0.80),
+    ]
+    assert board.left_out == ()
+
+
+def test_a_seed_that_lacks_a_member_does_not_count() -> None:
+    records = [make_record(task=task, seed=seed, score=0.8 + 0.1 * seed) for task in CLS for seed in (0, 1)]
+    board = build(record for record in records if (record.cell.task, record.cell.seed) != ("cls-dvd", 1))
+    assert entry(board).mean == pytest.approx(0.8)
+    assert entry(board).n == 1
+    assert board.left_out == (("org/modele (standard, fp32)", "cls: cls-dvd missing for seed 1"),)
+
+
+def test_a_column_without_all_its_members_is_left_out_and_says_so() -> None:
+    records = [make_record(task="cls-books", seed=seed, score=0.8 + 0.1 * seed) for seed in (0, 1)]
+    board = build([*records, make_record(task="xnli")])
+    assert [column.name for column in board.columns] == ["xnli"]
+    assert reasons(board) == ["cls: cls-dvd, cls-music missing (cls-books: f1_macro 85.00, n=2)"]
+    assert "cls-dvd, cls-music missing" in " ".join(drawn(board).split())
+
+
+def test_members_without_a_common_seed_make_no_entry() -> None:
+    board = build(make_record(task=task, seed=seed) for seed, task in enumerate(CLS))
+    assert board.rows[0].entries == (None,)
+    assert len(board.left_out) == 3
+
+
+def test_columns_are_flue_first_then_by_name() -> None:
+    others = [make_record(task=task) for task in ("zzz", "amazon-books")]
+    board = build([*others, *flue("m", 1)])
+    assert [column.title for column in board.columns] == ["cls", "paws-x", "xnli", "wikiner", "amazon-books", "zzz"]
+    assert [column.metric for column in board.columns[2:4]] == ["f1_macro", "entity_f1_micro"]
+
+
+def test_what_is_not_canonical_or_limited_has_a_column_of_its_own() -> None:
+    board = build(
+        [
+            make_record("m", "wikiner", score=0.9),
+            make_record(
+                "m", "wikiner", score=0.8, data="b" * 16, canonical=False, train_rows=113296, deviations=["dédoublonné"]
+            ),
+            make_record("m", "wikiner", score=0.7, limit=500),
+            make_record("m", "wikiner", score=0.6, limit=1000),
+        ]
+    )
+    assert [column.title for column in board.columns] == [
+        "wikiner",
+        "wikiner limit 1000",
+        "wikiner limit 500",
+        "wikiner (113,296 train rows)",
+    ]
+    assert [entry(board, 0, i).mean for i in range(4)] == [0.9, 0.6, 0.7, 0.8]
+    assert "- wikiner (113,296 train rows): dédoublonné" in markdown(board)
+
+
+def test_canonical_and_other_data_are_not_averaged_in_one_column() -> None:
+    records = [make_record(task="cls-books"), make_record(task="cls-dvd")]
+    board = build([*records, make_record(task="cls-music", canonical=False, data="b" * 16)])
+    assert board.rows == ()
+    assert len(board.left_out) == 2
+    assert "cls (data not canonical): cls-books, cls-dvd missing" in " ".join(reasons(board))
+    assert "No model has a whole entry yet" in drawn(board)
+    assert "No model has a whole entry yet" in markdown(board)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "titles"),
+    [
+        ({"task_version": 1}, {"task_version": 2}, ["xnli v1", "xnli v2"]),
+        ({"data": "a" * 16}, {"data": "b" * 16}, ["xnli data aaaaaa", "xnli data bbbbbb"]),
+        ({"metric": "accuracy"}, {"metric": "f1_macro"}, ["xnli accuracy", "xnli f1_macro"]),
+    ],
+)
+def test_versions_data_and_metrics_are_never_mixed(
+    one: dict[str, Any], other: dict[str, Any], titles: list[str]
+) -> None:
+    board = build([make_record("a", score=0.9, **one), make_record("b", score=0.8, **other)])
+    assert [column.title for column in board.columns] == titles
+    assert [[bool(found) for found in row.entries] for row in board.rows] == [[True, False], [False, True]]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"recipe_name": "standard"}, {"recipe_name": "flue", "recipe": {"batch_size": 8}}),
+        ({"recipe": {"precision": "fp32"}}, {"recipe": {"precision": "bf16"}}),
+        ({"protocol": 1}, {"protocol": 2}),
+        ({"model_digest": "a" * 16, "revision": "1" * 40}, {"model_digest": "b" * 16, "revision": "2" * 40}),
+    ],
+)
+def test_recipes_precisions_protocols_and_weights_have_rows_of_their_own(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    board = build([make_record(score=0.9, **one), make_record(score=0.8, **other)])
+    assert [row.entries[0].mean for row in board.rows if row.entries[0]] == [0.9, 0.8]
+    first, second = re.findall(r"^\| org.*?\|.*?\|", markdown(board), re.M)
+    assert first != second
+
+
+def test_models_that_share_a_name_are_told_apart() -> None:
+    named = [make_record("m", model_digest=d * 16, revision=r) for d, r in (("a", "1" * 40), ("b", "2" * 40))]
+    assert [row.label for row in build(named).rows] == ["m@1111111", "m@2222222"]
+    unnamed = [make_record("m", model_digest=digest * 16) for digest in "ab"]
+    assert [row.label for row in build(unnamed).rows] == ["m (aaaaaaa)", "m (bbbbbbb)"]
+
+
+def test_the_same_weights_are_one_row_under_their_name_on_the_hub() -> None:
+    here = make_record("a-copie", seed=0, model_digest="d" * 16, origin="directory")
+    hub = make_record("org/modele", seed=1, model_digest="d" * 16, revision="1" * 40)
+    (row,) = build([here, hub]).rows
+    assert (row.label, row.entries[0] and row.entries[0].n) == ("org/modele", 2)
+
+
+def test_one_setting_an_entry_and_the_other_is_named() -> None:
+    board = build(
+        [
+            *(make_record(seed=seed, score=0.8) for seed in range(3)),
+            *(make_record(seed=seed, score=0.4, recipe={"epochs": 5, "learning_rate": 1e-4}) for seed in range(2)),
+        ]
+    )
+    assert (entry(board).mean, entry(board).n) == (pytest.approx(0.8), 3)
+    assert reasons(board) == [
+        "xnli, seed 0, 1: another setting under the same recipe name: epochs 5 (shown: 3), "
+        "learning_rate 0.0001 (shown: 3e-05)"
+    ]
+
+
+def test_on_a_tie_the_newest_setting_is_kept() -> None:
+    older = make_record(score=0.4, created="2025-01-01T00:00:00Z")
+    newer = make_record(score=0.8, recipe={"epochs": 5}, created="2025-02-01T00:00:00Z")
+    for records in ([older, newer], [newer, older]):
+        assert entry(build(records)).mean == 0.8
+
+
+def test_the_same_cell_twice_counts_once() -> None:
+    board = build([make_record(), make_record(), make_record(seed=1)])
+    assert (entry(board).n, board.left_out) == (2, ())
+
+
+def test_the_same_cell_with_other_predictions_is_listed() -> None:
+    old, new = make_record(score=0.7, created="2025-01-01T00:00:00Z"), make_record(score=0.8)
+    changed = new.model_copy(update={"predictions": new.predictions.model_copy(update={"sha256": "f" * 64})})
+    board = build([changed, old])
+    assert entry(board).mean == 0.8
+    assert board.left_out == (
+        ("org/modele: xnli, seed 0", "1 more of the same cell with other predictions; the newest is shown"),
+    )
+
+
+def test_collapsed_runs_are_averaged_and_marked() -> None:
+    records = [make_record(task="wikiner", seed=seed, score=0.6) for seed in (0, 1)]
+    board = build([*records, make_record(task="wikiner", seed=2, score=0.0, collapsed="predicts only 'O'")])
+    assert entry(board).mean == pytest.approx(0.4)
+    assert entry(board).collapsed == ("predicts only 'O' in 1 of 3 seeds",)
+    assert "40.00 ±34.64†" in drawn(board)
+    assert "40.00 ± 34.64† (3)" in markdown(board)
+    for text in (drawn(board), markdown(board)):
+        assert "org/modele (standard, fp32), wikiner: predicts only 'O' in 1 of 3 seeds" in " ".join(text.split())
+
+
+def test_a_collapsed_member_is_named() -> None:
+    collapsed = {"cls-dvd": "predicts only 'positif'"}
+    board = build(make_record(task=task, collapsed=collapsed.get(task)) for task in CLS)
+    assert entry(board).collapsed == ("cls-dvd predicts only 'positif' in 1 of 1 seeds",)
+
+
+def test_failures_are_shown_until_their_cell_is_done() -> None:
+    failures = [make_failure("plus de mémoire", seed=1), make_failure("dépassé", seed=0)]
+    board = build([make_record(seed=0)], failures)
+    assert board.failed == (("org/modele: xnli, seed 1", "plus de mémoire"),)
+    for text in (drawn(board), markdown(board)):
+        assert "org/modele: xnli, seed 1: plus de mémoire" in text
+    assert build([], failures).failed[0].reason == "dépassé"
+
+
+def test_another_metric() -> None:
+    records = [make_record(task="xnli", scores={"f1_macro": 0.8, "accuracy": 0.85}), make_record(task="wikiner")]
+    board = build(records, metric="accuracy")
+    assert [column.metric for column in board.columns] == ["accuracy", "accuracy"]
+    assert entry(board).mean == 0.85
+    assert board.rows[0].entries[1] is None
+    assert board.left_out == ()
+    assert re.search(r"\| +85\.00 \(1\) \| +– \|", markdown(board))  # noqa: RUF001
+    with pytest.raises(UnknownNameError, match=r"Unknown metric .acuracy.\. Did you mean accuracy"):
+        build(records, metric="acuracy")
+
+
+@pytest.mark.parametrize("scores", [{"f1_macro": float("nan")}, {"f1_macro": float("inf")}, {"accuracy": 0.8}])
+def test_a_score_that_is_no_number_is_left_out(scores: dict[str, float]) -> None:
+    board = build([make_record(seed=0), make_record(seed=1, scores=scores)])
+    assert entry(board).n == 1
+    assert re.fullmatch(r"xnli, seed 1: f1_macro is (nan|inf|missing)", reasons(board)[0])
+
+
+def test_rows_are_sorted_by_their_columns_and_the_best_is_bold() -> None:
+    board = build(
+        [
+            make_record("sans", "xnli", score=0.99),
+            make_record("moyen", "paws-x", score=0.7),
+            make_record("bon", "paws-x", score=0.9),
+            make_record("bon", "xnli", score=0.6),
+            make_record("ex-aequo", "paws-x", score=0.900_01),
+        ]
+    )
+    assert [row.label for row in board.rows] == ["ex-aequo", "bon", "moyen", "sans"]
+    assert re.findall(r"\*\*(.+?)\*\*", markdown(board)) == ["90.00", "90.00", "99.00"]
+    out = io.StringIO()
+    Console(file=out, width=80, force_terminal=True, color_system="standard").print(terminal(board))
+    assert len(re.findall(r"\x1b\[1m *90\.00", out.getvalue())) == 2
+    assert not re.search(r"\x1b\[1m *70\.00", out.getvalue())
+
+
+def test_a_lonely_entry_is_not_the_best() -> None:
+    assert "**" not in markdown(build([make_record()]))
+
+
+def test_the_order_of_records_does_not_matter() -> None:
+    records = [*flue("a"), *flue("b", recipe_name="flue"), *flue("a", recipe={"epochs": 9}), make_record(score=0.1)]
+    expected = build(records)
+    for seed in range(5):
+        shuffled = random.Random(seed).sample(records, len(records))
+        board = build(shuffled)
+        assert board == expected
+        for render in (markdown, to_json, to_csv, drawn):
+            assert render(board) == render(expected)
+
+
+def test_four_tasks_fit_80_columns() -> None:
+    text = drawn(build([*flue("cmarkea/distilcamembert-base"), *flue("almanach/camembert-base")]))
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert re.search(r"cls +paws-x +xnli +wikiner", lines[0])
+    assert lines[1].split() == ["model", "f1_macro", "f1_macro", "f1_macro", "entity_f1_micro"]
+    assert "distilcamembert-base " in text
+    assert text.count("81.00 ±1.00") == 8
+    assert "standard, fp32, 68.1 M" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("width", [1, 20, 40, 80, 200])
+def test_many_columns_go_on_below(width: int) -> None:
+    board = build(make_record(task=f"tache-{i}", score=i / 20) for i in range(12))
+    text = drawn(board, width)
+    assert max(map(len, text.splitlines())) <= max(width, 40)
+    if width >= 40:
+        assert [f"{5 * i}.00" in text for i in range(12)] == [True] * 12
+
+
+def test_hostile_names_are_harmless() -> None:
+    board = build(
+        [make_record(HOSTILE, collapsed="predicts only '\x1b]0;titre\x07'")],
+        [make_failure("cassé\x1b[2J | [bold]", model=HOSTILE, seed=1)],
+        [(Path("\x1b[31mfichier.json"), "not JSON")],
+    )
+    for text in (drawn(board), drawn(board, 200), markdown(board), to_json(board), to_csv(board)):
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    assert "[red]x[/red]" in drawn(board, 200)
+    (line,) = [line for line in markdown(board).splitlines() if "80.00" in line]
+    assert len(re.findall(r"(?<!\\)\|", line)) == 5
+    assert r"\*\*gras\*\*" in line and r"\<b\>\`c\`" in line
+    (row,) = csv.DictReader(io.StringIO(to_csv(board)))
+    assert "gras" in row["model"]
+    assert json.loads(to_json(board))["rows"][0]["model"] == HOSTILE
+
+
+def test_json_holds_everything() -> None:
+    records = flue("m", 2)
+    content = json.loads(to_json(build(records, [make_failure(seed=9)], [(Path("a.json"), "not JSON")])))
+    assert [column["title"] for column in content["columns"]] == ["cls", "paws-x", "xnli", "wikiner"]
+    assert [member["task"] for member in content["columns"][0]["members"]] == list(CLS)
+    (row,) = content["rows"]
+    runs = [run for found in row["entries"] for run in found["runs"]]
+    assert {run["cell_digest"] for run in runs} == {record.cell_digest for record in records}
+    assert {run["predictions_sha256"] for run in runs} == {record.predictions.sha256 for record in records}
+    assert row["entries"][0]["scores"] == pytest.approx([0.80, 0.81])
+    assert content["failed"] == [{"what": "org/modele: xnli, seed 9", "reason": "the loss is not finite"}]
+    assert content["left_out"] == [{"what": "a.json", "reason": "not JSON"}]
+
+
+def test_csv_has_a_line_a_task_and_seed() -> None:
+    lines = list(csv.DictReader(io.StringIO(to_csv(build(flue("m", 2, limit=500))))))
+    assert len(lines) == 12
+    assert [(line["column"], line["task"], line["seed"], line["score"]) for line in lines[:2]] == [
+        ("cls limit 500", "cls-books", "0", "0.8"),
+        ("cls limit 500", "cls-dvd", "0", "0.8"),
+    ]
+    assert {line["limit"] for line in lines} == {"500"}
+
+
+def test_the_board_is_frozen() -> None:
+    for kind in (Board, Row, Column, Entry):
+        assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+# The command ---------------------------------------------------------------------------------------------------------
+
+app = typer.Typer()
+app.command()(leaderboard)
+
+
+def fill(root: Path, records: list[RunRecord]) -> Path:
+    for record in records:
+        folder = Store(root).folder(record.cell)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"seed{record.cell.seed}-{record.cell_digest}.json"
+        path.write_text(json.dumps(record.model_dump()), encoding="utf-8")
+    return root
+
+
+def shown(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_command_merges_directories(tmp_path: Path) -> None:
+    one, two = fill(tmp_path / "a", flue("m", 2)), fill(tmp_path / "b", flue("m", 3))
+    for name in ("terminal", "markdown", "json", "csv"):
+        text = shown("--results", one, "--results", two, "--format", name)
+        out = tmp_path / f"board.{name}"
+        assert shown("--results", one, "--results", two, "--format", name, "--out", out) == ""
+        assert out.read_text(encoding="utf-8").splitlines()[:3] == text.splitlines()[:3] or name == "terminal"
+        assert "\x1b" not in out.read_text(encoding="utf-8")
+    assert "81.00 ± 1.00 (3)" in shown("--results", one, "--results", two, "-f", "markdown")
+    assert "n=3" in (tmp_path / "board.terminal").read_text(encoding="utf-8")
+    assert "accuracy" in shown("--results", one, "--metric", "accuracy")
+
+
+def test_the_default_directory_and_a_written_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    record = make_record(score=0.7654)
+    Store(Path("results")).write(
+        lambda predictions: make_record(score=0.7654, predictions=predictions), make_predictions(), record.cell
+    )
+    assert "76.54" in shown()
+
+
+def test_a_damaged_file_is_left_out_with_its_path(tmp_path: Path) -> None:
+    root = fill(tmp_path / "a", flue("m", 1))
+    broken = next(root.rglob("*.json"))
+    broken.write_text('{"schema_version": 1,')
+    content = json.loads(shown("--results", root, "-f", "json"))
+    assert {"what": str(broken), "reason": content["left_out"][0]["reason"]} in content["left_out"]
+
+
+def test_nothing_to_show_names_the_command_that_makes_records(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(UsageError, match=r"No records in .*flue-bench run"):
+            shown("--results", folder)
+
+
+def test_out_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    root = fill(tmp_path / "a", flue("m", 1))
+    with pytest.raises(RecordError, match="cannot be written: Is a directory"):
+        shown("--results", root, "--out", tmp_path)
+
+
+def test_a_thousand_records_are_a_matter_of_a_second(tmp_path: Path) -> None:
+    root = fill(tmp_path, [r for m in range(56) for r in flue(f"org/modele-{m}", 3)])
+    began = time.process_time()
+    contents = Store(root).read()
+    board = build(contents.records)
+    assert time.process_time() - began < 2
+    assert (len(contents.records), len(board.rows)) == (1008, 56)
+
+
+LIGHT = """
+import sys, typer
+from flue_bench.cli.leaderboard import leaderboard
+app = typer.Typer()
+app.command()(leaderboard)
+for name in ("terminal", "markdown", "json", "csv"):
+    app(["--results", sys.argv[1], "--format", name], standalone_mode=False)
+heavy = {"torch", "transformers", "evaluate", "sklearn", "scipy", "pandas", "pyarrow", "datasets", "huggingface_hub"}
+assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
+"""
+
+
+def test_no_heavy_import_on_the_way_to_the_board(tmp_path: Path) -> None:
+    root = fill(tmp_path, flue("m", 2))
+    done = subprocess.run([sys.executable, "-c", LIGHT, str(root)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "80.50 ±0.71" in done.stdout
