@@ -1,0 +1,108 @@
+"""Checkpoints that are whole or absent, and a Ctrl-C that waits for the end of the step."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from flue_bench.errors import RecordError
+
+FILE = "checkpoint.pt"
+
+
+def save(folder: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` (tensors and plain values) to ``folder``, replacing the one before only when it is on the disk.
+
+    Raises:
+        RecordError: the disk is full or the folder cannot be written; an earlier checkpoint is still whole.
+    """
+    temporary = folder / f"{FILE}.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / FILE)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise RecordError(
+            f"Cannot write a checkpoint to {folder}: {error}. Free some space there and run again."
+        ) from error
+
+
+def load(folder: Path) -> dict[str, Any] | None:
+    """The checkpoint in ``folder``, on the CPU, or None. Nothing but tensors and plain values is unpickled.
+
+    Raises:
+        RecordError: there is one and it cannot be read.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise RecordError(
+            f"Checkpoint {path} cannot be read ({reason}). Delete the folder to start the cell anew."
+        ) from error
+    return state
+
+
+def drop(folder: Path) -> None:
+    """Remove a checkpoint that is no longer needed."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Interruption:
+    """Set by the first SIGINT or SIGTERM; the training loop looks at it between steps."""
+
+    def __init__(self) -> None:
+        """Not interrupted yet."""
+        self.signal: int | None = None
+
+    def raise_if_set(self) -> None:
+        """End the run: 130 after Ctrl-C, 143 after SIGTERM, as shells and Slurm expect.
+
+        Raises:
+            KeyboardInterrupt: after SIGINT.
+            SystemExit: with 128 + the signal's number, after another.
+        """
+        if self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.signal is not None:
+            raise SystemExit(128 + self.signal)
+
+
+@contextlib.contextmanager
+def interruption() -> Iterator[Interruption]:
+    """Turn the first signal into a flag, so that a step ends and a checkpoint is written; the second acts at once."""
+    flag = Interruption()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield flag
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        flag.signal = number
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

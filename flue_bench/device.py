@@ -1,0 +1,180 @@
+"""The machine: which device, which precision pays there, its memory, and randomness that needs no replay."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import platform
+import resource
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+import flue_bench
+from flue_bench.errors import DeviceError
+from flue_bench.recipe import Precision
+from flue_bench.record import Environment
+
+PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn", "huggingface_hub")
+MIN_HIDDEN_FOR_CPU_BF16 = 256
+"""Below this width the casts of autocast cost a CPU more than its faster products save (results/performance)."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where tensors live and in which precision they are multiplied."""
+
+    torch: torch.device
+    precision: Precision
+    why: str
+    """One line on what ``auto`` chose and why; empty where the user chose."""
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """bf16 matrix products over float32 master weights, or nothing."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.torch.type, dtype=torch.bfloat16)
+
+    @property
+    def name(self) -> str:
+        """The hardware's name, as the record keeps it."""
+        return torch.cuda.get_device_name(self.torch) if self.torch.type == "cuda" else _cpu_name()
+
+
+def pick_device(asked: str) -> torch.device:
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` → a device that is there.
+
+    Raises:
+        DeviceError: no such device here.
+    """
+    if asked == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        raise DeviceError(f"Unknown device '{asked}': use auto, cpu, cuda or cuda:N.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise DeviceError(f"Device '{asked}' is not supported: use auto, cpu, cuda or cuda:N.")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceError(
+                f"--device {asked}: PyTorch {torch.__version__} finds no CUDA device on this machine. "
+                "Use --device cpu, or install a CUDA build of torch."
+            )
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise DeviceError(f"--device {asked}: this machine has {torch.cuda.device_count()} CUDA device(s), from 0.")
+        return torch.device("cuda", device.index or 0)
+    return device
+
+
+def prepare(device: torch.device, asked: str, hidden_size: int) -> Device:
+    """Settle the precision for a model of this width: a pure function of hardware and width, never of a timing.
+
+    Raises:
+        DeviceError: bf16 was asked for where the device does not have it.
+    """
+    if device.type == "cuda":
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        gains, because = has_bf16, "the GPU multiplies bf16 natively" if has_bf16 else "the GPU has no native bf16"
+    else:
+        has_bf16 = True  # every CPU can emulate it; whether it gains is another matter
+        capabilities = torch.cpu.get_capabilities()
+        native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+        gains = native and hidden_size >= MIN_HIDDEN_FOR_CPU_BF16
+        because = (
+            "the CPU has no avx512_bf16 or amx_bf16"
+            if not native
+            else f"the CPU has native bf16 and the model is {'wide' if gains else 'too narrow'} ({hidden_size}) to gain"
+        )
+    if asked == "auto":
+        chosen: Precision = "bf16" if gains else "fp32"
+        return Device(device, chosen, f"precision auto chose {chosen}: {because}")
+    if asked == "bf16" and not has_bf16:
+        raise DeviceError("--precision bf16: this GPU has no native bf16; use --precision fp32.")
+    return Device(device, "bf16" if asked == "bf16" else "fp32", "")
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to keep freed memory instead of giving it back and faulting it in again at every step.
+
+    Measured in ``results/performance``; elsewhere than on Linux with glibc this does nothing.
+    """
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # <malloc.h>
+    mallopt(m_mmap_max, 0)
+    mallopt(m_trim_threshold, 2**31 - 1)
+    mallopt(m_top_pad, 256 * 2**20)
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Seed dropout for one step: a pure function of both, so that resuming at any step needs no generator's state."""
+    torch.manual_seed((seed * 1_000_003 + step) % 2**63)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start a new high-water mark where the device keeps one."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: allocated at the peak on CUDA, since the last reset; resident at the peak of the process on the CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def environment(device: Device, notes: tuple[str, ...] = ()) -> Environment:
+    """What the record says of this machine and these versions."""
+    commit, dirty = _checkout()
+    return Environment(
+        flue_bench=flue_bench.__version__,
+        commit=commit,
+        dirty=dirty,
+        packages={name: found for name in PACKAGES if (found := _version(name))},
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        device=device.name,
+        threads=torch.get_num_threads(),
+        # Sums on a GPU are atomics in an order of their own unless deterministic algorithms are asked for.
+        deterministic=device.torch.type == "cpu" or torch.are_deterministic_algorithms_enabled(),
+        notes=(*([device.why] if device.why else []), *notes),
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
+
+
+def _checkout() -> tuple[str | None, bool | None]:
+    """Commit of the checkout that flue-bench runs from, and whether it has changes; None for an installed wheel."""
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None, None
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True).stdout
+
+    try:
+        return git("rev-parse", "HEAD").strip(), bool(git("status", "--porcelain", "--untracked-files=no").strip())
+    except (OSError, subprocess.CalledProcessError):
+        return None, None

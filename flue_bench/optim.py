@@ -1,0 +1,42 @@
+"""AdamW's parameter groups and the learning-rate schedule, for fine-tuning and distillation alike."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+
+def adamw(
+    model: nn.Module,
+    learning_rate: float,
+    weight_decay: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+) -> torch.optim.AdamW:
+    """Fused AdamW; weight decay on matrices only, as transformers' ``Trainer`` does (not on biases and norms)."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=eps, fused=True)
+
+
+def learning_rate_factor(step: int, total: int, warmup: int, schedule: Literal["linear", "constant"]) -> float:
+    """Share of the peak learning rate at ``step`` (from 0): linear warm-up over ``warmup`` steps, then the schedule.
+
+    The same values as transformers' ``get_linear_schedule_with_warmup`` and ``get_constant_schedule_with_warmup``.
+    """
+    if step < warmup:
+        return step / max(1, warmup)
+    if schedule == "constant":
+        return 1.0
+    return max(0.0, (total - step) / max(1, total - warmup))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Of every parameter group."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate

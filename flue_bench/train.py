@@ -1,0 +1,233 @@
+"""Fine-tuning and prediction: the whole training step on one screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from flue_bench import checkpoint
+from flue_bench.batches import prediction_batches, training_batches
+from flue_bench.device import Device, seed_step
+from flue_bench.encode import IGNORED, Encoded
+from flue_bench.errors import ModelError
+from flue_bench.optim import adamw, learning_rate_factor, set_learning_rate
+from flue_bench.recipe import Recipe
+from flue_bench.record import Epoch
+
+Floats = npt.NDArray[np.float32]
+Validate = Callable[[nn.Module], dict[str, float]]
+"""Scores a model on validation."""
+
+CHECKPOINT_SECONDS = 300.0
+POSITIONS = 8192
+"""Padded positions a prediction batch at most."""
+
+
+@dataclass
+class Progress:
+    """What a display may show after each step; the loss is read from the device only when someone asks."""
+
+    step: int
+    steps: int
+    epoch: int
+    loss: Callable[[], float]
+    examples: int
+    """Since the cell started or resumed."""
+    seconds: float
+
+
+@dataclass
+class Fit:
+    """How the fine-tuning went; the model holds the selected weights."""
+
+    history: list[Epoch]
+    selected_epoch: int
+    steps: int
+    seconds: float
+    """Forward, backward and optimiser, without validation."""
+    examples: int
+    real_tokens: int
+    padded_tokens: int
+    resumed: int
+
+
+def fine_tune(
+    model: nn.Module,
+    data: Encoded,
+    recipe: Recipe,
+    seed: int,
+    device: Device,
+    validate: Validate,
+    metric: str,
+    folder: Path,
+    show: Callable[[Progress], None] = lambda _: None,
+) -> Fit:
+    """Train ``model`` in place, and leave in it the weights of the selected epoch.
+
+    Batches, learning rate and dropout are pure functions of (seed, step): a run taken up from its checkpoint ends with
+    the same weights to the bit as one that was never interrupted (same machine, same threads).
+
+    Args:
+        model: float32, on ``device``.
+        data: the training split.
+        recipe: with its precision resolved.
+        seed: of order and dropout.
+        device: where and in which precision.
+        validate: called after each epoch.
+        metric: of ``validate``'s scores, the one that selects.
+        folder: of the checkpoint, written every five minutes, on a signal, and at the end of a longer training.
+        show: called after each step.
+
+    Raises:
+        ModelError: the loss is no longer finite.
+        KeyboardInterrupt, SystemExit: a signal came; the checkpoint is written.
+    """
+    steps_per_epoch = -(-len(data) // recipe.batch_size)
+    total = steps_per_epoch * recipe.epochs
+    warmup = round(recipe.warmup_ratio * total)
+    optimizer = adamw(model, recipe.learning_rate, recipe.weight_decay)
+    run = _State(model, optimizer, device, folder)
+    began = saved = time.perf_counter()
+    validating = 0.0
+
+    with checkpoint.interruption() as interruption:
+        for epoch in range(len(run.history), recipe.epochs):
+            batches = training_batches(data.lengths, recipe.batch_size, seed, epoch)
+            for rows in batches[run.step - epoch * steps_per_epoch :]:
+                model.train()
+                seed_step(seed, run.step)
+                batch = data.batch(rows, device.torch)
+                factor = learning_rate_factor(run.step, total, warmup, recipe.schedule)
+                set_learning_rate(optimizer, recipe.learning_rate * factor)
+                with device.autocast():
+                    logits = model(**batch.inputs).logits  # (rows, labels), for tokens (rows, longest, labels)
+                loss = F.cross_entropy(logits.float().flatten(0, -2), batch.labels.flatten(), ignore_index=IGNORED)
+                loss.backward()
+                nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+                optimizer.step()
+                optimizer.zero_grad()
+
+                run.step += 1
+                run.loss += loss.detach()
+                run.count(rows=len(rows), real=batch.tokens, padded=batch.inputs["input_ids"].numel())
+                seconds = time.perf_counter() - began - validating
+                show(Progress(run.step, total, epoch + 1, loss.item, run.examples, seconds))
+                if interruption.signal is not None or time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                    run.save()
+                    saved = time.perf_counter()
+                    interruption.raise_if_set()
+
+            mean_loss = run.loss.item() / steps_per_epoch
+            if not np.isfinite(mean_loss):
+                raise ModelError(
+                    f"The training loss is no longer finite in epoch {epoch + 1} (step {run.step} of {total}): "
+                    f"lower --set learning_rate (now {recipe.learning_rate:g}) or use --precision fp32."
+                )
+            before = time.perf_counter()
+            scores = validate(model)
+            validating += time.perf_counter() - before
+            run.end_epoch(Epoch(epoch=epoch + 1, step=run.step, train_loss=mean_loss, scores=scores), metric)
+
+    if time.perf_counter() - saved > CHECKPOINT_SECONDS / 10:
+        run.save()  # whatever befalls the scoring, the training is not lost
+    if recipe.selection == "best":
+        run.restore_best()
+    return Fit(
+        history=run.history,
+        selected_epoch=run.best_epoch if recipe.selection == "best" else recipe.epochs,
+        steps=run.step,
+        seconds=time.perf_counter() - began - validating,
+        examples=run.examples,
+        real_tokens=run.real_tokens,
+        padded_tokens=run.padded_tokens,
+        resumed=run.resumed,
+    )
+
+
+class _State:
+    """What a checkpoint holds: weights, optimiser, the step, the history, and the best epoch's weights."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, device: Device, folder: Path) -> None:
+        self.model, self.optimizer, self.folder = model, optimizer, folder
+        self.step, self.best_epoch, self.resumed = 0, 0, 0
+        self.examples = self.real_tokens = self.padded_tokens = 0
+        self.history: list[Epoch] = []
+        self.best: dict[str, torch.Tensor] = {}
+        self.loss = torch.zeros((), device=device.torch)  # sum over the epoch's steps
+        if (state := checkpoint.load(folder)) is not None:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            self.step, self.best_epoch, self.best = state["step"], state["best_epoch"], state["best"]
+            self.history = [Epoch.model_validate_json(epoch) for epoch in state["history"]]
+            self.loss = state["loss"].to(device.torch)
+            self.real_tokens, self.padded_tokens = state["real_tokens"], state["padded_tokens"]
+            self.resumed = state["resumed"] + 1
+
+    def save(self) -> None:
+        checkpoint.save(
+            self.folder,
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "step": self.step,
+                "best_epoch": self.best_epoch,
+                "best": self.best,
+                "history": [epoch.model_dump_json() for epoch in self.history],
+                "loss": self.loss,
+                "real_tokens": self.real_tokens,
+                "padded_tokens": self.padded_tokens,
+                "resumed": self.resumed,
+            },
+        )
+
+    def count(self, rows: int, real: int, padded: int) -> None:
+        self.examples += rows
+        self.real_tokens += real
+        self.padded_tokens += padded
+
+    def end_epoch(self, epoch: Epoch, metric: str) -> None:
+        """Keep the history, and the weights if they are the best so far (the earlier of equals)."""
+        if not self.history or epoch.scores[metric] > self.history[self.best_epoch - 1].scores[metric]:
+            self.best_epoch = epoch.epoch
+            self.best = {name: value.detach().to("cpu", copy=True) for name, value in self.model.state_dict().items()}
+        self.history.append(epoch)
+        self.loss = torch.zeros_like(self.loss)
+
+    def restore_best(self) -> None:
+        self.model.load_state_dict(self.best)
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, data: Encoded, device: Device) -> list[Floats]:
+    """Probabilities of each row, in the order of ``data``.
+
+    Returns:
+        For sentences one (labels,) a row; for tokens one (words, labels) a row, read at each word's first sub-word; a
+        word without sub-words (cut off, or unknown to the tokenizer) has zeros everywhere.
+    """
+    model.eval()
+    found: list[Any] = [None] * len(data)
+    for rows in prediction_batches(data.lengths, POSITIONS):
+        batch = data.batch(rows, device.torch)
+        with device.autocast():
+            logits = model(**batch.inputs).logits
+        probabilities = logits.float().softmax(-1).cpu().numpy()  # (rows, labels) or (rows, longest, labels)
+        if not data.subwords_per_word:
+            for row, values in zip(rows, probabilities, strict=True):
+                found[row] = values
+            continue
+        first = (batch.labels != IGNORED).cpu().numpy()  # (rows, longest)
+        for row, values, places in zip(rows, probabilities, first, strict=True):
+            counts = data.subwords_per_word[row]
+            found[row] = np.zeros((len(counts), values.shape[-1]), np.float32)
+            found[row][counts > 0] = values[places]
+    return found
