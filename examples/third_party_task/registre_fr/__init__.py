@@ -1,0 +1,1 @@
+"""The task ``registre-fr`` of flue-bench; all of it is in ``registre-fr.toml``."""

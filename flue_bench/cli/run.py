@@ -1,0 +1,116 @@
+"""``flue-bench run``: from models and tasks to records and a board."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flue_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from flue_bench.runner import Outcome
+
+
+class PrecisionChoice(StrEnum):
+    """Values of ``--precision``."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+def run(
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Hub id (org/name[@revision]), directory, or embedded:NAME. Repeatable."),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task", "-t", help="Task, group (flue, cls, mini) or task file. Repeatable. See: flue-bench tasks."
+        ),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Run seeds 0 to N-1.  [default: 1]")] = None,
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="Run this very seed. Repeatable.")] = None,
+    recipe: Annotated[str, typer.Option(help="Named recipe of the tasks: standard, flue, quick.")] = "standard",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field of the recipe. Repeatable.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[
+        PrecisionChoice | None, typer.Option(help="auto takes bf16 where the hardware gains from it.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many examples of each split.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(envvar="FLUE_BENCH_DATA", help="Data instead of downloads; see the README.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
+    results: Annotated[Path, typer.Option(help="Where records go.")] = Path("results"),
+    force: Annotated[bool, typer.Option("--force", help="Run cells again that are already there.")] = False,
+) -> None:
+    """Fine-tune and score models on tasks; every cell (model, task, seed) is run once and recorded.
+
+    A model and no task: the group 'flue'. Neither: the embedded mini tasks on the small embedded model, offline.
+    """
+    if seed and seeds:
+        raise UsageError("--seeds N means seeds 0 to N-1, --seed K one of them: give one or the other.")
+    overrides = _settings(set_ or [])
+
+    from rich.console import Console
+
+    from flue_bench import registry
+
+    tasks = registry.select(task or (["flue"] if model else ["mini"]))  # before torch: a misspelt name is told at once
+    console = Console(stderr=True)
+    if not model:
+        console.print("No --model given: embedded:untrained, a tiny model with random weights.", highlight=False)
+    with console.status("Loading PyTorch and transformers"):
+        from flue_bench import runner
+        from flue_bench.progress import Display
+        from flue_bench.store import Store
+
+    grid = runner.Grid(
+        models=list(dict.fromkeys(model or ["embedded:untrained"])),
+        tasks=tasks,
+        seeds=sorted(set(seed)) if seed else list(range(seeds or 1)),
+        recipe=recipe,
+        overrides=overrides,
+        precision=precision.value if precision else None,
+        device=device,
+        limit=limit,
+        data_dir=data_dir,
+        offline=offline,
+        force=force,
+    )
+    display = Display(console)
+    outcome = runner.run(grid, Store(results), display)
+    _show(outcome)
+    if outcome.reused:
+        display.line(f"{outcome.reused} of {len(outcome.records)} cells were there already; --force runs them again.")
+    display.line(f"Records: {results / 'runs'}   The whole board: flue-bench leaderboard --results {results}")
+    if outcome.failures or outcome.unloaded:
+        raise typer.Exit(1)
+
+
+def _settings(pairs: list[str]) -> dict[str, str]:
+    """``key=value`` options as a dictionary."""
+    settings = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set wants KEY=VALUE, not '{pair}'.")
+        settings[key.strip()] = value.strip()
+    return settings
+
+
+def _show(outcome: Outcome) -> None:
+    """The board of this grid alone, on stdout."""
+    from rich.console import Console
+
+    from flue_bench.leaderboard import board, render
+
+    if outcome.records or outcome.failures:
+        Console().print(render.terminal(board.build(outcome.records, outcome.failures)))

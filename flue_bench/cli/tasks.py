@@ -1,0 +1,152 @@
+"""``flue-bench tasks``: which tasks there are, what one is made of, and whether a task file works."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flue_bench import registry
+from flue_bench.task import SPLITS, Example, Source, Split, Task
+
+app = typer.Typer(help="List the tasks; show one; check a task file.", invoke_without_command=True)
+
+
+@app.callback()
+def table(context: typer.Context) -> None:
+    """List the tasks; show one; check a task file."""
+    if context.invoked_subcommand:
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    columns = ("task", "version", "kind", "labels", "metric", "rows: train, validation, test", "groups", "licence")
+    shown = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    shown.columns[0].no_wrap = True
+    for name, each in registry.registered().items():
+        task = each.task
+        cells = (
+            name,
+            str(task.version),
+            task.kind,
+            ", ".join(task.labels),
+            task.metric,
+            _rows(task),
+            ", ".join(task.groups),
+            task.licence,
+        )
+        shown.add_row(*map(escape, cells))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200  # a file or a pipe has no width to fit
+    console.print(shown)
+
+
+@app.command()
+def show(names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Task, group or task file.")]) -> None:
+    """Show everything about a task: sources, recipes, licence, citation."""
+    typer.echo("\n\n".join(_described(each) for each in registry.select(names)))
+
+
+@app.command()
+def check(
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Task file, or task or group.")],
+    data_dir: Annotated[
+        Path | None, typer.Option(envvar="FLUE_BENCH_DATA", help="Data instead of downloads; see `tasks show`.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Show the rows as this model will see them.")
+    ] = "embedded:untrained",
+    rows: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 3,
+    offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
+) -> None:
+    """Check a task file: validate it, load its data, and print some rows as a model will see them."""
+    from flue_bench import source
+
+    for each in registry.select(files):
+        task = each.task
+        data = source.load(each, data_dir=data_dir, offline=offline)
+        typer.echo(f"{task.name} (version {task.version}, {task.kind}): {each.file}")
+        typer.echo(f"source: {data.ref.source}, digest {data.ref.digest}; examples and labels:")
+        for split in SPLITS:
+            cut = " (cut from train)" if split in data.ref.cut else ""
+            typer.echo(f"{split}: {data.ref.rows[split]:,}{cut}: {_balance(task, data.splits[split])}")
+        if not task.rows:
+            typer.echo("canonical: yes, the task states no row counts")
+        else:
+            typer.echo(f"canonical: {'yes' if data.ref.canonical else 'no'}")
+        for deviation in data.ref.deviations:
+            typer.echo(f"deviation: {deviation}")
+        if rows:
+            _show_rows(task, data.splits["train"][:rows], model, offline)
+
+
+def _show_rows(task: Task, examples: list[Example], model: str, offline: bool) -> None:
+    from flue_bench import encode, models
+
+    tokenizer = models.load_tokenizer(models.resolve(model, offline))
+    length = task.named_recipe("standard").max_length
+    encoded = encode.encode(examples, task, tokenizer, length)
+    typer.echo(f"the first {len(examples)} of train, as {model} sees them (at most {length} sub-words):")
+    for index, example in enumerate(examples):
+        tags = " ".join(task.labels[tag] for tag in example.tags)
+        typer.echo(f"\n{example.id}: {tags or task.labels[example.label]}")
+        typer.echo(" ".join(tokenizer.convert_ids_to_tokens(encoded.row(index).tolist())))
+
+
+def _balance(task: Task, examples: list[Example]) -> str:
+    """Share of each label; for tokens, of each tag."""
+    counts = Counter(tag for example in examples for tag in example.tags or (example.label,))
+    total = counts.total()
+    return ", ".join(f"{name} {counts[index] / total:.1%}" for index, name in enumerate(task.labels))
+
+
+def _rows(task: Task) -> str:
+    return ", ".join(f"{task.rows[split]:,}" if split in task.rows else "-" for split in SPLITS) if task.rows else ""
+
+
+def _described(registered: registry.Registered) -> str:
+    task = registered.task
+    cut = ", ".join(f"{getattr(task.split, split):.0%} for {split}" for split in ("validation", "test"))
+    lines = [
+        f"{task.name} (version {task.version}){f': {task.title}' if task.title else ''}",
+        f"file: {registered.file}" + (f" ({registered.package})" if registered.package else ""),
+        f"kind: {task.kind}" + (f", tags in {task.scheme}" if task.scheme else ""),
+        f"labels: {', '.join(task.labels)}",
+        f"headline metric: {task.metric}; also {', '.join(name for name in task.metrics if name != task.metric)}",
+        f"groups: {', '.join(task.groups) or 'none'}; column of the board: {task.board_column}",
+        f"canonical rows (train, validation, test): {_rows(task) or 'not stated'}",
+        f"a split that is missing is cut from train: {cut} (seed {task.split.seed})",
+        "sources, in order of preference:",
+    ]
+    for number, source in enumerate(task.source, start=1):
+        lines += [f"  {number}. {line}" if not i else f"     {line}" for i, line in enumerate(_source(task, source))]
+    lines.append("recipes:")
+    for name in sorted({"standard", *task.recipe}):
+        settings = task.named_recipe(name).model_dump(exclude_none=True)
+        lines.append(f"  {name}: " + ", ".join(f"{key}={value}" for key, value in settings.items()))
+    for key in ("licence", "homepage", "notes", "citation"):
+        if text := getattr(task, key).strip():
+            lines.append(f"{key}: {text}" if "\n" not in text else f"{key}:\n{text}")
+    return "\n".join(lines)
+
+
+def _source(task: Task, source: Source) -> list[str]:
+    """What a source is, its files, and where they may lie under ``--data-dir``."""
+    if source.hub:
+        lines = [f"hub: {source.hub} at {source.revision}", f"under --data-dir: {source.hub}/"]
+    elif source.archives:
+        names = ", ".join(url.rstrip("/").rsplit("/", 1)[-1] for url in source.archives)
+        lines = [f"archive: {', '.join(source.archives)}", f"under --data-dir: {names}"]
+    elif source.files:
+        lines = ["files beside the task file", f"under --data-dir: {task.name}/ or the folder itself"]
+    else:
+        lines = []
+    if source.reader:
+        lines.append(f"reader: {source.reader}")
+    order: tuple[Split, ...] = SPLITS
+    return lines + [f"{split}: {source.files[split].path}" for split in order if split in source.files]

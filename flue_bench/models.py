@@ -1,0 +1,321 @@
+"""Models and tokenizers: found by hub id, directory or embedded name, named by content, loaded with float32 weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from flue_bench import hub
+from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError
+from flue_bench.record import ModelRef, digest_of
+from flue_bench.task import Task
+
+# For repositories without safetensors transformers would start a conversion on the hub (and a thread here).
+os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
+
+EMBEDDED = Path(__file__).parent / "embedded"
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "*.model",
+)
+SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
+BIN = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
+
+SAMPLE = "Où est l'élève ? Ça, c'est une très vieille forêt."
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A model that is on this disk, with its identity."""
+
+    ref: ModelRef
+    folder: Path
+    config: Any
+    """A transformers configuration."""
+    notes: tuple[str, ...] = ()
+    """What the record should say of it."""
+    tokenizer_digest: str = field(default="", compare=False)
+    """Models that share it share encoded data."""
+
+
+def resolve(name: str, offline: bool = False) -> Resolved:
+    """Find a model: ``embedded:NAME``, a directory, or a hub id with an optional ``@revision``.
+
+    Raises:
+        ModelNotFoundError: no such directory or repository.
+        UnknownNameError: no such embedded model.
+        HubError: the hub refused or broke off; OfflineError if it cannot be reached and the cache does not serve.
+        ModelError: it is there, but without configuration or weights, or it needs code of its own.
+    """
+    revision = None
+    origin: Literal["hub", "directory", "embedded"]
+    if name.startswith("embedded:"):
+        origin, shown = "embedded", name
+        folder = EMBEDDED / name.removeprefix("embedded:")
+        if not (folder / "config.json").is_file():
+            known = (f"embedded:{path.parent.name}" for path in EMBEDDED.glob("*/config.json"))
+            raise UnknownNameError("embedded model", name, known)
+    elif Path(name).expanduser().is_dir():
+        folder = Path(name).expanduser().resolve()
+        origin, shown = "directory", folder.name
+    elif re.fullmatch(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", name) and not name.startswith((".", "/")):
+        shown, _, asked = name.partition("@")
+        snapshot = _fetch(shown, asked or None, offline)
+        origin, folder, revision = "hub", snapshot.folder, snapshot.commit
+    else:
+        raise ModelNotFoundError(f"Model '{name}' is neither a directory here nor a hub id (org/name[@revision]).")
+
+    present = sorted(path.name for path in folder.iterdir() if path.is_file())
+    if "config.json" not in present:
+        raise ModelError(f"{folder} has no config.json: not a transformers model directory. {_instead(folder)}")
+    weights = matching(present, SAFETENSORS) or matching(present, BIN)
+    if not weights:
+        raise ModelError(f"{folder} has no weights (model.safetensors or pytorch_model.bin). {_instead(folder)}")
+    kind: Literal["safetensors", "bin"] = "safetensors" if weights[0].startswith("model") else "bin"
+    notes: tuple[str, ...] = ()
+    if kind == "bin":
+        notes += ("no safetensors: pytorch_model.bin was read with weights_only=True",)
+    config = _config(folder, shown)
+    if "auto_map" in _json(folder / "config.json"):
+        notes += (f"the repository's own code was not run: transformers' {config.model_type} stands for it",)
+    tokenizer_files = matching(present, TOKENIZER_FILES)
+    files = {file: sha256(folder / file) for file in ("config.json", *weights, *tokenizer_files)}
+    return Resolved(
+        ref=ModelRef(name=shown, origin=origin, revision=revision, digest=digest_of(files), weights=kind),
+        folder=folder,
+        config=config,
+        notes=notes,
+        # The type of the model chooses the tokenizer's class where the files do not, and whether it marks segments.
+        tokenizer_digest=digest_of(
+            [config.model_type, _has_segments(config), {file: files[file] for file in tokenizer_files}]
+        ),
+    )
+
+
+def load_tokenizer(model: Resolved) -> Any:
+    """The model's own tokenizer, checked to be really that.
+
+    Raises:
+        ModelError: missing, without padding token, of another size than the model's vocabulary, or blind to French.
+    """
+    from transformers import AutoTokenizer
+
+    if not matching([path.name for path in model.folder.iterdir()], TOKENIZER_FILES[:1] + TOKENIZER_FILES[4:]):
+        raise ModelError(f"{model.ref.name} has no tokenizer files ({model.folder}); save its tokenizer there.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model.folder, local_files_only=True, trust_remote_code=False)
+    except ImportError as error:
+        raise ModelError(
+            f"The tokenizer of {model.ref.name} needs a package that is not installed: {first_line(error)}.\n"
+            "FlauBERT's comes with: pip install 'flue-bench[flaubert]'."
+        ) from error
+    except Exception as error:  # transformers raises whatever its readers raise
+        raise ModelError(f"The tokenizer of {model.ref.name} cannot be loaded: {first_line(error)}.") from error
+    size, vocabulary = len(tokenizer), model.config.vocab_size
+    if size > vocabulary or size < vocabulary // 2:
+        raise ModelError(
+            f"The tokenizer of {model.ref.name} has {size:,} entries, the model's vocabulary {vocabulary:,}: "
+            "they do not belong together. Put the model's own tokenizer files beside its weights."
+        )
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"The tokenizer of {model.ref.name} has no padding token: add one to tokenizer_config.json.")
+    if not _has_segments(model.config):  # BERT's tokenizer beside a DistilBERT, say
+        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+    ids = tokenizer(SAMPLE, add_special_tokens=False)["input_ids"]
+    if tokenizer.unk_token_id is not None and ids.count(tokenizer.unk_token_id) > len(ids) / 2:
+        raise ModelError(f"The tokenizer of {model.ref.name} maps French text to '{tokenizer.unk_token}': wrong files?")
+    return tokenizer
+
+
+OFFSET_POSITIONS = {
+    "camembert", "data2vec-text", "ibert", "longformer", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta",
+    "xlm-roberta-xl", "xmod",
+}  # fmt: skip
+"""Model types that count positions as RoBERTa does."""
+
+
+def _has_segments(config: Any) -> bool:
+    """Whether the model tells the two texts of a pair apart by an embedding of their segment."""
+    return (getattr(config, "type_vocab_size", None) or 0) > 1
+
+
+def max_positions(config: Any) -> int | None:
+    """Sub-words a row that the model can hold, special tokens included; None where positions are not bounded."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None or positions <= 0:
+        return None
+    # RoBERTa's family counts positions from padding_idx + 1, so that two of its 514 are never used.
+    return int(positions) - (config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0)
+
+
+def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) -> tuple[nn.Module, tuple[str, ...]]:
+    """The encoder with a classification head for the task, float32 on the CPU, and notes for the record.
+
+    Args:
+        model: where it is.
+        task: kind and labels of the head.
+        seed: of what the checkpoint does not hold (the head, for some a pooler).
+        dropout: instead of the model's own, everywhere.
+
+    Raises:
+        ModelError: an architecture without such a head, weights that are missing or not finite.
+    """
+    import transformers
+
+    auto = (
+        transformers.AutoModelForTokenClassification
+        if task.kind == "tokens"
+        else transformers.AutoModelForSequenceClassification
+    )
+    config = _config(model.folder, model.ref.name)
+    config.num_labels = len(task.labels)
+    config.id2label, config.label2id = dict(enumerate(task.labels)), {name: i for i, name in enumerate(task.labels)}
+    config.problem_type = None
+    if dropout is not None:
+        for name in vars(config).keys() & DROPOUTS:
+            setattr(config, name, dropout)
+    transformers.utils.logging.disable_progress_bar()  # the display is ours
+    torch.manual_seed(seed)
+    try:
+        with quiet("transformers"):
+            loaded, info = auto.from_pretrained(
+                model.folder,
+                config=config,
+                dtype=torch.float32,  # a half-precision checkpoint is NaN after one AdamW step
+                use_safetensors=model.ref.weights == "safetensors",
+                weights_only=True,
+                ignore_mismatched_sizes=True,  # a head of another task; the body is checked below
+                output_loading_info=True,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
+    except Exception as error:
+        raise ModelError(f"{model.ref.name} cannot be loaded for kind '{task.kind}': {first_line(error)}.") from error
+    network: nn.Module = loaded
+    notes = _check_weights(network, info, model)
+    for name, parameter in network.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise ModelError(f"{model.ref.name}: weight '{name}' is not finite (NaN or infinity) in the checkpoint.")
+    return network, notes
+
+
+DROPOUTS = {
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "attention_dropout",
+    "seq_classif_dropout", "pooler_dropout", "embedding_dropout", "mlp_dropout",
+    "summary_first_dropout", "summary_last_dropout",
+}  # fmt: skip
+"""Names that transformers' configurations give to dropout."""
+
+
+def _check_weights(network: Any, info: dict[str, Any], model: Resolved) -> tuple[str, ...]:
+    """What from_pretrained only warns of: a body without weights is an error, a pooler or a head is worth a note."""
+    body = network.base_model_prefix + "."
+    missing = {str(key) for key in info["missing_keys"]} | {str(key[0]) for key in info["mismatched_keys"]}
+    body_keys = {key for key in network.state_dict() if key.startswith(body)}
+    lost = sorted(key for key in missing & body_keys if "pooler" not in key)
+    if lost:
+        raise ModelError(
+            f"{model.ref.name}: the checkpoint has no fitting weights for {len(lost)} of {len(body_keys)} tensors of its "
+            f"{model.config.model_type} encoder (first: {lost[0]}). Is config.json that of these weights?"
+        )
+    notes = []
+    if any("pooler" in key for key in missing):
+        notes.append("the checkpoint has no pooler: it starts random, from the seed")
+    if not missing - body_keys:
+        notes.append("the checkpoint brought its own classification head of this size: fine-tuning starts from it")
+    return tuple(notes)
+
+
+def _fetch(repo_id: str, revision: str | None, offline: bool) -> hub.Snapshot:
+    """Configuration, tokenizer and one set of weights: safetensors where there are any."""
+    present = hub.files(repo_id, repo_type="model", revision=revision, offline=offline)
+    weights = SAFETENSORS if matching(present, SAFETENSORS) else BIN
+    patterns = ("config.json", *weights, *TOKENIZER_FILES)
+    wanted = [pattern for pattern in patterns if matching(present, [pattern])]
+    return hub.fetch(repo_id, repo_type="model", revision=revision, patterns=wanted, offline=offline)
+
+
+def _config(folder: Path, name: str) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        if "auto_map" in _json(folder / "config.json"):
+            raise ModelError(
+                f"{name} needs code of its own (trust_remote_code), which flue-bench never runs."
+            ) from None
+        raise ModelError(f"{name}: config.json cannot be used: {first_line(error)}.") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _instead(folder: Path) -> str:
+    """A word on directories that hold models one floor further down."""
+    inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    return f"Did you mean {folder.name}/{inside[0]}?" if inside else "Is the path right?"
+
+
+def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """Names that fit one of the glob patterns, sorted."""
+    return sorted(name for name in names if any(fnmatch(name, pattern) for pattern in patterns))
+
+
+@cache
+def _sha256(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content; computed once a process for a file that has not changed."""
+    stat = path.stat()
+    return _sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)
+
+
+def first_line(error: Exception) -> str:
+    """Of a message, without its final stop."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".")[:300]
+
+
+class quiet:  # noqa: N801 - reads as a statement
+    """Silence a library's log for a block: what it warns of is checked and recorded by us."""
+
+    def __init__(self, logger: str) -> None:
+        """The logger's name."""
+        self.logger = logging.getLogger(logger)
+
+    def __enter__(self) -> None:
+        """Raise its level."""
+        self.level = self.logger.level
+        self.logger.setLevel(logging.CRITICAL)
+
+    def __exit__(self, *_: object) -> None:
+        """Put it back."""
+        self.logger.setLevel(self.level)

@@ -1,0 +1,99 @@
+"""What is going on, how far it is, and when it ends: a live bar on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_SECONDS = 30.0
+"""Between two lines of the same bar where there is no terminal."""
+
+
+class Bar:
+    """One piece of long work; ``update`` as often as you like, it draws only as often as people can read."""
+
+    def __init__(self, console: Console, live: Progress | None, title: str) -> None:
+        """Made by ``Display.bar``."""
+        self.console, self.live, self.title = console, live, title
+        self.task: TaskID | None = None
+        self.began = time.monotonic()
+        self.shown = self.began
+
+    def due(self) -> bool:
+        """Whether an update would be drawn now: ask before computing what is dear to compute."""
+        return time.monotonic() - self.shown >= (0.25 if self.live else PLAIN_SECONDS)
+
+    def update(self, done: int, total: int, detail: str = "") -> None:
+        """``done`` of ``total``, with a few words beside it."""
+        if not self.due() and done < total:
+            return
+        self.shown = time.monotonic()
+        if self.live:
+            if self.task is None:
+                self.task = self.live.add_task(escape(self.title), total=total, detail=detail)
+            self.live.update(self.task, completed=done, total=total, detail=escape(detail))
+        elif done < total:
+            elapsed = time.monotonic() - self.began
+            left = elapsed / max(done, 1) * (total - done)
+            self.console.print(f"  {done}/{total}  {detail}  about {_clock(left)} left", markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Take the bar away; what is worth keeping was printed."""
+        if self.live and self.task is not None:
+            self.live.remove_task(self.task)
+
+
+class Display:
+    """Bars and lines on one console."""
+
+    def __init__(self, console: Console) -> None:
+        """Where to draw."""
+        self.console = console
+        self.live: Progress | None = None
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Keep the live area for the length of the block."""
+        if not self.console.is_terminal:
+            yield
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=True) as self.live:
+            try:
+                yield
+            finally:
+                self.live = None
+
+    @contextlib.contextmanager
+    def bar(self, title: str) -> Iterator[Bar]:
+        """One piece of work; its title is printed where there is no terminal."""
+        if self.live is None:
+            self.line(title)
+        bar = Bar(self.console, self.live, title)
+        try:
+            yield bar
+        finally:
+            bar.close()
+
+    def line(self, text: str) -> None:
+        """Something worth keeping on the screen or in the log."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,235 @@
+"""Which tasks there are: those of installed packages, found by their entry points, and loose task files."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from flue_bench.errors import TaskFileError, UnknownNameError, UsageError
+from flue_bench.recipe import Recipe
+from flue_bench.task import SPLITS, Columns, Cut, Reader, Source, SplitFiles, Task
+
+TASKS = "flue_bench.tasks"
+"""Entry points of this group name packages; each ``*.toml`` in such a package is a task."""
+READERS = "flue_bench.readers"
+"""Entry points of this group name functions, see ``flue_bench.task.Reader``."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A task and where it was declared."""
+
+    task: Task
+    file: Path
+    package: str
+    """Distribution (or module) that brings it; empty for a loose file."""
+
+
+def load_file(path: Path) -> Registered:
+    """One task file.
+
+    Raises:
+        TaskFileError: no such file, not TOML, or not a task; names the file and the key, and for an unknown key the
+            nearest known one.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TaskFileError(f"Task file {path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:  # of TOML or of UTF-8
+        raise TaskFileError(f"Task file {path} is not TOML: {error}.") from None
+    try:
+        task = Task.model_validate(data)
+    except ValidationError as error:
+        raise TaskFileError("\n".join(f"{path}: {line}" for line in _explained(error, data))) from None
+    except UsageError as error:  # of a recipe
+        raise TaskFileError(f"{path}: {_recipe_at_fault(data)}: {error}") from None
+    for key, fault in _faults(task):
+        raise TaskFileError(f"{path}: {key}: {fault}")
+    return Registered(task, path, "")
+
+
+@cache
+def registered() -> dict[str, Registered]:
+    """Every installed task by name, sorted.
+
+    Raises:
+        TaskFileError: a package that cannot be imported or holds no task, a file that does not validate, a name taken
+            twice: names the plugin or both files.
+    """
+    found: dict[str, Registered] = {}
+    for entry in _entries(TASKS):
+        module = _import(entry)
+        package = entry.dist.name if entry.dist else entry.module
+        files = sorted(file for folder in getattr(module, "__path__", ()) for file in Path(folder).glob("*.toml"))
+        if not files:
+            raise TaskFileError(f"{_plugin(entry)} holds no task: '{entry.value}' is no package with *.toml files.")
+        for file in files:
+            task = load_file(file).task
+            if task.name in found:
+                raise TaskFileError(f"Task name '{task.name}' is taken twice: by {found[task.name].file} and {file}.")
+            found[task.name] = Registered(task, file, package)
+    columns: dict[str, Registered] = {}
+    for each in found.values():
+        for group in each.task.groups:
+            if group in found:
+                raise TaskFileError(f"'{group}' is a group in {each.file} and a task in {found[group].file}.")
+        first = columns.setdefault(each.task.board_column, each)
+        if first.package != each.package:  # else an average of FLUE's would change with what else is installed
+            raise TaskFileError(
+                f"{each.file}: column: '{each.task.board_column}' belongs to {first.package}, see {first.file}."
+            )
+    return dict(sorted(found.items()))
+
+
+def select(names: Sequence[str]) -> list[Registered]:
+    """Tasks by name, by group, or by the path of a ``.toml`` file; in the order asked for, none twice.
+
+    Raises:
+        UnknownNameError: no task or group of that name.
+        TaskFileError: a task file that does not validate or takes a name that is taken.
+    """
+    known = registered()
+    chosen: dict[str, Registered] = {}
+    for name in names:
+        if name.endswith(".toml"):
+            tasks = [_loose(Path(name), known)]
+        elif name in known:
+            tasks = [known[name]]
+        else:
+            tasks = [each for each in known.values() if name in each.task.groups]
+        if not tasks:
+            groups = {group for each in known.values() for group in each.task.groups}
+            raise UnknownNameError("task", name, {*known, *groups}, "`flue-bench tasks` lists all.")
+        for each in tasks:
+            before = chosen.setdefault(each.task.name, each)
+            if before.file.resolve() != each.file.resolve():
+                raise TaskFileError(f"Task name '{each.task.name}' is taken twice: by {before.file} and {each.file}.")
+    return list(chosen.values())
+
+
+def members(column: str) -> tuple[str, ...]:
+    """Sorted names of the installed tasks that share a board column."""
+    return tuple(name for name, each in registered().items() if each.task.board_column == column)
+
+
+@cache
+def readers() -> dict[str, Reader]:
+    """Every installed reader by name.
+
+    Raises:
+        TaskFileError: a plugin that cannot be imported, a name taken twice.
+    """
+    found: dict[str, Reader] = {}
+    for entry in _entries(READERS):
+        if entry.name in found:
+            raise TaskFileError(f"Reader name '{entry.name}' is taken twice; the second time by {_plugin(entry)}.")
+        found[entry.name] = _import(entry)
+    return found
+
+
+def _loose(path: Path, known: dict[str, Registered]) -> Registered:
+    found = load_file(path)
+    for each in known.values():
+        if each.file.resolve() == path.resolve():
+            return each
+        task = each.task
+        if found.task.name in (task.name, *task.groups) or found.task.board_column == task.board_column:
+            raise TaskFileError(
+                f"{path}: '{found.task.name}' (column '{found.task.board_column}') takes a name of {each.file}. "
+                "Choose another."
+            )
+    return found
+
+
+def _entries(group: str) -> list[EntryPoint]:
+    """Entry points in an order that does not depend on the installation."""
+    return sorted(entry_points(group=group), key=lambda entry: (entry.value, entry.name))
+
+
+def _import(entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except Exception as error:  # whatever a plugin's module raises
+        raise TaskFileError(f"{_plugin(entry)} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _plugin(entry: EntryPoint) -> str:
+    of = f" of package {entry.dist.name}" if entry.dist else ""
+    return f"Plugin '{entry.name} = {entry.value}' ({entry.group}){of}"
+
+
+def _faults(task: Task) -> list[tuple[str, str]]:
+    """(key, fault) of what only shows across a task's parts."""
+    faults = []
+    installed = [entry.name for entry in _entries(READERS)]
+    for number, source in enumerate(task.source):
+        key = f"source[{number}]"
+        if source.reader and source.reader not in installed:
+            faults.append((f"{key}.reader", str(UnknownNameError("reader", source.reader, installed))))
+        for theirs, ours in source.label_names.items():
+            if ours not in task.labels:
+                fault = f"'{ours}' is not one of 'labels': {', '.join(task.labels)}"
+                faults.append((f"{key}.label_names.{theirs}", fault))
+        for split, files in source.files.items():
+            if PurePosixPath(files.path).is_absolute():
+                faults.append((f"{key}.files.{split}", f"'{files.path}' is not a relative path"))
+    return faults
+
+
+def _explained(error: ValidationError, data: dict[str, Any]) -> list[str]:
+    """Two errors at most, each as ``key: what is wrong``; unknown keys first, since they often explain the rest."""
+    errors: dict[str, Any] = {}
+    for each in sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden"):
+        errors.setdefault(_key(each["loc"], data), each)
+    return [_explain(key, each) for key, each in list(errors.items())[:2]]
+
+
+def _key(loc: tuple[int | str, ...], data: Any) -> str:
+    """Dotted key, as one would say it: ``source[0].columns.text``."""
+    key = ""
+    for part in loc:  # after the key come names of the types that pydantic tried
+        if isinstance(data, dict) and part != "[key]":
+            key, data = f"{key}.{part}", data.get(part)
+        elif isinstance(data, list) and isinstance(part, int):
+            key, data = f"{key}[{part}]", data[part]
+        else:
+            break
+    return key.removeprefix(".")
+
+
+def _explain(key: str, error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        fields = list(_model_at(error["loc"][:-1]).model_fields)
+        nearest = difflib.get_close_matches(str(error["loc"][-1]), fields, n=1, cutoff=0.5)
+        advice = f"Did you mean '{nearest[0]}'?" if nearest else f"Known: {', '.join(fields)}."
+        return f"{key}: unknown key. {advice}"
+    if error["type"] == "missing":
+        return f"{key}: missing."
+    if error["type"] == "value_error":
+        return f"{key}: {error['ctx']['error']}".removeprefix(": ")
+    return f"{key}: {error['msg']}, not {error['input']!r}."
+
+
+def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model whose fields may stand at this place of a task file."""
+    name = next((part for part in reversed(loc) if isinstance(part, str)), "")
+    parts: dict[str, type[BaseModel]] = {"source": Source, "columns": Columns, "split": Cut}
+    return SplitFiles if name in SPLITS else parts.get(name, Task)
+
+
+def _recipe_at_fault(data: dict[str, Any]) -> str:
+    for name, settings in data["recipe"].items():
+        try:
+            Recipe().override(settings)
+        except UsageError:
+            return f"recipe.{name}"
+    return "recipe"

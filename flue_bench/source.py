@@ -1,0 +1,396 @@
+"""From a task's declaration to its examples: find the data, read it, put it in one form, cut the splits it lacks.
+
+Under ``--data-dir D`` lies, with the same names, what would be downloaded: ``D/ORG/NAME/…`` for a hub repository,
+``D/FILE.tar.gz`` (or already unpacked, ``D/FILE/…``) for an archive, ``D/TASK/…`` or ``D/…`` for plain files. For any
+task ``D/TASK/{train,validation,test}.{parquet,jsonl,csv,tsv,conll}`` serves too, with our own names of columns:
+``text``, ``text_pair`` and ``label``, or ``words`` and ``tags``. What is found there goes before the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from glob import has_magic
+from pathlib import Path
+from typing import Any
+
+from flue_bench import archive, formats, hub
+from flue_bench.errors import DataError, HubError, OfflineError, UsageError
+from flue_bench.record import DataRef
+from flue_bench.registry import Registered, readers
+from flue_bench.task import SPLITS, Columns, Example, Source, Split, SplitFiles, Task
+
+_OWN_FORMATS = ("parquet", "jsonl", "csv", "tsv", "conll")
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The three splits of a task, and what they are."""
+
+    ref: DataRef
+    splits: dict[Split, list[Example]]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A source whose files are on this machine."""
+
+    source: Source
+    label: str
+    folder: Path
+    files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the archives; empty: of the files themselves, once they are read."""
+
+
+def load(registered: Registered, *, data_dir: Path | None = None, offline: bool = False) -> TaskData:
+    """The examples of a task, from the first of its sources that is to be had.
+
+    Texts are in Unicode's NFC. A source that is there but cannot be read as declared is an error; the next one is not
+    tried in silence.
+
+    Args:
+        registered: the task, and where its file lies.
+        data_dir: where data was put by hand, see above.
+        offline: use only what is on this machine.
+
+    Raises:
+        DataError: wrong columns, an unknown label, a row of another shape, an empty split; or no source is to be had.
+        OfflineError: no source is to be had for want of a network.
+        UsageError: no such ``data_dir``.
+    """
+    if data_dir is not None and not data_dir.is_dir():
+        raise UsageError(f"--data-dir {data_dir}: no such folder.")
+    task = registered.task
+    if data_dir is not None:
+        for source in task.source:
+            if found := _in(data_dir, source, task):
+                return _read(task, found)
+        if found := _own_format(task, data_dir):
+            return _read(task, found)
+    reasons: list[HubError] = []
+    for source in task.source:
+        try:
+            return _read(task, _fetch(source, registered.file.parent, data_dir, offline))
+        except HubError as error:
+            reasons.append(error)
+    remote = any(source.hub or source.archives for source in task.source)
+    tried = "; ".join(str(reason).partition("\n")[0].rstrip(".") for reason in reasons)
+    kind = OfflineError if all(isinstance(reason, OfflineError) for reason in reasons) else DataError
+    raise kind(
+        f"No data for task '{task.name}'. {'Run it once with network access, or put' if remote else 'Put'} the files "
+        f"under --data-dir (`flue-bench tasks show {task.name}` lists them).\n{tried}."
+    )
+
+
+def _there(folder: Path, source: Source) -> bool:
+    return "train" in source.files and bool(_matching(folder, source.files["train"].path))
+
+
+def _in(data_dir: Path, source: Source, task: Task) -> _Found | None:
+    """A source in the data directory, if it is there."""
+    if source.hub:
+        folder = data_dir / source.hub
+        return _Found(source, f"data-dir:{source.hub}", folder) if folder.is_dir() else None
+    if source.archives:
+        names = [url.rstrip("/").rsplit("/", 1)[-1] for url in source.archives]
+        if all((data_dir / name).is_file() for name in names):
+            return _unpacked(source, [data_dir / name for name in names])
+        unpacked = [archive.stem(name) for name in names]
+        if all((data_dir / name).exists() for name in unpacked):
+            return _Found(source, f"data-dir:{','.join(unpacked)}", data_dir)
+        return None
+    for folder in (data_dir / task.name, data_dir):
+        if _there(folder, source):
+            return _Found(source, source.label, folder)
+    return None
+
+
+def _own_format(task: Task, data_dir: Path) -> _Found | None:
+    folder = data_dir / task.name
+    files: dict[Split, SplitFiles] = {}
+    for split in SPLITS:
+        there = [f"{split}.{suffix}" for suffix in _OWN_FORMATS if (folder / f"{split}.{suffix}").is_file()]
+        if len(there) > 1:
+            raise DataError(f"{folder} holds {' and '.join(there)}: which of them is the {split} split?")
+        if there:
+            files[split] = SplitFiles(path=there[0])
+    return _Found(Source(files=files), f"data-dir:{task.name}", folder) if "train" in files else None
+
+
+def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bool) -> _Found:
+    """A source from where it is published. Raises HubError where that fails."""
+    if source.hub:
+        patterns = [files.path for files in source.files.values()] or ["*"]
+        snapshot = hub.fetch(
+            source.hub, repo_type="dataset", revision=source.revision, patterns=patterns, offline=offline
+        )
+        commit = (snapshot.commit or source.revision or "")[:12]
+        return _Found(source, f"hub:{source.hub}@{commit}", snapshot.folder)
+    if source.archives:
+        files = []
+        for url in source.archives:
+            name = url.rstrip("/").rsplit("/", 1)[-1]
+            file = hub.cache_dir() / "archives" / hashlib.sha256(url.encode()).hexdigest()[:8] / name
+            if data_dir is not None and (data_dir / name).is_file():
+                file = data_dir / name
+            if not file.is_file():
+                hub.download(url, file, offline=offline)
+            files.append(file)
+        return _unpacked(source, files)
+    if source.files and not _there(task_folder, source):
+        raise HubError(f"{task_folder} has no {source.files['train'].path}")
+    return _Found(source, source.label, task_folder)
+
+
+def _unpacked(source: Source, files: Sequence[Path]) -> _Found:
+    hashes = {file.name: archive.sha256(file) for file in files}
+    wanted = [each.path for each in source.files.values()]
+    content = hashlib.sha256(json.dumps([hashes, wanted]).encode()).hexdigest()[:16]
+    folder = hub.cache_dir() / "unpacked" / f"{archive.stem(files[0].name)}-{content}"
+    archive.unpack(files, folder, wanted)
+    return _Found(source, source.label, folder, hashes)
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    paths = folder.glob(pattern) if has_magic(pattern) else [folder / pattern]
+    return sorted(path for path in paths if path.is_file())
+
+
+def _read(task: Task, found: _Found) -> TaskData:
+    splits: dict[Split, list[Example]] = {}
+    hashes = dict(found.files)
+    off: list[str] = []
+    skipped: list[str] = []
+    for split in SPLITS:
+        files = found.source.files.get(split)
+        paths = _matching(found.folder, files.path) if files else []
+        if files and not paths:
+            raise DataError(f"{found.folder} has no {files.path}, the {split} split of task '{task.name}'.")
+        if not found.files:
+            hashes |= {path.relative_to(found.folder).as_posix(): archive.sha256(path) for path in paths}
+        if found.source.reader:
+            examples, rows = _by_reader(task, found, split)
+        elif files:
+            examples, rows = _by_columns(task, found.source, files, split, paths)
+        else:
+            examples, rows = [], 0
+        if files and not examples:
+            raise DataError(
+                f"Task '{task.name}' gets no example for its {split} split from {', '.join(map(str, paths))}."
+            )
+        if len({example.id for example in examples}) < len(examples):
+            raise DataError(
+                f"Task '{task.name}': an id stands twice in {split}. Without `columns.id`, rows are numbered."
+            )
+        if task.kind == "tokens":
+            kept = [example for example in examples if example.words]
+            if len(kept) < len(examples):
+                skipped.append(f"{split}: sentences without words left out: {len(examples) - len(kept):,}")
+            examples = kept
+        if rows != task.rows.get(split, rows):
+            there = f"{split} has {rows:,} rows" if rows else f"there is no {split} split"
+            off.append(f"{there}, canonical is {task.rows[split]:,}")
+        if examples:
+            splits[split] = examples
+    if "train" not in splits:
+        raise DataError(f"{found.label} gives no training example for task '{task.name}'.")
+    cut = _cut(task, splits)
+    ref = DataRef(
+        source=found.label,
+        files=hashes,
+        digest=_digest(splits),
+        rows={split: len(splits[split]) for split in SPLITS},
+        canonical=not off,
+        deviations=(*off, *skipped),
+        cut=cut,
+    )
+    return TaskData(ref, {split: splits[split] for split in SPLITS})
+
+
+def _by_reader(task: Task, found: _Found, split: Split) -> tuple[list[Example], int]:
+    reader = readers()[found.source.reader or ""]
+    make = _Maker(task, {}, {name: position for position, name in enumerate(Example._fields)})
+    examples: list[Example] = []
+    for row, example in enumerate(reader(found.folder, split, task)):
+        try:
+            examples.append(make(f"{split}-{row}", example))
+        except ValueError as error:
+            raise DataError(f"Reader {found.source.reader}, example {row} of {split}: {error}.") from None
+    return examples, len(examples)
+
+
+def _by_columns(
+    task: Task, source: Source, files: SplitFiles, split: Split, paths: Sequence[Path]
+) -> tuple[list[Example], int]:
+    """Examples of one split, and how many rows there were before placeholders were dropped."""
+    columns = files.columns or source.columns
+    where = source.where if files.where is None else files.where
+    examples: list[Example] = []
+    row = 0
+    for path in paths:
+        if formats.format_of(path, task.kind == "tokens") == "conll":
+            if where or source.drop_if or columns.id is not None or columns.group is not None:
+                raise DataError(f"{path}: CoNLL files give words and tags: no id, group, where or drop_if.")
+            rows, at = _sentences(path, columns), {"words": 0, "tags": 1}
+            keep, drop = [], []
+        else:
+            names = _names(task, columns)
+            numbered = all(isinstance(name, int) for name in names.values())
+            wanted = list(dict.fromkeys([*names.values(), *(_key(k, numbered) for k in (*where, *source.drop_if))]))
+            rows, at = formats.rows(path, wanted), {name: wanted.index(column) for name, column in names.items()}
+            keep, drop = (
+                [(wanted.index(_key(k, numbered)), str(value)) for k, value in conditions.items()]
+                for conditions in (where, source.drop_if)
+            )
+        make = _Maker(task, source.label_names, at)
+        for number, values in rows:
+            if any(str(values[i]) != value for i, value in keep):
+                continue
+            if not any(values[i] == value for i, value in drop):
+                try:
+                    examples.append(make(f"{split}-{row}", values))
+                except ValueError as error:
+                    raise DataError(f"{formats.place(path, number)}: {error}.") from None
+            row += 1
+    return examples, row
+
+
+def _key(name: str, numbered: bool) -> formats.Column:
+    """The column that a key of ``where`` or ``drop_if`` means: TOML's keys are strings, a headerless file's numbers."""
+    return int(name) if numbered and name.isdecimal() else name
+
+
+def _names(task: Task, columns: Columns) -> dict[str, formats.Column]:
+    """Field of an example → column of the file; by default they are called the same."""
+    fields = {
+        "sentence": ("text", "label"),
+        "sentence-pair": ("text", "text_pair", "label"),
+        "tokens": ("words", "tags"),
+    }
+    named = {name: column for name, column in columns if column is not None}
+    return {name: named.get(name, name) for name in (*fields[task.kind], *({"id", "group"} & set(named)))}
+
+
+def _sentences(path: Path, columns: Columns) -> Iterator[formats.Row]:
+    words, tags = (0 if columns.words is None else columns.words), (-1 if columns.tags is None else columns.tags)
+    if isinstance(words, str) or isinstance(tags, str):
+        raise DataError(f"{path}: CoNLL columns have numbers (from 0; -1 is the last), not names like '{words}'.")
+    return formats.sentences(path, words, tags)
+
+
+class _Maker:
+    """Makes examples of rows: text to NFC, labels to numbers, everything checked. Raises ValueError for the row."""
+
+    def __init__(self, task: Task, label_names: Mapping[str, str], at: Mapping[str, int]) -> None:
+        """``at`` says at which position of a row each field stands."""
+        self.task, self.at = task, at
+        self.labels: dict[Any, int] = {label: index for index, label in enumerate(task.labels)}
+        self.labels |= {theirs: task.labels.index(ours) for theirs, ours in label_names.items()}
+        numbers = {int(name): index for name, index in self.labels.items() if re.fullmatch(r"-?\d+", name)}
+        if not numbers:  # labels that are numbers themselves say what a number means; else it is a label's place
+            numbers = {index: index for index in range(len(task.labels))}
+        self.labels |= numbers | {str(number): index for number, index in numbers.items()}
+
+    def __call__(self, row_id: str, values: Sequence[Any]) -> Example:
+        """The example of one row; ``row_id`` is its id if it has none of its own."""
+        given = {name: values[position] for name, position in self.at.items()}
+        row_id, group = _string(given.get("id")) or row_id, _string(given.get("group"))
+        if self.task.kind == "tokens":
+            words = tuple(_text(word, "words") for word in _listed(given, "words"))
+            tags = tuple(self._number(tag) for tag in _listed(given, "tags"))
+            if len(words) != len(tags):
+                raise ValueError(f"{len(words)} words but {len(tags)} tags")
+            return Example(row_id, _hash(group or " ".join(words)), words=words, tags=tags)
+        text = _text(given["text"], "text")
+        pair = _text(given["text_pair"], "text_pair") if self.task.kind == "sentence-pair" else None
+        return Example(row_id, _hash(group or text), text, pair, label=self._number(given["label"]))
+
+    def _number(self, value: Any) -> int:
+        try:
+            return self.labels[value]
+        except (KeyError, TypeError):
+            if value in (-1, "-1"):
+                raise ValueError("the label is -1, which stands for 'not published'") from None
+            known = ", ".join(self.task.labels)
+            raise ValueError(f"unknown label {value!r}; the task's are {known} (see 'label_names')") from None
+
+
+def _string(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"the column for '{name}' holds {value!r}, which is no text")
+    if value.isascii():
+        return value
+    value.encode()  # raises for half a surrogate pair, which JSON can hold and no tokenizer takes
+    return unicodedata.normalize("NFC", value)
+
+
+def _listed(given: Mapping[str, Any], name: str) -> Sequence[Any]:
+    value = given[name]
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"the column for '{name}' holds {value!r}, which is no list")
+    return value
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _cut(task: Task, splits: dict[Split, list[Example]]) -> tuple[Split, ...]:
+    """Cut the splits that are missing from train, test first; returns which."""
+    cut: list[Split] = []
+    shares: tuple[tuple[Split, float], ...] = (("test", task.split.test), ("validation", task.split.validation))
+    for split, share in shares:
+        if split not in splits:
+            if not share:
+                raise DataError(
+                    f"Task '{task.name}' has no {split} split. Name its file, or let `split.{split}` be the share of "
+                    "train to cut for it."
+                )
+            splits["train"], splits[split] = _parted(splits["train"], share, task.split.seed)
+            cut.append(split)
+    return tuple(cut)
+
+
+def _parted(examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """(rest, cut), both in order: whole groups, ranked by a hash, as long as no label gets more than its share.
+
+    A hash and not a library's random numbers: the same rows are cut whatever is installed.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, example in enumerate(examples):
+        groups[example.group].append(index)
+    room = {  # at least one of each label, but never a label's last one; tokens have one label, -1
+        label: min(max(round(share * count), 1), count - 1)
+        for label, count in Counter(example.label for example in examples).items()
+    }
+    chosen: set[int] = set()
+    for group in sorted(groups, key=lambda group: _hash(f"{seed} {group}")):
+        counts = Counter(examples[index].label for index in groups[group])
+        if all(room[label] >= count for label, count in counts.items()):
+            chosen.update(groups[group])
+            for label, count in counts.items():
+                room[label] -= count
+    if not chosen:
+        raise DataError(f"{len(examples)} training examples are too few, or too alike, to cut a split from them.")
+    return (
+        [example for index, example in enumerate(examples) if index not in chosen],
+        [example for index, example in enumerate(examples) if index in chosen],
+    )
+
+
+def _digest(splits: Mapping[Split, Sequence[Example]]) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    for split in SPLITS:
+        for example in splits[split]:
+            digest.update(f"{split} {encode(example)}\n".encode())
+    return digest.hexdigest()

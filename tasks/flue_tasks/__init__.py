@@ -1,0 +1,1 @@
+"""The tasks of flue-bench, one TOML file each, and the readers of upstream formats."""

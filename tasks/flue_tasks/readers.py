@@ -1,0 +1,81 @@
+"""Readers of two upstream formats that are neither tables nor CoNLL columns. Found through ``flue_bench.readers``."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from flue_bench.errors import DataError
+from flue_bench.task import Example, Split, Task
+
+_RATING = re.compile(r"<rating>\s*([\d.]+)\s*</rating>")
+_TEXT = re.compile(r"<text>(.*?)(?:</text>|<title>|<summary>)", re.DOTALL)
+
+
+def webis_cls(folder: Path, split: Split, task: Task) -> Iterator[Example]:
+    """Reviews of the Webis-CLS-10 corpus, as in ``cls-acl10-unprocessed``: XML, one ``<item>`` a review.
+
+    The files are not always well-formed, so items are cut out one by one and no XML parser is used; a text whose end
+    tag is missing ends where the title begins. More than three stars are positive (three stars were left out upstream).
+    White space is made single, as in FLUE's own script.
+
+    Raises:
+        DataError: an item without rating or text, a file that breaks off or is not UTF-8.
+    """
+    for path in _files(folder, split, task, "webis-cls"):
+        for number, item in enumerate(_items(path), start=1):
+            rating, text = _RATING.search(item), _TEXT.search(item)
+            if rating is None or text is None:
+                raise DataError(f"{path}: item {number} has no {'text' if rating else 'rating'}.")
+            words = html.unescape(text[1]).split()
+            yield Example("", "", " ".join(words), label=int(float(rating[1]) > 3))
+
+
+def wikiner_upstream(folder: Path, split: Split, task: Task) -> Iterator[Example]:
+    """Sentences of WikiNER as published: one a line, tokens ``word|POS|TAG`` parted by blanks.
+
+    Tags are IOB1 there; here they become bare IO, as in the copy on the hub.
+
+    Raises:
+        DataError: a token without its three parts, an unknown tag, a file that is not UTF-8.
+    """
+    for path in _files(folder, split, task, "wikiner-upstream"):
+        for number, line in enumerate(_lines(path), start=1):
+            words, tags = [], []
+            for token in line.split():
+                try:
+                    word, _, tag = token.rsplit("|", 2)
+                    tags.append(task.labels.index(re.sub("^[BI]-", "", tag)))
+                except ValueError:
+                    raise DataError(f"{path}, line {number}: '{token}' is not word|POS|TAG with a known tag.") from None
+                words.append(word)
+            if words:
+                yield Example("", "", words=tuple(words), tags=tuple(tags))
+
+
+def _files(folder: Path, split: Split, task: Task, reader: str) -> Iterator[Path]:
+    """The file that the task names for this split, if it does."""
+    source = next(source for source in task.source if source.reader == reader)
+    if split in source.files:
+        yield folder / source.files[split].path
+
+
+def _items(path: Path) -> Iterator[str]:
+    rest = ""
+    for line in _lines(path):
+        rest += line
+        while "</item>" in rest:
+            item, rest = rest.split("</item>", 1)
+            yield item
+    if "<item>" in rest:
+        raise DataError(f"{path} breaks off in the middle of an item.")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            yield from file
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8: {error.reason} at byte {error.start}.") from None

@@ -1,0 +1,563 @@
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import threading
+import time
+import unicodedata
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from flue_bench import registry, source
+from flue_bench.errors import DataError, OfflineError, UsageError
+from flue_bench.registry import Registered
+from flue_bench.task import SPLITS, Example, Split, Task
+
+NOBODY = {"hub": "personne/absent", "revision": "0" * 40, "files": {"train": "train-*.parquet"}}
+FILES = {split: f"{split}.tsv" for split in SPLITS}
+TEXTS = [f"Le {noun} est {adjective}." for noun, adjective in product(("thé", "café", "vin", "pain"), ("bon", "froid"))]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLUE_BENCH_CACHE", str(tmp_path / "cache"))
+
+
+def task(folder: Path, *sources: dict[str, Any], **fields: Any) -> Registered:
+    """A task whose file would lie in ``folder``."""
+    declared = {"name": "essai", "kind": "sentence", "labels": ["non", "oui"], "metric": "accuracy", "source": sources}
+    if fields.get("kind") == "tokens":
+        declared |= {"labels": ["O", "LOC", "PER"], "metric": "entity_f1_micro", "scheme": "IO"}
+    return Registered(Task.model_validate(declared | fields), folder / "essai.toml", "")
+
+
+def tsv(folder: Path, split: Split, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("text", "label")) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["\t".join(row) for row in (header, *rows)]
+    (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def all_splits(folder: Path, texts: list[str] = TEXTS) -> Path:
+    for split in SPLITS:
+        tsv(folder, split, [(f"{text} ({split})", ("non", "oui")[i % 2]) for i, text in enumerate(texts)])
+    return folder
+
+
+def texts(data: source.TaskData, split: Split = "train") -> list[str]:
+    return [example.text for example in data.splits[split]]
+
+
+def test_plain_files(tmp_path: Path) -> None:
+    data = source.load(task(all_splits(tmp_path), {"files": FILES}))
+    first = data.splits["test"][0]
+    assert first == Example("test-0", first.group, f"{TEXTS[0]} (test)", label=0)
+    assert len(first.group) == 16 and int(first.group, 16) >= 0
+    assert list(data.splits) == list(SPLITS)
+    assert data.ref.rows == dict.fromkeys(SPLITS, len(TEXTS))
+    assert (data.ref.source, data.ref.canonical, data.ref.deviations, data.ref.cut) == ("files", True, (), ())
+    assert sorted(data.ref.files) == sorted(FILES.values())
+    assert all(len(digest) == 64 for digest in data.ref.files.values())
+
+
+def test_text_is_nfc(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "Où est l'été ? À Noël, garçon.")
+    (tmp_path / "train.jsonl").write_text(json.dumps({"text": decomposed, "label": 1}) + "\n", encoding="utf-8")
+    tsv(tmp_path, "test", [("bon", "oui")])
+    data = source.load(
+        task(tmp_path, {"files": {"train": "train.jsonl", "validation": "test.tsv", "test": "test.tsv"}})
+    )
+    assert texts(data) == ["Où est l'été ? À Noël, garçon."]
+    assert decomposed != texts(data)[0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "label_names", "values", "expected"),
+    [
+        (["non", "oui"], {}, [0, 1, "0", "1", "non", "oui"], [0, 1, 0, 1, 0, 1]),
+        (["oui", "non"], {"yes": "oui", "no": "non"}, ["yes", "no", "oui"], [0, 1, 0]),
+        (["non", "oui"], {"-1": "non", "1": "oui"}, [-1, 1, "-1", "1"], [0, 1, 0, 1]),
+        (["1", "2", "3"], {}, [1, "2", 3], [0, 1, 2]),
+    ],
+)
+def test_what_a_label_may_be(
+    tmp_path: Path, labels: list[str], label_names: dict[str, str], values: list[Any], expected: list[int]
+) -> None:
+    rows = [json.dumps({"text": f"n° {i}", "label": value}) for i, value in enumerate(values)]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    declared = {"files": dict.fromkeys(SPLITS, "a.jsonl"), "label_names": label_names}
+    data = source.load(task(tmp_path, declared, labels=labels))
+    assert [example.label for example in data.splits["train"]] == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "label_names", "message"),
+    [
+        ({"text": "bon", "label": "peut-être"}, {}, r"line 2: unknown label 'peut-être'; the task's are non, oui"),
+        ({"text": "bon", "label": 2}, {}, r"line 2: unknown label 2"),
+        ({"text": "bon", "label": 0}, {"1": "oui", "-1": "non"}, r"line 2: unknown label 0"),
+        ({"text": "bon", "label": -1}, {}, r"line 2: the label is -1, which stands for 'not published'"),
+        ({"text": "bon", "label": [1]}, {}, r"line 2: unknown label \[1\]"),
+        ({"text": "bon", "label": None}, {}, r"line 2: unknown label None"),
+        ({"text": None, "label": 1}, {}, r"line 2: the column for 'text' holds None, which is no text"),
+        ({"text": float("nan"), "label": 1}, {}, r"line 2: the column for 'text' holds nan"),
+        ({"text": 3, "label": 1}, {}, r"line 2: the column for 'text' holds 3"),
+        ({"text": "\ud83d", "label": 1}, {}, r"line 2: .* surrogates not allowed"),
+        ({"texte": "bon", "label": 1}, {}, r"line 2 has no column 'text'\. It has: texte, label"),
+    ],
+)
+def test_a_row_that_does_not_fit(
+    tmp_path: Path, row: dict[str, Any], label_names: dict[str, str], message: str
+) -> None:
+    good = {"text": "bon", "label": "oui"}
+    (tmp_path / "a.jsonl").write_text(f"{json.dumps(good)}\n{json.dumps(row)}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=rf"a\.jsonl, {message}"):
+        source.load(task(tmp_path, {"files": {"train": "a.jsonl"}, "label_names": label_names}))
+
+
+def test_a_broken_source_is_not_passed_over(tmp_path: Path) -> None:
+    tsv(tmp_path, "train", [("bon", "oui")], ("phrase", "label"))
+    second = {"files": {"train": "good.tsv"}}
+    all_splits(tmp_path / "sub")
+    (tmp_path / "good.tsv").write_bytes((tmp_path / "sub/train.tsv").read_bytes())
+    with pytest.raises(DataError, match="no column 'text'"):
+        source.load(task(tmp_path, {"files": {"train": "train.tsv"}}, second))
+
+
+def test_pairs_where_drop_if_and_columns_of_one_split(tmp_path: Path) -> None:
+    header = ("langue", "s1", "s2", "note")
+    rows = [("fr", "Un", "deux", "1"), ("en", "One", "two", "1"), ("fr", "NS", "x", "0"), ("fr", "Il", "va", "0")]
+    tsv(tmp_path, "train", [("Trois", "quatre", "oui"), ("Six", "sept", "non")], ("a", "b", "label"))
+    for split in ("validation", "test"):
+        tsv(tmp_path, split, rows, header)
+    declared = {
+        "files": FILES
+        | {"train": {"path": "train.tsv", "columns": {"text": "a", "text_pair": "b", "label": "label"}, "where": {}}},
+        "columns": {"text": "s1", "text_pair": "s2", "label": "note"},
+        "where": {"langue": "fr"},
+    }
+    pairs = task(tmp_path, declared, kind="sentence-pair", rows={"train": 2, "validation": 3, "test": 3})
+    assert [e.text_pair for e in source.load(pairs).splits["test"]] == ["deux", "x", "va"]
+
+    dropped = declared | {"drop_if": {"s1": "NS", "s2": "NS"}}
+    dropped["files"] = {**FILES, "train": "validation.tsv"}
+    data = source.load(task(tmp_path, dropped, kind="sentence-pair", rows={"train": 3, "validation": 3, "test": 3}))
+    assert [(e.id, e.text, e.text_pair, e.label) for e in data.splits["test"]] == [
+        ("test-0", "Un", "deux", 1),
+        ("test-2", "Il", "va", 0),
+    ]
+    assert data.ref.canonical, "published counts are those of the files, placeholders included"
+    assert data.ref.rows["test"] == 2
+
+
+def test_where_in_a_file_without_header(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("TRAIN\tbon\toui\nTEST\tmauvais\tnon\nTRAIN\tlong\tnon\n")
+    files = {split: {"path": "a.tsv", "where": {"0": split.upper()}} for split in ("train", "test")}
+    declared = {"files": files | {"validation": {"path": "a.tsv"}}, "columns": {"text": 1, "label": 2}}
+    data = source.load(task(tmp_path, declared))
+    assert (texts(data), texts(data, "test"), len(data.splits["validation"])) == (["bon", "long"], ["mauvais"], 3)
+
+
+def test_own_ids_and_groups(tmp_path: Path) -> None:
+    header = ("id", "premisse", "text", "label")
+    for split in SPLITS:
+        tsv(tmp_path, split, [("0", "p", "un", "oui"), ("a", "p", "deux", "non"), ("", "q", "un", "oui")], header)
+    data = source.load(task(tmp_path, {"files": FILES, "columns": {"id": "id", "group": "premisse"}}))
+    first, second, third = data.splits["train"]
+    assert [first.id, second.id, third.id] == ["0", "a", "train-2"]
+    assert first.group == second.group != third.group
+    tsv(tmp_path, "test", [("0", "p", "un", "oui"), ("0", "p", "deux", "non")], header)
+    with pytest.raises(DataError, match="an id stands twice in test"):
+        source.load(task(tmp_path, {"files": FILES, "columns": {"id": "id"}}))
+
+
+def test_tokens_from_conll_and_from_parquet_are_the_same(tmp_path: Path) -> None:
+    sentences = [(["Marie", "dort"], [2, 0]), (["À", "Paris", "!"], [0, 1, 0])]
+    names = ["O", "LOC", "PER"]
+    for split in SPLITS:
+        blocks = ["\n".join(f"{w} {names[t]}" for w, t in zip(*each, strict=True)) for each in sentences]
+        (tmp_path / f"{split}.conll").write_text("\n\n".join(blocks), encoding="utf-8")
+        table = pa.table({"tokens": [w for w, _ in sentences], "ner_tags": [t for _, t in sentences]})
+        parquet.write_table(table, tmp_path / f"{split}-0.parquet")
+    conll = source.load(task(tmp_path, {"files": {s: f"{s}.conll" for s in SPLITS}}, kind="tokens"))
+    columns = {"words": "tokens", "tags": "ner_tags"}
+    hub = {"files": {s: f"{s}-*.parquet" for s in SPLITS}, "columns": columns}
+    columnar = source.load(task(tmp_path, hub, kind="tokens"))
+    assert conll.splits == columnar.splits
+    assert conll.ref.digest == columnar.ref.digest
+    example = conll.splits["train"][1]
+    assert (example.words, example.tags, example.label) == (("À", "Paris", "!"), (0, 1, 0), -1)
+
+
+def test_tokens_that_do_not_fit(tmp_path: Path) -> None:
+    def load(*rows: dict[str, Any]) -> source.TaskData:
+        (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        return source.load(task(tmp_path, {"files": dict.fromkeys(SPLITS, "a.jsonl")}, kind="tokens"))
+
+    good = {"words": ["Marie", ""], "tags": ["PER", "O"]}
+    data = load(good, {"words": [], "tags": []})
+    assert [example.words for example in data.splits["test"]] == [("Marie", "")]
+    assert data.ref.deviations == tuple(f"{split}: sentences without words left out: 1" for split in SPLITS)
+    for bad, message in (
+        ({"words": ["Marie"], "tags": []}, "1 words but 0 tags"),
+        ({"words": "Marie", "tags": ["PER"]}, "'words' holds 'Marie', which is no list"),
+        ({"words": ["Marie"], "tags": ["ORG"]}, "unknown label 'ORG'"),
+        ({"words": [None], "tags": ["O"]}, "'words' holds None"),
+    ):
+        with pytest.raises(DataError, match=rf"a\.jsonl, line 2: .*{message}"):
+            load(good, bad)
+
+
+def test_conll_has_no_named_columns_and_no_conditions(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("Marie PER\n")
+    files = {"train": "a.conll"}
+    with pytest.raises(DataError, match="CoNLL columns have numbers"):
+        source.load(task(tmp_path, {"files": files, "columns": {"words": "mot"}}, kind="tokens"))
+    with pytest.raises(DataError, match="no id, group, where or drop_if"):
+        source.load(task(tmp_path, {"files": files, "where": {"0": "x"}}, kind="tokens"))
+
+
+def test_row_counts_make_data_canonical(tmp_path: Path) -> None:
+    all_splits(tmp_path)
+    rows = dict.fromkeys(SPLITS, len(TEXTS))
+    assert source.load(task(tmp_path, {"files": FILES}, rows=rows)).ref.canonical
+    ref = source.load(task(tmp_path, {"files": FILES}, rows=rows | {"test": 5010})).ref
+    assert not ref.canonical
+    assert ref.deviations == (f"test has {len(TEXTS)} rows, canonical is 5,010",)
+    without = {split: FILES[split] for split in ("train", "validation")}
+    ref = source.load(task(tmp_path, {"files": without}, rows=rows, split={"test": 0.25})).ref
+    assert (ref.canonical, ref.cut) == (False, ("test",))
+    assert ref.deviations == (f"there is no test split, canonical is {len(TEXTS)}",)
+
+
+def test_a_missing_file_an_empty_split_and_no_share(tmp_path: Path) -> None:
+    all_splits(tmp_path)
+    with pytest.raises(DataError, match=r"has no absent\.tsv, the test split of task 'essai'"):
+        source.load(task(tmp_path, {"files": FILES | {"test": "absent.tsv"}}))
+    with pytest.raises(DataError, match="has no test split"):
+        source.load(task(tmp_path, {"files": {"train": "train.tsv"}}))
+    with pytest.raises(DataError, match="has no validation split"):
+        source.load(task(tmp_path, {"files": {"train": "train.tsv", "test": "test.tsv"}}, split={"validation": 0}))
+    with pytest.raises(DataError, match="gets no example for its train split"):
+        source.load(task(tmp_path, {"files": FILES, "where": {"label": "jamais"}}))
+
+
+# Cutting splits
+
+
+def cut(examples: list[Example], share: float, seed: int = 0) -> tuple[list[Example], list[Example]]:
+    return source._parted(examples, share, seed)
+
+
+def numbered(count: int, labels: int, per_group: int = 1) -> list[Example]:
+    return [Example(str(i), f"g{i // per_group}", "x", label=i % labels) for i in range(count)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 2)), min_size=12, max_size=80),
+    st.sampled_from([0.05, 0.1, 0.2, 0.5]),
+    st.integers(0, 3),
+)
+def test_a_cut_keeps_groups_whole_and_order(pairs: list[tuple[int, int]], share: float, seed: int) -> None:
+    examples = [Example(str(i), f"g{group}", label=label) for i, (group, label) in enumerate(pairs)]
+    try:
+        rest, part = cut(examples, share, seed)
+    except DataError:
+        return
+    assert part and rest
+    assert not {e.group for e in rest} & {e.group for e in part}
+    assert sorted((*rest, *part), key=lambda e: int(e.id)) == examples
+    assert [int(e.id) for e in rest] == sorted(int(e.id) for e in rest)
+    assert [int(e.id) for e in part] == sorted(int(e.id) for e in part)
+    total, taken = Counter(e.label for e in examples), Counter(e.label for e in part)
+    assert all(taken[label] <= max(1, round(share * total[label])) for label in total)
+    assert {e.label for e in rest} == set(total), "no label leaves train"
+
+
+def test_a_cut_is_stratified() -> None:
+    rest, part = cut([e for e in numbered(2000, 2) if e.label or int(e.id) < 500], 0.2)
+    assert Counter(e.label for e in part) == {0: 50, 1: 200}
+    assert Counter(e.label for e in rest) == {0: 200, 1: 800}
+    _, part = cut(numbered(3000, 3, per_group=3), 0.1)  # every premise with its three hypotheses
+    assert Counter(e.label for e in part) == {0: 100, 1: 100, 2: 100}
+
+
+def test_a_cut_depends_on_the_seed_and_the_groups_alone() -> None:
+    examples = numbered(400, 2)
+    chosen = {e.id for e in cut(examples, 0.1)[1]}
+    assert {e.id for e in cut(examples[::-1], 0.1)[1]} == chosen
+    assert {e.id for e in cut(examples, 0.1, seed=1)[1]} != chosen
+    by_hash = sorted(examples, key=lambda e: hashlib.blake2b(f"0 {e.group}".encode(), digest_size=8).hexdigest())
+    assert chosen == {e.id for label in (0, 1) for e in [e for e in by_hash if e.label == label][:20]}
+
+
+def test_test_is_cut_before_validation(tmp_path: Path) -> None:
+    texts_ = [f"Phrase n° {i}." for i in range(200)]
+    all_splits(tmp_path, texts_)
+    declared = {"files": {"train": "train.tsv"}}
+    both = source.load(task(tmp_path, declared, split={"test": 0.25, "validation": 0.1}))
+    assert both.ref.rows == {"train": 134, "validation": 16, "test": 50}  # 8 of the 75 that each label has left
+    assert both.ref.cut == ("test", "validation")
+    assert both.splits["test"][0].id.startswith("train-")
+    given_test = source.load(task(tmp_path, {"files": {"train": "train.tsv", "test": "test.tsv"}}))
+    assert given_test.ref.rows == {"train": 180, "validation": 20, "test": 200}
+    other = source.load(task(tmp_path, declared, split={"test": 0.25, "validation": 0.1, "seed": 1}))
+    assert other.ref.digest != both.ref.digest
+
+
+def test_too_little_to_cut(tmp_path: Path) -> None:
+    tsv(tmp_path, "train", [("bon", "oui"), ("bon", "non")])
+    with pytest.raises(DataError, match="too few, or too alike"):
+        source.load(task(tmp_path, {"files": {"train": "train.tsv", "test": "train.tsv"}}))
+
+
+# Identity
+
+
+def test_the_digest_names_the_content(tmp_path: Path) -> None:
+    first = source.load(task(all_splits(tmp_path / "a"), {"files": FILES})).ref
+    again = source.load(task(all_splits(tmp_path / "b"), {"files": FILES})).ref
+    assert (first.digest, first.files) == (again.digest, again.files)
+    for file in (tmp_path / "b").iterdir():  # another form of the same rows
+        rows = [line.split("\t") for line in file.read_text("utf-8").splitlines()[1:]]
+        records = [{"label": ["non", "oui"].index(label), "text": text} for text, label in rows]
+        file.with_suffix(".jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    other_form = source.load(task(tmp_path / "b", {"files": {s: f"{s}.jsonl" for s in SPLITS}})).ref
+    assert other_form.digest == first.digest
+    assert other_form.files != first.files
+    changed = (tmp_path / "a/test.tsv").read_text("utf-8").replace("oui", "non", 1)
+    (tmp_path / "a/test.tsv").write_text(changed, encoding="utf-8")
+    assert source.load(task(tmp_path / "a", {"files": FILES})).ref.digest != first.digest
+
+
+def test_large_data_takes_seconds(tmp_path: Path) -> None:
+    """40,000 pairs, a tenth of XNLI: a bound ten times what an idle core needs."""
+    rows = 40_000
+    table = pa.table(
+        {"text": [f"Une prémisse, la n° {i}." for i in range(rows)], "label": [i % 2 for i in range(rows)]}
+    )
+    table = table.append_column("text_pair", table["text"])
+    parquet.write_table(table, tmp_path / "a.parquet")
+    started = time.perf_counter()
+    data = source.load(task(tmp_path, {"files": dict.fromkeys(SPLITS, "a.parquet")}, kind="sentence-pair"))
+    assert time.perf_counter() - started < 12
+    assert data.ref.rows["train"] == rows
+
+
+# Where data is looked for
+
+
+def test_nothing_to_be_had(tmp_path: Path) -> None:
+    archives = {"archives": ["https://example.invalid/x-final.tar.gz"], "files": {"train": "x.tsv"}}
+    with pytest.raises(OfflineError) as caught:
+        source.load(task(tmp_path, NOBODY, archives), offline=True)
+    first, second = str(caught.value).splitlines()
+    assert "No data for task 'essai'" in first and "--data-dir" in first and "network" in first
+    assert "personne/absent" in second and "x-final.tar.gz" in second
+    with pytest.raises(DataError, match=r"Put the files under --data-dir.*\n.*has no absent\.tsv"):
+        source.load(task(tmp_path, {"files": {"train": "absent.tsv"}}))
+    with pytest.raises(UsageError, match="no such folder"):
+        source.load(task(tmp_path, NOBODY), data_dir=tmp_path / "absent")
+
+
+def test_the_next_source_serves_when_one_is_not_to_be_had(tmp_path: Path) -> None:
+    data = source.load(task(all_splits(tmp_path), NOBODY, {"files": FILES}), offline=True)
+    assert data.ref.source == "files"
+
+
+def test_hub_files_in_the_data_directory(tmp_path: Path) -> None:
+    folder = tmp_path / "D/personne/absent/fr"
+    folder.mkdir(parents=True)
+    for shard in (1, 0):
+        table = pa.table({"text": [f"n° {shard}{i}" for i in range(3)], "label": [0, 1, 0]})
+        parquet.write_table(table, folder / f"train-{shard}.parquet")
+    files = {split: "fr/train-*.parquet" for split in SPLITS}
+    data = source.load(task(tmp_path, NOBODY | {"files": files}), data_dir=tmp_path / "D", offline=True)
+    assert texts(data) == ["n° 00", "n° 01", "n° 02", "n° 10", "n° 11", "n° 12"]
+    assert [example.id for example in data.splits["train"]][3] == "train-3"
+    assert data.ref.source == "data-dir:personne/absent"
+    assert sorted(data.ref.files) == ["fr/train-0.parquet", "fr/train-1.parquet"]
+    (folder / "train-0.parquet").unlink()
+    (folder / "train-1.parquet").unlink()
+    with pytest.raises(DataError, match=r"absent has no fr/train-\*\.parquet"):
+        source.load(task(tmp_path, NOBODY | {"files": files}), data_dir=tmp_path / "D", offline=True)
+
+
+@pytest.mark.parametrize("place", ["D/essai", "D", "."])
+def test_plain_files_in_the_data_directory(tmp_path: Path, place: str) -> None:
+    all_splits(tmp_path, ["de la tâche", "encore"])
+    all_splits(tmp_path / place, ["du dossier", "encore"])
+    (tmp_path / "D").mkdir(exist_ok=True)
+    data = source.load(task(tmp_path, {"files": FILES}), data_dir=tmp_path / "D")
+    assert texts(data)[0] == "du dossier (train)"
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl", "parquet"])
+def test_our_own_columns_serve_any_task(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "D/essai"
+    folder.mkdir(parents=True)
+    for split in SPLITS:
+        rows = [{"text": f"{text} ({split})", "label": "oui"} for text in TEXTS]
+        file = folder / f"{split}.{suffix}"
+        if suffix == "parquet":
+            parquet.write_table(pa.Table.from_pylist(rows), file)
+        elif suffix == "jsonl":
+            file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        else:
+            mark = "\t" if suffix == "tsv" else ","
+            file.write_text("\n".join(mark.join(row) for row in (rows[0], *(r.values() for r in rows))), "utf-8")
+    odd = NOBODY | {"columns": {"text": "premise"}, "where": {"langue": "fr"}}
+    data = source.load(task(tmp_path, odd), data_dir=tmp_path / "D", offline=True)
+    assert texts(data, "test") == [f"{text} (test)" for text in TEXTS]
+    assert data.ref.source == "data-dir:essai"
+    (folder / "test.arff").touch()
+    (folder / ("test.csv" if suffix != "csv" else "test.tsv")).touch()
+    with pytest.raises(DataError, match="which of them is the test split"):
+        source.load(task(tmp_path, odd), data_dir=tmp_path / "D", offline=True)
+
+
+def test_our_own_conll(tmp_path: Path) -> None:
+    for split in SPLITS:
+        (tmp_path / "essai").mkdir(exist_ok=True)
+        (tmp_path / f"essai/{split}.conll").write_text("Marie\tPER\n\nParis\tLOC\n")
+    data = source.load(task(tmp_path, NOBODY, kind="tokens"), data_dir=tmp_path, offline=True)
+    assert [example.words for example in data.splits["test"]] == [("Marie",), ("Paris",)]
+
+
+# Archives
+
+
+def packed(folder: Path, name: str = "x-final.zip") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    all_splits(folder / "unpacked/x-final/fr")
+    with zipfile.ZipFile(folder / name, "w") as out:
+        for file in sorted((folder / "unpacked").rglob("*.tsv")):
+            out.write(file, file.relative_to(folder / "unpacked").as_posix())
+        out.writestr("x-final/de/train.tsv", "not wanted")
+    return folder / name
+
+
+def archived(url: str) -> dict[str, Any]:
+    return {"archives": [url], "files": {split: f"x-final/fr/{split}.tsv" for split in SPLITS}}
+
+
+def test_archives_in_the_data_directory(tmp_path: Path) -> None:
+    file = packed(tmp_path / "D")
+    declared = archived("https://example.invalid/x-final.zip")
+    data = source.load(task(tmp_path, declared), data_dir=tmp_path / "D", offline=True)
+    assert len(data.splits["train"]) == len(TEXTS)
+    assert data.ref.source == "archive:x-final.zip"
+    assert list(data.ref.files) == ["x-final.zip"]
+    assert not list((tmp_path / "cache").rglob("de"))
+    beside = source.load(task(tmp_path, declared), data_dir=tmp_path / "D/unpacked", offline=True)
+    assert beside.ref.digest == data.ref.digest
+    assert beside.ref.source == "data-dir:x-final"
+    assert sorted(beside.ref.files) == [f"x-final/fr/{split}.tsv" for split in sorted(SPLITS)]
+    file.write_bytes(file.read_bytes()[:-30])
+    with pytest.raises(DataError, match=r"x-final\.zip cannot be unpacked"):
+        source.load(task(tmp_path, declared), data_dir=tmp_path / "D", offline=True)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """A web server on this machine that serves ``tmp_path / "www"``."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    (tmp_path / "www").mkdir()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "www"))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_archives_are_downloaded_once(tmp_path: Path, served: str) -> None:
+    file = packed(tmp_path / "www")
+    declared = archived(f"{served}/x-final.zip")
+    with pytest.raises(OfflineError):
+        source.load(task(tmp_path, declared), offline=True)
+    data = source.load(task(tmp_path, declared))
+    assert data.ref.source == "archive:x-final.zip"
+    file.unlink()
+    assert source.load(task(tmp_path, declared), offline=True) == data
+    with pytest.raises(DataError, match=r"No data for task 'essai'.*\n.*HTTP 404"):
+        source.load(task(tmp_path, archived(f"{served}/other.zip")))
+
+
+# Readers
+
+
+def read(folder: Path, split: Split, task: Task) -> Iterator[Example]:
+    """A reader as a plugin would bring it: no test split, ids of its own for train only."""
+    if split != "test":
+        for i in range(4 if split == "train" else 2):
+            name = unicodedata.normalize("NFD", f"été {i} de {folder.name}, {task.name}")
+            yield Example(f"r{i}" if split == "train" else "", "premisse" if i < 2 else "", name, label=i % 2)
+
+
+def test_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "readers", lambda: {"mien": read, "faux": lambda *_: [Example("", "", "a", label=2)]})
+    (tmp_path / "sous").mkdir()
+    data = source.load(task(tmp_path / "sous", {"reader": "mien"}, split={"test": 0.3}, rows={"train": 4}))
+    train = [*data.splits["train"], *data.splits["test"]]
+    assert {example.id for example in train} == {"r0", "r1", "r2", "r3"}
+    by_id = {example.id: example for example in train}
+    assert by_id["r2"].text == "été 2 de sous, essai"
+    assert by_id["r0"].group == by_id["r1"].group != by_id["r2"].group != by_id["r3"].group
+    assert [example.id for example in data.splits["validation"]] == ["validation-0", "validation-1"]
+    assert (data.ref.source, data.ref.cut, data.ref.canonical, data.ref.files) == ("reader:mien", ("test",), True, {})
+    with pytest.raises(DataError, match="Reader faux, example 0 of train: unknown label 2"):
+        source.load(task(tmp_path, {"reader": "faux"}))
+    monkeypatch.setattr(source, "readers", lambda: {"vide": lambda *_: []})
+    with pytest.raises(DataError, match="reader:vide gives no training example"):
+        source.load(task(tmp_path, {"reader": "vide"}))
+
+
+@pytest.mark.shared
+def test_real_files(shared: Path, tmp_path: Path) -> None:
+    pairs = {"columns": {"text": "premise", "text_pair": "hypo", "label": "label"}}
+    labels = ["entailment", "neutral", "contradiction"]
+
+    def load(name: str, declared: dict[str, Any], **fields: Any) -> source.TaskData:
+        return source.load(task(tmp_path, declared, **fields), data_dir=shared / "data" / name)
+
+    splits = {"train": "TRAIN", "validation": "TRIAL", "test": "TEST"}
+    sick = {s: {"path": "sick_fr.tsv", "where": {"split": name}} for s, name in splits.items()}
+    data = load("sick_fr", pairs | {"files": sick}, kind="sentence-pair", labels=labels)
+    assert data.ref.rows == {"train": 4439, "validation": 495, "test": 4906}
+
+    xnli = {"train": "xnli.dev.fr.tsv", "test": "xnli.test.fr.tsv"}
+    data = load("xnli_fr", pairs | {"files": xnli}, kind="sentence-pair", labels=labels)
+    assert data.ref.rows == {"train": 2241, "validation": 249, "test": 5010}
+    assert Counter(e.label for e in data.splits["test"]) == {0: 1670, 1: 1670, 2: 1670}
+    assert Counter(e.label for e in data.splits["validation"]) == {0: 83, 1: 83, 2: 83}
+
+    books = {"files": {"train": "polarity-fr-amazon.csv"}, "columns": {"text": 0, "label": 1}}
+    books["label_names"] = {"-1": "non", "1": "oui"}
+    data = load("amazon_books_fr", books, split={"test": 0.2})
+    assert data.ref.rows["train"] + data.ref.rows["validation"] + data.ref.rows["test"] == 1500
+    assert not {e.text for e in data.splits["train"]} & {e.text for e in data.splits["test"]}
+
+
+def test_the_registry_reads_what_source_reads(tmp_path: Path) -> None:
+    """From a TOML file to examples, with nothing between."""
+    all_splits(tmp_path)
+    (tmp_path / "mien.toml").write_text(
+        'name = "mien"\nkind = "sentence"\nlabels = ["non", "oui"]\nmetric = "accuracy"\n'
+        '[[source]]\nfiles = { train = "train.tsv", validation = "validation.tsv", test = "test.tsv" }\n'
+    )
+    (only,) = registry.select([str(tmp_path / "mien.toml")])
+    assert source.load(only).splits == source.load(task(tmp_path, {"files": FILES})).splits
