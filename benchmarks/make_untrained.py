@@ -1,0 +1,139 @@
+"""Makes ``flue_bench/embedded/untrained``: our own small French tokenizer, and a CamemBERT of random weights.
+
+    python benchmarks/make_untrained.py --corpus DIR
+
+``DIR`` holds French plain text, one paragraph a line, as ``*.txt`` or ``*.txt.xz``. The first ``--megabytes`` of each
+file train the tokenizer; the weights see nothing of it. They are the same at every run; the trainer of the tokenizer is
+not deterministic, so that a few of its pieces may differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import lzma
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import CamembertConfig, CamembertForMaskedLM, PreTrainedTokenizerFast
+
+TARGET = Path(__file__).resolve().parent.parent / "flue_bench" / "embedded" / "untrained"
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+VOCABULARY = 3_600
+MAX_LENGTH = 512
+
+CARD = """---
+language: fr
+license: mit
+library_name: transformers
+tags: [camembert, untrained, random-weights]
+---
+
+# untrained
+
+**This model knows nothing.** It has the shape of a very small CamemBERT ({parameters:,} parameters: {layers} layers,
+hidden size {hidden}, {heads} heads) and weights drawn at random with seed 0, stored in float16. It has never been
+trained on anything.
+
+It exists so that `flue-bench run`, with no argument, works on any machine, without network, within minutes: a
+fine-tuning that starts from here learns only what the training rows of the task teach it. Its scores say that the
+machinery works, and nothing about French language models. Do not use it for anything else.
+
+Only the tokenizer has seen French: a unigram vocabulary of {vocabulary:,} pieces (NFKC, metaspace,
+`<s> A </s></s> B </s>`), trained on the first {megabytes} MB of each of: {files}.
+
+Made by `python benchmarks/make_untrained.py --corpus DIR`, part of flue-bench, MIT licence.
+"""
+
+
+def lines_of(path: Path, megabytes: float) -> Iterator[str]:
+    """The first megabytes of a text file, line by line; blank lines left out."""
+    left = int(megabytes * 1e6)
+    with lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if left <= 0:
+                return
+            left -= len(line.encode())
+            if line.strip():
+                yield line.strip()
+
+
+def make_tokenizer(files: list[Path], megabytes: float) -> PreTrainedTokenizerFast:
+    """A CamemBERT-like fast tokenizer: unigram over metaspace, trained on the beginning of each file."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+    trainer = trainers.UnigramTrainer(
+        vocab_size=VOCABULARY, special_tokens=SPECIAL, unk_token="<unk>", max_piece_length=12, show_progress=False
+    )
+    tokenizer.train_from_iterator((line for file in files for line in lines_of(file, megabytes)), trainer)
+    start, end = (("<s>", 0), ("</s>", 2))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[start, end]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=MAX_LENGTH,
+        bos_token="<s>",
+        cls_token="<s>",
+        eos_token="</s>",
+        sep_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+        model_input_names=["input_ids", "attention_mask"],  # CamemBERT has a single token type
+    )
+
+
+def main() -> None:
+    """Writes the folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--files", nargs="+", default=["eltec_fra_novels", "orangesum_news", "textbox_roman19"])
+    parser.add_argument("--megabytes", type=float, default=4)
+    parser.add_argument("--output", type=Path, default=TARGET)
+    arguments = parser.parse_args()
+
+    files = sorted(f for f in arguments.corpus.iterdir() if f.name.split(".")[0] in arguments.files)
+    if not files:
+        parser.error(f"{arguments.corpus} holds none of {', '.join(arguments.files)} as .txt or .txt.xz")
+    tokenizer = make_tokenizer(files, arguments.megabytes)
+    config = CamembertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=512,
+        max_position_embeddings=MAX_LENGTH + 2,  # positions start after the padding index, at 2
+        type_vocab_size=1,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        layer_norm_eps=1e-5,
+    )
+    torch.manual_seed(0)
+    model = CamembertForMaskedLM(config).half()
+
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(arguments.output)
+    model.save_pretrained(arguments.output)
+    (arguments.output / "README.md").write_text(
+        CARD.format(
+            parameters=model.num_parameters(),
+            layers=config.num_hidden_layers,
+            hidden=config.hidden_size,
+            heads=config.num_attention_heads,
+            vocabulary=len(tokenizer),
+            megabytes=f"{arguments.megabytes:g}",
+            files=", ".join(f"`{f.name.split('.')[0]}`" for f in files),
+        ),
+        encoding="utf-8",
+    )
+    for file in sorted(arguments.output.iterdir()):
+        print(f"{file.stat().st_size:>10,} bytes  {file.name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,378 @@
+"""The words of the mini tasks. Adjectives: the masculine, and "/feminine" where ``grammar.feminine`` has no rule."""
+
+from __future__ import annotations
+
+from flue_tasks.mini.grammar import Noun
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _nouns(masculine: str = "", feminine: str = "", masculines: str = "", feminines: str = "") -> tuple[Noun, ...]:
+    groups = ((masculine, "m", False), (feminine, "f", False), (masculines, "m", True), (feminines, "f", True))
+    return tuple(Noun(word, gender, plural) for text, gender, plural in groups for word in _list(text))
+
+
+# --- people -----------------------------------------------------------------------------------------------------------
+
+WOMEN = _list(
+    "Alice, Amina, Anaïs, Aurélie, Camélia, Caroline, Chloé, Clémence, Delphine, Élise, Émilie, Fatou, Gaëlle, "
+    "Hélène, Inès, Jeanne, Judith, Karima, Léa, Louise, Lucie, Manon, Mathilde, Nadia, Noémie, Odile, Pauline, "
+    "Rachel, Sabine, Salomé, Sophie, Suzanne, Thérèse, Valérie, Yasmine, Zoé"
+)
+MEN = _list(
+    "Adrien, Alain, Amadou, Antoine, Basile, Bruno, Cédric, Damien, Denis, Émile, Étienne, Fabrice, Félix, Georges, "
+    "Grégoire, Hugo, Ibrahim, Jérôme, Jules, Karim, Léon, Louis, Mathieu, Mehdi, Nicolas, Oscar, Patrice, Quentin, "
+    "Rémi, Samuel, Simon, Thomas, Tristan, Victor, Xavier, Yves"
+)
+SURNAMES = _list(
+    "Allard, Aubert, Baudry, Bellanger, Berthier, Bonnard, Bouvier, Brunet, Carlier, Chauvin, Colin, Cordier, Delmas, "
+    "Deschamps, Diallo, Dubreuil, Fabre, Ferrand, Garnier, Gauthier, Giraud, Guérin, Haddad, Hébert, Jacquet, "
+    "Joubert, Kerviel, Lambert, Leblond, Lemaître, Mallet, Marchand, Masson, Mercier, Morel, Nguyen, Noiret, "
+    "Ollivier, Pasquier, Perrin, Poirier, Prévost, Quentin, Rambert, Rivière, Roussel, Sabatier, Salmon, Tessier, "
+    "Thibault, Tournier, Vasseur, Verdier, Vidal, Villard, Zidi"
+)
+ROLES = _nouns(
+    "acteur, architecte, arbitre, avocat, banquier, berger, bijoutier, boulanger, capitaine, champion, chanteur, "
+    "chimiste, coiffeur, comptable, cuisinier, dentiste, député, dessinateur, diplomate, directeur, écrivain, "
+    "entraîneur, facteur, fleuriste, gardien, gendarme, guide, historien, horloger, infirmier, ingénieur, inspecteur, "
+    "jardinier, journaliste, juge, libraire, maire, mécanicien, médecin, menuisier, metteur en scène, ministre, "
+    "musicien, notaire, ouvrier, peintre, pharmacien, pianiste, pilote, plombier, préfet, professeur, romancier, "
+    "sculpteur, secrétaire, sénateur, serveur, traducteur, vendeur, vétérinaire, violoniste",
+    "actrice, archéologue, architecte, avocate, bibliothécaire, biologiste, bouchère, caissière, chanteuse, "
+    "chercheuse, chorégraphe, cinéaste, coiffeuse, conseillère, couturière, cuisinière, danseuse, dentiste, députée, "
+    "dessinatrice, directrice, écrivaine, entraîneuse, factrice, fleuriste, gardienne, graphiste, historienne, "
+    "infirmière, ingénieure, inspectrice, institutrice, jardinière, joueuse, journaliste, juge, libraire, mairesse, "
+    "marchande, mécanicienne, ministre, musicienne, notaire, ouvrière, pharmacienne, pianiste, photographe, poétesse, "
+    "présidente, psychologue, réalisatrice, romancière, sénatrice, serveuse, traductrice, vendeuse, vétérinaire, "
+    "voisine",
+)
+GROUPS = _nouns(
+    masculines="adhérents, agriculteurs, apprentis, artisans, avocats, bénévoles, candidats, chercheurs, clients, "
+    "commerçants, conseillers, cyclistes, danseurs, délégués, députés, élèves, employés, étudiants, "
+    "facteurs, gardiens, habitants, infirmiers, ingénieurs, invités, jardiniers, joueurs, journalistes, "
+    "jurés, lecteurs, locataires, marins, médecins, musiciens, ouvriers, parents, passagers, pêcheurs, "
+    "peintres, pompiers, randonneurs, retraités, soldats, spectateurs, stagiaires, touristes, vendeurs, "
+    "villageois, voisins, voyageurs",
+    feminines="actrices, adhérentes, athlètes, avocates, candidates, chanteuses, chercheuses, clientes, danseuses, "
+    "déléguées, employées, étudiantes, infirmières, joueuses, lectrices, musiciennes, nageuses, ouvrières, "
+    "passagères, retraitées, romancières, serveuses, skieuses, touristes, vendeuses, voisines, voyageuses",
+)
+
+# --- places -----------------------------------------------------------------------------------------------------------
+
+TOWNS = _list(
+    "Agen, Albi, Amiens, Angers, Angoulême, Annecy, Arles, Arras, Auch, Aurillac, Auxerre, Avignon, Bayonne, "
+    "Besançon, Béziers, Blois, Bourges, Brest, Caen, Cahors, Calais, Carcassonne, Chambéry, Chartres, Cherbourg, "
+    "Colmar, Dieppe, Dijon, Dole, Douai, Épinal, Évreux, Gap, Grenoble, Guéret, Honfleur, Lille, Limoges, Lorient, "
+    "Mâcon, Marseille, Metz, Montpellier, Moulins, Mulhouse, Nantes, Narbonne, Nice, Nîmes, Niort, Orléans, "
+    "Perpignan, Poitiers, Quimper, Reims, Rennes, Roanne, Rodez, Rouen, Saintes, Saumur, Sedan, Strasbourg, Tarbes, "
+    "Toulon, Toulouse, Tours, Troyes, Tulle, Vannes, Vesoul"
+)
+ROOMS = _list(
+    "dans la cuisine, dans le salon, dans le jardin, dans la cave, dans le grenier, dans le garage, dans la salle de "
+    "bains, dans la cour, dans le bureau, dans la chambre, sur la terrasse, sur le balcon, dans l'escalier, dans la "
+    "véranda, dans le couloir, dans la bibliothèque, dans le hangar, dans l'atelier, devant la mairie, derrière "
+    "l'église, sur le quai, dans le train, au café, au marché, à la plage, à la gare, à l'hôpital, au musée, au "
+    "gymnase, au théâtre"
+)
+
+# --- reviews ----------------------------------------------------------------------------------------------------------
+
+STORY = _nouns(
+    "début, dénouement, récit, style, rythme, scénario, suspense, ton, héros, narrateur, épilogue, prologue, "
+    "vocabulaire, découpage, premier chapitre, second degré",
+    "fin, intrigue, histoire, narration, héroïne, atmosphère, enquête, conclusion, dernière partie, construction, "
+    "première moitié, psychologie, morale",
+    "dialogues, personnages, chapitres, rebondissements, seconds rôles",
+    "descriptions, scènes d'action, dernières pages, premières pages, digressions, péripéties",
+)
+SCREEN = _nouns(
+    "début, dénouement, rythme, scénario, montage, cadrage, doublage, casting, héros, final, générique, tournage",
+    "fin, intrigue, image, mise en scène, photographie, bande originale, lumière, interprétation, réalisation, "
+    "héroïne, première heure, scène finale, musique, ouverture",
+    "acteurs, dialogues, décors, costumes, effets spéciaux, seconds rôles, gags",
+    "actrices, cascades, scènes de foule, répliques, images",
+)
+MUSIC = _nouns(
+    "début, refrain, rythme, chant, son, mixage, orchestre, chœur, finale, livret, pianiste, premier titre, dernier "
+    "morceau",
+    "voix, mélodie, production, prise de son, première partie, seconde partie, pochette, section rythmique, ballade, "
+    "interprétation, reprise, introduction, écriture",
+    "arrangements, textes, refrains, duos, solos, cuivres, musiciens",
+    "paroles, guitares, cordes, mélodies, chansons douces, percussions, harmonies",
+)
+PRODUCT = _nouns(
+    "mode d'emploi, emballage, design, service après-vente, réglage, rapport qualité-prix, confort, format, montage, "
+    "coloris, matériau, entretien, rangement, système de fixation, guide de démarrage, revêtement",
+    "notice, finition, livraison, garantie, qualité, conception, fabrication, présentation, prise en main, solidité, "
+    "stabilité, ergonomie, documentation, durée de vie, housse de transport, mise en service",
+    "accessoires, réglages, matériaux, conseils d'utilisation, schémas, détails",
+    "finitions, explications, consignes, dimensions, pièces de rechange, performances",
+)
+ART_GOOD = _list(
+    "superbe, captivant, touchant, subtil, original, brillant, réussi, passionnant, élégant, convaincant, poignant, "
+    "remarquable, magnifique, admirable, formidable, inventif, savoureux, envoûtant, parfait, délicat, soigné, "
+    "étonnant, irrésistible, éblouissant, inspiré, juste, vif, maîtrisé, bouleversant, exemplaire, raffiné, sublime, "
+    "somptueux, stupéfiant, délicieux, excellent, merveilleux, fascinant, prodigieux, impeccable"
+)
+ART_BAD = _list(
+    "lent, plat, confus, ennuyeux, prévisible, bâclé, lourd, décevant, banal, maladroit, creux/creuse, interminable, "
+    "raté, fade, pénible, laborieux, artificiel, grotesque, poussif, brouillon, insipide, ridicule, agaçant, convenu, "
+    "médiocre, terne, vide, bancal, caricatural, pompeux, soporifique, incohérent, vulgaire, pesant, affligeant, "
+    "désolant, navrant, insupportable, exaspérant, monotone"
+)
+GOODS_GOOD = _list(
+    "solide, soigné, impeccable, parfait, remarquable, excellent, irréprochable, bien conçu, bien pensé, efficace, "
+    "satisfaisant, exemplaire, étonnant, superbe, adapté, formidable, convaincant, réussi, bluffant, magnifique"
+)
+GOODS_BAD = _list(
+    "décevant, médiocre, défectueux, raté, mal conçu, mal pensé, insuffisant, catastrophique, bâclé, ridicule, "
+    "lamentable, inadapté, minable, désastreux, exécrable, pitoyable, bancal, affligeant, inacceptable, déplorable"
+)
+BOOKS = _nouns(
+    "roman, polar, recueil de nouvelles, essai, conte, récit de voyage, livre, thriller, manga, journal intime, "
+    "album, pamphlet, guide, roman historique, premier roman",
+    "biographie, bande dessinée, nouvelle, autobiographie, anthologie, enquête, saga, fable, pièce, trilogie, épopée, "
+    "correspondance",
+)
+FILMS = _nouns(
+    "film, documentaire, dessin animé, court métrage, western, mélodrame, policier, téléfilm, film muet, feuilleton, "
+    "remake",
+    "comédie, série, comédie musicale, satire, adaptation, fresque historique, parodie, suite, romance, tragédie",
+)
+RECORDS = _nouns(
+    "album, disque, concert, opéra, enregistrement, coffret, récital, oratorio, ballet, premier album, album de jazz",
+    "symphonie, compilation, chanson, sonate, bande originale, comédie musicale, cantate, réédition, berceuse",
+)
+GOODS = _nouns(
+    "aspirateur, casque, vélo, clavier, sac à dos, grille-pain, ventilateur, radiateur, appareil photo, téléphone, "
+    "fer à repasser, parapluie, matelas, robot, réveil, fauteuil, barbecue, mixeur, écran, rasoir, thermomètre, stylo",
+    "cafetière, lampe, valise, montre, tablette, imprimante, poussette, bouilloire, perceuse, enceinte, tente, "
+    "balance, machine à coudre, tondeuse, chaise, guitare, poêle, trottinette, raquette, veste, théière, étagère",
+)
+
+# --- inference --------------------------------------------------------------------------------------------------------
+
+KINDS = {
+    Noun("véhicule", "m"): _nouns("vélo, camion, scooter, tracteur, autobus", "moto, voiture, camionnette, caravane"),
+    Noun("meuble", "m"): _nouns("buffet, bureau, tabouret, canapé, lit", "table, armoire, chaise, commode, étagère"),
+    Noun("instrument de musique", "m"): _nouns(
+        "violon, piano, tambour, accordéon, hautbois, saxophone", "guitare, flûte, trompette, clarinette, harpe"
+    ),
+    Noun("outil", "m"): _nouns(
+        "marteau, tournevis, râteau, rabot, burin", "scie, hache, pelle, perceuse, bêche, pioche"
+    ),
+    Noun("vêtement", "m"): _nouns(
+        "manteau, pantalon, pull, imperméable, gilet, costume", "robe, chemise, veste, jupe, cravate, écharpe"
+    ),
+    Noun("animal", "m"): _nouns(
+        "chien, chat, cheval, lapin, âne, mouton, canard, hamster, perroquet",
+        "vache, chèvre, poule, oie, tortue, jument",
+    ),
+    Noun("fruit", "m"): _nouns("melon, ananas, abricot, citron, kiwi", "pomme, poire, pêche, orange, mangue, figue"),
+    Noun("bijou", "m"): _nouns("collier, bracelet, médaillon, diadème", "bague, broche, gourmette, alliance"),
+    Noun("arbre", "m"): _nouns("chêne, tilleul, pommier, cerisier, sapin, érable, olivier, hêtre, bouleau"),
+    Noun("récipient", "m"): _nouns("vase, seau, bol, bocal, pichet, arrosoir", "bouteille, carafe, marmite, cruche"),
+    Noun("fleur", "f"): _nouns("lys, œillet, tournesol, dahlia", "rose, tulipe, orchidée, pivoine, jonquille"),
+    Noun("gâteau", "m"): _nouns(
+        "éclair, mille-feuille, macaron, financier, cake", "tarte, brioche, madeleine, charlotte"
+    ),
+    Noun("arme", "f"): _nouns("fusil, sabre, arc, poignard, pistolet", "épée, carabine, lance, arbalète"),
+    Noun("bateau", "m"): _nouns("voilier, paquebot, canoë, chalutier, cargo", "barque, péniche, goélette, pirogue"),
+}
+OBTAINED = _list(
+    "acheté, vendu, trouvé, reçu, dessiné, photographié, choisi, perdu, commandé, emprunté, montré, réclamé, aperçu, "
+    "décrit, remarqué"
+)
+COLOURS = _list(
+    "noir, gris, blanc/blanche, splendide, minuscule, énorme, superbe, ordinaire, étrange, magnifique, singulier"
+)
+WHEN = _list(
+    "hier, ce matin, samedi dernier, la semaine dernière, à Noël, en mars, pendant les vacances, avant-hier, hier "
+    "soir, au printemps, le mois dernier, dimanche, lundi matin, en juillet, l'an dernier"
+)
+DEEDS = _list(
+    "réussi l'examen, signé la pétition, goûté la soupe, visité le musée, vu le film, lu le rapport, payé la facture, "
+    "entendu l'explosion, accepté l'offre, quitté la salle, reçu la prime, compris la question, apporté le goûter, "
+    "manqué le bus, appris la nouvelle, mangé le dessert, rempli le formulaire, approuvé le projet, perdu la clé, "
+    "pris l'avion, voté la grève, attrapé la grippe, répondu au questionnaire, dormi sous la tente, traversé la "
+    "rivière, participé au débat, écrit au ministre, nagé dans le lac, apprécié le concert, gardé le ticket, refusé "
+    "le compromis, suivi la formation, rendu les clés, chanté le refrain, porté l'uniforme, visité la grotte, touché "
+    "le trésor, regardé le match, raté l'épreuve, oublié le mot de passe, dansé la valse, fermé les yeux"
+)
+SUBGROUPS = _list(
+    "de le premier étage, de le deuxième rang, de l'équipe rouge, de moins de trente ans, de le quartier nord, de "
+    "plus de soixante ans, aux cheveux longs, de le bâtiment C, de l'équipe de nuit, de la région, à lunettes, de le "
+    "dernier wagon, de la première table"
+)
+TASKS = tuple(
+    tuple(item.split("|"))
+    for item in _list(
+        "réparer|réparé|la porte, fermer|fermé|le portail, arroser|arrosé|les plantes, poster|posté|la lettre, "
+        "éteindre|éteint|le four, payer|payé|le loyer, prévenir|prévenu|les voisins, relire|relu|le contrat, "
+        "nourrir|nourri|les poules, laver|lavé|les vitres, réserver|réservé|une table, recopier|recopié|l'adresse, "
+        "peindre|peint|la clôture, ranger|rangé|les outils, vider|vidé|la corbeille, signer|signé|le registre, "
+        "traduire|traduit|le poème, acheter|acheté|du pain, vendre|vendu|la maison, inviter|invité|le directeur, "
+        "sauver|sauvé|les documents, corriger|corrigé|les copies, démonter|démonté|le moteur, ouvrir|ouvert|le "
+        "coffre, répondre|répondu|à l'enquête, téléphoner|téléphoné|à la banque, remercier|remercié|le jury, "
+        "apprendre|appris|le solfège, tondre|tondu|la pelouse, photocopier|photocopié|le dossier, changer|changé|les "
+        "draps, déneiger|déneigé|le trottoir, cirer|ciré|les bottes, couper|coupé|le gaz, recoudre|recousu|un bouton, "
+        "imprimer|imprimé|les billets, graisser|graissé|la chaîne, décrocher|décroché|les rideaux, goûter|goûté|la "
+        "sauce, assister|assisté|à la réunion"
+    )
+)
+ACTIVITIES = _list(
+    "dort, lit le journal, travaille, joue aux cartes, chante, attend un ami, discute, mange une pomme, écrit une "
+    "lettre, répare un vélo, boit un café, dessine, épluche des légumes, téléphone, tricote, danse, révise, se "
+    "repose, apprend un rôle, regarde la pluie, compte de l'argent, écoute la radio, prépare un discours, plie du "
+    "linge"
+)
+LASTING = _list(
+    "depuis midi, depuis deux heures, depuis ce matin, en ce moment, à cet instant, depuis longtemps, depuis l'aube, "
+    "depuis dix minutes, depuis le déjeuner, avec un collègue, en compagnie de son frère"
+)
+COMPARED = _list(
+    "grand, riche, patient, rapide, bavard, généreux, prudent, sévère, adroit, courageux, distrait, âgé, célèbre, "
+    "fatigué, souple, têtu, ponctuel, organisé, méfiant, sportif, économe, curieux, musclé, poli, ambitieux, émotif"
+)
+MOVED = _list("arrivé, parti, sorti, revenu, entré, descendu, monté, reparti, rentré, venu, passé")
+COUNTED = tuple(
+    (place, _list(things.replace("+", ",")))
+    for place, _, things in (
+        item.partition(":")
+        for item in _list(
+            "le village:habitants+maisons+fermes, la bibliothèque:livres+lecteurs+revues, le "
+            "collège:élèves+ordinateurs, le musée:tableaux+statues+visiteurs, l'hôtel:chambres+clients, le "
+            "parc:arbres+bancs+promeneurs, le zoo:oiseaux+singes+reptiles, l'entreprise:salariés+camions+clients, le "
+            "port:bateaux+grues, l'orchestre:musiciens+choristes, la ferme:vaches+moutons+poules, le "
+            "stade:places+supporters, l'hôpital:lits+infirmiers, le train:voyageurs+sièges, la "
+            "commune:électeurs+commerces, le club:joueurs+adhérents"
+        )
+    )
+)
+STATES = tuple(
+    (tuple(pair.split("|")), _nouns(*nouns.split(";")))
+    for pair, nouns in {
+        "ouvert|fermé": "portail, coffre, magasin, guichet, parapluie; fenêtre, porte, boutique, barrière, pharmacie",
+        "allumé|éteint": "four, radiateur, ordinateur, lampadaire; lampe, télévision, bougie, radio, chaudière",
+        "gratuit|payant": "parking, musée, concert, stage, bus; visite, entrée, brochure, consultation, formation",
+        "complet/complète|incomplet/incomplète": "dossier, formulaire, jeu de cartes; liste, collection, enquête",
+        "branché|débranché": "téléphone, grille-pain, mixeur, ordinateur; imprimante, cafetière, sonnette, enceinte",
+        "visible|invisible": "phare, sommet, satellite, navire; lune, comète, île, cicatrice, tache",
+        "propre|sale": "tapis, manteau, sol, couteau; vitre, assiette, nappe, voiture, chemise",
+        "libre|occupé": "siège, bureau, court de tennis, taxi; chambre, table, ligne, place, cabine",
+        "sec/sèche|mouillé": "linge, banc, trottoir, gazon; serviette, route, pelouse, veste, couverture",
+        "présent|absent": "gardien, témoin, professeur, médecin; directrice, infirmière, avocate, secrétaire",
+        "éveillé|endormi": "bébé, chien, veilleur, malade; fillette, chatte, grand-mère, sentinelle",
+    }.items()
+)
+
+# --- paraphrases ------------------------------------------------------------------------------------------------------
+
+TREATED = _list(
+    "félicité, remplacé, interrogé, battu, critiqué, soutenu, remercié, invité, dénoncé, sauvé, filmé, poursuivi, "
+    "accueilli, imité, devancé, accusé, rejoint, trahi, engagé, consolé, prévenu, photographié, appelé, trompé, "
+    "défendu, surpris, convoqué, reconnu, encouragé, insulté, blessé, conseillé, réveillé, suivi, aidé, licencié, "
+    "séduit, rassuré, dépassé, observé, oublié, recommandé, bousculé, provoqué"
+)
+OCCASIONS = _list(
+    "lors de la réunion, pendant l'entracte, après le match, avant la cérémonie, à la fin de l'année, pendant la "
+    "grève, au début du procès, la veille du concours, devant les caméras, en pleine nuit, pendant le repas, à la "
+    "gare, dans le hall, le lendemain, avant l'orage, au cours du débat, à plusieurs reprises, sans hésiter, malgré "
+    "le règlement, un soir d'hiver, pendant la guerre, à l'aube"
+)
+SUBJECTS = _list(
+    "le français, la physique, l'histoire, le dessin, la chimie, le latin, la musique, l'anglais, la géographie, le "
+    "chinois, l'économie, le russe, la biologie, le droit, l'arabe, la philosophie, le grec, la botanique, l'italien, "
+    "la danse"
+)
+PEOPLES = _list(
+    "belge, polonais, suisse, italien, espagnol, grec/grecque, russe, anglais, allemand, portugais, danois, suédois, "
+    "hongrois, roumain, tchèque, bulgare, chinois, japonais, marocain, tunisien, algérien, sénégalais, libanais, "
+    "brésilien, canadien"
+)
+PROFESSIONS = tuple(
+    tuple(item.split("|"))
+    for item in _list(
+        "peintre|peintre, sculpteur|sculptrice, compositeur|compositrice, architecte|architecte, "
+        "romancier|romancière, pianiste|pianiste, chimiste|chimiste, cinéaste|cinéaste, danseur|danseuse, "
+        "géographe|géographe, mathématicien|mathématicienne, photographe|photographe, poète|poétesse, "
+        "philosophe|philosophe, cycliste|cycliste, nageur|nageuse, historien|historienne, botaniste|botaniste, "
+        "violoniste|violoniste, astronome|astronome"
+    )
+)
+BUILDINGS = _nouns(
+    "château, pont, théâtre, moulin, phare, couvent, lavoir, marché couvert, hôpital, beffroi, stade, aqueduc, "
+    "palais, musée",
+    "chapelle, église, gare, mairie, école, tour, fontaine, caserne, halle, abbaye, prison, bibliothèque, poste, "
+    "mosquée",
+)
+SOLD = _nouns(
+    "tableau, domaine, manuscrit, cheval, moulin, terrain, violon, voilier, brevet, château, hôtel, journal, "
+    "restaurant",
+    "maison, ferme, collection, vigne, statue, imprimerie, librairie, voiture, montre, entreprise, île, forêt, usine",
+)
+PIECES = _nouns(
+    "poème, scénario, article, roman, discours, manifeste, rapport, livret",
+    "chanson, pièce, nouvelle, préface, lettre, symphonie, affiche, enquête",
+)
+MADE = tuple(
+    tuple(item.split("|"))
+    for item in _list(
+        "écrit|traduit, commencé|terminé, commandé|payé, rédigé|relu, imaginé|réalisé, proposé|refusé, copié|vendu"
+    )
+)
+DIRECTIONS = (("nord", "sud"), ("est", "ouest"))
+MONTHS = _list("janvier, février, mars, avril, mai, juin, juillet, août, septembre, octobre, novembre, décembre")
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+AMBIGUOUS = _list(
+    "Paris, Orange, Nancy, Valence, Vienne, Laval, Clermont, Beaufort, Rochefort, Beauvais, Bordeaux, Lyon, Verdun, "
+    "Cambrai, Chinon, Langres, Nevers, Sancerre, Florence, Lourdes, Castres, Vernon, Dinan, Cluny, Ferney, Loches, "
+    "Thouars, Carmen, Olympe, Minerve, Aurore, Victoria, Renault, Garonne, Hermès, Athéna, Marine, Alma, Valmy, "
+    "Nogent, Royan, Vallon, Sully, Mirepoix, Bellac, Colombes, Chablis, Fontenay, Marsan, Bellegarde, Montfort, "
+    "Villeneuve, Lespinasse, Saint-Cyr"
+)
+VILLAGES = tuple(
+    f"Saint-{saint}-{rest}"
+    for saint in _list("Aubin, Cyprien, Léger, Maurice, Ouen, Romain, Sulpice, Vaast")
+    for rest in _list("sur-Loire, en-Forêt, les-Bois, du-Mont, sous-Bois, la-Rivière")
+)
+LANDS = _nouns(
+    "Portugal, Canada, Maroc, Japon, Brésil, Sénégal, Jura, Cantal, Var, Périgord, Quercy, Danemark, Liban, Pérou",
+    "Bretagne, Suisse, Italie, Alsace, Provence, Savoie, Belgique, Pologne, Corse, Auvergne, Tunisie, Grèce, Hongrie, "
+    "Normandie, Lorraine, Picardie, Touraine, Suède, Islande",
+)
+RIVERS = _nouns(
+    "Rhône, Tarn, Lot, Doubs, Cher, Rhin, Danube", "Loire, Seine, Garonne, Dordogne, Saône, Meuse, Vilaine, Isère"
+)
+FIRMS = _list(
+    "Verdane, Solivert, Nortex, Airalis, Cimaro, Lumevia, Batigral, Ferrolac, Aquitel, Novagri, Transluce, Médipho, "
+    "Orvalis, Polymar, Sidérane, Textalor, Unibois, Vitralux, Électrane, Domexia, Gazoval, Kerlann, Ravelin, "
+    "Péchalor, Minotier, Safrane"
+)
+INSTITUTIONS = _nouns(
+    "Crédit du Ponant, Olympique de Gap, Racing Club de Dole, Institut des Mines, Parti des Campagnes, Conseil du "
+    "Livre, Syndicat des Cheminots, Comptoir des Épices",
+    "Banque des Alpes, Université de Rennes, Union des Marins, Compagnie des Tramways, Société des Eaux, Ligue des "
+    "Poètes, Fédération des Bergers, Académie des Jardins, Étoile de Niort, Caisse des Pêcheurs",
+)
+WORKS = _list(
+    "La Nuit des moulins, Les Enfants du port, Le Dernier Phare, Un été sans pain, Le Chant des ardoises, Rue des "
+    "Tanneurs, La Valse grise, Les Ombres douces, Le Jardin noir, Cent jours de pluie, La Colère du fleuve, Une "
+    "saison blanche, Le Secret de Marthe, Adieu Camille, Les Quatre Vents, La Maison Rouge, Le Retour du capitaine, "
+    "Mon oncle Auguste, Les Trois Rives, La Lettre perdue, Soleil de mars, Le Roi des oies, Lettres à Sophie, Nuits "
+    "de Marseille"
+)
+EVENTS = _nouns(
+    "Festival des Brumes, Grand Prix de Reims, Tour de Bretagne, Salon du Conte, Carnaval de Dieppe, Prix Aurore, "
+    "Trophée des Cimes, Critérium de Vienne, Printemps des Fanfares",
+    "Coupe des Nations, Fête du Cidre, Course des Phares, Nuit des Étoiles, Foire aux Laines, Ronde des Moulins",
+)
+HISTORY = _nouns(
+    "Traité de Cambrai, Siège de Sedan",
+    "Guerre des Farines, Bataille de Valmy, Révolution française, Grande Peste, Conférence de Vienne",
+)

@@ -1,0 +1,260 @@
+"""The embedded mini tasks: the same everywhere, fair between splits, hard for a bag of words, and in correct French."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections import Counter, defaultdict
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from flue_bench.errors import DataError
+from flue_bench.task import Example, Split, Task
+from flue_tasks.mini import grammar, lexicon, read
+from flue_tasks.mini.grammar import Noun
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+NAMES = ("mini-cls", "mini-pawsx", "mini-xnli", "mini-ner")
+
+# A change of these is a change of the data: raise the task's version with it.
+DIGESTS = {
+    "mini-cls train": "1a468747193ed563",
+    "mini-cls validation": "fb77ab4912f73e46",
+    "mini-cls test": "a19d8f98cf8ef934",
+    "mini-pawsx train": "0c95435b222320bd",
+    "mini-pawsx validation": "89aab4656749d078",
+    "mini-pawsx test": "d5bbb4339f63e32a",
+    "mini-xnli train": "2f22c6687dc42704",
+    "mini-xnli validation": "d9822c6ee97a2b6b",
+    "mini-xnli test": "ba43143a32fe3685",
+    "mini-ner train": "ef9bbb473f685035",
+    "mini-ner validation": "940b919b0eb4caec",
+    "mini-ner test": "b0460832d33fdaff",
+}
+
+
+@cache
+def task(name: str) -> Task:
+    return Task.model_validate(tomllib.loads((ROOT / "tasks/flue_tasks" / f"{name}.toml").read_text(encoding="utf-8")))
+
+
+@cache
+def rows(name: str, split: Split) -> tuple[Example, ...]:
+    return tuple(read(Path(), split, task(name)))
+
+
+def texts(example: Example) -> list[str]:
+    joined = " ".join(example.words)
+    for token, written in ((r"' ", "'"), (r" ([,.])", r"\1")):
+        joined = re.sub(token, written, joined)
+    return [text for text in (example.text, example.text_pair, joined) if text]
+
+
+def lines(name: str) -> list[str]:
+    return [text for split in SPLITS for example in rows(name, split) for text in texts(example)]
+
+
+def normalised(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestData:
+    def test_is_the_same_on_every_machine(self, name: str) -> None:
+        found = {}
+        for split in SPLITS:
+            content = "\n".join(repr((*example[:3], example.text_pair, *example[4:])) for example in rows(name, split))
+            found[f"{name} {split}"] = hashlib.sha256(content.encode()).hexdigest()[:16]
+        assert found == {key: value for key, value in DIGESTS.items() if key.startswith(f"{name} ")}
+
+    def test_has_the_declared_rows_and_nothing_else(self, name: str) -> None:
+        declared = task(name)
+        assert declared.groups == ("mini",)
+        assert declared.licence == "MIT"
+        for split in SPLITS:
+            examples = rows(name, split)
+            assert len(examples) == declared.rows[split]
+            assert len({example.id for example in examples}) == len(examples)
+            for example in examples:
+                assert bool(example.words) == (declared.kind == "tokens")
+                assert (example.text_pair is not None) == (declared.kind == "sentence-pair")
+                assert len(example.words) == len(example.tags)
+
+    def test_splits_share_no_group_no_pair_and_no_first_sentence(self, name: str) -> None:
+        for part in (
+            lambda example: example.group,
+            lambda example: normalised(" ".join(texts(example))),
+            lambda example: normalised(texts(example)[0]),
+        ):
+            train, validation, test = ({part(example) for example in rows(name, split)} for split in SPLITS)
+            assert not (train & validation or train & test or validation & test)
+
+    def test_no_text_stands_twice_in_a_split(self, name: str) -> None:
+        for split in SPLITS:
+            found = Counter(normalised(" ".join(texts(example))) for example in rows(name, split))
+            assert found.most_common(1)[0][1] == 1
+
+    def test_labels_are_balanced(self, name: str) -> None:
+        if name == "mini-ner":
+            tags = Counter(tag for example in rows(name, "test") for tag in set(example.tags) if tag)
+            assert set(tags) == {1, 2, 3, 4}
+            assert min(tags.values()) > 0.15 * tags.total()
+            return
+        for split in SPLITS:
+            counts = Counter(example.label for example in rows(name, split))
+            assert set(counts) == set(range(len(task(name).labels)))
+            assert max(counts.values()) == min(counts.values())
+
+    def test_sentences_are_short_and_varied(self, name: str) -> None:
+        words = [re.findall(r"\w+", line) for line in lines(name)]
+        assert 5 < np.mean([len(line) for line in words]) < 15
+        assert len({word.lower() for line in words for word in line}) > 700
+
+    def test_elision_and_contraction(self, name: str) -> None:
+        short = r"(?:le|la|de|ne|que|je|se|me|te|jusque|lorsque|puisque)"
+        wrong = re.compile(
+            rf"\b(?:de|à) les?\b|\bde (?:des|du|aux?)\b|\b{short} [aeiouàâéèêëîïôûœæ]"
+            rf"|\b{short} (?:habit|hélène|hébert|heure|hier|hist|hiver|hôp|hôt|horlog|hugo|hermès|héroïne|harmoni|yves)"
+            r"|['](?:hach|haddad|hall|hamster|hangar|harpe|hautbois|héros|hêtre|hongr|honfleur|housse|yasmine|[bcdfgjklmnpqrstvwxz])"
+            r"|\bsi ils?\b|\bce (?:est|était)\b|\bcet [^aeiouhàâéèêëîïôûœæ]|\bce [aeiouàâéèêëîïôûœæ]"
+            r"|\b(?:ma|ta|sa) [aeiouàâéèêëîïôûœæ]|\bn (?:est|a)\b|  | [,.]|[.,]{2}| '|' |/|\bNone\b",
+            re.IGNORECASE,
+        )
+        found = [line for line in lines(name) if wrong.search(line.replace("aujourd'hui", "demain"))]
+        assert not found
+
+    def test_articles_agree_with_nouns(self, name: str) -> None:
+        pools = [pool for pool in vars(lexicon).values() if isinstance(pool, tuple)]
+        nouns = {item for pool in pools for item in pool if isinstance(item, Noun)}
+        nouns |= {kind for kind in lexicon.KINDS} | {thing for things in lexicon.KINDS.values() for thing in things}
+        nouns |= {noun for _, pool in lexicon.STATES for noun in pool}
+        nouns |= {Noun(word, gender) for pair in lexicon.PROFESSIONS for word, gender in zip(pair, "mf", strict=True)}
+        genders = defaultdict(set)
+        for noun in nouns:
+            genders[noun.word.split()[0].lower()].add((noun.gender, noun.plural))
+        articles = {"un": "m", "ce": "m", "cet": "m", "le": "m", "aucun": "m", "du": "m", "au": "m"}
+        articles |= {"une": "f", "cette": "f", "la": "f", "aucune": "f"}
+        for line in lines(name):
+            for article, word in re.findall(rf"\b({'|'.join(articles)}) ([\w-]+)", line.lower()):
+                if len(genders[word]) == 1:  # "le juge", "la juge": only nouns of one gender tell
+                    assert genders[word] == {(articles[article], False)}, line
+
+    def test_adjectives_and_participles_agree_with_their_subject(self, name: str) -> None:
+        pools = (lexicon.ART_GOOD, lexicon.ART_BAD, lexicon.GOODS_GOOD, lexicon.GOODS_BAD, lexicon.COMPARED)
+        pools += (lexicon.MOVED, lexicon.TREATED, lexicon.PEOPLES, lexicon.COLOURS)
+        words = {word for pool in pools for word in pool} | {word for pair, _ in lexicon.STATES for word in pair}
+        forms = defaultdict(set)
+        for word in words:
+            for subject in (Noun("", gender, plural) for gender in "mf" for plural in (False, True)):
+                forms[grammar.agree(word, subject).rsplit(" ", 1)[-1]].add((subject.gender, subject.plural))
+        said = (
+            r"\b(le|un|ce|cet|la|une|cette|les|des) ([\w-]+) (?:n')?(est|sont|a été|ont été)(?: plus| moins)? (\w+)\b"
+        )
+        checked = 0
+        for line in lines(name):
+            for article, _, verb, word in re.findall(said, line.lower()):
+                if word in forms:
+                    plural = verb in ("sont", "ont été")
+                    possible = {plural_ for _, plural_ in forms[word]}
+                    assert plural in possible, line
+                    if article not in ("les", "des"):
+                        assert ("f" if article in ("la", "une", "cette") else "m", plural) in forms[word], line
+                    checked += 1
+        assert checked > 100 or name == "mini-ner"
+
+
+def bag_of_words(name: str, text: str) -> dict[int, float]:
+    """Accuracy on test of a logistic regression over words, and over words and bigrams."""
+
+    def marked(example: Example) -> str:
+        pair = " ".join(f"pair_{word}" for word in re.findall(r"\w+", example.text_pair or ""))
+        return {"both": f"{example.text} {pair}", "pair": pair}[text]
+
+    train, test = rows(name, "train"), rows(name, "test")
+    found = {}
+    for longest in (1, 2):
+        vectors = CountVectorizer(ngram_range=(1, longest), token_pattern=r"\w+", binary=True)
+        model = LogisticRegression(max_iter=2000)
+        model.fit(vectors.fit_transform(map(marked, train)), [example.label for example in train])
+        found[longest] = float(model.score(vectors.transform(map(marked, test)), [example.label for example in test]))
+    print(f"{name}, {text}: words {found[1]:.3f}, with bigrams {found[2]:.3f}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "bound"),
+    [
+        ("mini-cls", "both", 0.70),
+        ("mini-pawsx", "both", 0.58),
+        ("mini-pawsx", "pair", 0.58),
+        ("mini-xnli", "both", 0.66),
+        ("mini-xnli", "pair", 0.41),
+    ],
+)
+def test_a_bag_of_words_does_not_solve_it(name: str, text: str, bound: float) -> None:
+    assert max(bag_of_words(name, text).values()) < bound
+
+
+def entities(tags: tuple[int, ...]) -> set[tuple[int, int, int]]:
+    starts = [i for i, tag in enumerate(tags) if tag and (i == 0 or tags[i - 1] != tag)]
+    return {(i, next((j for j in range(i, len(tags)) if tags[j] != tags[i]), len(tags)), tags[i]) for i in starts}
+
+
+def test_a_lookup_of_words_does_not_solve_ner() -> None:
+    seen: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    for example in rows("mini-ner", "train"):
+        for word, tag in zip(example.words, example.tags, strict=True):
+            seen[word][tag] += 1
+    right = gold = predicted = 0
+    for example in rows("mini-ner", "test"):
+        guess = tuple(seen[word].most_common(1)[0][0] if seen[word] else 0 for word in example.words)
+        right += len(entities(guess) & entities(example.tags))
+        gold, predicted = gold + len(entities(example.tags)), predicted + len(entities(guess))
+    f1 = 2 * right / (gold + predicted)
+    print(f"mini-ner: entity F1 of a lookup {f1:.3f}")
+    assert 0.3 < f1 < 0.55
+
+
+def test_the_reader_refuses_a_task_it_does_not_know() -> None:
+    other = task("mini-cls").model_copy(update={"name": "tweets"})
+    with pytest.raises(DataError, match="mini-cls, mini-pawsx, mini-xnli and mini-ner"):
+        next(iter(read(Path(), "train", other)))
+
+
+@pytest.mark.parametrize(
+    ("template", "written"),
+    [
+        ("le avocat de le maire parle à le héros", "L'avocat du maire parle au héros."),
+        ("je ai vu que il ne est pas à les aguets", "J'ai vu qu'il n'est pas aux aguets."),
+        ("la harpe de la héroïne est près de le hangar", "La harpe de l'héroïne est près du hangar."),
+        ("ce est le ami de Yves et de Yasmine", "C'est l'ami d'Yves et de Yasmine."),
+        ("« je viens », dit-il", "« Je viens », dit-il."),
+    ],
+)
+def test_sentence(template: str, written: str) -> None:
+    assert grammar.sentence(template) == written
+
+
+@pytest.mark.parametrize(
+    ("adjective", "forms"),
+    [
+        ("lent", "lent lente lents lentes"),
+        ("ennuyeux", "ennuyeux ennuyeuse ennuyeux ennuyeuses"),
+        ("banal", "banal banale banals banales"),
+        ("original", "original originale originaux originales"),
+        ("creux/creuse", "creux creuse creux creuses"),
+        ("superbe", "superbe superbe superbes superbes"),
+        ("inventif", "inventif inventive inventifs inventives"),
+    ],
+)
+def test_agree(adjective: str, forms: str) -> None:
+    nouns = [Noun("", gender, plural) for plural in (False, True) for gender in "mf"]
+    assert " ".join(grammar.agree(adjective, noun) for noun in nouns) == forms
