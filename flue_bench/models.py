@@ -7,7 +7,8 @@ import json
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cache
@@ -193,7 +194,7 @@ def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) ->
     if dropout is not None:
         for name in vars(config).keys() & DROPOUTS:
             setattr(config, name, dropout)
-    transformers.utils.logging.disable_progress_bar()  # the display is ours
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display is ours
     torch.manual_seed(seed)
     try:
         with quiet("transformers"):
@@ -234,8 +235,8 @@ def _check_weights(network: Any, info: dict[str, Any], model: Resolved) -> tuple
     lost = sorted(key for key in missing & body_keys if "pooler" not in key)
     if lost:
         raise ModelError(
-            f"{model.ref.name}: the checkpoint has no fitting weights for {len(lost)} of {len(body_keys)} tensors of its "
-            f"{model.config.model_type} encoder (first: {lost[0]}). Is config.json that of these weights?"
+            f"{model.ref.name}: the checkpoint has no fitting weights for {len(lost)} of {len(body_keys)} tensors of "
+            f"its {model.config.model_type} encoder (first: {lost[0]}). Is config.json that of these weights?"
         )
     notes = []
     if any("pooler" in key for key in missing):
@@ -304,18 +305,13 @@ def first_line(error: Exception) -> str:
     return (lines[0] if lines else type(error).__name__).rstrip(".")[:300]
 
 
-class quiet:  # noqa: N801 - reads as a statement
+@contextmanager
+def quiet(name: str) -> Iterator[None]:
     """Silence a library's log for a block: what it warns of is checked and recorded by us."""
-
-    def __init__(self, logger: str) -> None:
-        """The logger's name."""
-        self.logger = logging.getLogger(logger)
-
-    def __enter__(self) -> None:
-        """Raise its level."""
-        self.level = self.logger.level
-        self.logger.setLevel(logging.CRITICAL)
-
-    def __exit__(self, *_: object) -> None:
-        """Put it back."""
-        self.logger.setLevel(self.level)
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

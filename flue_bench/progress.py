@@ -55,6 +55,7 @@ class Display:
         """Where to draw."""
         self.console = console
         self.live: Progress | None = None
+        self.said: set[str] = set()
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -91,6 +92,12 @@ class Display:
     def line(self, text: str) -> None:
         """Something worth keeping on the screen or in the log."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def once(self, text: str) -> None:
+        """A line that need not be repeated for every cell it is true of."""
+        if text not in self.said:
+            self.said.add(text)
+            self.line(text)
 
 
 def _clock(seconds: float) -> str:

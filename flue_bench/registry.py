@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -21,6 +21,8 @@ TASKS = "flue_bench.tasks"
 """Entry points of this group name packages; each ``*.toml`` in such a package is a task."""
 READERS = "flue_bench.readers"
 """Entry points of this group name functions, see ``flue_bench.task.Reader``."""
+COMMANDS = "flue_bench.commands"
+"""Entry points of this group name functions in typer's style; they become ``flue-bench NAME``."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,23 @@ def readers() -> dict[str, Reader]:
     Raises:
         TaskFileError: a plugin that cannot be imported, a name taken twice.
     """
-    found: dict[str, Reader] = {}
-    for entry in _entries(READERS):
+    return _loaded(READERS)
+
+
+def commands() -> dict[str, Callable[..., None]]:
+    """Every command that plugins add to the command line, by name.
+
+    Raises:
+        TaskFileError: a plugin that cannot be imported, a name taken twice.
+    """
+    return _loaded(COMMANDS)
+
+
+def _loaded(group: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for entry in _entries(group):
         if entry.name in found:
-            raise TaskFileError(f"Reader name '{entry.name}' is taken twice; the second time by {_plugin(entry)}.")
+            raise TaskFileError(f"The name '{entry.name}' is taken twice; the second time by {_plugin(entry)}.")
         found[entry.name] = _import(entry)
     return found
 

@@ -176,6 +176,9 @@ class _Bench:
             encoded = self._encoded(model, recipe.max_length)
             network, notes = models.load_model(model, self.task, cell.seed, recipe.dropout)
             network.to(device.torch)
+            for note in (device.why, *model.notes, *notes):
+                if note:
+                    self.display.once(f"{model.ref.name}: {note}")
 
             def show(at: Progress) -> None:
                 if bar.due() or at.step == at.steps:

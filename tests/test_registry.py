@@ -172,7 +172,7 @@ def test_readers(install: Install) -> None:
 
 def test_a_reader_name_taken_twice(install: Install) -> None:
     install("lecteur_fr", "[flue_bench.readers]\nwebis-cls = lecteur_fr:read\n", __init__="def read(*_): return []")
-    with pytest.raises(TaskFileError, match="Reader name 'webis-cls' is taken twice"):
+    with pytest.raises(TaskFileError, match="The name 'webis-cls' is taken twice"):
         registry.readers()
 
 

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 import flue_bench
+from flue_bench import registry
 from flue_bench.cli import leaderboard, run, tasks
-from flue_bench.errors import FlueBenchError
+from flue_bench.errors import FlueBenchError, TaskFileError
 
 app = typer.Typer(
     name="flue-bench",
@@ -38,9 +39,22 @@ def _options(
     pass
 
 
+def _add_plugins() -> None:
+    """Commands of installed packages, our own distillation among them, by the entry-point group that is anybody's."""
+    ours = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    ours |= {group.name for group in app.registered_groups if group.name}
+    for name, command in registry.commands().items():
+        if name in ours:
+            raise TaskFileError(
+                f"A plugin brings a command '{name}', which flue-bench has itself; uninstall the plugin."
+            )
+        app.command(name)(command)
+
+
 def main() -> None:
     """Run the command line; errors meant for the user are one or two lines on stderr and an exit code."""
     try:
+        _add_plugins()
         app()
     except FlueBenchError as error:
         typer.echo(f"flue-bench: {error}", err=True)

@@ -23,7 +23,7 @@ class Format(StrEnum):
 
 def leaderboard(
     results: Annotated[
-        list[Path] | None, typer.Option(help="A results directory. Repeatable.  [default: results]")
+        list[Path] | None, typer.Option(show_default="results", help="A results directory. Repeatable.")
     ] = None,
     metric: Annotated[
         str | None, typer.Option(help="Show this score, e.g. accuracy, instead of each task's headline metric.")

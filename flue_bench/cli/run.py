@@ -25,7 +25,9 @@ class PrecisionChoice(StrEnum):
 def run(
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Hub id (org/name[@revision]), directory, or embedded:NAME. Repeatable."),
+        typer.Option(
+            "--model", "-m", help="Hub id (org/name or org/name@revision), directory, or embedded:NAME. Repeatable."
+        ),
     ] = None,
     task: Annotated[
         list[str] | None,
@@ -33,7 +35,7 @@ def run(
             "--task", "-t", help="Task, group (flue, cls, mini) or task file. Repeatable. See: flue-bench tasks."
         ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Run seeds 0 to N-1.  [default: 1]")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, show_default="1", help="Run seeds 0 to N-1.")] = None,
     seed: Annotated[list[int] | None, typer.Option(min=0, help="Run this very seed. Repeatable.")] = None,
     recipe: Annotated[str, typer.Option(help="Named recipe of the tasks: standard, flue, quick.")] = "standard",
     set_: Annotated[
