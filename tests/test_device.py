@@ -1,0 +1,141 @@
+"""Which device, which precision, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from flue_bench import device as module
+from flue_bench.device import Device, environment, peak_memory, pick_device, prepare, reset_peak_memory, seed_step
+from flue_bench.errors import DeviceError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Pretend a number of CUDA devices, with or without native bf16."""
+
+    def pretend(count: int, bf16: bool = True) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16)
+
+    return pretend
+
+
+@pytest.fixture
+def cpu(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Pretend what the CPU can do."""
+    return lambda **can: monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
+
+
+def test_devices_that_are_there(cuda: Any) -> None:
+    cuda(0)
+    assert pick_device("auto") == pick_device("cpu") == CPU
+    cuda(2)
+    assert pick_device("auto") == pick_device("cuda") == pick_device("cuda:0") == CUDA
+    assert pick_device("cuda:1") == torch.device("cuda", 1)
+    assert pick_device("cpu") == CPU
+
+
+@pytest.mark.parametrize(
+    ("asked", "count", "says"),
+    [
+        ("cuda", 0, "--device cpu"),
+        ("cuda:1", 0, "no CUDA device"),
+        ("cuda:2", 2, "has 2 CUDA device(s)"),
+        ("tpu", 0, "use auto, cpu, cuda or cuda:N"),
+        ("cuda:x", 2, "use auto, cpu, cuda or cuda:N"),
+        ("", 0, "use auto, cpu, cuda or cuda:N"),
+        ("meta", 0, "not supported"),
+    ],
+)
+def test_devices_that_are_not(cuda: Any, asked: str, count: int, says: str) -> None:
+    cuda(count)
+    with pytest.raises(DeviceError) as caught:
+        pick_device(asked)
+    assert says in str(caught.value) and (asked in str(caught.value)) and caught.value.exit_code == 2
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("can", "width", "chosen", "because"),
+    [
+        ({"avx512_bf16": True}, 768, "bf16", "wide"),
+        ({"amx_bf16": True}, 384, "bf16", "wide"),
+        ({"avx512_bf16": True}, module.MIN_HIDDEN_FOR_CPU_BF16, "bf16", "wide"),
+        ({"avx512_bf16": True}, module.MIN_HIDDEN_FOR_CPU_BF16 - 1, "fp32", "too narrow"),
+        ({"avx2": True}, 1024, "fp32", "no avx512_bf16"),
+        ({}, 1024, "fp32", "no avx512_bf16"),
+    ],
+)
+def test_auto_on_a_cpu_is_a_function_of_hardware_and_width(
+    cpu: Any, can: dict[str, bool], width: int, chosen: str, because: str
+) -> None:
+    cpu(**can)
+    found = prepare(CPU, "auto", width)
+    assert found.precision == chosen and because in found.why and f"chose {chosen}" in found.why
+    assert prepare(CPU, "auto", width) == found
+
+
+def test_auto_on_a_gpu(cuda: Any) -> None:
+    cuda(1, bf16=True)
+    assert (prepare(CUDA, "auto", 64).precision, prepare(CUDA, "bf16", 64).precision) == ("bf16", "bf16")
+    cuda(1, bf16=False)
+    found = prepare(CUDA, "auto", 1024)
+    assert found.precision == "fp32" and "no native bf16" in found.why
+    with pytest.raises(DeviceError, match="use --precision fp32"):
+        prepare(CUDA, "bf16", 1024)
+
+
+@pytest.mark.parametrize("asked", ["fp32", "bf16"])
+def test_what_the_user_asks_for_is_not_explained(cpu: Any, asked: str) -> None:
+    cpu()
+    assert prepare(CPU, asked, 32) == Device(CPU, asked, "")  # type: ignore[arg-type]
+
+
+def test_autocast_multiplies_in_bf16_and_leaves_fp32_alone() -> None:
+    weight = torch.eye(4)
+    with Device(CPU, "bf16", "").autocast():
+        assert (weight @ weight).dtype == torch.bfloat16
+    with Device(CPU, "fp32", "").autocast():
+        assert (weight @ weight).dtype == torch.float32
+    assert weight.dtype == torch.float32
+
+
+def test_each_step_has_its_own_dropout_whatever_came_before() -> None:
+    def drawn(seed: int, step: int) -> tuple[float, ...]:
+        seed_step(seed, step)
+        return tuple(torch.rand(4).tolist())
+
+    first = drawn(1, 10)
+    torch.rand(100)
+    assert drawn(1, 10) == first
+    assert len({drawn(seed, step) for seed in range(4) for step in range(50)}) == 200
+    drawn(2**62, 10)
+
+
+def test_memory_and_environment() -> None:
+    reset_peak_memory(CPU)
+    assert 2**20 < peak_memory(CPU) < 2**42
+    found = environment(Device(CPU, "fp32", "precision auto chose fp32: …"), ("une note",))
+    assert found.notes == ("precision auto chose fp32: …", "une note")
+    assert found.deterministic and found.threads == torch.get_num_threads()
+    assert found.packages["torch"] == torch.__version__ and found.device
+    assert environment(Device(CPU, "fp32", "")).notes == ()
+    if found.commit is not None:
+        assert len(found.commit) == 40 and found.dirty is not None
+
+
+@pytest.mark.gpu
+def test_a_real_gpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    device = prepare(pick_device("cuda"), "auto", 768)
+    reset_peak_memory(device.torch)
+    block = torch.ones(1024, 1024, device=device.torch)
+    assert peak_memory(device.torch) >= block.numel() * 4
+    assert device.name and "GPU" in device.why
