@@ -60,6 +60,24 @@ def load(folder: Path) -> dict[str, Any] | None:
     return state
 
 
+def steps(folder: Path) -> list[Path]:
+    """Folders below ``folder`` in which ``save_step`` left a whole checkpoint, oldest first."""
+    return sorted(path.parent for path in folder.glob(f"step-*/{FILE}"))
+
+
+def save_step(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> None:
+    """Write ``state`` to a folder of its own below ``folder``; once it is on the disk, all but the newest ``keep`` go.
+
+    Raises:
+        RecordError: as ``save``; earlier checkpoints are still whole.
+    """
+    save(folder / f"step-{step:09}", state)
+    kept = steps(folder)[-keep:]
+    for path in folder.glob("step-*"):  # what a killed process left half written goes too
+        if path not in kept:
+            drop(path)
+
+
 def drop(folder: Path) -> None:
     """Remove a checkpoint that is no longer needed."""
     shutil.rmtree(folder, ignore_errors=True)

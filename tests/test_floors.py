@@ -28,7 +28,7 @@ FLOORS = {
         "runner",
         "metrics",
     ),
-    "door": ("cli",),
+    "door": ("cli", "__main__"),
 }
 """Floor → the modules and sub-packages of flue_bench on it, from the ground up; "" is ``flue_bench/__init__.py``."""
 

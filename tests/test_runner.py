@@ -163,7 +163,7 @@ def test_a_failed_cell_is_kept_and_the_others_run(folder: Path, model: Path, oth
 def test_data_that_cannot_be_read_does_not_stop_other_tasks(folder: Path, model: Path, tmp_path: Path) -> None:
     (tmp_path / "absent.toml").write_text(TASK.replace('"ton"\nkind', '"absent"\nkind'), encoding="utf-8")
     tasks = registry.select([str(tmp_path / "absent.toml"), str(folder / "ton.toml")])
-    shown, out = display()
+    shown, _ = display()
     outcome = runner.run(replace(grid(folder, model), tasks=tasks), Store(tmp_path / "results"), shown)
     assert len(outcome.records) == 1 and len(outcome.unloaded) == 1
     assert "train.tsv" in outcome.unloaded[0]

@@ -1,0 +1,63 @@
+"""The door: its plugins, its help, its way to say what went wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from flue_bench import registry
+from flue_bench.cli import main
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["flue-bench", *words])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    code = stopped.value.code
+    assert isinstance(code, int)
+    return code
+
+
+def plug(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    entry = EntryPoint(name, value, registry.COMMANDS)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == registry.COMMANDS else [])
+
+
+def test_a_plugin_brings_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    plug(monkeypatch, "ici", "os:getcwd")
+    assert call(monkeypatch, "--help") == 0
+    assert "ici" in capsys.readouterr().out
+
+
+def test_a_plugin_cannot_take_a_name_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plug(monkeypatch, "run", "os:getcwd")
+    assert call(monkeypatch, "--help") == 2
+    assert "brings a command 'run'" in capsys.readouterr().err
+
+
+def test_a_broken_plugin_is_an_error_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plug(monkeypatch, "casse", "no_such_module:run")
+    assert call(monkeypatch, "tasks") == 2
+    said = capsys.readouterr().err
+    assert "casse = no_such_module:run" in said and "ModuleNotFoundError" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("command", ["", "run", "leaderboard", "tasks", "tasks show", "tasks check"])
+def test_every_command_has_help(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *command.split(), "--help") == 0
+    shown = capsys.readouterr().out
+    assert f"flue-bench {command}".strip() in shown and "Usage" in shown
+
+
+def test_python_m_is_a_door_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "flue_bench", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("flue-bench ")
