@@ -48,8 +48,8 @@ class Example(NamedTuple):
 Reader = Callable[[Path, Split, "Task"], Iterable[Example]]
 """A Python reader, named by its entry point (group ``flue_bench.readers``): ``(folder, split, task) → examples``.
 
-``folder`` holds what the source's ``hub`` or ``archives`` fetched, or else the task file. A split that the source lacks is
-an empty iterable. Raises ``DataError`` for what cannot be read.
+``folder`` holds what the source's ``hub`` or ``archives`` fetched, or else the task file. A split that the source lacks
+is an empty iterable. Raises ``DataError`` for what cannot be read.
 """
 
 
@@ -87,7 +87,7 @@ def _path_alone(value: Any) -> Any:
 
 
 class Source(Word):
-    """Where a task's examples come from. Exactly one of ``hub``, ``archives`` or neither (files on disk, or a reader)."""
+    """Where a task's examples come from: ``hub``, ``archives``, or neither (files on disk, or a reader)."""
 
     hub: str | None = None
     """A dataset repository, ``org/name``. Its scripts are never run: ``files`` are fetched and read."""
