@@ -1,0 +1,153 @@
+"""Does flue-bench score what ``transformers.Trainer`` scores? The same cells with both, and the means' difference.
+
+    python benchmarks/compare_scores.py --model DIR --data-dir DIR --tasks sick pawsx-small --seeds 3 --limit 1000
+
+Every cell is run once: flue-bench's are records in ``--results``, like those of ``flue-bench run``, Trainer's one JSON
+file each in ``--results``/trainer/cells. Interrupted, it goes on with what is missing. The table is written to
+``--results``/trainer/scores.md and scores.json.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import common
+import trainer
+from rich.console import Console
+
+from flue_bench import registry, runner
+from flue_bench.device import pick_device, prepare
+from flue_bench.progress import Display
+from flue_bench.record import RunRecord
+from flue_bench.statistics import mean_sd, welch_interval
+from flue_bench.store import Store
+
+
+def theirs(record: RunRecord, work: common.Work, padding: trainer.Padding, device: str, folder: Path) -> dict[str, Any]:
+    """The record's cell with Trainer, from its file if it is there."""
+    cell = record.cell
+    path = folder / f"{cell.task}-seed{cell.seed}-{cell.digest}-{padding}.json"
+    if not path.is_file():
+        fitted = trainer.fine_tune(work, cell.recipe, cell.seed, pick_device(device), padding)
+        settled = prepare(pick_device(device), cell.recipe.precision, work.model.config.hidden_size)
+        kept = {"cell": cell.model_dump(mode="json"), "cell_digest": cell.digest, "padding": padding}
+        common.write_json(path, kept | asdict(fitted) | {"environment": common.versions(settled)})
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def compare(records: list[RunRecord], cells: list[dict[str, Any]]) -> dict[str, Any]:
+    """One task's scores, both ways, seed by seed, and the difference of their means, in percent."""
+    metric = records[0].metric
+    ours = [100 * record.scores[metric] for record in records]
+    trainers = [100 * cell["scores"][metric] for cell in cells]
+    difference = welch_interval(ours, trainers) if len(ours) > 1 else None
+    return {
+        "task": records[0].cell.task,
+        "metric": metric,
+        "recipe": records[0].cell.recipe.model_dump(),
+        "limit": records[0].cell.limit,
+        "rows": records[0].data.rows,
+        "seeds": [record.cell.seed for record in records],
+        "flue_bench": {"scores": ours, "cells": [record.cell_digest for record in records]},
+        "trainer": {"scores": trainers, "padding": cells[0]["padding"]},
+        "collapsed": {
+            "flue_bench": sum(record.collapsed is not None for record in records),
+            "trainer": sum(cell["collapsed"] is not None for cell in cells),
+        },
+        "difference": None if difference is None else difference._asdict(),
+        "contains_zero": None if difference is None else difference.low <= 0 <= difference.high,
+    }
+
+
+def markdown(results: list[dict[str, Any]], model: str, machine: dict[str, Any]) -> str:
+    """The table and what it is of."""
+    rows = []
+    for each in results:
+        recipe, difference, collapsed = each["recipe"], each["difference"], each["collapsed"]
+        rows.append(
+            [
+                f"{each['task']} ({each['metric']})",
+                "all" if each["limit"] is None else f"{each['limit']:,}",
+                f"{recipe['learning_rate']:g}, {recipe['epochs']}",
+                recipe["precision"],
+                str(len(each["seeds"])),
+                _spread(each["flue_bench"]["scores"], collapsed["flue_bench"]),
+                _spread(each["trainer"]["scores"], collapsed["trainer"]),
+                f"{difference['mean']:+.2f} [{difference['low']:+.2f}, {difference['high']:+.2f}]"
+                if difference
+                else "n/a",
+                {True: "yes", False: "no", None: "n/a"}[each["contains_zero"]],
+            ]
+        )
+    header = (
+        "task (test score)", "rows a split", "rate, epochs", "precision", "seeds", "flue-bench", "Trainer",
+        "difference [95 %]", "contains 0",
+    )  # fmt: skip
+    return f"""# Scores: flue-bench and transformers.Trainer
+
+Model {model}. The same weights and random head, sub-word ids, recipe, selection of the epoch on validation, and
+seeds; scored by the same code, in percent. Mean ± standard deviation over the seeds; the difference of the means
+(flue-bench less Trainer) with its interval after Welch. Trainer: {results[0]["trainer"]["padding"]} padding. "rows a
+split" is the limit on each split, test included: where it is not "all", scores are on a part of the test set.
+
+{common.markdown_table(header, rows)}
+
+{common.machine_line(machine)}
+"""
+
+
+def _spread(scores: list[float], collapsed: int) -> str:
+    mean, sd, n = mean_sd(scores)
+    spread = f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f}"
+    return f"{spread} ({collapsed} of {n} collapsed)" if collapsed else spread
+
+
+def main() -> None:
+    """Runs what is missing, then writes and prints the table."""
+    parser = common.parser(__doc__, ["sick", "pawsx-small", "wikineural-small", "amazon-books"])
+    parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to N-1 (default: 3)")
+    parser.add_argument("--limit", type=int, help="at most so many examples of each split")
+    parser.add_argument("--recipe", default="standard")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change fields of the recipe")
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    parser.add_argument("--padding", choices=get_args(trainer.Padding), default="dynamic", help="Trainer's")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    arguments = parser.parse_args()
+
+    folder, results = arguments.results / "trainer", []
+    display = Display(Console(stderr=True))
+    for name in arguments.tasks:
+        grid = runner.Grid(
+            models=[arguments.model],
+            tasks=registry.select([common.task_file(name)]),
+            seeds=range(arguments.seeds),
+            recipe=arguments.recipe,
+            overrides=dict(pair.split("=", 1) for pair in arguments.set),
+            precision=arguments.precision,
+            device=arguments.device,
+            limit=arguments.limit,
+            data_dir=arguments.data_dir,
+            offline=True,
+        )
+        outcome = runner.run(grid, Store(arguments.results), display)
+        if outcome.failures or outcome.unloaded:
+            raise SystemExit(f"{name}: flue-bench's own cells failed, see above.")
+        work = common.load(name, arguments.model, arguments.data_dir, arguments.limit)
+        cells = []
+        for record in outcome.records:
+            cells.append(theirs(record, work, arguments.padding, arguments.device, folder / "cells"))
+            score = 100 * cells[-1]["scores"][record.metric]
+            display.line(f"Trainer · {name} · seed {record.cell.seed}: {record.metric} {score:.2f}")
+        results.append(compare(outcome.records, cells))
+    machine = cells[0]["environment"]
+    text = markdown(results, work.model.ref.name, machine)
+    common.write(folder, "scores", {"model": work.model.ref.model_dump(), "machine": machine, "tasks": results}, text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

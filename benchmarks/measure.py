@@ -1,0 +1,144 @@
+"""One measurement of the speed benchmark, and the process that makes it."""
+
+from __future__ import annotations
+
+import gc
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest import mock
+
+import common
+import numpy as np
+import torch
+import trainer
+from torch import nn
+from transformers import TrainerCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from flue_bench import models, train
+from flue_bench.batches import Ints, training_batches
+from flue_bench.device import Device, keep_freed_memory, pick_device, prepare
+from flue_bench.recipe import Recipe
+
+OURS = "flue-bench"
+WAYS = ("padded", "dynamic", "grouped", OURS)
+"""Trainer's with each padding (see ``trainer.Padding``), and ours."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One measurement."""
+
+    task: str
+    way: str
+    precision: str
+    round: int
+    steps: int
+
+
+class Clock(TrainerCallback):
+    """From the end of the first step to that of the last: time, positions computed, and the type of the products.
+
+    The first step is a warm-up: it fills the optimiser's state.
+    """
+
+    def __init__(self, network: Any, device: torch.device) -> None:
+        """Hooks itself into ``network``."""
+        self.device, self.positions, self.began, self.seconds = device, 0, 0.0, 0.0
+        self.types: set[torch.dtype] = set()
+        network.get_input_embeddings().register_forward_hook(self._count)
+        next(module for module in network.modules() if isinstance(module, nn.Linear)).register_forward_hook(self._note)
+
+    def _count(self, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        self.positions += output.shape[0] * output.shape[1]
+
+    def _note(self, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        self.types.add(output.dtype)
+
+    def step(self, step: int, steps: int) -> None:
+        """After each step, numbered from 1."""
+        if self.device.type == "cuda" and step in (1, steps):
+            torch.cuda.synchronize(self.device)
+        if step == 1:
+            self.began, self.positions = time.perf_counter(), 0
+        if step == steps:
+            self.seconds = time.perf_counter() - self.began
+
+    def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        """Called by Trainer."""
+        self.step(state.global_step, state.max_steps)
+
+
+def epoch(way: str, lengths: Ints, batch_size: int, seed: int) -> list[Ints]:
+    """Row numbers of one epoch's whole batches, as this way makes them."""
+    if way == OURS:
+        batches = training_batches(lengths, batch_size, seed, 0)
+    else:
+        generator = torch.Generator().manual_seed(seed)
+        if way == "grouped":
+            order = np.array(list(LengthGroupedSampler(batch_size, lengths=lengths.tolist(), generator=generator)))
+        else:
+            order = torch.randperm(len(lengths), generator=generator).numpy()
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    return [batch for batch in batches if len(batch) == batch_size]
+
+
+def sample(batches: list[Ints], lengths: Ints, steps: int, seed: int) -> list[Ints]:
+    """So many of an epoch's batches, short and long ones as in the whole (systematic sampling by tokens), shuffled."""
+    random = np.random.RandomState(seed)
+    ranked = sorted(batches, key=lambda rows: int(lengths[rows].sum()))
+    chosen = ((np.arange(steps) + random.uniform()) * len(ranked) / steps).astype(int)
+    return [ranked[place] for place in random.permutation(chosen)]
+
+
+def measure(order: Order, work: common.Work, lengths: Ints, device: Device, recipe: Recipe) -> dict[str, Any]:
+    """Train once as ordered: seconds, tokens that are no padding, positions computed for them."""
+    gc.collect()  # Trainer's objects refer to one another, and keep the last round's model
+    recipe = recipe.override({"epochs": 1, "precision": order.precision})
+    own = epoch(order.way, lengths, recipe.batch_size, order.round)
+    batches = sample(own, lengths, order.steps + 1, order.round)
+    data = work.encode("train", recipe.max_length, np.concatenate(batches).tolist())
+    in_order = np.split(np.arange(len(data)), len(batches))
+    network, _ = models.load_model(work.model, work.task, order.round, recipe.dropout)
+    network.to(device.torch)
+    clock = Clock(network, device.torch)
+    with TemporaryDirectory() as folder:
+        if order.way == OURS:
+
+            def show(at: train.Progress) -> None:
+                clock.step(at.step, at.steps)
+
+            metric, seed = work.task.metric, order.round
+            with mock.patch.object(train, "training_batches", lambda *_: in_order):  # drawn above, from a whole epoch
+                train.fine_tune(
+                    network, data, recipe, seed, device, lambda _: {metric: 0.0}, metric, Path(folder), show
+                )
+        else:
+            way: Any = order.way
+            settings = {"train_sampling_strategy": "sequential", "save_strategy": "no", "logging_strategy": "no"}
+            built = trainer.build(network, work, data, recipe, order.round, device.torch, way, folder, settings)
+            built.add_callback(clock)
+            built.train()
+    wanted = torch.bfloat16 if order.precision == "bf16" else torch.float32
+    if clock.types != {wanted}:
+        raise RuntimeError(f"{order}: matrices were multiplied in {clock.types}")
+    tokens = int(data.lengths[recipe.batch_size :].sum())
+    return {"seconds": clock.seconds, "tokens": tokens, "positions": clock.positions}
+
+
+def serve(pipe: Connection, ours: bool, model: str, data_dir: Path | None, asked: str, batch_size: int | None) -> None:
+    """A process that measures what it is sent, until it is sent None."""
+    if ours:
+        keep_freed_memory()
+    loaded = ""
+    while (order := pipe.recv()) is not None:
+        if order.task != loaded:
+            loaded, work = order.task, common.load(order.task, model, data_dir)
+            recipe = work.task.named_recipe("standard").override({"batch_size": batch_size} if batch_size else {})
+            lengths = work.encode("train", recipe.max_length).lengths
+        device = prepare(pick_device(asked), order.precision, work.model.config.hidden_size)
+        pipe.send(measure(order, work, lengths, device, recipe))

@@ -1,0 +1,197 @@
+"""How fast is flue-bench's training step beside that of ``transformers.Trainer``? Real tokens a second, paired.
+
+    python benchmarks/speed.py --model DIR --data-dir DIR
+
+A round fine-tunes a fresh copy of the model for some optimiser steps, once in every way: Trainer padding to
+``max_length`` (padded), to the longest row of a batch (dynamic), that of batches grouped by length (grouped), and
+flue-bench, each in every precision. The batches are a sample of those that each tool makes of a whole epoch, short and
+long ones in proportion (the rows of a few batches could not be grouped as well as an epoch's). A ratio of two speeds is
+taken within a round; the table gives the rounds' median and range. Time is counted from the end of the first step to
+that of the last: no loading, no evaluation, no saving.
+
+flue-bench runs in one process and Trainer in another, for flue-bench asks its process to keep freed memory; each with
+torch's default number of threads, and one waits while the other works. The table is written to
+``--results``/performance/speed.md and speed.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import common
+from measure import OURS, WAYS, Order, serve
+
+from flue_bench.device import pick_device, prepare
+
+
+def run(arguments: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Each task with its measurements, in the order in which they were made."""
+    context = multiprocessing.get_context("spawn")
+    pipes, workers = {}, []
+    for ours in (True, False):
+        pipes[ours], theirs = context.Pipe()
+        settings = (theirs, ours, arguments.model, arguments.data_dir, arguments.device, arguments.batch_size)
+        workers.append(context.Process(target=serve, args=settings, daemon=True))
+        workers[-1].start()
+        theirs.close()  # so that a worker's end is seen here
+
+    def ask(order: Order) -> dict[str, Any]:
+        try:
+            pipes[order.way == OURS].send(order)
+            found: dict[str, Any] = pipes[order.way == OURS].recv()
+        except (EOFError, ConnectionError):
+            raise SystemExit(f"The process that measured {order} broke down, see above.") from None
+        return found
+
+    for task in arguments.tasks:
+        ways = [(way, precision) for precision in arguments.precisions for way in WAYS]
+        for way, precision in ways:
+            ask(Order(task, way, precision, arguments.rounds, arguments.warmup_steps))
+        measured = []
+        for number in range(arguments.rounds):
+            for way, precision in ways:
+                found = ask(Order(task, way, precision, number, arguments.steps))
+                measured.append({"round": number, "way": way, "precision": precision, **found})
+                speed = f"{found['tokens'] / found['seconds']:,.0f} tokens/s"
+                print(f"{task}, round {number + 1} of {arguments.rounds}, {precision} {way}: {speed}", flush=True)
+        yield task, measured
+    for pipe, worker in zip(pipes.values(), workers, strict=True):
+        pipe.send(None)
+        worker.join()
+
+
+def speeds(rounds: list[dict[str, Any]], way: str, precision: str) -> list[float]:
+    """Real tokens a second, round by round."""
+    return [r["tokens"] / r["seconds"] for r in rounds if (r["way"], r["precision"]) == (way, precision)]
+
+
+def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    """Median and range of the rounds' ratios."""
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return {"median": median(ratios), "low": min(ratios), "high": max(ratios)}
+
+
+def summary(
+    work: common.Work, rounds: list[dict[str, Any]], arguments: argparse.Namespace, automatic: str
+) -> dict[str, Any]:
+    """One task: what the data is like, speeds, and ratios at the same precision and between defaults."""
+    recipe = work.task.named_recipe("standard")
+    mean = float(work.encode("train", recipe.max_length).lengths.mean())
+    same = {}
+    for precision in arguments.precisions:
+        of = {way: speeds(rounds, way, precision) for way in WAYS}
+        same[precision] = {
+            "tokens_per_second": {way: median(values) for way, values in of.items()},
+            "ratio": {way: ratio(of[OURS], of[way]) for way in WAYS if way != OURS},
+            "positions_per_token": {
+                way: sum(r["positions"] for r in rounds if r["way"] == way)
+                / sum(r["tokens"] for r in rounds if r["way"] == way)
+                for way in WAYS
+            },
+        }
+    defaults = {}
+    if {"fp32", automatic} <= set(arguments.precisions):
+        chosen = speeds(rounds, OURS, automatic)
+        defaults = {way: ratio(chosen, speeds(rounds, way, "fp32")) for way in ("dynamic", "grouped")}
+    return {
+        "rows": len(work.splits["train"]),
+        "batch_size": arguments.batch_size or recipe.batch_size,
+        "max_length": recipe.max_length,
+        "mean_tokens": mean,
+        "padding_ratio": recipe.max_length / mean,
+        "same_precision": same,
+        "defaults": {"flue_bench_precision": automatic, "trainer_precision": "fp32", "ratio": defaults},
+        "measurements": rounds,
+    }
+
+
+def markdown(tasks: dict[str, Any], model: str, arguments: argparse.Namespace, machine: dict[str, Any]) -> str:
+    """Both tables and what they are of."""
+    same, defaults = [], []
+    for name, task in tasks.items():
+        for precision, each in task["same_precision"].items():
+            same.append(
+                [
+                    name,
+                    f"{task['max_length']} / {task['mean_tokens']:.1f} = {task['padding_ratio']:.2f}",
+                    precision,
+                    *(
+                        f"{each['tokens_per_second'][way]:,.0f} ({each['positions_per_token'][way]:.2f})"
+                        for way in WAYS
+                    ),
+                    *(_ratio(each["ratio"][way]) for way in WAYS if way != OURS),
+                    f"{0.8 * task['padding_ratio']:.2f}",
+                ]
+            )
+        if found := task["defaults"]["ratio"]:
+            defaults.append([name, *(_ratio(found[way]) for way in ("dynamic", "grouped"))])
+    automatic = next(iter(tasks.values()))["defaults"]["flue_bench_precision"]
+    header = [
+        "task", "max_length / mean tokens", "precision", "padded", "dynamic", "grouped", "flue-bench",
+        "÷ padded", "÷ dynamic", "÷ grouped", "0.8 of padding ratio",
+    ]  # fmt: skip
+    defaults_header = [
+        "task",
+        f"flue-bench auto ({automatic}) ÷ Trainer dynamic (fp32)",
+        f"flue-bench auto ({automatic}) ÷ Trainer grouped (fp32)",
+    ]
+    batch = ", ".join(str(size) for size in sorted({task["batch_size"] for task in tasks.values()}))
+    return f"""# Speed of fine-tuning: flue-bench and transformers.Trainer
+
+Real (non-padding) tokens a second, and in brackets the positions computed for each of them. Model
+{model}. Columns padded, dynamic and grouped are Trainer's: padded to `max_length`, to the longest row of a batch, and
+that with `train_sampling_strategy="group_by_length"`. A ratio is flue-bench's speed over Trainer's in the same round,
+where the ways take turns: median of {arguments.rounds} rounds (lowest to highest). In a round each way takes
+{arguments.steps} optimiser steps of {batch} rows; its batches are a sample of those that it makes of a whole epoch.
+Speeds are medians.
+
+## The same precision
+
+{common.markdown_table(header, same)}
+
+## Each tool's defaults
+
+What a user gains who sets no precision: flue-bench then takes {automatic} here, Trainer fp32. Trainer's default batches
+are random ones padded to the longest row (dynamic); grouping has to be asked for.
+
+{common.markdown_table(defaults_header, defaults)}
+
+{common.machine_line(machine)}
+"""
+
+
+def _ratio(found: dict[str, float]) -> str:
+    return f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+
+
+def main() -> None:
+    """Measures, then writes and prints the tables."""
+    parser = common.parser(__doc__, ["wikineural-small", "pawsx-small", "sick"])
+    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    parser.add_argument("--steps", type=int, default=12, help="timed optimiser steps a round (default: 12)")
+    parser.add_argument("--warmup-steps", type=int, default=2, help="before the first round, each way (default: 2)")
+    parser.add_argument("--batch-size", type=int, help="default: that of the task's recipe")
+    parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
+    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    arguments = parser.parse_args()
+
+    settings = {"rounds": arguments.rounds, "steps": arguments.steps, "warmup_steps": arguments.warmup_steps}
+    tasks: dict[str, Any] = {}
+    for name, rounds in run(arguments):
+        work = common.load(name, arguments.model, arguments.data_dir)
+        settled = prepare(pick_device(arguments.device), "auto", work.model.config.hidden_size)
+        tasks[work.task.name] = summary(work, rounds, arguments, settled.precision)
+        machine = common.versions(settled)
+        result = {"model": work.model.ref.model_dump(), "settings": settings, "machine": machine, "tasks": tasks}
+        text = markdown(tasks, work.model.ref.name, arguments, machine)
+        common.write(arguments.results / "performance", "speed", result, text)  # what there is, after each task
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

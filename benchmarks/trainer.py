@@ -1,0 +1,246 @@
+"""Fine-tunes with ``transformers.Trainer`` what ``flue-bench run`` fine-tunes, and scores it in the same way.
+
+    python benchmarks/trainer.py --model DIR --data-dir DIR --tasks sick --seed 0 --limit 500
+
+Same weights and random head, same sub-word ids, same recipe (AdamW, warm-up and decay, clipping, weight decay on
+matrices), same selection by validation, same scores. What differs is Trainer's own: its order of batches, its dropout's
+random numbers, its loop.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, get_args
+
+import common
+import numpy as np
+import torch
+from common import Work
+from torch import nn
+from torch.utils.data import SequentialSampler
+from transformers import (
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+    default_data_collator,
+)
+
+from flue_bench import models, scoring
+from flue_bench.device import pick_device, prepare
+from flue_bench.encode import IGNORED, Encoded
+from flue_bench.recipe import Recipe
+from flue_bench.task import Split
+
+Padding = Literal["padded", "dynamic", "grouped"]
+"""To ``max_length``; to the longest of a random batch; likewise, of batches grouped by length."""
+
+
+class InOrder(Trainer):
+    """Trainer, but ``predict`` returns rows in their order: grouped by length it would shuffle these too."""
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> SequentialSampler:
+        return SequentialSampler(eval_dataset)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of one fine-tuning; scores as fractions of 1."""
+
+    scores: dict[str, float]
+    collapsed: str | None
+    selected_epoch: int
+    validation: list[float]
+    """Headline metric after each epoch."""
+    train_loss: list[float]
+    seconds: float
+
+
+def build(
+    network: nn.Module,
+    work: Work,
+    data: Encoded,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    padding: Padding,
+    folder: str,
+    arguments: dict[str, Any] | None = None,
+    **more: Any,
+) -> Trainer:
+    """A Trainer with this recipe, about to fine-tune ``network`` on ``data``.
+
+    Args:
+        network: float32, fresh: accelerate wraps its forward pass for bf16, and never unwraps it.
+        work: the task and the tokenizer.
+        data: the training split.
+        recipe: with its precision resolved.
+        seed: of order and dropout.
+        device: where.
+        padding: what is done about unequal lengths.
+        folder: of Trainer's files.
+        arguments: of ``TrainingArguments``, besides or instead of these.
+        more: of ``Trainer``.
+    """
+    total = -(-len(data) // recipe.batch_size) * recipe.epochs
+    settings: dict[str, Any] = {
+        "output_dir": folder,
+        "num_train_epochs": recipe.epochs,
+        "per_device_train_batch_size": recipe.batch_size,
+        "per_device_eval_batch_size": recipe.batch_size,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": "linear" if recipe.schedule == "linear" else "constant_with_warmup",
+        "warmup_steps": round(recipe.warmup_ratio * total),
+        "optim": "adamw_torch_fused",
+        "weight_decay": recipe.weight_decay,
+        "max_grad_norm": recipe.max_grad_norm,
+        "bf16": recipe.precision == "bf16",
+        "train_sampling_strategy": "group_by_length" if padding == "grouped" else "random",
+        "seed": seed,
+        "use_cpu": device.type == "cpu",
+        "dataloader_pin_memory": device.type != "cpu",
+        "disable_tqdm": True,
+        "report_to": "none",
+    }
+    trainer = InOrder(
+        model=network,
+        args=TrainingArguments(**settings | (arguments or {})),
+        train_dataset=rows(data, recipe, padding),
+        data_collator=collator(work, padding),
+        **more,
+    )
+    trainer.remove_callback(PrinterCallback)  # it writes to the standard output
+    return trainer
+
+
+def rows(data: Encoded, recipe: Recipe, padding: Padding) -> Any:
+    """A list with one dictionary of lists a row, as a tokenizer gives it."""
+    found: list[dict[str, Any]] = []
+    for start, end in zip(data.offsets[:-1], data.offsets[1:], strict=True):
+        rest = recipe.max_length - int(end - start) if padding == "padded" else 0
+        row: dict[str, Any] = {
+            "input_ids": data.ids[start:end].tolist() + [data.pad_id] * rest,
+            "attention_mask": [1] * int(end - start) + [0] * rest,
+        }
+        if data.type_ids is not None:
+            row["token_type_ids"] = data.type_ids[start:end].tolist() + [0] * rest
+        if data.subwords_per_word:
+            row["labels"] = data.labels[start:end].tolist() + [IGNORED] * rest
+        else:
+            row["labels"] = int(data.labels[len(found)])
+        found.append(row)
+    return found
+
+
+def collator(work: Work, padding: Padding) -> Any:
+    """The one that transformers' documentation uses for it."""
+    if padding == "padded":
+        return default_data_collator
+    tokens = work.task.kind == "tokens"
+    return (DataCollatorForTokenClassification if tokens else DataCollatorWithPadding)(work.tokenizer)
+
+
+def fine_tune(work: Work, recipe: Recipe, seed: int, device: torch.device, padding: Padding = "dynamic") -> Fitted:
+    """Fine-tune, select the epoch as the recipe says, score the test set.
+
+    Args:
+        work: the task, the model and the examples.
+        recipe: with its precision resolved.
+        seed: of what the checkpoint does not hold, of order and of dropout.
+        device: where.
+        padding: what is done about unequal lengths.
+    """
+    encoded: dict[Split, Encoded] = {split: work.encode(split, recipe.max_length) for split in work.splits}
+    metric = work.task.metric
+    best = recipe.selection == "best"
+    network, _ = models.load_model(work.model, work.task, seed, recipe.dropout)
+    with TemporaryDirectory() as folder:
+        trainer = build(
+            network,
+            work,
+            encoded["train"],
+            recipe,
+            seed,
+            device,
+            padding,
+            folder,
+            {
+                "eval_strategy": "epoch",
+                "logging_strategy": "epoch",
+                "save_strategy": "epoch" if best else "no",
+                "save_only_model": True,
+                "save_total_limit": 1,
+                "load_best_model_at_end": best,
+                "metric_for_best_model": metric,
+                "greater_is_better": True,
+            },
+            eval_dataset=rows(encoded["validation"], recipe, padding),
+            compute_metrics=lambda prediction: score(work, "validation", encoded, prediction)[0],
+        )
+        began = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - began
+        trainer.compute_metrics = None
+        prediction = trainer.predict(rows(encoded["test"], recipe, padding))
+    log = trainer.state.log_history
+    validation = [float(line[f"eval_{metric}"]) for line in log if f"eval_{metric}" in line]
+    scores, collapsed = score(work, "test", encoded, prediction)
+    return Fitted(
+        scores=scores,
+        collapsed=collapsed,
+        selected_epoch=int(np.argmax(validation)) + 1 if best else recipe.epochs,
+        validation=validation,
+        train_loss=[float(line["loss"]) for line in log if "loss" in line],
+        seconds=seconds,
+    )
+
+
+def score(
+    work: Work, split: Split, encoded: dict[Split, Encoded], prediction: Any
+) -> tuple[dict[str, float], str | None]:
+    """All scores of Trainer's predictions (padded logits and labels), by our own measures; if and how collapsed."""
+    from flue_bench.runner import decide, gold  # wants pyarrow, which the speed benchmark does without
+
+    task, counts = work.task, encoded[split].subwords_per_word
+    probabilities = list(torch.from_numpy(prediction.predictions).float().softmax(-1).numpy())
+    if task.kind == "tokens":  # (longest, labels) a row → (words, labels), read at each word's first sub-word
+        for row, firsts in enumerate(prediction.label_ids != IGNORED):
+            by_word = np.zeros((len(counts[row]), len(task.labels)), np.float32)
+            by_word[counts[row] > 0] = probabilities[row][firsts]
+            probabilities[row] = by_word
+    predicted, truth = decide(task, probabilities), [gold(example) for example in work.splits[split]]
+    flat = [np.concatenate([np.atleast_1d(row) for row in each]) for each in (predicted, truth)]
+    if task.kind == "tokens":
+        assert task.scheme is not None  # the task's own check
+        scores = scoring.token_scores(truth, predicted, task.labels, task.scheme, counts).scores
+    else:
+        scores = scoring.sentence_scores(flat[1], flat[0], task.labels).scores
+    return scores, scoring.collapsed(flat[0], flat[1], task.labels)
+
+
+def main() -> None:
+    """Prints one line of JSON a task."""
+    parser = common.parser(__doc__, ["sick"])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, help="at most so many examples of each split")
+    parser.add_argument("--padding", choices=get_args(Padding), default="dynamic")
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change fields of the recipe")
+    arguments = parser.parse_args()
+
+    device = pick_device(arguments.device)
+    for name in arguments.tasks:
+        work = common.load(name, arguments.model, arguments.data_dir, arguments.limit)
+        settled = prepare(device, arguments.precision, work.model.config.hidden_size)
+        settings = dict(pair.split("=", 1) for pair in arguments.set) | {"precision": settled.precision}
+        recipe = work.task.named_recipe("standard").override(settings)
+        fitted = fine_tune(work, recipe, arguments.seed, device, arguments.padding)
+        print(json.dumps({"task": name, "recipe": recipe.model_dump(), **asdict(fitted)}))
+
+
+if __name__ == "__main__":
+    main()
