@@ -1,10 +1,10 @@
 """Does flue-bench score what ``transformers.Trainer`` scores? The same cells with both, and the means' difference.
 
-    python benchmarks/compare_scores.py --model DIR --data-dir DIR --tasks sick pawsx-small --seeds 3 --limit 1000
+    python benchmarks/compare_scores.py --model DIR --data-dir DIR --tasks sick=1000 pawsx-small --seeds 3
 
-Every cell is run once: flue-bench's are records in ``--results``, like those of ``flue-bench run``, Trainer's one JSON
-file each in ``--results``/trainer/cells. Interrupted, it goes on with what is missing. The table is written to
-``--results``/trainer/scores.md and scores.json.
+TASK=ROWS takes at most so many rows of each split. Every cell is run once: flue-bench's are records in ``--results``,
+like those of ``flue-bench run``, Trainer's one JSON file each in ``--results``/trainer/cells. Interrupted, it goes on
+with what is missing. The table is written to ``--results``/trainer/scores.md and scores.json.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-import common
-import trainer
 from rich.console import Console
 
+import common
+import trainer
 from flue_bench import registry, runner
 from flue_bench.device import pick_device, prepare
 from flue_bench.progress import Display
@@ -110,7 +110,6 @@ def main() -> None:
     """Runs what is missing, then writes and prints the table."""
     parser = common.parser(__doc__, ["sick", "pawsx-small", "wikineural-small", "amazon-books"])
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to N-1 (default: 3)")
-    parser.add_argument("--limit", type=int, help="at most so many examples of each split")
     parser.add_argument("--recipe", default="standard")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change fields of the recipe")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
@@ -120,7 +119,9 @@ def main() -> None:
 
     folder, results = arguments.results / "trainer", []
     display = Display(Console(stderr=True))
-    for name in arguments.tasks:
+    for asked in arguments.tasks:
+        name, _, rows = asked.partition("=")
+        limit = int(rows) if rows else None
         grid = runner.Grid(
             models=[arguments.model],
             tasks=registry.select([common.task_file(name)]),
@@ -129,14 +130,14 @@ def main() -> None:
             overrides=dict(pair.split("=", 1) for pair in arguments.set),
             precision=arguments.precision,
             device=arguments.device,
-            limit=arguments.limit,
+            limit=limit,
             data_dir=arguments.data_dir,
             offline=True,
         )
         outcome = runner.run(grid, Store(arguments.results), display)
         if outcome.failures or outcome.unloaded:
             raise SystemExit(f"{name}: flue-bench's own cells failed, see above.")
-        work = common.load(name, arguments.model, arguments.data_dir, arguments.limit)
+        work = common.load(name, arguments.model, arguments.data_dir, limit)
         cells = []
         for record in outcome.records:
             cells.append(theirs(record, work, arguments.padding, arguments.device, folder / "cells"))

@@ -11,14 +11,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
-import common
 import numpy as np
 import torch
-import trainer
 from torch import nn
 from transformers import TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+import common
+import trainer
 from flue_bench import models, train
 from flue_bench.batches import Ints, training_batches
 from flue_bench.device import Device, keep_freed_memory, pick_device, prepare

@@ -24,9 +24,8 @@ from statistics import median
 from typing import Any
 
 import common
-from measure import OURS, WAYS, Order, serve
-
 from flue_bench.device import pick_device, prepare
+from measure import OURS, WAYS, Order, serve
 
 
 def run(arguments: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, Any]]]]:

@@ -15,10 +15,8 @@ from dataclasses import asdict, dataclass
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
-import common
 import numpy as np
 import torch
-from common import Work
 from torch import nn
 from torch.utils.data import SequentialSampler
 from transformers import (
@@ -30,6 +28,8 @@ from transformers import (
     default_data_collator,
 )
 
+import common
+from common import Work
 from flue_bench import models, scoring
 from flue_bench.device import pick_device, prepare
 from flue_bench.encode import IGNORED, Encoded

@@ -1,0 +1,251 @@
+"""How fast is a distillation step beside the plain one, and how much memory does it take? One paired run.
+
+    python benchmarks/distil_step.py
+    python benchmarks/distil_step.py --device cuda --batch 32 --length 512 --memory-batch 32 --largest
+
+Teacher and student have CamemBERT's shape (12 → 6 layers, hidden size 768, vocabulary 32,005) and random weights, the
+tokens are random: neither changes what a step costs. A step is all of it: teacher, student, loss, backward pass,
+clipping, AdamW. ``plain`` takes full logits from transformers' own forward pass, in float32; ``fast`` is what
+``flue-bench distill`` does. Every way makes one step in every round, on the same sequences, so that a ratio of two ways
+is taken within a round; the table gives the median and range over rounds, of wall and of processor time. Peak memory is
+that of a process of its own (on CUDA: allocated), two steps each. ``--largest`` doubles the batch until memory is full.
+The table goes to ``--results``/performance/distil_step.md and distil_step.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers import CamembertConfig
+
+import common
+from flue_bench.device import Device, keep_freed_memory, peak_memory, pick_device, prepare, seed_step
+from flue_bench.optim import adamw
+from flue_distill.data import Data, Stream, to_device
+from flue_distill.masking import IGNORED
+from flue_distill.objective import LossParts, plain
+from flue_distill.recipe import DistilRecipe
+from flue_distill.student import Batch, MaskedLM, Teacher, from_config, student_of
+from flue_distill.trainer import Objective
+
+
+class Way(NamedTuple):
+    """One way to make a step."""
+
+    name: str
+    fast: bool
+    kl_rows: str
+    precision: str
+
+
+WAYS = (
+    Way("plain", False, "all", "fp32"),
+    Way("fast", True, "all", "auto"),
+    Way("fast, masked rows", True, "masked", "auto"),
+    Way("fast, fp32", True, "all", "fp32"),
+    Way("fast, masked rows, fp32", True, "masked", "fp32"),
+)
+SPECIAL, PAD, MASK = {0, 1, 2, 3, 4}, 1, 4
+OSCAR_TOKENS = 32.7e9
+
+
+def step_of(way: Way, arguments: argparse.Namespace, batch: int) -> Callable[[int], float]:
+    """A function that makes step number i and returns the loss."""
+    config = CamembertConfig(
+        vocab_size=arguments.vocabulary,
+        hidden_size=arguments.hidden,
+        intermediate_size=4 * arguments.hidden,
+        num_attention_heads=arguments.hidden // 64,
+        num_hidden_layers=arguments.layers,
+        max_position_embeddings=514,
+        pad_token_id=PAD,
+    )
+    here = prepare(pick_device(arguments.device), way.precision, config.hidden_size)
+    recipe = DistilRecipe(
+        teacher="random", kl_rows=way.kl_rows, length=arguments.length, batch_sequences=batch, micro_batch=batch
+    )
+    rows = np.random.RandomState(0).randint(5, config.vocab_size, (8 * batch, arguments.length))
+    data = Data(list(rows), [], np.bincount(rows.ravel(), minlength=config.vocab_size), SPECIAL, PAD, MASK)
+    stream = Stream(data, recipe, pin=here.torch.type == "cuda")
+    network = from_config(config, 0).to(here.torch)
+    student = MaskedLM(student_of(network)[0].to(here.torch)).train()
+    teacher = Teacher(network, torch.bfloat16 if here.precision == "bf16" else torch.float32)
+    model, optimizer = Objective(student, recipe), adamw(student, recipe.learning_rate, 0.0, recipe.betas, recipe.eps)
+    if arguments.compile and way.fast:
+        student.network.base_model.compile()
+        network.base_model.compile()
+
+    def loss_of(some: Batch, counts: LossParts) -> torch.Tensor:
+        if way.fast:
+            with here.autocast():
+                loss: torch.Tensor = model(some, teacher(some, recipe.kl_rows), counts)[0]
+            return loss
+        labels = torch.full_like(some.ids, IGNORED)
+        labels.view(-1)[some.real[: len(some.labels)]] = some.labels
+        with torch.no_grad():
+            wanted = network(input_ids=some.ids, output_hidden_states=True)
+        found = student.network(input_ids=some.ids, output_hidden_states=True)
+        pairs = ((out.hidden_states[-1], out.logits) for out in (found, wanted))
+        return plain(*pairs, labels, some.ids != PAD, counts, recipe.weights, recipe.temperature, recipe.kl_rows)[0]
+
+    def step(number: int) -> float:
+        batches, counts = stream.step(number)
+        for first, some in batches:
+            seed_step(0, first)
+            loss = loss_of(to_device(some, here.torch), counts)
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), recipe.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    return step
+
+
+def measure_speed(arguments: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
+    """Way → wall and processor seconds of each round's step, and its loss."""
+    steps = {way.name: step_of(way, arguments, arguments.batch) for way in WAYS}
+    for step in steps.values():
+        step(0)
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in steps}
+    for number in range(1, arguments.rounds + 1):
+        for name, step in steps.items():
+            wall, processor = time.perf_counter(), time.process_time()
+            loss = step(number)  # reading the loss waits for the device
+            found = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor, "loss": loss}
+            measured[name].append(found)
+            print(f"round {number} of {arguments.rounds} · {name}: {found['wall']:.2f} s, loss {loss:.4f}", flush=True)
+    return measured
+
+
+def in_own_process(way: Way, arguments: argparse.Namespace, batch: int) -> dict[str, float] | None:
+    """Peak bytes and tokens a second of two steps in a fresh process; None where memory is full."""
+    command = [sys.executable, __file__, "--one", way.name, "--batch", str(batch)]
+    for key in ("device", "length", "layers", "hidden", "vocabulary"):
+        command += [f"--{key}", str(getattr(arguments, key))]
+    if arguments.compile:
+        command.append("--compile")
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        print(f"{way.name}, {batch} sequences: {done.stderr.strip().splitlines()[-1:]}", flush=True)
+        return None
+    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    print(f"{way.name}, {batch} sequences: {found['peak'] / 2**30:.2f} GiB", flush=True)
+    return found
+
+
+def one(arguments: argparse.Namespace) -> None:
+    """What ``in_own_process`` asks for."""
+    way = next(way for way in WAYS if way.name == arguments.one)
+    step = step_of(way, arguments, arguments.batch)
+    step(0)
+    began = time.perf_counter()
+    step(1)
+    speed = arguments.batch * arguments.length / (time.perf_counter() - began)
+    print(json.dumps({"peak": peak_memory(pick_device(arguments.device)), "tokens_per_second": speed}))
+
+
+def largest(way: Way, arguments: argparse.Namespace) -> dict[str, float]:
+    """The largest batch of 2ⁿ sequences that fits, and its speed."""
+    batch, found = 1, {"batch": 0.0}
+    while (peak := in_own_process(way, arguments, batch)) is not None:
+        found = {"batch": batch, **peak}
+        batch *= 2
+    return found
+
+
+def ratios(measured: dict[str, list[dict[str, float]]], name: str, key: str) -> list[float]:
+    """How many times as fast as plain, round by round."""
+    return [a[key] / b[key] for a, b in zip(measured["plain"], measured[name], strict=True)]
+
+
+def report(arguments: argparse.Namespace, result: dict[str, Any]) -> str:
+    """The measurements in Markdown."""
+    tokens = arguments.batch * arguments.length
+    shape = (
+        f"{arguments.layers} → {arguments.layers // 2} layers, {arguments.hidden}, vocabulary {arguments.vocabulary:,}"
+    )
+    memory = result["memory"]
+    rows = []
+    for way in WAYS:
+        wall, processor = (ratios(result["speed"], way.name, key) for key in ("wall", "processor"))
+        seconds = median(each["wall"] for each in result["speed"][way.name])
+        peak = memory.get(way.name, {}).get("peak")
+        rows.append(
+            [
+                way.name,
+                f"{tokens / seconds:,.0f}",
+                f"{median(wall):.2f} ({min(wall):.2f} to {max(wall):.2f})",
+                f"{median(processor):.2f}",
+                f"{peak / 2**30:.2f} GiB" if peak else "-",
+                f"{100 * peak / memory['plain']['peak']:.0f} %" if peak and "plain" in memory else "-",
+                f"{OSCAR_TOKENS / (tokens / seconds) / 3600:,.0f}",
+            ]
+        )
+    header = [
+        "way", "tokens/s", "as fast as plain: wall", "processor",
+        f"peak at {arguments.memory_batch} of {arguments.length}", "of plain's",
+        "hours for 32.7 billion tokens (a division)",
+    ]  # fmt: skip
+    text = (
+        f"# A distillation step\n\n{shape}; {arguments.batch} of {arguments.length} tokens a step, "
+        f"{arguments.rounds} rounds, paired. {result['precision']}.\n\n{common.machine_line(result['machine'])}\n\n"
+        f"{common.markdown_table(header, rows)}\n"
+    )
+    if result["largest"]:
+        found = [
+            [name, f"{each['batch']:.0f}", f"{each.get('tokens_per_second', 0):,.0f}"]
+            for name, each in result["largest"].items()
+        ]
+        table = common.markdown_table(["way", f"largest batch of {arguments.length} tokens", "tokens/s"], found)
+        text += f"\n{table}\n"
+    return text
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", help="auto, cpu or cuda (default: cpu)")
+    parser.add_argument("--batch", type=int, default=4, help="sequences a step, for speed")
+    parser.add_argument("--memory-batch", type=int, default=16, help="sequences a step, for memory; 0: leave it out")
+    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--layers", type=int, default=12, help="of the teacher")
+    parser.add_argument("--hidden", type=int, default=768)
+    parser.add_argument("--vocabulary", type=int, default=32005)
+    parser.add_argument("--compile", action="store_true", help="torch.compile the encoders of the fast ways")
+    parser.add_argument("--largest", action="store_true", help="also find the largest batch (on CUDA)")
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    if arguments.one:
+        one(arguments)
+        return
+    here: Device = prepare(pick_device(arguments.device), "auto", arguments.hidden)
+    result: dict[str, Any] = {"settings": {k: v for k, v in vars(arguments).items() if k not in ("results", "one")}}
+    result |= {"machine": common.versions(here), "precision": here.why, "speed": measure_speed(arguments)}
+    result["memory"] = result["largest"] = {}
+    if arguments.memory_batch:
+        peaks = {way.name: in_own_process(way, arguments, arguments.memory_batch) for way in WAYS}
+        result["memory"] = {name: peak for name, peak in peaks.items() if peak}
+    if arguments.largest and here.torch.type == "cuda":
+        torch.cuda.empty_cache()
+        result["largest"] = {way.name: largest(way, arguments) for way in WAYS}
+    text = report(arguments, result)
+    common.write(arguments.results / "performance", "distil_step", result, text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""``flue-bench corpus``: from texts to token shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from flue_distill.corpus import Manifest
+
+
+def corpus(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TEXTS…",
+            help="Files (.txt, .jsonl, plain or .gz, .xz, .bz2, .zst; .parquet), folders, globs, "
+            "or hub:org/name[@revision][:config].",
+        ),
+    ],
+    tokenizer: Annotated[
+        str, typer.Option("--tokenizer", "-t", help="Hub id (org/name[@revision]), directory, or embedded:NAME.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
+    field: Annotated[str, typer.Option(help="Where rows hold their text (OSCAR 23.01: content).")] = "text",
+    processes: Annotated[int | None, typer.Option(min=1, help="That tokenise.  [default: one a core]")] = None,
+    held_out: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of the documents to keep from training, for evaluation.")
+    ] = 0.01,
+    min_tokens: Annotated[int, typer.Option(min=3, help="Shorter documents are dropped.")] = 12,
+    shard_tokens: Annotated[int, typer.Option(min=1, help="Size of a shard; after a kill, its work is redone.")] = 2
+    ** 26,
+    offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
+) -> None:
+    """Turn texts into a corpus of token shards for `flue-bench distill`.
+
+    In a .txt file a line is a paragraph and a blank line parts documents. The same command goes on after a kill.
+    """
+    from rich.console import Console
+
+    from flue_bench.progress import Display
+    from flue_distill import corpus as shards
+
+    console = Console(stderr=True)
+    with console.status("Loading the tokenizer"):
+        loaded = _load_tokenizer(tokenizer, offline)
+    display = Display(console)
+    manifest = shards.build(
+        inputs,
+        loaded,
+        out,
+        field=field,
+        processes=processes,
+        shard_tokens=shard_tokens,
+        min_tokens=min_tokens,
+        held_out=held_out,
+        show=display,
+    )
+    typer.echo(_summary(manifest))
+    display.line(f"Corpus: {out}   Train on it: flue-bench distill --corpus {out}")
+
+
+def _load_tokenizer(name: str, offline: bool) -> Any:
+    """A tokenizer of a hub repository, or a directory that need not hold a model."""
+    from transformers import AutoTokenizer
+
+    from flue_bench import hub, models
+    from flue_bench.errors import ModelError
+
+    folder = Path(name).expanduser()
+    if name.startswith("embedded:"):
+        folder = models.resolve(name).folder
+    elif not folder.is_dir():
+        repo_id, _, revision = name.partition("@")
+        present = hub.files(repo_id, repo_type="model", revision=revision or None, offline=offline)
+        wanted = models.matching(present, ("config.json", *models.TOKENIZER_FILES))
+        folder = hub.fetch(
+            repo_id, repo_type="model", revision=revision or None, patterns=wanted, offline=offline
+        ).folder
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers raises whatever its readers raise
+        raise ModelError(f"{name} holds no tokenizer that can be loaded: {models.first_line(error)}.") from error
+    ids = tokenizer(models.SAMPLE, add_special_tokens=False)["input_ids"]
+    if not ids or 2 * ids.count(tokenizer.unk_token_id) > len(ids):
+        raise ModelError(f"The tokenizer of {name} maps French text to '{tokenizer.unk_token}': wrong files?")
+    return tokenizer
+
+
+def _summary(manifest: Manifest) -> str:
+    dropped = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in manifest.dropped.items())
+    return (
+        f"{manifest.text_bytes / 1e6:,.1f} MB of text: {manifest.documents:,} documents, {manifest.tokens:,} tokens "
+        f"to train on; {manifest.held_out_documents:,} documents, {manifest.held_out_tokens:,} tokens held out\n"
+        f"dropped: {dropped}\n"
+        f"{len(manifest.shards)} shards of {manifest.dtype}, digest {manifest.digest}"
+    )

@@ -1,0 +1,451 @@
+"""Text in, token shards out: what a masked language model trains on, in bounded memory, resumable after a kill.
+
+::
+
+    corpus/manifest.json          what is in it, and of what it was made; written last
+           train-00000.bin …      token ids, little-endian, documents one after the other, each ended by SEP
+           held-out-00000.bin …   documents that are never trained on
+           token_counts.npy       how often each id occurs in the training shards
+           build.sqlite           while the build lasts: hashes of documents, and where to go on
+
+One process reads and writes, the others tokenise batches of documents, which come back in order: the result does not
+depend on their number. Whenever a pair of shards is full, it is synced, and one transaction of ``build.sqlite`` notes
+it together with the hashes and the place in the sources. A build that is killed goes on from there.
+
+Duplicates are found by 8-byte BLAKE2b hashes of the documents (runs of blanks made one), kept in a B-tree on disk,
+about 16 bytes a document, of which SQLite holds 64 MiB in memory. In n documents some pair of different ones has equal
+hashes with probability n² / 2⁶⁵: 7e-5 for fifty million. The same hash decides what is held out, so that a document is
+on the same side in every corpus, and never on both.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError
+
+from flue_bench.errors import DataError, RecordError, UsageError
+from flue_bench.record import digest_of
+from flue_bench.task import Word
+from flue_distill import texts
+from flue_distill.texts import Batch, Source
+from flue_distill.tokens import Encoded, Ints, TokenizerIdentity, Tokens, cores, dtype_of, identify, tokenised
+
+if TYPE_CHECKING:
+    from flue_bench.progress import Display
+
+STATE = "build.sqlite"
+MANIFEST = "manifest.json"
+COUNTS = "token_counts.npy"
+
+Split = Literal["train", "held-out"]
+SPLITS: tuple[Split, ...] = ("train", "held-out")
+
+
+class Plan(Word):
+    """What a build is asked to do; two builds of one plan are bit-identical."""
+
+    tokenizer: TokenizerIdentity
+    sources: tuple[Source, ...]
+    field: str
+    min_tokens: int
+    """Shorter documents are dropped, CLS and SEP counted."""
+    held_out: float
+    """Share of the documents, by their hash."""
+    shard_tokens: int
+
+
+class Shard(Word):
+    """One file of token ids."""
+
+    file: str
+    split: Split
+    tokens: int
+    sha256: str
+
+
+class Manifest(Word):
+    """What a corpus is: no path and no time, so that equal corpora have equal manifests."""
+
+    schema_version: int = 1
+    digest: str
+    """16 hex digits over the tokens and the tokenizer, however the tokens are cut into shards."""
+    plan: Plan
+    dtype: Literal["uint16", "uint32"]
+    text_bytes: int
+    """Of text read, as UTF-8."""
+    documents: int
+    """Kept for training; each ends with SEP."""
+    tokens: int
+    held_out_documents: int
+    held_out_tokens: int
+    dropped: dict[str, int]
+    """Documents without text (``empty``), under ``min_tokens`` tokens (``too_short``), half or more of them unknown
+    (``mostly_unknown``), or seen before (``duplicate``), in that order."""
+    shards: tuple[Shard, ...]
+
+
+class Blocks(Sequence[Ints]):
+    """Rows ``CLS, length - 2 tokens of running text, SEP``; text runs on over documents, parted by SEP.
+
+    The last row, if it is not full, is left out. Rows are read from mapped files when asked for, and pickling copies
+    names alone.
+    """
+
+    def __init__(
+        self, files: Sequence[Path], sizes: Sequence[int], dtype: str, length: int, cls: int, sep: int
+    ) -> None:
+        """Made by ``Corpus.blocks`` and ``Corpus.held_out``."""
+        if length < 3:
+            raise UsageError(f"A block holds CLS, text and SEP: {length} tokens are too few.")
+        self.files, self.dtype, self.length, self.cls, self.sep = tuple(map(str, files)), dtype, length, cls, sep
+        self.ends: Ints = np.cumsum(sizes, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1]) // (self.length - 2) if len(self.ends) else 0
+
+    def __getitem__(self, index: Any) -> Any:
+        """Block ``index``: int64 (length,)."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        block = np.full(self.length, self.cls, dtype=np.int64)
+        block[-1] = self.sep
+        start, filled = (index % len(self)) * (self.length - 2), 1
+        shard = int(np.searchsorted(self.ends, start, side="right"))
+        while filled < self.length - 1:
+            tokens = _mapped(self.files[shard], self.dtype)
+            offset = start + filled - 1 - (int(self.ends[shard]) - len(tokens))
+            part = tokens[offset : offset + self.length - 1 - filled]
+            block[filled : filled + len(part)] = part
+            filled += len(part)
+            shard += 1
+        return block
+
+
+class Corpus:
+    """A folder of token shards, opened by ``open_corpus``; nothing is read before it is asked for."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        """Where it is and what is in it."""
+        self.folder, self.manifest = folder, manifest
+
+    def blocks(self, length: int) -> Blocks:
+        """The text to train on, in rows of ``length`` tokens."""
+        return self._blocks("train", length)
+
+    def held_out(self, length: int) -> Blocks:
+        """The documents held out when the corpus was built, in rows of ``length`` tokens."""
+        return self._blocks("held-out", length)
+
+    def token_counts(self) -> Ints:
+        """How often each id occurs in the text to train on: (vocabulary,), for the frequency-smoothed masking.
+
+        Raises:
+            DataError: the file is gone or damaged.
+        """
+        path = self.folder / COUNTS
+        try:
+            counts: Ints = np.load(path)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read ({error}). Build the corpus again.") from None
+        return counts
+
+    def _blocks(self, split: Split, length: int) -> Blocks:
+        shards = [shard for shard in self.manifest.shards if shard.split == split]
+        special = self.manifest.plan.tokenizer
+        files, sizes = [self.folder / shard.file for shard in shards], [shard.tokens for shard in shards]
+        return Blocks(files, sizes, self.manifest.dtype, length, special.cls, special.sep)
+
+
+def open_corpus(folder: Path, tokenizer_digest: str | None = None) -> Corpus:
+    """The corpus in a folder; every shard is there in full length.
+
+    Args:
+        folder: written by ``build``.
+        tokenizer_digest: of the model's tokenizer (``identify``); None accepts any.
+
+    Raises:
+        DataError: no corpus, an unfinished or damaged one, or one of another tokenizer.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+        lengths = {shard.file: (folder / shard.file).stat().st_size for shard in manifest.shards}
+    except ValidationError as error:
+        raise DataError(f"{path} does not validate: {_first(error)}. Build the corpus again.") from None
+    except OSError as error:
+        unfinished = " The build is not finished: run it again to go on." if (folder / STATE).exists() else ""
+        raise DataError(f"{folder} holds no whole corpus: {error.strerror}: {error.filename}.{unfinished}") from None
+    for shard in manifest.shards:
+        if lengths[shard.file] != shard.tokens * np.dtype(manifest.dtype).itemsize:
+            raise DataError(
+                f"{folder / shard.file} has {lengths[shard.file]:,} bytes: damaged. Build the corpus again."
+            )
+    if tokenizer_digest not in (None, manifest.plan.tokenizer.digest):
+        raise DataError(
+            f"{folder} was made with tokenizer {manifest.plan.tokenizer.digest}, the model's is {tokenizer_digest}: "
+            "build the corpus with the model's own tokenizer."
+        )
+    return Corpus(folder, manifest)
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"]))
+    return f"field '{field}': {first['msg']}" if field else first["msg"]
+
+
+def build(
+    inputs: Sequence[str | Path],
+    tokenizer: Any,
+    out: Path,
+    *,
+    field: str = "text",
+    processes: int | None = None,
+    shard_tokens: int = 2**26,
+    min_tokens: int = 12,
+    held_out: float = 0.01,
+    show: Display | None = None,
+) -> Manifest:
+    """Tokenise texts into shards; go on where an earlier build of the same plan stopped.
+
+    A sequence, in the sense of the reference's limits, is a document here: a row of a JSON-lines or parquet file, or
+    the paragraphs between two blank lines of a .txt file.
+
+    Args:
+        inputs: files (.txt, .jsonl, each plain or .gz, .xz, .bz2, .zst; .parquet), folders, globs, or
+            ``hub:org/name[@revision][:config]`` (split ``train``, streamed).
+        tokenizer: a fast tokenizer of transformers.
+        out: the folder to write.
+        field: where rows hold their text.
+        processes: that tokenise; as many as cores by default.
+        shard_tokens: a shard ends with the batch of documents that brings it to so many.
+        min_tokens: shorter documents are dropped, CLS and SEP counted.
+        held_out: share of the documents to keep from training.
+        show: where to draw progress.
+
+    Raises:
+        DataError: no text, an unreadable or unknown file, a missing field, a worker that died.
+        HubError: a data set that cannot be streamed; OfflineError without network.
+        ModelError: a tokenizer that cannot serve.
+        RecordError: ``out`` cannot be written, or is in use, or holds another corpus.
+    """
+    if not (0 <= held_out < 1 and shard_tokens > 0):
+        raise UsageError("A corpus holds out a share of at least 0 and under 1, in shards of at least one token.")
+    found = texts.find(inputs)
+    plan = Plan(
+        tokenizer=identify(tokenizer),
+        sources=tuple(source for source, _ in found),
+        field=field,
+        min_tokens=min_tokens,
+        held_out=held_out,
+        shard_tokens=shard_tokens,
+    )
+    with _explained(out):
+        if (out / MANIFEST).exists():
+            manifest = open_corpus(out).manifest
+            if manifest.plan != plan:
+                raise RecordError(f"{out} holds a corpus of other texts or settings: give another folder or delete it.")
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(out / STATE, timeout=1, isolation_level=None)) as database:
+                state = _restore(database, plan, out)
+                batches = texts.batches(found, field, state.source, state.position)
+                with closing(tokenised(batches, tokenizer, plan.min_tokens, processes or cores())) as encoded:
+                    if state.source < len(found):
+                        with _shown(show, plan) as report:
+                            _write(plan, state, database, out, encoded, report)
+                manifest = _finish(plan, state, out)
+        (out / STATE).unlink(missing_ok=True)
+    return manifest
+
+
+class _State(BaseModel):
+    """What a transaction of the build's database notes: everything before is in finished shards."""
+
+    plan: str
+    source: int = 0
+    position: Any = None
+    """Both as in ``texts.Batch``."""
+    part: int = 0
+    """Number of the next pair of shards."""
+    counts: Counter[str] = Field(default_factory=Counter)
+    shards: list[tuple[Split, str, int]] = Field(default_factory=list)
+    """Split, file, tokens."""
+
+
+def _restore(database: sqlite3.Connection, plan: Plan, out: Path) -> _State:
+    """Where an earlier build stopped, or the start; opens the first transaction."""
+    database.executescript("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -65536;")
+    database.execute("BEGIN EXCLUSIVE")
+    database.execute("CREATE TABLE IF NOT EXISTS seen (hash INTEGER PRIMARY KEY)")
+    database.execute("CREATE TABLE IF NOT EXISTS state (json TEXT)")
+    row = database.execute("SELECT json FROM state").fetchone()
+    asked = digest_of(plan.model_dump())
+    state = _State.model_validate_json(row[0]) if row else _State(plan=asked)
+    if state.plan != asked:
+        raise RecordError(
+            f"{out} holds an unfinished corpus of other texts or settings: give another folder, or delete it."
+        )
+    return state
+
+
+def _write(
+    plan: Plan,
+    state: _State,
+    database: sqlite3.Connection,
+    out: Path,
+    encoded: Iterator[tuple[Batch, Encoded]],
+    report: Callable[[Batch, int], None],
+) -> None:
+    """Drop duplicates, part what is held out, and write shards; ``state`` is stored whenever a pair of them is full."""
+    done = False
+    while not done:
+        names = [f"{split}-{state.part:05}.bin" for split in SPLITS]
+        sizes = [0, 0]
+        with (out / names[0]).open("wb") as train, (out / names[1]).open("wb") as held_out:
+            for batch, tokens in encoded:
+                fresh = np.array([_is_new(database, each) for each in tokens.hashes], dtype=np.bool_)
+                held = np.array([each / 2**64 + 0.5 < plan.held_out for each in tokens.hashes], dtype=np.bool_)
+                for number, (file, chosen) in enumerate(((train, fresh & ~held), (held_out, fresh & held))):
+                    ids = tokens.ids[np.repeat(chosen, tokens.lengths)]
+                    file.write(ids.astype(_stored(plan), copy=False).tobytes())
+                    sizes[number] += len(ids)
+                    state.counts[SPLITS[number]] += int(chosen.sum())
+                state.counts["duplicate"] += int((~fresh).sum())
+                state.counts.update(tokens.counts)
+                state.source, state.position = batch.source, batch.position
+                report(batch, state.counts["text_bytes"])
+                if sizes[0] >= plan.shard_tokens:
+                    break
+            else:
+                done = True
+            for file in (train, held_out):
+                file.flush()
+                os.fsync(file.fileno())
+        for split, name, size in zip(SPLITS, names, sizes, strict=True):
+            if size:
+                state.shards.append((split, name, size))
+            else:
+                (out / name).unlink()
+        state.part += 1
+        database.execute("DELETE FROM state")
+        database.execute("INSERT INTO state VALUES (?)", (state.model_dump_json(),))
+        database.execute("COMMIT")
+        database.execute("BEGIN EXCLUSIVE")
+
+
+def _is_new(database: sqlite3.Connection, number: int) -> bool:
+    return database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (number,)).rowcount == 1
+
+
+def _finish(plan: Plan, state: _State, out: Path) -> Manifest:
+    """Hash the shards, count their tokens, and write the manifest.
+
+    Raises:
+        DataError: not one document to train on.
+    """
+    dropped = {reason: state.counts[reason] for reason in ("empty", "too_short", "mostly_unknown", "duplicate")}
+    if not state.counts["train"]:
+        where = {"held out": state.counts["held-out"], **dropped}
+        why = ", ".join(f"{number:,} {reason}" for reason, number in where.items() if number)
+        (out / STATE).unlink()
+        raise DataError(f"No document to train on in {', '.join(s.name for s in plan.sources[:5])}: {why or 'empty'}.")
+    counts = np.zeros(plan.tokenizer.vocab_size, dtype=np.int64)
+    content = {split: hashlib.sha256() for split in SPLITS}
+    tokens: Counter[str] = Counter()
+    shards = []
+    for split, name, size in state.shards:
+        own = hashlib.sha256()
+        with (out / name).open("rb") as file:
+            while chunk := file.read(2**22):
+                own.update(chunk)
+                content[split].update(chunk)
+                if split == "train":
+                    counts += np.bincount(np.frombuffer(chunk, _stored(plan)), minlength=len(counts))
+        tokens[split] += size
+        shards.append(Shard(file=name, split=split, tokens=size, sha256=own.hexdigest()))
+    np.save(out / COUNTS, counts)
+    manifest = Manifest(
+        digest=digest_of([plan.tokenizer.digest, *(content[split].hexdigest() for split in SPLITS)]),
+        plan=plan,
+        dtype=dtype_of(plan.tokenizer),
+        text_bytes=state.counts["text_bytes"],
+        documents=state.counts["train"],
+        tokens=tokens["train"],
+        held_out_documents=state.counts["held-out"],
+        held_out_tokens=tokens["held-out"],
+        dropped=dropped,
+        shards=tuple(shards),
+    )
+    staged = out / f"{MANIFEST}.part"
+    with staged.open("w", encoding="utf-8") as written:
+        written.write(manifest.model_dump_json(indent=1) + "\n")
+        written.flush()
+        os.fsync(written.fileno())
+    staged.replace(out / MANIFEST)
+    return manifest
+
+
+@contextmanager
+def _shown(show: Display | None, plan: Plan) -> Iterator[Callable[[Batch, int], None]]:
+    """A function to call after each batch with the bytes of text so far; draws where there is a display."""
+    if show is None:
+        yield lambda batch, text_bytes: None
+        return
+    sizes = [source.bytes for source in plan.sources]
+    began: tuple[float, int] | None = None
+
+    def report(batch: Batch, text_bytes: int) -> None:
+        nonlocal began
+        began = began or (time.monotonic(), text_bytes)  # after the workers' start, and what an earlier build read
+        speed = (text_bytes - began[1]) / 1e6 / max(time.monotonic() - began[0], 1e-3)
+        done, total = sum(sizes[: batch.source]) + batch.read, sum(sizes)
+        if not total and show.live is None and bar.due():  # the hub does not say how much there is
+            show.line(f"  {text_bytes / 1e6:,.0f} MB of text, {speed:.1f} MB/s")
+        bar.update(done >> 10, total >> 10, f"KiB; {text_bytes / 1e6:,.0f} MB of text, {speed:.1f} MB/s")
+
+    with show.running(), show.bar("Tokenising") as bar:
+        yield report
+
+
+@contextmanager
+def _explained(out: Path) -> Iterator[None]:
+    """What the disk says, in our words."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise RecordError(f"{out}: another build is at work there. Wait for it, or give another folder.") from None
+        raise _unwritable(out, str(error), "full" in str(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise RecordError(f"{out / STATE} is damaged ({error}). Delete the folder to start anew.") from error
+    except OSError as error:
+        raise _unwritable(out, error.strerror or str(error), error.errno in (errno.ENOSPC, errno.EDQUOT)) from error
+
+
+def _unwritable(out: Path, reason: str, full: bool) -> RecordError:
+    advice = "Free some space there and run again: finished shards are kept." if full else "Check the folder."
+    return RecordError(f"{out} cannot be written: {reason}. {advice}")
+
+
+def _stored(plan: Plan) -> np.dtype[Any]:
+    return np.dtype(dtype_of(plan.tokenizer)).newbyteorder("<")
+
+
+@lru_cache(maxsize=256)
+def _mapped(path: str, dtype: str) -> Tokens:
+    """A shard; bounded in number, since each takes a file descriptor."""
+    tokens: Tokens = np.memmap(path, np.dtype(dtype).newbyteorder("<"), "r")
+    return tokens

@@ -1,0 +1,223 @@
+"""The objective of DistilCamemBERT, after its model card.
+
+    Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss
+
+Each part is a sum over positions divided by a given count. The counts are those of the whole optimiser step, over all
+micro-batches and processes, so that the shares of the loss add up to that of the large batch, exactly.
+
+``plain`` is the objective as one would write it down; ``fast`` never makes the full logits. The formulas are shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from flue_distill.masking import IGNORED
+from flue_distill.recipe import KlRows, LossWeights
+
+CHUNK_ROWS = {"cpu": 256, "cuda": 4096}
+"""Rows of logits that exist at once: few for the memory, many for the products, whose weight gradient (vocab, hidden)
+is written once a chunk."""
+
+
+class LossParts(NamedTuple):
+    """DistilLoss, MLMLoss and CosineLoss, or their counts."""
+
+    distil: Any
+    mlm: Any
+    cosine: Any
+
+    def loss(self, weights: LossWeights) -> Any:
+        """``Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss``."""
+        return weights.distil * self.distil + weights.mlm * self.mlm + weights.cosine * self.cosine
+
+
+def distil_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """``T² · KL(softmax(teacher / T) ‖ softmax(student / T))``, summed over rows (Hinton et al. 2015).
+
+    Args:
+        student: logits (rows, vocab).
+        teacher: logits (rows, vocab).
+        temperature: T.
+    """
+    log_p = F.log_softmax(teacher / temperature, -1)
+    log_q = F.log_softmax(student / temperature, -1)
+    return F.kl_div(log_q, log_p, reduction="sum", log_target=True) * temperature**2
+
+
+def mlm_loss(student: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy at T = 1 of logits (rows, vocab) and the tokens that were there (rows,), summed over rows."""
+    return F.cross_entropy(student, labels, reduction="sum")
+
+
+def cosine_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """``1 - cos`` between last hidden states (rows, hidden), summed over rows."""
+    return (1 - F.cosine_similarity(student, teacher, dim=-1)).sum()
+
+
+def plain(
+    student: tuple[Tensor, Tensor],
+    teacher: tuple[Tensor, Tensor] | None,
+    labels: Tensor,
+    real: Tensor,
+    counts: LossParts,
+    weights: LossWeights,
+    temperature: float,
+    kl_rows: KlRows,
+) -> tuple[Tensor, LossParts]:
+    """The objective, obviously right.
+
+    Args:
+        student: last hidden states (batch, length, hidden) and logits (batch, length, vocab).
+        teacher: the same, or None for MLMLoss alone.
+        labels: (batch, length), ``IGNORED`` but at masked positions.
+        real: (batch, length), False at padding.
+        counts: what each part's sum is divided by.
+        weights: of the parts.
+        temperature: of DistilLoss.
+        kl_rows: positions in DistilLoss.
+
+    Returns:
+        The loss and its parts.
+    """
+    hidden, logits = student
+    masked = labels != IGNORED
+    parts = LossParts(logits.new_zeros(()), mlm_loss(logits[masked], labels[masked]) / counts.mlm, logits.new_zeros(()))
+    if teacher is not None:
+        rows = masked if kl_rows == "masked" else real
+        parts = LossParts(
+            distil=distil_loss(logits[rows], teacher[1][rows], temperature) / counts.distil,
+            mlm=parts.mlm,
+            cosine=cosine_loss(hidden[real], teacher[0][real]) / counts.cosine,
+        )
+    return parts.loss(weights), parts
+
+
+class Rows(NamedTuple):
+    """What ``fast`` reads of a model at the positions that count, masked ones first."""
+
+    hidden: Tensor
+    """(real, hidden) last hidden states at all positions that are no padding."""
+    features: Tensor
+    """(rows, hidden) at the positions to project, a head of ``hidden``: what the vocabulary projection takes."""
+    weight: Tensor
+    """(vocab, hidden) of the projection."""
+    bias: Tensor
+    """(vocab,)"""
+
+
+def fast(
+    student: Rows,
+    teacher: Rows | None,
+    labels: Tensor,
+    counts: LossParts,
+    weights: LossWeights,
+    temperature: float,
+    chunk: int | None = None,
+) -> tuple[Tensor, LossParts]:
+    """The objective with the vocabulary projected a chunk of rows at a time.
+
+    Args:
+        student: its rows; gradients flow to hidden states, features, projection and bias.
+        teacher: its rows, or None for MLMLoss alone.
+        labels: (masked,) tokens that were at the first of the rows.
+        counts: what each part's sum is divided by.
+        weights: of the parts.
+        temperature: of DistilLoss.
+        chunk: rows of logits at once; None chooses for the device.
+
+    Returns:
+        The loss, differentiable once, and its parts, for the log only; what needs the teacher and has weight 0 is 0.
+    """
+    zero = student.hidden.new_zeros((), dtype=student.weight.dtype)
+
+    def parts_of(logits: Tensor, rows: slice) -> LossParts:
+        """Parts of one chunk (rows, vocab) that need logits."""
+        distil = mlm = zero
+        if (targets := labels[rows]).numel():
+            mlm = mlm_loss(logits[: len(targets)], targets) / counts.mlm
+        if teacher is not None and weights.distil:
+            target = project(teacher.features[rows], teacher.weight, teacher.bias)
+            distil = distil_loss(logits, target.to(logits.dtype), temperature) / counts.distil
+        return LossParts(distil, mlm, zero)
+
+    distilled = teacher is not None and weights.distil > 0
+    features = student.features if distilled else student.features[: len(labels)]
+    chunk = chunk or CHUNK_ROWS[features.device.type]
+    loss, distil, mlm = _Vocabulary.apply(  # type: ignore[no-untyped-call]
+        features, student.weight, student.bias, parts_of, weights, chunk
+    )
+    cosine = zero
+    if teacher is not None and weights.cosine:
+        cosine = cosine_loss(student.hidden.to(zero.dtype), teacher.hidden.to(zero.dtype)) / counts.cosine
+    return loss + LossParts(zero, zero, cosine).loss(weights), LossParts(distil, mlm, cosine.detach())
+
+
+def project(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """(rows, hidden) → logits (rows, vocab), in the precision of the weight."""
+    return F.linear(features.to(weight.dtype), weight, bias.to(weight.dtype))
+
+
+def _down_to_logits(
+    logits: Tensor, rows: slice, parts_of: Callable[[Tensor, slice], LossParts], weights: LossWeights
+) -> tuple[Tensor, Tensor]:
+    """A chunk's gradient (chunk, vocab), and its loss, DistilLoss and MLMLoss (3,)."""
+    logits.requires_grad_()
+    with torch.enable_grad():
+        parts = parts_of(logits, rows)
+        loss = parts.loss(weights)
+        (d_logits,) = torch.autograd.grad(loss, logits)
+    return d_logits, torch.stack([loss, parts.distil, parts.mlm]).detach()
+
+
+class _Vocabulary(torch.autograd.Function):
+    """Projection and losses, chunk by chunk; gradients are made on the way, while a chunk's logits exist.
+
+    That needs neither full logits nor a second projection in the backward pass: autograd goes from a chunk's losses to
+    its logits, and two matrix products from there to features and weight.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        parts_of: Callable[[Tensor, slice], LossParts],
+        weights: LossWeights,
+        chunk: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        kind = features.device.type
+        low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+        matrix = weight.to(low)  # (vocab, hidden), once for all chunks
+        sums = weight.new_zeros(3)  # loss, DistilLoss, MLMLoss
+        d_features, d_weight, d_bias = torch.empty_like(features), torch.zeros_like(weight), torch.zeros_like(bias)
+        with torch.autocast(kind, enabled=False):
+            for start in range(0, len(features), chunk):
+                rows = slice(start, start + chunk)
+                x = features[rows].to(low)  # (chunk, hidden)
+                d_logits, values = _down_to_logits(project(x, matrix, bias).to(weight.dtype), rows, parts_of, weights)
+                sums += values
+                d_bias += d_logits.sum(0)
+                d_logits = d_logits.to(low)  # (chunk, vocab)
+                d_features[rows] = d_logits @ matrix
+                if low == weight.dtype:
+                    d_weight.addmm_(d_logits.T, x)
+                else:
+                    d_weight += d_logits.T @ x  # a chunk's product in bf16, their sum in float32
+                del d_logits  # or it would live beside the next chunk's
+        ctx.save_for_backward(d_features, d_weight, d_bias)
+        total, distil, mlm = (each.clone() for each in sums)
+        ctx.mark_non_differentiable(distil, mlm)
+        return total, distil, mlm
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, d_total: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        # In place: a second backward pass over the same graph is refused by autograd, never wrong.
+        return *(gradient.mul_(d_total) for gradient in ctx.saved_tensors), None, None, None

@@ -1,0 +1,146 @@
+"""How a student is made: every choice that the model card leaves open is a named field, kept with the student."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from flue_bench.errors import UnknownNameError, UsageError
+from flue_bench.recipe import Precision
+from flue_bench.task import Word
+
+RECIPES = Path(__file__).parent / "recipes"
+
+KlRows = Literal["all", "masked"]
+
+
+class LossWeights(Word):
+    """The card's three numbers: ``Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss``."""
+
+    distil: float = Field(0.5, ge=0)
+    mlm: float = Field(0.2, ge=0)
+    cosine: float = Field(0.3, ge=0)
+
+
+def _from_text(value: Any) -> Any:
+    """``0,2,4`` of the command line as a list."""
+    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Many = BeforeValidator(_from_text)
+
+
+class DistilRecipe(Word):
+    """One distillation. The defaults are DistilCamemBERT's where its card says, else those of the reference.
+
+    The reference is the research project ``distillation`` of Hugging Face transformers.
+    """
+
+    teacher: str | None = Field(None, description="Hub id or directory of a masked LM; none: MLMLoss alone.")
+    student: str | None = Field(
+        None, description="Hub id or directory to start from, weights or a configuration alone; none: from the teacher."
+    )
+    layers: Annotated[tuple[int, ...], Many] = Field(
+        (), description="Teacher layers that the student keeps, from 0; empty: half of them, evenly spread."
+    )
+
+    weight_distil: float = Field(0.5, ge=0, description="Of DistilLoss.")
+    weight_mlm: float = Field(0.2, ge=0, description="Of MLMLoss.")
+    weight_cosine: float = Field(0.3, ge=0, description="Of CosineLoss.")
+    temperature: float = Field(2.0, gt=0, description="T of the softmax in DistilLoss, which is multiplied by T².")
+    kl_rows: KlRows = Field(
+        "all", description="Positions in DistilLoss: all that are no padding (the reference), or the masked ones."
+    )
+
+    mask_fraction: float = Field(0.15, gt=0, le=1, description="Targets: ceil(fraction · tokens) of each sequence.")
+    mask_smoothing: float = Field(0.7, ge=0, description="A token is drawn with probability ∝ count^-smoothing.")
+    replace_mask: float = Field(0.8, ge=0, le=1, description="Share of the targets replaced by the mask token.")
+    replace_random: float = Field(0.1, ge=0, le=1, description="Share replaced by any token; the rest is kept.")
+
+    learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate of AdamW.")
+    betas: Annotated[tuple[float, float], Many] = Field((0.9, 0.98), description="Of AdamW.")
+    eps: float = Field(1e-6, gt=0, description="Of AdamW.")
+    weight_decay: float = Field(0.0, ge=0, description="Not applied to biases and norms.")
+    warmup_ratio: float = Field(
+        0.05, ge=0, lt=1, description="Share of all steps in linear warm-up; then linear decay."
+    )
+    max_grad_norm: float = Field(5.0, gt=0, description="Clipping of the global gradient norm.")
+
+    length: int = Field(512, ge=8, description="Tokens a sequence, special ones included.")
+    batch_sequences: int = Field(250, ge=1, description="Sequences an optimiser step, over all processes.")
+    micro_batch: int = Field(5, ge=1, description="Sequences a forward pass on one device; changes only rounding.")
+    epochs: int = Field(3, ge=1, description="Passes over the corpus, unless steps says otherwise.")
+    steps: int | None = Field(None, ge=1, description="Optimiser steps instead of epochs.")
+    precision: Literal["auto"] | Precision = Field("auto", description="bf16 where the hardware gains from it.")
+    seed: int = Field(0, ge=0, description="Of order, masks, dropout and whatever starts random.")
+
+    evaluate_steps: int = Field(1000, ge=1, description="Steps between two looks at the held-out split.")
+    evaluate_sequences: int = Field(256, ge=1, description="Held-out sequences looked at, at most.")
+    checkpoint_seconds: float = Field(600.0, ge=0, description="Between two checkpoints; 0: after every step.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DistilRecipe:
+        if self.replace_mask + self.replace_random > 1 + 1e-9:
+            raise ValueError("replace_mask and replace_random are shares of the same targets: at most 1 together")
+        if self.teacher is None and self.layers:
+            raise ValueError("layers are the teacher's, and there is no teacher")
+        if self.weights == LossWeights(distil=0, mlm=0, cosine=0):
+            raise ValueError("all weights of the loss are 0")
+        return self
+
+    @property
+    def weights(self) -> LossWeights:
+        """Of the three parts; without a teacher there is only one."""
+        if self.teacher is None:
+            return LossWeights(distil=0, mlm=1, cosine=0)
+        return LossWeights(distil=self.weight_distil, mlm=self.weight_mlm, cosine=self.weight_cosine)
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens an optimiser step."""
+        return self.batch_sequences * self.length
+
+    @classmethod
+    def load(cls, name: str | None, settings: dict[str, Any]) -> DistilRecipe:
+        """A recipe file, or a shipped recipe by its name, or the defaults; with some fields replaced.
+
+        Args:
+            name: path of a TOML file, or ``distilcamembert``, ``laptop``.
+            settings: field → value; strings (as from ``--set key=value``) are parsed to the field's type.
+
+        Raises:
+            UsageError: no such file, not TOML, a value that does not fit; names the file and the key.
+            UnknownNameError: a key is no field of a recipe, or the name is no shipped recipe.
+        """
+        path = None if name is None else _find(name)
+        try:
+            data = {} if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"Recipe {path} cannot be read: {error.strerror}.") from None
+        except ValueError as error:  # of TOML or of UTF-8
+            raise UsageError(f"Recipe {path} is not TOML: {error}.") from None
+        for key in (*data, *settings):
+            if key not in cls.model_fields:
+                hint = f"({path})" if key not in settings else ""
+                raise UnknownNameError("recipe field", key, cls.model_fields, hint)
+        try:
+            return cls.model_validate(data | settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = str(first["loc"][0]) if first["loc"] else ""
+            where = f"{path}: " if path is not None and key not in settings else ""
+            reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+            about = f"recipe field '{key}' cannot be {first['input']!r}: " if key else "the recipe contradicts itself: "
+            raise UsageError(f"{where}{about}{reason}.") from None
+
+
+def _find(name: str) -> Path:
+    shipped = {path.stem: path for path in RECIPES.glob("*.toml")}
+    if name.endswith(".toml") or "/" in name:
+        return Path(name).expanduser()
+    if name not in shipped:
+        raise UnknownNameError("recipe", name, shipped, "A file of your own ends in .toml.")
+    return shipped[name]

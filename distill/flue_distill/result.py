@@ -1,0 +1,104 @@
+"""What a distillation leaves behind: a transformers directory, how it was made, a card and the curves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from flue_bench.errors import RecordError
+from flue_distill.curves import curves
+from flue_distill.trainer import LOG, read_log
+
+DISTILLATION = "distillation.json"
+"""Written last: a directory that has it is whole."""
+LAST_STEPS = 100
+"""Whose mean stands for the loss at the end."""
+
+
+def write(folder: Path, network: Any, tokenizer: Any, made: dict[str, Any]) -> None:
+    """Save the student so that transformers and ``flue-bench run --model`` load it as it is.
+
+    Args:
+        folder: holds the log of the training already.
+        network: the student, on any device.
+        tokenizer: of teacher and student.
+        made: what ``distillation.json`` says besides the losses.
+
+    Raises:
+        RecordError: the folder cannot be written; the checkpoints are still there.
+    """
+    log = read_log(folder / LOG)
+    made = made | {"losses": losses(log)}
+    try:
+        network.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "curves.svg").write_text(curves(log), encoding="utf-8")
+        (folder / "README.md").write_text(card(made), encoding="utf-8")
+        staged = folder / f"{DISTILLATION}.tmp"
+        staged.write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        staged.replace(folder / DISTILLATION)
+    except OSError as error:
+        raise RecordError(
+            f"Cannot write the student to {folder}: {error}. Free some space there; --resume goes on from the last "
+            "checkpoint."
+        ) from error
+
+
+def losses(log: list[dict[str, Any]]) -> dict[str, Any]:
+    """The loss and its parts, mean of the last steps, and the held-out scores before and after."""
+    steps = [line for line in log if "loss" in line][-LAST_STEPS:]
+    looks = [line["held_out"] for line in log if line.get("held_out")]
+    return {
+        "train": {key: sum(line[key] for line in steps) / len(steps) for key in ("loss", "distil", "mlm", "cosine")},
+        "held_out_before": looks[0] if looks else {},
+        "held_out": looks[-1] if looks else {},
+    }
+
+
+def card(made: dict[str, Any]) -> str:
+    """The model card: metadata of the hub, then what was done and how it went."""
+    from huggingface_hub import ModelCardData
+
+    recipe, teacher, cost = made["recipe"], made["teacher"], made["cost"]
+    metadata = ModelCardData(
+        language="fr",
+        library_name="transformers",
+        pipeline_tag="fill-mask",
+        tags=["flue-bench", "distillation"] if teacher else ["flue-bench"],
+        base_model=teacher["name"] if teacher and teacher["origin"] == "hub" else None,
+    )
+    weights = made["weights"]
+    if teacher:
+        about = (
+            f"A student of `{teacher['name']}` with {len(made['layers']) or 'its own'} layers, trained by distillation:"
+            f"\n\n```\nLoss = {weights['distil']:g} · DistilLoss + {weights['mlm']:g} · MLMLoss + "
+            f"{weights['cosine']:g} · CosineLoss\n```\n\n"
+            f"Temperature {recipe['temperature']:g}, DistilLoss on {recipe['kl_rows']} positions."
+        )
+        if made["layers"]:
+            about += f" It started from the teacher's layers {', '.join(map(str, made['layers']))} (from 0)."
+    else:
+        about = "A masked language model trained with MLMLoss alone."
+    rows = "".join(
+        f"| {name} | {_number(made['losses']['held_out_before'], key)} | {_number(made['losses']['held_out'], key)} |\n"
+        for key, name in (
+            ("mlm", "MLMLoss"),
+            ("top1", "top-1 agreement with the teacher"),
+            ("kl", "KL from the teacher"),
+        )
+    )
+    return (
+        f"---\n{metadata.to_yaml()}\n---\n\n# Masked language model\n\n{about}\n\n"
+        "```python\nfrom transformers import pipeline\n\n"
+        f'pipeline("fill-mask", model="…")("Le fromage est {made["mask_token"]}.")\n```\n\n'
+        f"## Training\n\n{cost['steps']:,} steps of {made['batch_tokens']:,} tokens "
+        f"({cost['tokens']:,} tokens in all) on a corpus of {made['corpus']['tokens']:,} tokens "
+        f"(`{made['corpus']['digest']}`), {cost['seconds'] / 3600:.2g} hours on {made['environment']['device']}, "
+        f"{recipe['precision']}. All settings: `{DISTILLATION}`.\n\n"
+        f"| held out | before | after |\n|---|---:|---:|\n{rows}\n![curves](curves.svg)\n"
+    )
+
+
+def _number(scores: dict[str, float], key: str) -> str:
+    return f"{scores[key]:.4f}" if key in scores else "-"

@@ -1,0 +1,210 @@
+"""One distillation from names to a directory: models, corpus, training, result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from flue_bench import checkpoint, models
+from flue_bench.device import environment, keep_freed_memory, peak_memory, prepare
+from flue_bench.errors import DataError, ModelError, UsageError
+from flue_bench.models import Resolved
+from flue_bench.progress import Bar, Display
+from flue_bench.record import ModelRef
+from flue_distill import result
+from flue_distill.corpus import open_corpus
+from flue_distill.data import Data
+from flue_distill.recipe import DistilRecipe
+from flue_distill.student import MaskedLM, Teacher, check_fit, from_config, load_masked_lm, student_of
+from flue_distill.tokens import identify
+from flue_distill.trainer import CHECKPOINTS, processes, train
+
+
+class Models(NamedTuple):
+    """Who learns from whom."""
+
+    student: Any
+    """A transformers masked LM, as is the teacher."""
+    teacher: Any | None
+    tokenizer: Any
+    layers: tuple[int, ...]
+    """The teacher's layer behind each of the student's; none where it was not made from the teacher."""
+    refs: dict[str, dict[str, Any] | None]
+    """Identities of ``teacher`` and ``student``, where they were found rather than made."""
+
+
+def find(recipe: DistilRecipe, offline: bool) -> Models:
+    """Load the teacher and the student, or make the student.
+
+    Raises:
+        UsageError: neither is named.
+        ModelError: one of them is no masked LM, or they do not fit.
+        ModelNotFoundError, HubError: as ``flue_bench.models.resolve``.
+    """
+    refs: dict[str, dict[str, Any] | None] = {"teacher": None, "student": None}
+    teacher = tokenizer = student = None
+    layers: tuple[int, ...] = ()
+    if recipe.teacher is not None:
+        resolved = models.resolve(recipe.teacher, offline)
+        refs["teacher"] = resolved.ref.model_dump()
+        teacher, tokenizer = load_masked_lm(resolved), models.load_tokenizer(resolved)
+    if recipe.student is not None:
+        resolved, fresh = _student(recipe.student, offline)
+        refs["student"] = resolved.ref.model_dump()
+        own = models.load_tokenizer(resolved)
+        student = from_config(resolved.config, recipe.seed) if fresh else load_masked_lm(resolved)
+        if teacher is not None:
+            check_fit(student, teacher, resolved.ref.name)
+            if tokenizer is not None and own.get_vocab() != tokenizer.get_vocab():
+                raise ModelError(
+                    f"Student {resolved.ref.name} has another vocabulary than the teacher: its outputs mean other "
+                    "tokens. Take a student with the teacher's tokenizer, or leave --student out."
+                )
+        tokenizer = own
+    elif teacher is not None:
+        student, layers = student_of(teacher, recipe.layers)
+    else:
+        raise UsageError("Nothing to train: give --teacher, or --student to train one with MLMLoss alone.")
+    return Models(student, teacher, tokenizer, layers, refs)
+
+
+def _student(name: str, offline: bool) -> tuple[Resolved, bool]:
+    """A model, or a directory with a configuration and a tokenizer alone, whose weights then start random."""
+    folder = Path(name).expanduser()
+    weights = (*models.SAFETENSORS, *models.BIN)
+    if not (folder / "config.json").is_file() or models.matching([path.name for path in folder.iterdir()], weights):
+        return models.resolve(name, offline), False
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise ModelError(f"{folder / 'config.json'} cannot be used: {models.first_line(error)}.") from error
+    ref = ModelRef(name=folder.resolve().name, origin="directory", digest=models.sha256(folder / "config.json")[:16])
+    return Resolved(ref, folder.resolve(), config), True
+
+
+def distil(
+    recipe: DistilRecipe,
+    corpus_folder: Path,
+    out: Path,
+    display: Display,
+    *,
+    device: str = "auto",
+    resume: bool = False,
+    offline: bool = False,
+    compiled: bool = False,
+) -> bool:
+    """Carry out a recipe; on several processes when started by ``accelerate launch`` or ``torchrun``.
+
+    Args:
+        recipe: what to do.
+        corpus_folder: of ``flue-bench corpus``, made with the models' tokenizer.
+        out: the directory to write; new, or with ``resume`` that of a run that was begun.
+        display: where to draw; the main process's only.
+        device: auto, cpu, cuda or cuda:N.
+        resume: go on from the newest checkpoint.
+        offline: make no network call.
+        compiled: put both encoders through ``torch.compile``: minutes at the start, a faster step on some GPUs.
+
+    Returns:
+        False where the run had been finished before.
+
+    Raises:
+        FlueBenchError: whatever keeps it from being carried out.
+    """
+    if resume and (out / result.DISTILLATION).exists():
+        return False
+    _check_out(out, resume)
+    keep_freed_memory()
+    accelerator = processes(device)
+    if not accelerator.is_main_process:
+        display.console.quiet = True
+    with accelerator.main_process_first():  # the others find it in the cache
+        found = find(recipe, offline)
+    student = MaskedLM(found.student)
+    here = prepare(accelerator.device, recipe.precision, found.student.config.hidden_size)
+    recipe = recipe.model_copy(update={"precision": here.precision})
+    for model in filter(None, (found.student, found.teacher)):
+        positions = models.max_positions(model.config)
+        if positions is not None and recipe.length > positions:
+            raise UsageError(f"length {recipe.length}: the model takes {positions} tokens at most (--set length=…).")
+    corpus = open_corpus(corpus_folder, identify(found.tokenizer).digest)
+    data = Data(
+        train=corpus.blocks(recipe.length),
+        held_out=corpus.held_out(recipe.length),
+        counts=corpus.token_counts(),
+        special=set(found.tokenizer.all_special_ids),
+        pad_id=found.tokenizer.pad_token_id,
+        mask_id=found.tokenizer.mask_token_id,
+    )
+    if not len(data.train):
+        raise DataError(
+            f"{corpus_folder} holds {corpus.manifest.tokens:,} tokens: not one sequence of {recipe.length}."
+        )
+
+    student.to(here.torch)
+    teacher = None
+    if found.teacher is not None:
+        low = torch.bfloat16 if here.precision == "bf16" else torch.float32
+        teacher = Teacher(found.teacher.to(here.torch), low)
+    named = {role: ref["name"] for role, ref in found.refs.items() if ref}  # a path is never an identity
+    identity = {"recipe": recipe.model_dump(mode="json") | named, "corpus": corpus.manifest.digest, **found.refs}
+    display.line(here.why or f"precision {here.precision}")
+    if not len(data.held_out):
+        display.line(f"Held-out text: not one sequence of {recipe.length} tokens, so no held-out scores.")
+    if compiled:
+        for model in filter(None, (found.student, found.teacher)):
+            model.base_model.compile()
+    with display.running(), display.bar("Distilling" if teacher else "Training") as bar:
+        trained = train(student, teacher, data, recipe, accelerator, here, out, identity, _shown(bar))
+    if accelerator.is_main_process:
+        made = {
+            "schema_version": 1,
+            **identity,
+            "weights": recipe.weights.model_dump(),
+            "batch_tokens": recipe.batch_tokens,
+            "layers": list(found.layers),
+            "corpus": corpus.manifest.model_dump(mode="json", exclude={"shards", "plan", "schema_version"}),
+            "mask_token": found.tokenizer.mask_token,
+            "cost": {
+                "steps": trained.steps,
+                "tokens": trained.tokens,
+                "seconds": trained.seconds,
+                "tokens_per_second": trained.tokens / max(trained.seconds, 1e-9),
+                "peak_memory_bytes": peak_memory(here.torch),
+                "parameters": found.student.num_parameters(),
+                "processes": accelerator.num_processes,
+                "resumed": trained.resumed,
+            },
+            "environment": environment(here).model_dump(mode="json"),
+        }
+        result.write(out, found.student, found.tokenizer, made)
+        checkpoint.drop(out / CHECKPOINTS)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return True
+
+
+def _check_out(out: Path, resume: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file.")
+    present = {path.name for path in out.iterdir()} if out.exists() else set()
+    if present and not resume:
+        raise UsageError(f"--out {out} is not empty: --resume goes on with a run begun there; or give another folder.")
+    if "config.json" in present and CHECKPOINTS not in present:
+        raise UsageError(f"--out {out} holds a model that is no unfinished run: give another folder.")
+
+
+def _shown(bar: Bar) -> Any:
+    """What the bar says after a step."""
+
+    def show(step: int, steps: int, line: dict[str, float]) -> None:
+        if bar.due() or step == steps:
+            parts = " ".join(f"{name} {line[name]:.3f}" for name in ("loss", "distil", "mlm", "cosine"))
+            speed, memory = line["tokens_per_second"], line["memory_bytes"] / 2**30
+            bar.update(step, steps, f"{parts}  lr {line['learning_rate']:.1e}  {speed:,.0f} tokens/s  {memory:.1f} GiB")
+
+    return show

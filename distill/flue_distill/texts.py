@@ -1,0 +1,248 @@
+"""Where a corpus comes from: documents out of text, JSON-lines and parquet files, or streamed from the hub."""
+
+from __future__ import annotations
+
+import bz2
+import glob
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from flue_bench.errors import DataError, HubError, OfflineError, UsageError
+from flue_bench.task import Word
+
+SUFFIXES = re.compile(r"\.(txt|jsonl)(\.(gz|xz|bz2|zst))?$|\.parquet$")
+BATCH = 2**18
+"""Characters that a worker takes at a time; a shard ends where a batch ends."""
+LONGEST_LINE = 2**26
+"""Bytes."""
+LONGEST_TEXT = 2**22
+"""Characters after which a document of a .txt file is cut, at the end of a paragraph."""
+
+
+class Source(Word):
+    """A file, or a data set on the hub."""
+
+    name: str
+    """A file's name below the folder that was given; ``hub:org/name:config``."""
+    bytes: int
+    """As it lies on the disk; 0 for the hub."""
+    digest: str
+    """SHA-256 of the file; the data set's commit."""
+
+
+Found = tuple[Source, Path | None]
+
+
+class Batch(NamedTuple):
+    """Documents, and where reading goes on after them."""
+
+    texts: list[str]
+    source: int
+    """Number of a source; one more than there are at the end."""
+    position: Any
+    """In that source: documents read, what ``datasets`` needs, or None for the start."""
+    read: int
+    """Bytes of the source so far; 0 for the hub."""
+
+
+def find(inputs: Sequence[str | Path]) -> list[Found]:
+    """Files and data sets, in the order given, those of a folder or glob sorted by name; with their hashes.
+
+    Raises:
+        DataError: nothing there, an unknown format, a file that cannot be read.
+        UsageError: a data set's name that is none.
+        HubError: no such data set; OfflineError without network.
+    """
+    found: list[Found] = []
+    for given in map(str, inputs):
+        if given.startswith("hub:"):
+            found.append((_hub_source(given), None))
+            continue
+        path = Path(given).expanduser()
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if SUFFIXES.search(file.name))
+        else:
+            files = [path] if path.exists() else sorted(map(Path, glob.glob(str(path), recursive=True)))
+        if not files:
+            raise DataError(f"{given}: no such file, or a folder without .txt, .jsonl and .parquet files.")
+        for file in files:
+            if not SUFFIXES.search(file.name):
+                raise DataError(f"{file}: not a .txt or .jsonl (plain, .gz, .xz, .bz2, .zst) or .parquet file.")
+            try:
+                with file.open("rb") as opened:
+                    digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            except OSError as error:
+                raise DataError(f"{file} cannot be read: {error.strerror}.") from None
+            name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+            found.append((Source(name=name, bytes=file.stat().st_size, digest=digest), file))
+    return found
+
+
+def batches(found: Sequence[Found], field: str, first: int, start: Any) -> Iterator[Batch]:
+    """Documents in groups of about ``BATCH`` characters, from position ``start`` of source ``first`` on.
+
+    A group starts where the one before ended, so that going on from a group's position gives the same groups.
+
+    Raises:
+        DataError: a file that cannot be read as what it is, a row without the field.
+        HubError: a data set that cannot be streamed.
+    """
+    for index, (source, path) in enumerate(found[first:], start=first):
+        position = start if index == first else None
+        rows = None
+        if path is None:
+            rows = _streamed(source, position)
+            documents = _hub_texts(rows, source, field)
+        elif path.suffix == ".parquet":
+            documents = _parquet(path, field)
+        else:
+            documents = _jsonl(path, field) if ".jsonl" in path.suffixes else _paragraphs(path)
+        done = position if rows is None and position else 0
+        texts: list[str] = []
+        size = 0
+        for text, read in islice(documents, done, None):
+            texts.append(text)
+            size += len(text)
+            if size >= BATCH:
+                done += len(texts)
+                yield Batch(texts, index, rows.state_dict() if rows else done, read)
+                texts, size = [], 0
+        yield Batch(texts, index + 1, None, 0)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str, int]]:
+    """Number, text without end, and bytes of the file read so far."""
+    number = 0
+    try:
+        with path.open("rb") as raw, _unpacked(path, raw) as file:
+            while line := file.readline(LONGEST_LINE):
+                number += 1
+                if len(line) == LONGEST_LINE:
+                    raise DataError(f"{path}, line {number} is longer than {LONGEST_LINE:,} bytes: not text in lines.")
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n"), raw.tell()
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise DataError(f"{path}, line {number}: byte 0x{byte:02x} is not UTF-8. Convert the file to UTF-8.") from None
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"{path} cannot be read after line {number}: {error}.") from error
+
+
+def _unpacked(path: Path, raw: BinaryIO) -> Any:
+    match path.suffix:
+        case ".gz":
+            return gzip.open(raw)
+        case ".xz":
+            return lzma.open(raw)
+        case ".bz2":
+            return bz2.open(raw)
+        case ".zst":
+            import pyarrow
+
+            return io.BufferedReader(pyarrow.CompressedInputStream(raw, "zstd"), 2**17)
+    return raw
+
+
+def _paragraphs(path: Path) -> Iterator[tuple[str, int]]:
+    """Documents of a text file: a paragraph a line, a blank line between documents."""
+    lines: list[str] = []
+    size = read = 0
+    for _, line, read in _lines(path):
+        if line.strip():
+            lines.append(line)
+            size += len(line)
+        if lines and (not line.strip() or size >= LONGEST_TEXT):
+            yield "\n".join(lines), read
+            lines, size = [], 0
+    if lines:
+        yield "\n".join(lines), read
+
+
+def _jsonl(path: Path, field: str) -> Iterator[tuple[str, int]]:
+    for number, line, read in _lines(path):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}, line {number} is not JSON ({error}).") from None
+            yield _text(row, field, f"{path}, line {number}"), read
+
+
+def _parquet(path: Path, field: str) -> Iterator[tuple[str, int]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    size, done = path.stat().st_size, 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            columns = [field] if field in file.schema_arrow.names else None  # all of them: for the message
+            for batch in file.iter_batches(256, columns=columns):
+                for row in batch.to_pylist():
+                    done += 1
+                    yield _text(row, field, f"{path}, row {done}"), size * done // file.metadata.num_rows
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read after row {done}: {str(error).partition(chr(10))[0]}") from error
+
+
+def _text(row: Any, field: str, where: str) -> str:
+    """A row's text; empty where it is null."""
+    if not isinstance(row, dict) or field not in row:
+        known = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
+        raise DataError(f"{where} has no field '{field}'. It has: {known}. Name the one that holds the text (--field).")
+    if not isinstance(row[field], str | None):
+        raise DataError(f"{where}: field '{field}' is a {type(row[field]).__name__}, not a text.")
+    return row[field] or ""
+
+
+def _hub_source(given: str) -> Source:
+    """``hub:org/name[@revision][:config]``, its revision resolved to a commit."""
+    import huggingface_hub
+
+    from flue_bench import hub
+
+    asked = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?(?::([\w.-]+))?", given)
+    if asked is None:
+        raise UsageError(f"'{given}' is not a data set of the hub: write hub:org/name[@revision][:config].")
+    repo_id, revision, config = asked.groups()
+    if not hub.reachable():
+        raise OfflineError(
+            f"{given} is streamed from the hub, which is out of reach. Give files, or check the network."
+        )
+    hub.files(repo_id, repo_type="dataset", revision=revision)  # says what is wrong, if anything is
+    commit = huggingface_hub.dataset_info(repo_id, revision=revision).sha
+    return Source(name=f"hub:{repo_id}{f':{config}' if config else ''}", bytes=0, digest=str(commit))
+
+
+def _streamed(source: Source, position: Any) -> Any:
+    """The rows of a data set, as they come in, from where ``state_dict`` said."""
+    import datasets
+
+    _, repo_id, *config = source.name.split(":")
+    try:
+        rows = datasets.load_dataset(repo_id, *config, split="train", streaming=True, revision=source.digest)
+        if position:
+            rows.load_state_dict(position)
+        return rows
+    except Exception as error:  # datasets raises almost anything
+        raise HubError(f"{source.name} cannot be streamed: {str(error).partition(chr(10))[0]}") from error
+
+
+def _hub_texts(rows: Any, source: Source, field: str) -> Iterator[tuple[str, int]]:
+    number = 0
+    try:
+        for row in rows:
+            number += 1
+            yield _text(row, field, source.name), 0
+    except DataError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise HubError(f"{source.name} broke off after {number:,} rows ({what}). Run again: it goes on.") from error

@@ -1,0 +1,186 @@
+"""Documents into token ids, by as many processes as there are cores, in order.
+
+This module imports neither torch nor transformers: each worker imports it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain
+from multiprocessing import get_context, parent_process
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from flue_bench.errors import DataError, ModelError
+from flue_bench.record import digest_of
+from flue_bench.task import Word
+from flue_distill.texts import Batch
+
+Tokens = npt.NDArray[np.uint16 | np.uint32]
+Ints = npt.NDArray[np.int64]
+
+WORDS = 2048
+"""Words that are tokenised together."""
+
+
+class TokenizerIdentity(Word):
+    """A tokenizer by what it does to a text, and the ids that training needs."""
+
+    digest: str
+    """16 hex digits over vocabulary, merges, normalisation and pre-tokenisation."""
+    vocab_size: int
+    cls: int
+    sep: int
+    pad: int
+    mask: int
+    unk: int | None
+
+
+class Encoded(NamedTuple):
+    """The documents of a batch that are long enough and known well enough."""
+
+    ids: Tokens
+    lengths: Ints
+    hashes: list[int]
+    counts: Counter[str]
+
+
+class Work(NamedTuple):
+    """What a worker needs."""
+
+    tokenizer: Any
+    kept: npt.NDArray[np.bool_]
+    identity: TokenizerIdentity
+    min_tokens: int
+
+
+def identify(tokenizer: Any) -> TokenizerIdentity:
+    """What a (fast) transformers tokenizer is, by content: the same from the hub, a folder, or saved again.
+
+    Raises:
+        ModelError: a tokenizer in Python, or one without the tokens of a masked language model.
+    """
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise ModelError(f"{type(tokenizer).__name__} is not a fast tokenizer: a corpus needs one with tokenizer.json.")
+    ids = {
+        "cls": tokenizer.bos_token_id if tokenizer.cls_token_id is None else tokenizer.cls_token_id,
+        "sep": tokenizer.eos_token_id if tokenizer.sep_token_id is None else tokenizer.sep_token_id,
+        "pad": tokenizer.pad_token_id,
+        "mask": tokenizer.mask_token_id,
+    }
+    if missing := [name for name, number in ids.items() if number is None]:
+        raise ModelError(f"The tokenizer has no {' or '.join(missing)} token: not one of a masked language model.")
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    parts = {part: content[part] for part in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
+    size = max(tokenizer.get_vocab().values()) + 1
+    return TokenizerIdentity(digest=digest_of(parts), vocab_size=size, unk=tokenizer.unk_token_id, **ids)
+
+
+def dtype_of(identity: TokenizerIdentity) -> Literal["uint16", "uint32"]:
+    """The narrowest type that holds every id."""
+    return "uint16" if identity.vocab_size <= 2**16 else "uint32"
+
+
+_work: Work
+
+
+def _kept_ids(tokenizer: Any, identity: TokenizerIdentity) -> npt.NDArray[np.bool_]:
+    """Ids that a text may have: the web's hold ``</s>`` and ``<mask>`` too, which a tokenizer takes for its own."""
+    kept = np.ones(identity.vocab_size, dtype=np.bool_)
+    special = [number for number, token in tokenizer.added_tokens_decoder.items() if token.special]
+    kept[[number for number in {*special, *tokenizer.all_special_ids} if number != identity.unk]] = False
+    return kept
+
+
+def _start(work: Work) -> None:
+    """Make this process a worker, which ends with its parent, however that ends."""
+    global _work
+    _work = work
+    work.tokenizer.no_truncation()  # a saved tokenizer may bring either
+    work.tokenizer.no_padding()
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        if parent := parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _tokenise(texts: list[str]) -> Encoded:
+    """Ids of a batch's documents, SEP after each; special tokens and what is too short or unknown left out."""
+    tokenizer, kept, identity, min_tokens = _work
+    counts: Counter[str] = Counter()
+    rows: list[Tokens] = [np.empty(0, dtype_of(identity))]
+    hashes = []
+    for text in texts:
+        content = text.encode("utf-8", "replace")  # JSON can hold half a surrogate pair
+        counts["text_bytes"] += len(content)
+        words = content.decode().split()
+        # In pieces, since an encoding takes hundreds of bytes a token; a blank marks that no text starts there.
+        pieces = [(" " if i else "") + " ".join(words[i : i + WORDS]) for i in range(0, len(words), WORDS)]
+        encodings = tokenizer.encode_batch_fast(pieces, add_special_tokens=False)
+        ids = np.fromiter(chain.from_iterable(each.ids for each in encodings), dtype=dtype_of(identity))
+        ids = ids[kept[ids]]
+        size = len(ids) + 2
+        if not len(ids):
+            counts["empty"] += 1
+        elif size < min_tokens:
+            counts["too_short"] += 1
+        elif identity.unk is not None and 2 * np.count_nonzero(ids == identity.unk) >= size:
+            counts["mostly_unknown"] += 1
+        else:
+            rows.append(np.append(ids, np.asarray(identity.sep, dtype=ids.dtype)))
+            digest = hashlib.blake2b(" ".join(words).encode(), digest_size=8).digest()
+            hashes.append(int.from_bytes(digest, "little", signed=True))
+    return Encoded(np.concatenate(rows), np.array([len(row) for row in rows[1:]], dtype=np.int64), hashes, counts)
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def tokenised(
+    batches: Iterable[Batch], tokenizer: Any, min_tokens: int, processes: int
+) -> Generator[tuple[Batch, Encoded], None, None]:
+    """Batches and their tokens, in order, with a bounded number of them on the way.
+
+    Args:
+        batches: of documents.
+        tokenizer: a fast tokenizer of transformers.
+        min_tokens: shorter documents are dropped, CLS and SEP counted.
+        processes: how many work at once.
+
+    Raises:
+        DataError: a process died, by the system's hand for one.
+    """
+    identity = identify(tokenizer)
+    work = Work(tokenizer.backend_tokenizer, _kept_ids(tokenizer, identity), identity, min_tokens)
+    waiting: deque[tuple[Batch, Any]] = deque()
+    try:
+        with ProcessPoolExecutor(processes, get_context("spawn"), _start, (work,)) as pool:
+            for batch in batches:
+                waiting.append((batch, pool.submit(_tokenise, batch.texts)))
+                if len(waiting) > 3 * processes:
+                    batch, future = waiting.popleft()
+                    yield batch, future.result()
+            for batch, future in waiting:
+                yield batch, future.result()
+    except BrokenProcessPool:
+        raise DataError(
+            "A process that tokenised died: was it killed, or out of memory? Run again: it goes on; "
+            "fewer --processes need less memory."
+        ) from None

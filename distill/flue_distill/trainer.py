@@ -1,0 +1,296 @@
+"""Distillation: the whole step on one screen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from flue_bench import checkpoint
+from flue_bench.device import Device, peak_memory, pick_device, seed_step
+from flue_bench.errors import ModelError, UsageError
+from flue_bench.optim import adamw, learning_rate_factor, set_learning_rate
+from flue_bench.record import digest_of
+from flue_distill.data import Data, Stream, to_device
+from flue_distill.objective import CHUNK_ROWS, LossParts, Rows, distil_loss, fast, mlm_loss, project
+from flue_distill.recipe import DistilRecipe
+from flue_distill.student import Batch, MaskedLM, Teacher
+
+LOG, CHECKPOINTS = "log.jsonl", "checkpoints"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a training went; the student holds its last weights."""
+
+    steps: int
+    tokens: int
+    """Read by the student, padding left out."""
+    seconds: float
+    """Of all steps, those before a resumption too; held-out looks left out."""
+    resumed: int
+    """Times the run was taken up again from a checkpoint."""
+
+
+def processes(asked: str) -> Accelerator:
+    """The distributed engine: one process, or those of ``accelerate launch`` or ``torchrun``.
+
+    It neither divides the loss (``backward`` is the tensor's own) nor casts: both are done once, in the loop below.
+    """
+    device = pick_device(asked)
+    if device.type == "cuda" and "LOCAL_RANK" not in os.environ:
+        torch.cuda.set_device(device)
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
+
+
+class Objective(nn.Module):
+    """The student and its loss in one forward pass, as replicas on several devices need it."""
+
+    def __init__(self, student: MaskedLM, recipe: DistilRecipe) -> None:
+        """Around the student, whose parameters stay its own."""
+        super().__init__()
+        self.student, self.recipe = student, recipe
+
+    def forward(self, batch: Batch, target: Rows | None, counts: LossParts) -> tuple[Tensor, Tensor]:
+        """A micro-batch's share of the loss, and of its parts (3,)."""
+        rows = self.student(batch, self.recipe.kl_rows if target else "masked")
+        loss, parts = fast(rows, target, batch.labels, counts, self.recipe.weights, self.recipe.temperature)
+        return loss, torch.stack(parts)
+
+
+def total_steps(recipe: DistilRecipe, sequences: int) -> int:
+    """Optimiser steps of a training on so many sequences."""
+    return recipe.steps or max(1, recipe.epochs * sequences // recipe.batch_sequences)
+
+
+def train(
+    student: MaskedLM,
+    teacher: Teacher | None,
+    data: Data,
+    recipe: DistilRecipe,
+    accelerator: Accelerator,
+    device: Device,
+    folder: Path,
+    identity: dict[str, Any],
+    show: Callable[[int, int, dict[str, float]], None] = lambda *_: None,
+) -> Trained:
+    """Train ``student`` in place; go on from the newest checkpoint in ``folder`` if there is one.
+
+    Order, masks, dropout and learning rate are pure functions of (seed, step): a run that was killed and resumed ends
+    with the same weights to the bit as one that was not (same machine, threads and processes; on the CPU).
+
+    Args:
+        student: float32, on the device.
+        teacher: on the device, or None for MLMLoss alone.
+        data: the corpus.
+        recipe: with its precision resolved.
+        accelerator: of ``processes``.
+        device: of this process.
+        folder: of log and checkpoints.
+        identity: what a checkpoint must agree with to be resumed.
+        show: called after each step with the step, the number of steps, and the line of the log.
+
+    Raises:
+        ModelError: a loss or gradient is no longer finite; the step is not applied.
+        UsageError: the checkpoint is of another run, or the batch is smaller than the number of processes.
+        KeyboardInterrupt, SystemExit: a signal came; the checkpoint is written.
+    """
+    if recipe.batch_sequences < accelerator.num_processes:
+        raise UsageError(
+            f"batch_sequences {recipe.batch_sequences}: fewer than processes ({accelerator.num_processes})."
+        )
+    stream = Stream(data, recipe, accelerator.process_index, accelerator.num_processes, device.torch.type == "cuda")
+    total = total_steps(recipe, len(data.train))
+    warmup = round(recipe.warmup_ratio * total)
+    optimizer = adamw(student, recipe.learning_rate, recipe.weight_decay, recipe.betas, recipe.eps)
+    run = _Run(student, optimizer, accelerator, folder, identity)
+    taught = teacher if recipe.weights.distil or recipe.weights.cosine else None
+    model = accelerator.prepare(Objective(student, recipe))
+
+    def look() -> None:
+        run.log({"step": run.step, "held_out": evaluate(student, teacher, stream, accelerator, device)})
+
+    if run.step == 0:
+        look()
+    with checkpoint.interruption() as interruption, ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(stream.step, run.step)
+        for step in range(run.step, total):
+            began = time.perf_counter()
+            batches, mine = ahead.result()
+            ahead = pool.submit(stream.step, step + 1)
+            # The denominators of the whole step, before its first backward pass; and whether any process has to stop.
+            shared = torch.tensor([*mine, interruption.signal or 0], dtype=torch.float64, device=device.torch)
+            *summed, stop = accelerator.reduce(shared, "sum").tolist()
+            if stop:
+                run.save()
+                interruption.raise_if_set()
+                raise KeyboardInterrupt
+            counts = LossParts(*(max(1.0, count) for count in summed))
+
+            learning_rate = recipe.learning_rate * learning_rate_factor(step, total, warmup, "linear")
+            set_learning_rate(optimizer, learning_rate)
+            student.train()
+            parts = torch.zeros(3, dtype=student.weight.dtype, device=device.torch)
+            for number, (first, batch) in enumerate(batches):
+                seed_step(recipe.seed, first)
+                last = number == len(batches) - 1
+                with contextlib.nullcontext() if last else accelerator.no_sync(model):
+                    batch = to_device(batch, device.torch)
+                    with device.autocast():
+                        target = taught(batch, recipe.kl_rows) if taught else None
+                        loss, share = model(batch, target, counts)
+                    # Replicas average their gradients, and the shares of the loss are to be summed.
+                    (loss * accelerator.num_processes).backward()
+                parts += share
+            norm = float(nn.utils.clip_grad_norm_(student.parameters(), recipe.max_grad_norm))
+            named = LossParts(*accelerator.reduce(parts, "sum").tolist())
+            value = named.loss(recipe.weights)
+            if not (math.isfinite(value) and math.isfinite(norm)):
+                raise run.broken(total, named, norm)
+            optimizer.step()
+            optimizer.zero_grad()
+
+            run.count(tokens=int(counts.cosine), seconds=time.perf_counter() - began)
+            line = {"step": run.step, "loss": value, **named._asdict(), "learning_rate": learning_rate}
+            line |= {"gradient_norm": norm, "tokens_per_second": counts.cosine / (time.perf_counter() - began)}
+            line |= {"memory_bytes": peak_memory(device.torch)}
+            run.log(line)
+            show(run.step, total, line)
+            if run.step % recipe.evaluate_steps == 0 or run.step == total:
+                look()
+            if run.due(recipe.checkpoint_seconds) or run.step == total:
+                run.save()
+    return Trained(run.step, run.tokens, run.seconds, run.resumed)
+
+
+@torch.no_grad()
+def evaluate(
+    student: MaskedLM, teacher: Teacher | None, stream: Stream, accelerator: Accelerator, device: Device
+) -> dict[str, float]:
+    """On the held-out split, at masked positions: MLMLoss, and with a teacher how far the student agrees with it.
+
+    Returns:
+        ``mlm`` (mean cross-entropy), ``top1`` (share of positions where both guess the same token first) and ``kl``
+        (KL of the student from the teacher at T = 1); nothing where nothing is held out.
+    """
+    student.eval()
+    sums = torch.zeros(4, dtype=torch.float64, device=device.torch)
+    chunk = CHUNK_ROWS[device.torch.type]
+    for batch in stream.held_out():
+        batch = to_device(batch, device.torch)
+        with device.autocast():
+            rows = student(batch, "masked")
+            target = teacher(batch, "masked") if teacher else None
+        for start in range(0, len(batch.labels), chunk):
+            some = slice(start, start + chunk)
+            with device.autocast():
+                logits = project(rows.features[some], rows.weight, rows.bias)  # (chunk, vocab)
+                wanted = project(target.features[some], target.weight, target.bias) if target else None
+            logits = logits.to(rows.weight.dtype)
+            sums[0] += len(logits)
+            sums[1] += mlm_loss(logits, batch.labels[some])
+            if wanted is not None:
+                sums[2] += (logits.argmax(-1) == wanted.argmax(-1)).sum()
+                sums[3] += distil_loss(logits, wanted.to(logits.dtype), temperature=1.0)
+    n, mlm, top1, kl = accelerator.reduce(sums, "sum").tolist()
+    if not n:
+        return {}
+    return {"mlm": mlm / n} | ({"top1": top1 / n, "kl": kl / n} if teacher else {})
+
+
+class _Run:
+    """What outlives the process: checkpoints, written by one process and read by all, and the log."""
+
+    def __init__(
+        self,
+        student: MaskedLM,
+        optimizer: torch.optim.Optimizer,
+        accelerator: Accelerator,
+        folder: Path,
+        identity: dict[str, Any],
+    ) -> None:
+        self.network, self.optimizer, self.writes = student.network, optimizer, accelerator.is_main_process
+        self.folder, self.identity = folder, digest_of(identity)
+        self.step = self.tokens = self.resumed = 0
+        self.seconds, self.saved = 0.0, time.perf_counter()
+        if found := checkpoint.steps(folder / CHECKPOINTS):
+            state = checkpoint.load(found[-1])
+            assert state is not None
+            if state["identity"] != self.identity:
+                raise UsageError(
+                    f"{found[-1]} belongs to another run (recipe, models or corpus differ). "
+                    "Resume with what it was started with, or give another --out."
+                )
+            self.network.load_state_dict(state["network"])
+            optimizer.load_state_dict(state["optimizer"])
+            self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
+            self.resumed = state["resumed"] + 1
+        accelerator.wait_for_everyone()  # all have read before one writes
+        if self.writes:
+            folder.mkdir(parents=True, exist_ok=True)
+            _cut_log(folder / LOG, self.step)
+
+    def count(self, tokens: int, seconds: float) -> None:
+        self.step += 1
+        self.tokens += tokens
+        self.seconds += seconds
+
+    def log(self, line: dict[str, Any]) -> None:
+        if self.writes:
+            with (self.folder / LOG).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def due(self, seconds: float) -> bool:
+        return self.writes and time.perf_counter() - self.saved >= seconds
+
+    def save(self) -> None:
+        if self.writes:
+            state = {
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "identity": self.identity,
+                "step": self.step,
+                "tokens": self.tokens,
+                "seconds": self.seconds,
+                "resumed": self.resumed,
+            }
+            checkpoint.save_step(self.folder / CHECKPOINTS, self.step, state)
+            self.saved = time.perf_counter()
+
+    def broken(self, total: int, parts: LossParts, norm: float) -> ModelError:
+        """What to say of a step that cannot be applied."""
+        found = checkpoint.steps(self.folder / CHECKPOINTS)
+        good = f"The last good checkpoint is {found[-1]}" if found else "There is no checkpoint yet"
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in parts._asdict().items())
+        return ModelError(
+            f"Not finite at step {self.step + 1} of {total} ({shown}, gradient norm {norm:.4g}). {good}.\n"
+            "Lower --set learning_rate, or --set precision=fp32, with another --out."
+        )
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Leave out what a killed run logged after its last checkpoint (``step``, 0: none): it is done again."""
+    kept = [line for line in read_log(path) if step and line["step"] <= step] if path.exists() else []
+    staged = path.with_suffix(".tmp")
+    staged.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    staged.replace(path)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Lines of a log; a last one that a kill cut short is left out."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError):
+            lines.append(json.loads(text))
+    return lines

@@ -1,0 +1,84 @@
+"""A tiny distillation that several processes can be asked to carry out: nothing here is more than seconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from flue_bench import checkpoint
+from flue_bench.device import Device
+from flue_distill.data import Data
+from flue_distill.recipe import DistilRecipe
+from flue_distill.student import MaskedLM, Teacher, from_config, student_of
+from flue_distill.trainer import Trained, processes, train
+
+CPU = Device(torch.device("cpu"), "fp32", "")
+SPECIAL = {0, 1, 2, 3, 4}
+VOCABULARY = 40
+RECIPE = dict(teacher="t", length=16, batch_sequences=8, micro_batch=4, precision="fp32", evaluate_steps=1000)
+
+
+def data(rows: int = 90, held_out: int = 10) -> Data:
+    """Sequences with something to learn: a dozen tokens, each two or three on from the last."""
+    random = np.random.RandomState(0)
+    steps = random.randint(2, 4, (rows, 14)).cumsum(1)
+    text = 5 + (random.randint(0, 12, (rows, 1)) + steps) % 12
+    ids = np.concatenate([np.zeros((rows, 1)), text, np.full((rows, 1), 2)], 1).astype(np.int64)
+    counts = np.bincount(ids[held_out:].ravel(), minlength=VOCABULARY)
+    return Data(list(ids[held_out:]), list(ids[:held_out]), counts, SPECIAL, pad_id=1, mask_id=4)
+
+
+def teacher(dropout: float = 0.1, layers: int = 4) -> Any:
+    config = transformers.CamembertConfig(
+        vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=20, pad_token_id=1, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
+    )  # fmt: skip
+    return from_config(config, 0)
+
+
+def distil(
+    folder: Path, settings: dict[str, Any], *, dropout: float = 0.1, dtype: torch.dtype = torch.float32, **more: Any
+) -> tuple[dict[str, np.ndarray], Trained]:
+    """Train a tiny student; its weights by name."""
+    torch.set_num_threads(1)
+    recipe = DistilRecipe(**{**RECIPE, **settings})
+    network = teacher(dropout)
+    student = MaskedLM(student_of(network)[0].to(dtype))
+    taught = Teacher(network.to(dtype), dtype) if recipe.teacher else None
+    trained = train(student, taught, data(), recipe, processes("cpu"), CPU, folder, {"test": settings}, **more)
+    return {name: value.detach().numpy() for name, value in student.network.named_parameters()}, trained
+
+
+def distil_and_save(folder: Path, settings: dict[str, Any], die_at: int | None = None) -> None:
+    """``distil`` in a process of its own, which kills itself in the middle of writing checkpoint ``die_at``."""
+    sync, saved = os.fsync, 0
+
+    def fatal(file: int) -> None:
+        nonlocal saved
+        saved += 1
+        if saved == die_at:
+            os.truncate(file, os.fstat(file).st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        sync(file)
+
+    checkpoint.os.fsync = fatal  # type: ignore[assignment]
+    weights, _ = distil(folder, settings)
+    np.savez(folder / "weights.npz", **weights)
+
+
+def distil_among(rank: int, processes: int, port: int, folder: Path, settings: dict[str, Any]) -> None:
+    """One of several processes, as ``torchrun`` starts them, in float64 without dropout."""
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo",
+    }  # fmt: skip
+    weights, _ = distil(folder, settings, dropout=0.0, dtype=torch.float64)
+    if rank == 0:
+        np.savez(folder / "weights.npz", **weights)
+    torch.distributed.destroy_process_group()
