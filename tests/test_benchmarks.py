@@ -221,7 +221,7 @@ def test_speed(tasks: list[str], tmp_path: Path) -> None:
 
 
 def test_trainer_alone(tasks: list[str]) -> None:
-    words = ["--tasks", f"{tasks[0]}=6", "--padding", "grouped", "--precision", "bf16", "--set", "epochs=1"]
+    words = ["--tasks", tasks[0], "--limit", "6", "--padding", "grouped", "--precision", "bf16", "--set", "epochs=1"]
     found = json.loads(script("trainer", "--model", MODEL, *words))
     assert found["recipe"]["precision"] == "bf16" and found["recipe"]["epochs"] == found["selected_epoch"] == 1
     assert len(found["validation"]) == len(found["train_loss"]) == 1

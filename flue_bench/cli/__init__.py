@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(leaderboard.leaderboard)
 app.add_typer(tasks.app, name="tasks")
+OURS = tuple(app.registered_commands)
 
 
 def _version(wanted: bool) -> None:
@@ -41,10 +42,11 @@ def _options(
 
 def _add_plugins() -> None:
     """Commands of installed packages, our own distillation among them, by the entry-point group that is anybody's."""
-    ours = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    ours |= {group.name for group in app.registered_groups if group.name}
+    app.registered_commands[:] = OURS  # main may be called more than once in a process
+    taken = {command.name or getattr(command.callback, "__name__", "") for command in OURS}
+    taken |= {group.name for group in app.registered_groups if group.name}
     for name, command in registry.commands().items():
-        if name in ours:
+        if name in taken:
             raise TaskFileError(
                 f"A plugin brings a command '{name}', which flue-bench has itself; uninstall the plugin."
             )
