@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -11,14 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from flue_bench import hub
+from flue_bench import archive, hub
 from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError
 from flue_bench.record import ModelRef, digest_of
 from flue_bench.task import Task
@@ -99,7 +97,7 @@ def resolve(name: str, offline: bool = False) -> Resolved:
     if "auto_map" in _json(folder / "config.json"):
         notes += (f"the repository's own code was not run: transformers' {config.model_type} stands for it",)
     tokenizer_files = matching(present, TOKENIZER_FILES)
-    files = {file: sha256(folder / file) for file in ("config.json", *weights, *tokenizer_files)}
+    files = {file: archive.sha256(folder / file) for file in ("config.json", *weights, *tokenizer_files)}
     return Resolved(
         ref=ModelRef(name=shown, origin=origin, revision=revision, digest=digest_of(files), weights=kind),
         folder=folder,
@@ -285,18 +283,6 @@ def _instead(folder: Path) -> str:
 def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
     """Names that fit one of the glob patterns, sorted."""
     return sorted(name for name in names if any(fnmatch(name, pattern) for pattern in patterns))
-
-
-@cache
-def _sha256(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """Of a file's content; computed once a process for a file that has not changed."""
-    stat = path.stat()
-    return _sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)
 
 
 def first_line(error: Exception) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from flue_bench import checkpoint, models
+from flue_bench import archive, checkpoint, models
 from flue_bench.device import environment, keep_freed_memory, peak_memory, prepare
 from flue_bench.errors import DataError, ModelError, UsageError
 from flue_bench.models import Resolved
@@ -82,7 +82,7 @@ def _student(name: str, offline: bool) -> tuple[Resolved, bool]:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise ModelError(f"{folder / 'config.json'} cannot be used: {models.first_line(error)}.") from error
-    ref = ModelRef(name=folder.resolve().name, origin="directory", digest=models.sha256(folder / "config.json")[:16])
+    ref = ModelRef(name=folder.resolve().name, origin="directory", digest=archive.sha256(folder / "config.json")[:16])
     return Resolved(ref, folder.resolve(), config), True
 
 
