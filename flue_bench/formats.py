@@ -162,6 +162,8 @@ def _table(path: Path, wanted: Sequence[Column], table: Iterator[tuple[int, list
         raise _too_few(path, number, width, max(c for c in wanted if isinstance(c, int)))
     if missing:
         raise _missing(path, missing, names)
+    if twice := [c for c in wanted if isinstance(c, str) and names.count(c) > 1]:
+        raise DataError(f"{path} has two columns '{twice[0]}': rename one, or name columns by number.")
     cut = itemgetter(*(names.index(c) if isinstance(c, str) else c for c in wanted), 0)  # of one item it is no tuple
     for number, cells in table:
         if len(cells) != width:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -207,6 +208,11 @@ def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) ->
                 local_files_only=True,
                 trust_remote_code=False,
             )
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{model.ref.name}: pytorch_model.bin holds more than tensors, and nothing else is unpickled. "
+            "Convert it to safetensors where you trust it."
+        ) from error
     except Exception as error:
         raise ModelError(f"{model.ref.name} cannot be loaded for kind '{task.kind}': {first_line(error)}.") from error
     network: nn.Module = loaded
@@ -287,8 +293,9 @@ def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
 
 def first_line(error: Exception) -> str:
     """Of a message, without its final stop."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(".")[:300]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return said.rstrip(".")[:300]
 
 
 @contextmanager

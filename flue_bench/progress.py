@@ -8,7 +8,16 @@ from collections.abc import Iterator
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
 
 PLAIN_SECONDS = 30.0
 """Between two lines of the same bar where there is no terminal."""
@@ -20,7 +29,7 @@ class Bar:
     def __init__(self, console: Console, live: Progress | None, title: str) -> None:
         """Made by ``Display.bar``."""
         self.console, self.live, self.title = console, live, title
-        self.task: TaskID | None = None
+        self.task = live.add_task(escape(title), total=None, detail="") if live else None
         self.began = time.monotonic()
         self.shown = self.began
 
@@ -33,9 +42,7 @@ class Bar:
         if not self.due() and done < total:
             return
         self.shown = time.monotonic()
-        if self.live:
-            if self.task is None:
-                self.task = self.live.add_task(escape(self.title), total=total, detail=detail)
+        if self.live and self.task is not None:
             self.live.update(self.task, completed=done, total=total, detail=escape(detail))
         elif done < total:
             elapsed = time.monotonic() - self.began
@@ -63,16 +70,19 @@ class Display:
         if not self.console.is_terminal:
             yield
             return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-            TextColumn("{task.fields[detail]}"),
-            TimeElapsedColumn(),
+        columns: list[ProgressColumn] = [
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
             TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self.console, transient=True) as self.live:
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        ]
+        # What there is room for: the numbers that people wait for come first.
+        if self.console.width >= 100:
+            columns.insert(2, TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True)))
+        if self.console.width >= 130:
+            columns.insert(1, BarColumn(bar_width=20))
+        with Progress(*columns, console=self.console, transient=True, expand=True) as self.live:
             try:
                 yield
             finally:

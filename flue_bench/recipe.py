@@ -18,7 +18,7 @@ class Recipe(BaseModel):
     published with FLUE (getalp/Flaubert, folder ``flue``), ``quick`` is for a first look.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: int = Field(3, ge=1)
     batch_size: int = Field(32, ge=1, description="Examples an optimiser step.")
@@ -32,7 +32,7 @@ class Recipe(BaseModel):
     selection: Literal["best", "last"] = Field(
         "best", description="Which epoch is scored on test: the best on validation by the headline metric, or the last."
     )
-    precision: Literal["auto"] | Precision = Field("auto", description="The record holds what 'auto' resolved to.")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="The record holds what 'auto' resolved to.")
 
     def override(self, settings: dict[str, Any]) -> Recipe:
         """This recipe with some fields replaced.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,10 @@ SCHEMA_VERSION = 1
 
 PROTOCOL = 1
 """Of the engine: raised when the same cell would give other numbers (order of batches, scoring, truncation)."""
+
+
+Score = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+"""A fraction of 1; MCC from -1 to 1."""
 
 
 def digest_of(value: Any) -> str:
@@ -103,7 +107,7 @@ class Epoch(Word):
     step: int
     train_loss: float
     """Mean over the epoch's steps."""
-    scores: dict[str, float]
+    scores: dict[str, Score]
     """On validation, every metric of the task."""
 
 
@@ -189,7 +193,7 @@ class RunRecord(Word):
     column_members: tuple[str, ...]
     """All tasks that make up the column."""
     data: DataRef
-    scores: dict[str, float]
+    scores: dict[str, Score]
     """Test scores by full name, as fractions of 1 (MCC from -1 to 1)."""
     per_class: dict[str, dict[str, ClassScores]]
     """Level (``class``, ``entity``, ``word``, ``subword``) → class → scores."""

@@ -205,7 +205,8 @@ def _explained(error: ValidationError, data: dict[str, Any]) -> list[str]:
     errors: dict[str, Any] = {}
     for each in sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden"):
         errors.setdefault(_key(each["loc"], data), each)
-    return [_explain(key, each) for key, each in list(errors.items())[:2]]
+    inner = [(key, each) for key, each in errors.items() if each["type"] != "too_short"]  # follows from the others
+    return [_explain(key, each) for key, each in (inner or list(errors.items()))[:2]]
 
 
 def _key(loc: tuple[int | str, ...], data: Any) -> str:

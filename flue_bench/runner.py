@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -66,7 +67,7 @@ class Outcome:
     records: list[RunRecord] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     unloaded: list[str] = field(default_factory=list)
-    """Tasks whose data could not be had, with the reason."""
+    """Tasks whose data, and models whose files could not be had, with the reason."""
     reused: int = 0
     """Cells that were there already."""
 
@@ -79,14 +80,16 @@ def run(grid: Grid, store: Store, display: Display) -> Outcome:
         HubError: a model cannot be fetched.
     """
     keep_freed_memory()
+    if grid.data_dir is not None and not grid.data_dir.is_dir():
+        raise UsageError(f"--data-dir {grid.data_dir}: no such folder.")
     device = pick_device(grid.device)
     recipes = {each.task.name: each.task.named_recipe(grid.recipe).override(grid.overrides) for each in grid.tasks}
-    resolved = [models.resolve(name, grid.offline) for name in grid.models]
+    outcome = Outcome()
+    resolved = _resolved(grid, outcome, display)
     for model in resolved:
         for each in grid.tasks:
             _check_length(model, recipes[each.task.name], each.task)
 
-    outcome = Outcome()
     total, number = len(grid.tasks) * len(resolved) * len(grid.seeds), 0
     with display.running():
         for each in grid.tasks:
@@ -111,7 +114,7 @@ def run(grid: Grid, store: Store, display: Display) -> Outcome:
                         task=each.task.name,
                         task_version=each.task.version,
                         data=data.ref.digest,
-                        limit=grid.limit,
+                        limit=bench.limit,
                         recipe=recipe,
                         seed=seed,
                     )
@@ -124,7 +127,10 @@ class _Bench:
 
     def __init__(self, task: Task, data: TaskData, grid: Grid, store: Store, display: Display) -> None:
         self.task, self.data, self.grid, self.store, self.display = task, data, grid, store, display
-        self.splits = {split: limited(data.splits[split], grid.limit) for split in SPLITS}
+        # A limit above the number of rows is none: such a run is the whole run, and the same cell.
+        whole = max(map(len, data.splits.values()))
+        self.limit = grid.limit if grid.limit is not None and grid.limit < whole else None
+        self.splits = {split: limited(data.splits[split], self.limit) for split in SPLITS}
         self.encodings: dict[tuple[str, int], dict[Split, Encoded]] = {}
 
     def run_cell(self, cell: Cell, model: Resolved, device: Device, number: str, outcome: Outcome) -> None:
@@ -135,11 +141,14 @@ class _Bench:
             if record is not None:
                 outcome.reused += 1
                 outcome.records.append(record)
+                if record.cell.model.name != model.ref.name:
+                    known = record.cell.model.name
+                    self.display.once(f"{model.ref.name} has the content of {known}, and is shown under that name")
                 return
             try:
                 record = self._run(cell, model, device, title)
-            except (FlueBenchError, torch.OutOfMemoryError) as error:
-                reason = str(error) if isinstance(error, FlueBenchError) else _out_of_memory(cell)
+            except Exception as error:
+                reason = str(error) if isinstance(error, FlueBenchError) else _unexpected(error, cell, self.display)
                 failure = Failure(
                     cell=cell,
                     cell_digest=cell.digest,
@@ -189,6 +198,8 @@ class _Bench:
                 probabilities = predict(network, encoded["validation"], device)
                 return self._score("validation", encoded, decide(self.task, probabilities)).scores
 
+            if (folder / checkpoint.FILE).exists():
+                self.display.line(f"{title}: goes on from its checkpoint")
             fit = fine_tune(
                 network, encoded["train"], recipe, cell.seed, device, validate, self.task.metric, folder, show
             )
@@ -258,10 +269,13 @@ class _Bench:
             self.encodings[key] = {
                 split: encode(examples, self.task, tokenizer, max_length) for split, examples in self.splits.items()
             }
-            cut = self.encodings[key]["train"].truncated
-            if cut:
-                share = cut / len(self.splits["train"])
-                self.display.line(f"{self.task.name}: {cut:,} training examples ({share:.1%}) are cut at {max_length}")
+            for split, encoded in self.encodings[key].items():
+                if encoded.truncated:
+                    words = f", and {encoded.lost_words:,} words lost" if encoded.lost_words else ""
+                    self.display.line(
+                        f"{self.task.name}: {encoded.truncated:,} of {len(encoded):,} {split} examples are cut at "
+                        f"{max_length} sub-words{words}"
+                    )
         return self.encodings[key]
 
     def _score(self, split: Split, encoded: dict[Split, Encoded], predicted: list[Any]) -> scoring.Scores:
@@ -348,7 +362,27 @@ def _result(record: RunRecord) -> str:
     )
 
 
-def _out_of_memory(cell: Cell) -> str:
+def _resolved(grid: Grid, outcome: Outcome, display: Display) -> list[Resolved]:
+    """The models that are to be had; a name that cannot be ends the run, the rest is told and left out."""
+    found: list[Resolved] = []
+    for name in grid.models:
+        try:
+            found.append(models.resolve(name, grid.offline))
+        except UsageError:
+            raise
+        except FlueBenchError as error:
+            if len(grid.models) == 1:
+                raise
+            outcome.unloaded.append(f"{name}: {error}")
+            display.line(f"{name}: {error}")
+    return found
+
+
+def _unexpected(error: Exception, cell: Cell, display: Display) -> str:
+    """Words for the record of a failure that is no user's mistake; the traceback is for whoever reports it."""
+    if not isinstance(error, torch.OutOfMemoryError):
+        display.once(traceback.format_exc())
+        return f"unexpected {type(error).__name__}: {models.first_line(error)}. Please report it with the traceback."
     return (
         f"out of memory on the device with batch_size {cell.recipe.batch_size} at max_length {cell.recipe.max_length}: "
         "lower --set max_length or --set batch_size (the record and the board will say so)"

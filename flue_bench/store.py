@@ -74,7 +74,7 @@ class Store:
     def find(self, cell: Cell) -> RunRecord | None:
         """The cell's record, if it is done.
 
-        A damaged record counts as not done, so that the next ``write`` replaces it.
+        A damaged record, or one without its predictions, counts as not done: the next ``write`` replaces it.
 
         Raises:
             RecordError: the record is of a later version of flue-bench.
@@ -86,7 +86,7 @@ class Store:
                 raise
             except RecordError:
                 continue
-            if record.cell_digest == cell.digest:
+            if record.cell_digest == cell.digest and (path.parent / Path(record.predictions.file).name).is_file():
                 return record
         return None
 

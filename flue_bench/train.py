@@ -136,6 +136,9 @@ def fine_tune(
             scores = validate(model)
             validating += time.perf_counter() - before
             run.end_epoch(Epoch(epoch=epoch + 1, step=run.step, train_loss=mean_loss, scores=scores), metric)
+            if interruption.signal is not None:  # it came during validation
+                run.save()
+                interruption.raise_if_set()
 
     if time.perf_counter() - saved > CHECKPOINT_SECONDS / 10:
         run.save()  # whatever befalls the scoring, the training is not lost
@@ -213,6 +216,9 @@ def predict(model: nn.Module, data: Encoded, device: Device) -> list[Floats]:
     Returns:
         For sentences one (labels,) a row; for tokens one (words, labels) a row, read at each word's first sub-word; a
         word without sub-words (cut off, or unknown to the tokenizer) has zeros everywhere.
+
+    Raises:
+        ModelError: an output is not finite.
     """
     model.eval()
     found: list[Any] = [None] * len(data)
@@ -221,6 +227,10 @@ def predict(model: nn.Module, data: Encoded, device: Device) -> list[Floats]:
         with device.autocast():
             logits = model(**batch.inputs).logits
         probabilities = logits.float().softmax(-1).cpu().numpy()  # (rows, labels) or (rows, longest, labels)
+        if not np.isfinite(probabilities).all():
+            raise ModelError(
+                "The model's outputs are no longer finite: lower --set learning_rate or use --precision fp32."
+            )
         if not data.subwords_per_word:
             for row, values in zip(rows, probabilities, strict=True):
                 found[row] = values

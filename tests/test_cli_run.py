@@ -135,3 +135,20 @@ def test_what_cannot_be_asked_is_told_in_two_lines_with_exit_code_2(
     assert re.search(message, told), told
     assert len(told.strip().splitlines()) <= 2
     assert not (tmp_path / "results").exists()
+
+
+def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
+    import signal
+
+    words = ["run", "--task", "mini-cls", "--set", "epochs=50"]
+    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", *words]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=no_network(tmp_path)) as run:
+        assert run.stderr is not None
+        for line in run.stderr:
+            if line.startswith("[1/1]"):
+                break
+        time.sleep(1)
+        run.send_signal(signal.SIGINT)
+        said = run.stderr.read()
+        assert run.wait(60) == 130
+    assert "interrupted; what was done is kept" in said and "Traceback" not in said

@@ -176,3 +176,10 @@ def test_real_conll_files(shared: Path) -> None:
     assert count("wikineural_fr/val.conllu", 1, 2) == 12_600
     assert count("panx_fr/dev-fr.tsv") == 10_000
     assert count("ud_sequoia/fr_sequoia-ud-dev.conllu", 1, 3) == 412
+
+
+def test_a_column_twice_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "twice.tsv"
+    path.write_text("texte\ttexte\tton\na\tb\tc\n", encoding="utf-8")
+    with pytest.raises(DataError, match="two columns 'texte'"):
+        list(formats.rows(path, ["texte", "ton"]))

@@ -238,3 +238,59 @@ def test_the_record_is_plain_json(folder: Path, model: Path, tmp_path: Path) -> 
     (path,) = tmp_path.glob("runs/tiny/ton/seed0-*.json")
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["schema_version"] == 1 and record["cell"]["task"] == "ton"
+
+
+def test_an_unexpected_error_fails_its_cell_alone(
+    folder: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fine_tune, calls = runner.fine_tune, []
+
+    def broken(*arguments: object):
+        calls.append(1)
+        if len(calls) == 1:
+            raise ZeroDivisionError("what nobody thought of")
+        return fine_tune(*arguments)
+
+    monkeypatch.setattr(runner, "fine_tune", broken)
+    shown, out = display()
+    outcome = runner.run(grid(folder, model, seeds=[0, 1]), Store(tmp_path), shown)
+    assert len(outcome.records) == 1 and "unexpected ZeroDivisionError" in outcome.failures[0].error
+    assert "Traceback" in out.getvalue()  # once, for whoever reports it
+
+
+def test_a_model_that_is_broken_does_not_stop_the_others(folder: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    shown, _ = display()
+    outcome = runner.run(grid(folder, tmp_path / "empty", model), Store(tmp_path / "results"), shown)
+    assert len(outcome.records) == 1 and "no config.json" in outcome.unloaded[0]
+    with pytest.raises(UsageError, match="neither a directory here nor a hub id"):
+        runner.run(grid(folder, tmp_path / "absent", model), Store(tmp_path / "results"), shown)
+
+
+def test_a_limit_above_the_rows_is_the_whole_run(folder: Path, model: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (full,) = runner.run(grid(folder, model), store, display()[0]).records
+    again = runner.run(grid(folder, model, limit=1000), store, display()[0])
+    assert again.reused == 1 and again.records == [full]
+
+
+def test_a_record_without_its_predictions_is_run_again(folder: Path, model: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (record,) = runner.run(grid(folder, model), store, display()[0]).records
+    path = store.folder(record.cell) / record.predictions.file
+    content = path.read_bytes()
+    path.unlink()
+    assert runner.run(grid(folder, model), store, display()[0]).reused == 0
+    assert path.read_bytes() == content
+
+
+def test_the_same_weights_under_another_name_are_said_to_be_so(folder: Path, model: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(model, copy)
+    store = Store(tmp_path / "results")
+    runner.run(grid(folder, model), store, display()[0])
+    shown, out = display()
+    assert runner.run(grid(folder, copy), store, shown).reused == 1
+    assert "copy has the content of tiny" in out.getvalue()

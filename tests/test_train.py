@@ -234,3 +234,29 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="Delete the folder"):
         checkpoint.load(tmp_path)
     assert not (tmp_path / "touched").exists()
+
+
+def test_a_signal_during_validation_is_not_lost(tmp_path: Path) -> None:
+    """Even during the last epoch's: the checkpoint is written, and the resumed run has nothing left to train."""
+    data = sentences(40)
+
+    def interrupted(model: nn.Module) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return {"accuracy": 0.5}
+
+    recipe = Recipe(epochs=1, batch_size=8)
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(network(), data, recipe, 0, CPU, interrupted, "accuracy", tmp_path)
+    seen: list[int] = []
+    again = fine_tune(
+        network(), data, recipe, 0, CPU, interrupted, "accuracy", tmp_path, lambda at: seen.append(at.step)
+    )
+    assert not seen and again.steps == 5 and again.history[0].scores == {"accuracy": 0.5}
+
+
+def test_outputs_that_are_not_finite_are_no_score() -> None:
+    data, model = sentences(8), network()
+    with torch.no_grad():
+        model.classifier.bias[0] = float("nan")
+    with pytest.raises(ModelError, match="outputs are no longer finite"):
+        predict(model, data, CPU)

@@ -61,6 +61,9 @@ def main() -> None:
     except FlueBenchError as error:
         typer.echo(f"flue-bench: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("flue-bench: interrupted. The same command goes on where this one stopped.", err=True)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code in (130, 143):  # Ctrl-C, which typer turns into 130, and SIGTERM
+            typer.echo(
+                "flue-bench: interrupted; what was done is kept, and the same command goes on from there.", err=True
+            )
+        raise

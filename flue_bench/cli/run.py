@@ -36,7 +36,9 @@ def run(
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, show_default="1", help="Run seeds 0 to N-1.")] = None,
-    seed: Annotated[list[int] | None, typer.Option(min=0, help="Run this very seed. Repeatable.")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(min=0, max=2**32 - 1, help="Run this very seed. Repeatable.")
+    ] = None,
     recipe: Annotated[str, typer.Option(help="Named recipe of the tasks: standard, flue, quick.")] = "standard",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field of the recipe. Repeatable.")
