@@ -4,7 +4,8 @@
 
 TASK=ROWS takes at most so many rows of each split. Every cell is run once: flue-bench's are records in ``--results``,
 like those of ``flue-bench run``, Trainer's one JSON file each in ``--results``/trainer/cells. Interrupted, it goes on
-with what is missing. The table is written to ``--results``/trainer/scores.md and scores.json.
+with what is missing. The table is written to ``--results``/trainer/scores.md and scores.json; with another --padding
+than Trainer's default, to scores-grouped.md or scores-padded.md.
 """
 
 from __future__ import annotations
@@ -146,7 +147,8 @@ def main() -> None:
         results.append(compare(outcome.records, cells))
     machine = cells[0]["environment"]
     text = markdown(results, work.model.ref.name, machine)
-    common.write(folder, "scores", {"model": work.model.ref.model_dump(), "machine": machine, "tasks": results}, text)
+    name = "scores" if arguments.padding == "dynamic" else f"scores-{arguments.padding}"
+    common.write(folder, name, {"model": work.model.ref.model_dump(), "machine": machine, "tasks": results}, text)
     print(text)
 
 
