@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from flue_bench import registry
 from flue_bench.cli.tasks import app
 from flue_bench.errors import DataError, TaskFileError, UnknownNameError
+from flue_bench.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples/third_party_task"
@@ -126,6 +127,14 @@ def test_a_third_party_package_is_a_task(installed: dict[str, str]) -> None:
     assert checked.returncode == 0, checked.stderr
     assert "train: 32: familier 50.0%" in checked.stdout
     assert "<s> " in checked.stdout
+
+
+def test_a_third_party_package_is_run(installed: dict[str, str], tmp_path: Path) -> None:
+    done = flue_bench("run", "--task", "registre-fr", "--set", "epochs=1", "--results", str(tmp_path), **installed)
+    assert done.returncode == 0, done.stderr
+    assert "registre-fr" in done.stdout
+    (record,) = Store(tmp_path).records()
+    assert record.cell.task == "registre-fr" and record.data.canonical
 
 
 def test_a_third_party_file_takes_no_name_of_the_package(installed: dict[str, str]) -> None:
