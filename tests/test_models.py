@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -271,7 +272,8 @@ def test_a_malicious_pickle_is_refused_and_not_run(copy_of: Callable[[str], Path
         torch.save(state, folder / "pytorch_model.bin")
     else:
         (folder / "pytorch_model.bin").write_bytes(pickle.dumps(state))
-    assert "cannot be loaded" in refusal(lambda: load(folder))
+    # A bare pickle makes torch warn first, and warnings are errors here.
+    assert re.search("holds more than tensors|cannot be loaded", refusal(lambda: load(folder)))
     assert not target.exists()
     pickle.loads(pickle.dumps(state))
     assert target.exists(), "the object does what it is feared for"

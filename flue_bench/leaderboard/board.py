@@ -233,15 +233,15 @@ def _once(records: Iterable[RunRecord], left_out: set[Note]) -> list[RunRecord]:
 def _usable(
     of_row: list[RunRecord], metric: str | None, records: list[RunRecord], label: str, left_out: set[Note]
 ) -> list[RunRecord]:
-    """Those with a finite score of the metric, and those whose task has no such score at all."""
+    """Those with a score of the metric, and those whose task has no such score at all."""
     scored = {record.cell.task for record in records if metric in record.scores}
     usable = []
     for record in of_row:
         score = record.scores.get(metric or record.metric)
         if score is None and metric is not None and record.cell.task not in scored:
             usable.append(record)
-        elif score is None or not math.isfinite(score):
-            reason = f"{metric or record.metric} is {'missing' if score is None else score}"
+        elif score is None:
+            reason = f"{metric or record.metric} is missing"
             left_out.add(Note(label, f"{record.cell.task}, seed {record.cell.seed}: {reason}"))
         else:
             usable.append(record)
