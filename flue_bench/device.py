@@ -127,6 +127,10 @@ def peak_memory(device: torch.device) -> int:
     """Bytes: allocated at the peak on CUDA, since the last reset; resident at the peak of the process on the CPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        # Not ru_maxrss, which on Linux a process inherits from whoever started it.
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -139,3 +141,10 @@ def test_a_real_gpu() -> None:
     block = torch.ones(1024, 1024, device=device.torch)
     assert peak_memory(device.torch) >= block.numel() * 4
     assert device.name and "GPU" in device.why
+
+
+def test_peak_memory_is_not_inherited_from_a_larger_parent() -> None:
+    code = "import torch; from flue_bench.device import peak_memory; print(peak_memory(torch.device('cpu')))"
+    large = f"import subprocess, sys; x = b'1' * 2**31; subprocess.run([sys.executable, '-c', {code!r}], check=True)"
+    done = subprocess.run([sys.executable, "-c", large], capture_output=True, text=True, check=True)
+    assert 50 * 2**20 < int(done.stdout) < 2**31
