@@ -1,10 +1,31 @@
-"""What a board over seeds needs: a mean with its spread, and the difference of two means with its interval."""
+"""Means over seeds and test examples, with intervals and tests that keep these two sources of chance apart.
+
+Everything starts from counts (…, classes, 3): true positives, predicted, gold, of each class or entity type. Every
+score of ``flue_bench.scoring`` follows from their sum over the test set, so that resampling counts is resampling
+examples. Examples that share a premise or a source sentence form a cluster, and are drawn together.
+
+The estimator, and what simulations say of it: docs/decisions/0010-statistics.md.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+REPLICATES = 2000
+"""Of the bootstrap: the standard error is then known to within 1.6 %."""
+
+PERMUTATIONS = 10_000
+
+_AT_A_TIME = 100
+"""Bootstrap replicates or permutations in memory at once."""
 
 
 class Summary(NamedTuple):
@@ -24,6 +45,39 @@ class Difference(NamedTuple):
     high: float
 
 
+class Estimate(NamedTuple):
+    """A mean, or a weighted difference of two, and where its uncertainty comes from."""
+
+    value: float
+    se_seeds: float
+    """Standard error that the choice of seeds brings; 0 if the trained models are taken as they are."""
+    se_examples: float
+    """Standard error that the sampling of the test set brings."""
+    freedom: float
+    """Degrees of freedom of the squared standard error."""
+
+    @property
+    def se(self) -> float:
+        """Standard error from both sources."""
+        return math.hypot(self.se_seeds, self.se_examples)
+
+
+@dataclass(frozen=True)
+class Means:
+    """Mean scores of one or two models, and both of their components of variance."""
+
+    mean: Floats
+    """(models,)"""
+    seeds: Floats
+    """(models,), squared standard errors from the seeds, which are independent between models."""
+    freedom: Floats
+    """(models,), their degrees of freedom."""
+    examples: Floats
+    """(models, models), covariance from the sampling of one test set, which the models share."""
+    clusters: int
+    """In the test set."""
+
+
 def mean_sd(values: Sequence[float]) -> Summary:
     """Mean and sample standard deviation.
 
@@ -37,6 +91,275 @@ def mean_sd(values: Sequence[float]) -> Summary:
     if n == 1:
         return Summary(mean, None, n)
     return Summary(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)), n)
+
+
+def score(counts: ArrayLike, metric: str) -> Floats:
+    """A score from counts; the same as ``flue_bench.scoring`` computes from predictions.
+
+    Args:
+        counts: (…, classes, 3), true positives, predicted, gold. Without the row of O for a metric ``…_without_o``.
+        metric: a name of ``flue_bench.task.SENTENCE_METRICS`` or ``TOKEN_METRICS``.
+
+    Returns:
+        (…), fractions of 1; where the denominator is zero, 0.0.
+
+    Raises:
+        ValueError: no metric has this name.
+    """
+    hit, guessed, true = np.moveaxis(np.asarray(counts, np.float64), -1, 0)  # (…, classes) each
+    f1: Floats = _ratio(2 * hit, guessed + true)
+    if metric in ("accuracy", "f1_micro", "word_accuracy"):
+        return _ratio(hit.sum(-1), true.sum(-1))
+    if metric == "entity_f1_micro":
+        return _ratio(2 * hit.sum(-1), (guessed + true).sum(-1))
+    if metric == "entity_precision_micro":
+        return _ratio(hit.sum(-1), guessed.sum(-1))
+    if metric == "entity_recall_micro":
+        return _ratio(hit.sum(-1), true.sum(-1))
+    if metric == "entity_f1_macro":  # over the types that occur
+        return _ratio(f1.sum(-1), (guessed + true > 0).sum(-1))
+    if metric == "f1_binary":
+        last: Floats = f1[..., -1]
+        return last
+    if metric == "mcc":
+        n = true.sum(-1)
+        spread = (n * n - (guessed * guessed).sum(-1)) * (n * n - (true * true).sum(-1))
+        return _ratio(hit.sum(-1) * n - (guessed * true).sum(-1), np.sqrt(spread))
+    if "f1_weighted" in metric:
+        return _ratio((f1 * true).sum(-1), true.sum(-1))
+    if "f1_macro" in metric:
+        return np.asarray(f1.mean(-1))
+    raise ValueError(f"no metric is called '{metric}'")
+
+
+def resample(counts: ArrayLike, replicates: int = REPLICATES) -> Floats:
+    """Cluster bootstrap: the test set's counts, its clusters drawn anew with replacement, as many as there are.
+
+    All models see the same draws, so that their scores stay paired. The draws depend on nothing but the number of
+    clusters: equal counts give equal results.
+
+    Args:
+        counts: (models, clusters, classes, 3).
+        replicates: how many test sets to draw.
+
+    Returns:
+        (replicates, models, classes, 3), summed over the clusters.
+    """
+    counts = np.asarray(counts, np.float64)
+    models, clusters, *rest = counts.shape
+    flat = np.moveaxis(counts, 1, 0).reshape(clusters, -1)
+    rng = np.random.default_rng(0)
+    drawn = [np.empty((0, flat.shape[1]))]
+    for size in _chunks(replicates):
+        cells = rng.integers(clusters, size=(size, clusters)) + clusters * np.arange(size)[:, None]
+        weights = np.bincount(cells.ravel(), minlength=size * clusters).reshape(size, clusters)
+        drawn.append(weights.astype(np.float64) @ flat)
+    return np.concatenate(drawn).reshape(replicates, models, *rest)
+
+
+def covariance(resampled: Floats, metric: str, clusters: int) -> Floats:
+    """Covariance of the models' scores over bootstrap replicates.
+
+    Args:
+        resampled: (replicates, models, classes, 3), from ``resample``.
+        metric: as for ``score``.
+        clusters: in the test set, at least two. The bootstrap's variance is (clusters - 1) / clusters of the unbiased
+            one (Efron & Tibshirani 1993, section 5.3), which is put right here.
+
+    Returns:
+        (models, models)
+    """
+    scores = score(resampled, metric)  # (replicates, models)
+    found: Floats = np.atleast_2d(np.cov(scores, rowvar=False)) * clusters / (clusters - 1)
+    return found
+
+
+def seeds_and_examples(scores: Sequence[Floats], covariance: Floats, clusters: int) -> Means:
+    """Models by their seeds: training is drawn anew for each model, the test set once for all.
+
+    A seed's score is the model's mean + an effect of the seed + an effect of the test set, which all seeds share + an
+    interaction of both. The variance over seeds on the one test set there is estimates the first and the last of the
+    effects together. Only what the seeds *share* of the test set's effect is missing, and that is the covariance of two
+    *different* seeds: the diagonal, which holds the interaction as well, would count it twice. This is the split of
+    Obuchowski & Rockette (1995) for readers (here seeds) who read the cases (test examples) of one test only.
+
+    Args:
+        scores: a model's scores over its seeds, (seeds,), at least two; one or two models.
+        covariance: of all these scores, in their order, under the sampling of the test set.
+        clusters: in the test set.
+
+    Raises:
+        ValueError: a model has a single seed.
+    """
+    sizes = [len(each) for each in scores]
+    if min(sizes) < 2:
+        raise ValueError("the variance over seeds needs two seeds a model")
+    cut = np.cumsum(sizes)[:-1]
+    blocks = [np.split(rows, cut, axis=1) for rows in np.split(covariance, cut)]
+    shared = np.array([[block.mean() for block in row] for row in blocks])
+    for i, n in enumerate(sizes):
+        own = blocks[i][i]
+        shared[i, i] = (own.sum() - np.trace(own)) / (n * (n - 1))
+    return Means(
+        mean=np.array([each.mean() for each in scores]),
+        seeds=np.array([each.var(ddof=1) / len(each) for each in scores]),
+        freedom=np.array(sizes, np.float64) - 1,
+        examples=shared,
+        clusters=clusters,
+    )
+
+
+def examples_only(scores: Floats, covariance: Floats, clusters: int) -> Means:
+    """Trained models as they are, (models,): the test set is the only source of chance."""
+    nothing = np.zeros_like(scores)
+    return Means(scores, nothing, nothing, covariance, clusters)
+
+
+def estimate(means: Means, weights: Sequence[float]) -> Estimate:
+    """A weighted sum of the models' means: [1, -1] is their difference.
+
+    Args:
+        means: of one or two models.
+        weights: one a model.
+    """
+    w = np.asarray(weights, np.float64)
+    seeds = w * w * means.seeds
+    examples = max(float(w @ means.examples @ w), 0.0)  # an unbiased estimate of a variance may be negative
+    return Estimate(
+        value=float(w @ means.mean),
+        se_seeds=math.sqrt(seeds.sum()),
+        se_examples=math.sqrt(examples),
+        freedom=satterthwaite([*seeds, examples], [*means.freedom, means.clusters - 1]),
+    )
+
+
+def satterthwaite(variances: Sequence[float], freedoms: Sequence[float]) -> float:
+    """Degrees of freedom of a sum of independent variance estimates (Satterthwaite 1946).
+
+    Args:
+        variances: the estimates that are summed, none negative; those of zero do not matter.
+        freedoms: the degrees of freedom of each.
+    """
+    total = math.fsum(variances)
+    if total == 0:
+        return math.inf
+    return 1 / math.fsum((v / total) ** 2 / d for v, d in zip(variances, freedoms, strict=True) if v > 0)
+
+
+def t_interval(found: Estimate, confidence: float = 0.95) -> tuple[float, float]:
+    """Both ends of Student's interval around an estimate."""
+    half = _t(found.freedom, confidence) * found.se
+    return found.value - half, found.value + half
+
+
+def score_interval(found: Estimate, metric: str, confidence: float = 0.95) -> tuple[float, float]:
+    """Both ends of a single score's interval: Student's on the logit scale, by the delta method (Agresti 2013, 3.1).
+
+    A score that is nearly perfect cannot vary upwards as much as downwards, and the interval ends before 1. Of MCC,
+    which begins at -1, this is Fisher's transformation. A score at the very end of its range has a point for an
+    interval.
+    """
+    from scipy import special
+
+    lowest = -1.0 if metric == "mcc" else 0.0
+    width = 1 - lowest
+    share = (found.value - lowest) / width
+    if not 0 < share < 1:
+        return found.value, found.value
+    half = _t(found.freedom, confidence) * found.se / width / (share * (1 - share))
+    low, high = lowest + width * special.expit(special.logit(share) + np.array([-half, half]))
+    return float(low), float(high)
+
+
+def t_test(found: Estimate) -> float:
+    """Two-sided p-value of the estimate being zero."""
+    above = t_test_above(found)
+    return min(1.0, 2 * min(above, 1 - above))
+
+
+def t_test_above(found: Estimate) -> float:
+    """One-sided p-value: small if the estimate is above zero."""
+    from scipy import special  # slow to import
+
+    if found.se == 0:
+        return 0.0 if found.value > 0 else 1.0 if found.value < 0 else 0.5
+    return float(special.stdtr(min(found.freedom, 1e9), -found.value / found.se))
+
+
+def fieller(means: Means, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of the ratio of the first mean to the second (Fieller 1954).
+
+    It holds every ratio r for which ``first - r · second`` is not significantly different from zero, with the degrees
+    of freedom of the ratio that was found.
+
+    Returns:
+        Both ends; (-inf, inf) if the second mean is not distinguishable from zero.
+
+    Raises:
+        ValueError: the second mean is not above zero.
+    """
+    first, second = means.mean
+    if second <= 0:
+        raise ValueError("the denominator's mean is not above zero")
+    t = _t(estimate(means, [1, -first / second]).freedom, confidence)
+    v = means.examples + np.diag(means.seeds)
+    # first - r second = ± t se(r), squared: a r² - 2 b r + c = 0
+    a, b, c = second**2 - t * t * v[1, 1], first * second - t * t * v[0, 1], first**2 - t * t * v[0, 0]
+    if a <= 0:
+        return -math.inf, math.inf
+    root = math.sqrt(max(b * b - a * c, 0.0))
+    return float((b - root) / a), float((b + root) / a)
+
+
+def permutation_test(counts: ArrayLike, metric: str, permutations: int = PERMUTATIONS) -> float:
+    """Two-sided p-value of two trained models being interchangeable on every cluster of the test set.
+
+    Which of the two made which predictions is drawn anew cluster by cluster (Noreen 1989, Yeh 2000). The value counts
+    the observed assignment as one of the draws, so that it is never 0 and never too small (Phipson & Smyth 2010).
+
+    Args:
+        counts: (2, clusters, classes, 3).
+        metric: as for ``score``.
+        permutations: how many to draw.
+    """
+    first, second = np.asarray(counts, np.float64)
+    swap = (second - first).reshape(len(first), -1)
+    swap = swap[swap.any(axis=1)]  # clusters on which both agree do not matter
+    totals = first.sum(0), second.sum(0)
+
+    def apart(shift: Floats) -> Floats:
+        return np.abs(score(totals[0] + shift, metric) - score(totals[1] - shift, metric))
+
+    observed = apart(np.zeros_like(totals[0])) - 1e-12  # sums of floats in another order
+    rng = np.random.default_rng(0)
+    as_far = 0
+    for size in _chunks(permutations):
+        swapped = rng.integers(2, size=(size, len(swap))).astype(np.float64)
+        as_far += int((apart((swapped @ swap).reshape(size, *totals[0].shape)) >= observed).sum())
+    return (1 + as_far) / (1 + permutations)
+
+
+def mcnemar(first_only: int, second_only: int) -> float:
+    """Exact two-sided p-value of two trained models having the same accuracy on independent examples (McNemar 1947).
+
+    Args:
+        first_only: examples that only the first has right.
+        second_only: examples that only the second has right.
+    """
+    from scipy import special
+
+    fewer, n = min(first_only, second_only), first_only + second_only
+    return min(1.0, 2 * float(special.bdtr(fewer, n, 0.5))) if n else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for being several (Holm 1979), in the order given."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
 
 
 def welch_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Difference:
@@ -53,8 +376,6 @@ def welch_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0
     Raises:
         ValueError: a sample has fewer than two values.
     """
-    from scipy import stats  # slow to import, and the board never comes here
-
     first, second = mean_sd(a), mean_sd(b)
     if first.sd is None or second.sd is None:
         raise ValueError(f"an interval needs two values a sample, not {first.n} and {second.n}")
@@ -62,6 +383,25 @@ def welch_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0
     u, v = first.sd**2 / first.n, second.sd**2 / second.n  # squared standard errors
     if u + v == 0:
         return Difference(difference, difference, difference)
-    freedom = (u + v) ** 2 / (u**2 / (first.n - 1) + v**2 / (second.n - 1))
-    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(u + v)
+    half = _t(satterthwaite([u, v], [first.n - 1, second.n - 1]), confidence) * math.sqrt(u + v)
     return Difference(difference, difference - half, difference + half)
+
+
+def _t(freedom: float, confidence: float) -> float:
+    """Student's quantile for a two-sided interval."""
+    from scipy import special
+
+    return float(special.stdtrit(min(freedom, 1e9), (1 + confidence) / 2))
+
+
+def _chunks(total: int) -> Iterator[int]:
+    """Sizes that sum to ``total``."""
+    for start in range(0, total, _AT_A_TIME):
+        yield min(_AT_A_TIME, total - start)
+
+
+def _ratio(above: Floats, below: ArrayLike) -> Floats:
+    """Elementwise quotient; 0.0 where the denominator is zero."""
+    below = np.asarray(below, np.float64)
+    quotient: Floats = np.divide(above, below, out=np.zeros_like(below), where=below > 0)
+    return quotient

@@ -1,0 +1,254 @@
+"""How often the intervals hold the truth, and how often the tests see a difference that is not there.
+
+Makes up test sets and fine-tuned models whose true scores are known, and asks ``flue_bench.statistics`` and three
+simpler methods about them. Writes results/statistics/simulation.json and simulation.md as it goes; interrupted, it goes
+on with the settings that are missing there.
+
+    python benchmarks/simulate_statistics.py
+
+A model's true accuracy with seed s is p_s ~ N(mu, sd). It has an example right if a normal variable of variance 1 lies
+above the threshold that makes the expected accuracy p_s. The variable is made of the example's ease (shared by its
+cluster and by all models), of how the model sees it, and of how the seed sees it. So models are paired over examples,
+seeds of one model agree more than those of two, and all true scores follow from mu and sd.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections import Counter
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+import common
+from flue_bench import statistics
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ACCURACY = 0.85
+KEPT = 0.97
+"""The student's mean accuracy over the teacher's."""
+SDS = (0.005, 0.015)
+SEEDS = (3, 5, 10)
+EXAMPLES = (400, 2000)
+CLUSTER_SIZES = (1, 2, 3, 4)
+CLASSES = np.array([0.5, 0.3, 0.2])
+"""Shares of the classes in gold; an example that is not right is predicted as either other class."""
+SPURIOUS = 0.7
+"""Share of the missed entities in whose place a wrong one is predicted."""
+DIFFICULTY = {"cluster": 0.2, "example": 0.4, "model": 0.2, "seed": 0.2}
+"""Shares of the variance of an example's difficulty."""
+METRICS = ("accuracy", "f1_macro", "entity_f1_micro")
+REPLICATES = statistics.REPLICATES // 4
+"""Of the bootstrap; to save time."""
+LEVEL = 0.05
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "statistics"
+
+
+def true_score(metric: str, mean: float, sd: float) -> float:
+    """Expected score on an endless test set, over seeds whose accuracy is N(mean, sd)."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(20)
+    p = mean + sd * nodes
+    if metric == "accuracy":
+        scores = p
+    elif metric == "f1_macro":
+        hit = np.outer(p, CLASSES)  # (nodes, classes)
+        wrong = np.outer(1 - p, 1 - CLASSES) / (len(CLASSES) - 1)
+        scores = (2 * hit / (hit + wrong + CLASSES)).mean(1)
+    else:
+        scores = 2 * p / (p + SPURIOUS * (1 - p) + 1)
+    return float(weights @ scores / weights.sum())
+
+
+def test_set(rng: np.random.Generator, examples: int, mean: Floats, sd: float, seeds: int) -> tuple[Ints, Ints]:
+    """Counts of models with these mean accuracies, ``seeds`` seeds each.
+
+    Returns:
+        (models · seeds, clusters, classes, 3) as a classification, (models · seeds, clusters, 1, 3) as entities.
+    """
+    sizes = rng.choice(CLUSTER_SIZES, examples)
+    sizes = sizes[: np.searchsorted(sizes.cumsum(), examples) + 1]
+    cluster = np.repeat(np.arange(len(sizes)), sizes)[:examples]
+    gold = rng.choice(len(CLASSES), examples, p=CLASSES)
+    other = (gold + rng.integers(1, len(CLASSES), examples)) % len(CLASSES)
+    spurious = rng.random(examples) < SPURIOUS
+
+    share = {name: math.sqrt(variance) for name, variance in DIFFICULTY.items()}
+    shared = share["cluster"] * rng.standard_normal(len(sizes))[cluster]
+    shared += share["example"] * rng.standard_normal(examples)
+    of_model = np.repeat(share["model"] * rng.standard_normal((len(mean), examples)), seeds, axis=0)
+    of_seed = share["seed"] * rng.standard_normal((len(mean) * seeds, examples))
+    accuracy = np.repeat(mean, seeds) + sd * rng.standard_normal(len(mean) * seeds)
+    right = special.ndtri(accuracy)[:, None] + shared + of_model + of_seed > 0  # (models · seeds, examples)
+
+    predicted = np.where(right, gold, other)
+    classes = np.stack(
+        [
+            _count(cluster, predicted, right, len(CLASSES)),
+            _count(cluster, predicted, np.ones_like(right), len(CLASSES)),
+            _count(cluster, np.broadcast_to(gold, right.shape), np.ones_like(right), len(CLASSES)),
+        ],
+        axis=-1,
+    )
+    nothing = np.zeros_like(predicted)
+    entities = np.stack(
+        [_count(cluster, nothing, counted, 1) for counted in (right, right | spurious, np.ones_like(right))], axis=-1
+    )
+    return classes, entities
+
+
+def _count(cluster: Ints, label: Ints, counted: NDArray[np.bool_], labels: int) -> Ints:
+    """(models, clusters, labels): how many examples of a label are counted, from (models, examples)."""
+    clusters = int(cluster[-1]) + 1
+    cell = (np.arange(len(label))[:, None] * clusters + cluster) * labels + label
+    return np.bincount(cell[counted], minlength=len(label) * clusters * labels).reshape(len(label), clusters, labels)
+
+
+def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bool]:
+    """What each method says of one test set: teacher, a model as good, and the student, in this order."""
+    models, clusters = np.split(statistics.score(counts.sum(1), metric), 3), counts.shape[1]
+    covariance = statistics.covariance(resampled, metric, clusters)
+    n = len(models[0])
+
+    def ours(*chosen: int) -> statistics.Means:
+        rows = np.concatenate([np.arange(n) + n * i for i in chosen])
+        return statistics.seeds_and_examples([models[i] for i in chosen], covariance[np.ix_(rows, rows)], clusters)
+
+    def examples_alone(taken: int) -> float:
+        """P-value that pairs the examples of so many seeds' mean scores, and knows of no spread over seeds."""
+        w = np.zeros((3, n))
+        w[:2, :taken] = [[1 / taken], [-1 / taken]]
+        w = w.ravel()
+        se = math.sqrt(w @ covariance @ w)
+        return statistics.t_test(statistics.Estimate(w @ np.concatenate(models), 0, se, clusters - 1))
+
+    truth, lesser = true_score(metric, ACCURACY, sd), true_score(metric, KEPT * ACCURACY, sd)
+    entry = statistics.score_interval(statistics.estimate(ours(0), [1]), metric)
+    equal = statistics.estimate(ours(0, 1), [1, -1])
+    welch = statistics.estimate(replace(ours(0, 1), examples=np.zeros((2, 2))), [1, -1])
+    pair = ours(2, 0)
+    unequal = statistics.estimate(pair, [1, -1])
+    low, high = statistics.t_interval(unequal)
+    kept_low, kept_high = statistics.fieller(pair)
+    return {
+        "entry_covered": entry[0] <= truth <= entry[1],
+        "false_positive": statistics.t_test(equal) <= LEVEL,
+        "difference_covered": low <= lesser - truth <= high,
+        "found": statistics.t_test(unequal) <= LEVEL,
+        "retention_covered": kept_low <= lesser / truth <= kept_high,
+        "false_non_inferior": statistics.t_test_above(statistics.estimate(pair, [1, -lesser / truth])) <= LEVEL,
+        "false_positive_examples_alone": examples_alone(n) <= LEVEL,
+        "false_positive_one_seed": examples_alone(1) <= LEVEL,
+        "false_positive_seeds_alone": statistics.t_test(welch) <= LEVEL,
+    }
+
+
+def simulate(rounds: int, sd: float, seeds: int, examples: int) -> list[dict[str, Any]]:
+    """One setting: a row of shares for each metric."""
+    rng = np.random.default_rng([round(1e4 * sd), seeds, examples])
+    said = {metric: Counter[str]() for metric in METRICS}
+    for _ in range(rounds):
+        classes, entities = test_set(rng, examples, ACCURACY * np.array([1, 1, KEPT]), sd, seeds)
+        drawn = statistics.resample(np.concatenate([classes, entities], axis=2), REPLICATES)
+        for metric in METRICS:
+            kinds = slice(0, len(CLASSES)) if metric != "entity_f1_micro" else slice(len(CLASSES), None)
+            counts = classes if metric != "entity_f1_micro" else entities
+            said[metric].update({name: int(yes) for name, yes in ask(counts, drawn[:, :, kinds], metric, sd).items()})
+    return [
+        {"metric": metric, "sd": sd, "seeds": seeds, "examples": examples, "rounds": rounds, "replicates": REPLICATES}
+        | {name: count / rounds for name, count in said[metric].items()}
+        for metric in METRICS
+    ]
+
+
+COLUMNS = {
+    "entry_covered": "entry",
+    "difference_covered": "difference",
+    "retention_covered": "retention",
+    "false_positive": "ours",
+    "false_non_inferior": "non-inferiority",
+    "false_positive_examples_alone": "examples alone",
+    "false_positive_one_seed": "examples alone, one seed",
+    "false_positive_seeds_alone": "seeds alone",
+    "found": "ours finds 3 %",
+}
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    """The results as Markdown."""
+    table = common.markdown_table(
+        ["metric", "sd of seeds", "seeds", "examples", "test sets", *COLUMNS.values()],
+        [
+            [
+                f"`{row['metric']}`",
+                f"{100 * row['sd']:.1f}",
+                str(row["seeds"]),
+                f"{row['examples']:,}",
+                f"{row['rounds']:,}",
+                *(f"{100 * row[name]:.1f}" for name in COLUMNS),
+            ]
+            for row in rows
+        ],
+    )
+    fewest, most = (pick(row["rounds"] for row in rows) for pick in (min, max))
+    errors = sorted({f"±{196 * math.sqrt(0.05 * 0.95 / rounds):.1f} for {rounds:,}" for rounds in (most, fewest)})
+    replicates = " or ".join(f"{count:,}" for count in sorted({row["replicates"] for row in rows}))
+
+    def span(name: str) -> str:
+        values = [100 * row[name] for row in rows]
+        return f"{min(values):.1f} to {max(values):.1f}, mean {sum(values) / len(values):.1f}"
+
+    return f"""# Intervals and tests on made-up models whose truth is known
+
+In percent. Monte-Carlo error (95 %) around 5 and 95: {", ".join(errors)} test sets; the three metrics of a setting
+share theirs. How they are made: the head of `benchmarks/simulate_statistics.py`, which makes this file. Bootstrap
+replicates: {replicates} (flue-bench takes {statistics.REPLICATES:,}).
+
+- Coverage of the 95 % intervals (should be 95): **entry** {span("entry_covered")}; **difference**
+  {span("difference_covered")}; **retention** {span("retention_covered")}.
+- Rejected although two models are equally good (should be 5 or less): **ours** {span("false_positive")};
+  **examples alone** (all seeds averaged, examples paired) {span("false_positive_examples_alone")}; the same with
+  **one seed** each {span("false_positive_one_seed")}; **seeds alone** (Welch's t over the seeds)
+  {span("false_positive_seeds_alone")}.
+- Called non-inferior although exactly at the margin (should be 5 or less): **non-inferiority**
+  {span("false_non_inferior")}.
+- **ours finds 3 %**: how often a student that keeps 97 % of the teacher's accuracy is told apart from it.
+
+{table}
+"""
+
+
+def write(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Keep the rows of all settings so far, in the order of the settings."""
+    rows.sort(key=lambda row: (row["examples"], row["sd"], row["seeds"], METRICS.index(row["metric"])))
+    common.write(folder, "simulation", rows, report(rows))
+
+
+def main() -> None:
+    """Every setting in turn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=2000, help="made-up test sets a setting (default: 2000)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder (default: results/statistics)")
+    asked = parser.parse_args()
+    kept = asked.out / "simulation.json"
+    rows: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
+    done = {(row["examples"], row["sd"], row["seeds"]) for row in rows}
+    for examples, sd, seeds in product(EXAMPLES, SDS, SEEDS):
+        if (examples, sd, seeds) not in done:
+            began = time.perf_counter()
+            rows += simulate(asked.rounds, sd, seeds, examples)
+            print(f"{examples} examples, sd {sd}, {seeds} seeds: {time.perf_counter() - began:.0f} s", flush=True)
+            write(asked.out, rows)
+
+
+if __name__ == "__main__":
+    main()

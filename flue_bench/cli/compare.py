@@ -1,0 +1,477 @@
+"""``flue-bench compare``: two models on the tasks they share, and whether their difference is more than chance."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from flue_bench.errors import RecordError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from flue_bench.comparison import Comparison, Retention
+    from flue_bench.record import RunRecord
+
+KEPT = 0.97
+"""What a student has to keep of its teacher's score, where ``--retention`` does not say."""
+
+
+class QuestionChoice(StrEnum):
+    """Values of ``--question``."""
+
+    pretrained = "pretrained"
+    trained = "trained"
+
+
+class Format(StrEnum):
+    """Values of ``--format``."""
+
+    terminal = "terminal"
+    markdown = "markdown"
+    json = "json"
+
+
+QUESTIONS = {
+    "pretrained": "Which pretrained model is better to fine-tune? Seeds and test examples are both in the intervals.",
+    "trained": "Which of these two fine-tuned models is better? Test examples are the only chance in the intervals.",
+}
+LEGEND = "Scores and differences in percent; intervals of 95 %; verdicts at 5 % after Holm's adjustment over the tasks."
+
+
+class Line(NamedTuple):
+    """One task of the answer."""
+
+    task: str
+    comparison: Comparison
+    p_holm: float | None
+    verdict: str
+    retention: Retention | None
+    retention_p_holm: float | None
+    retention_verdict: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All that is to be shown."""
+
+    question: str
+    a: str
+    b: str
+    lines: list[Line]
+    notes: list[str]
+    """What does not stand in the table, and what to mind in it."""
+
+
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A model as the board names it, or the start of its digest.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one. 'NAME (RECIPE, PRECISION)' tells rows apart.")],
+    results: Annotated[
+        list[Path] | None, typer.Option(show_default="results", help="A results directory. Repeatable.")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option("--task", "-t", help="Task or board column. Repeatable.")] = None,
+    question: Annotated[
+        QuestionChoice,
+        typer.Option(help="pretrained: seeds are chance too. trained: one fine-tuned model of each, as they are."),
+    ] = QuestionChoice.pretrained,
+    metric: Annotated[
+        str | None, typer.Option(help="This score, e.g. accuracy, instead of each task's headline metric.")
+    ] = None,
+    retention: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            show_default="0.97 if B is the teacher of A",
+            help="Test whether A keeps at least this share of B's score.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(show_default="lowest in common", help="With --question trained: which seed.")
+    ] = None,
+    format_: Annotated[Format, typer.Option("--format", "-f", help="json holds everything.")] = Format.terminal,
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
+) -> None:
+    """Is one model better than the other, or is it chance? Two questions, told apart by --question."""
+    if seed is not None and question is not QuestionChoice.trained:
+        raise UsageError("--seed goes with --question trained: about pretrained models all seeds have their say.")
+
+    from rich.console import Console
+
+    from flue_bench.comparison import Evidence
+    from flue_bench.store import Store
+
+    folders = results or [Path("results")]
+    records, notes = [], []
+    for folder in folders:
+        contents = Store(folder).read()
+        records += contents.records
+        notes += [f"{folder / path}: {reason}" for path, reason in contents.damaged]
+    if not records:
+        where = ", ".join(map(str, folders))
+        raise UsageError(
+            f"No records in {where}. Make some with flue-bench run, or name another folder with --results."
+        )
+    rows = _rows(records)
+    label_a, label_b = _pick(rows, a), _pick(rows, b)
+    if label_a == label_b:
+        raise UsageError(f"A and B are both {label_a}: name two rows of the board.")
+    if metric and metric not in (known := {name for record in records for name in record.scores}):
+        raise UnknownNameError("metric", metric, known)
+    if retention is None and rows[label_a][0].cell.model.teacher == rows[label_b][0].cell.model.digest:
+        retention = KEPT
+    pairs = _pairs(rows[label_a], rows[label_b], task, metric, notes)
+    if question is QuestionChoice.trained:
+        pairs = _one_seed(pairs, seed, notes)
+    if not pairs:
+        raise UsageError("\n".join([f"Nothing to compare {label_a} and {label_b} on.", *notes[:1]]))
+
+    lines = _lines(pairs, metric, question, retention, Evidence(tuple(folders)))
+    notes = _reasons(lines) + notes + _collapsed(pairs)
+    answer = Answer(question.value, label_a, label_b, lines, notes)
+    if format_ is Format.terminal and out is None:
+        _print(answer, Console())
+        return
+    text = FORMATS[format_](answer)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise RecordError(f"{out}: cannot be written: {error.strerror or error}.") from error
+
+
+class _Pair(NamedTuple):
+    """What both models have of one task."""
+
+    title: str
+    a: list[RunRecord]
+    b: list[RunRecord]
+
+
+def _rows(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
+    """The board's rows by name: one model as fine-tuned by one recipe in one precision under one protocol."""
+    cells: dict[str, RunRecord] = {}
+    for record in sorted(records, key=lambda record: (record.created, record.predictions.sha256)):
+        cells[record.cell_digest] = record  # of one cell the newest
+    rows: dict[tuple[Any, ...], list[RunRecord]] = {}
+    for record in cells.values():
+        cell = record.cell
+        key = cell.model.digest, record.recipe_name, cell.recipe.precision, cell.protocol
+        rows.setdefault(key, []).append(record)
+    names = {
+        key: min((r.cell.model.origin != "hub", r.cell.model.name) for r in of_row)[1] for key, of_row in rows.items()
+    }
+    labels = {}
+    for key, of_row in rows.items():
+        digest, recipe, precision, protocol = key
+        shared = {k[0] for k in rows if names[k] == names[key]}
+        name = names[key] if len(shared) == 1 else f"{names[key]} ({digest[:7]})"
+        protocols = {k[3] for k in rows if k[:3] == key[:3]}
+        labels[f"{name} ({recipe}, {precision}{f', protocol {protocol}' if len(protocols) > 1 else ''})"] = of_row
+    return labels
+
+
+def _pick(rows: dict[str, list[RunRecord]], wanted: str) -> str:
+    """The one row that goes by this name."""
+    found = [
+        label
+        for label, of_row in rows.items()
+        if wanted == label
+        or any(wanted == record.cell.model.name for record in of_row)
+        or (len(wanted) >= 6 and of_row[0].cell.model.digest.startswith(wanted))
+    ]
+    if not found:
+        raise UnknownNameError("model", wanted, rows, "See: flue-bench leaderboard.")
+    if len(found) > 1:
+        raise UsageError(f"Several rows go by '{wanted}'. Give one of: {'; '.join(sorted(found))}.")
+    return found[0]
+
+
+def _pairs(
+    a: list[RunRecord], b: list[RunRecord], tasks: list[str] | None, metric: str | None, notes: list[str]
+) -> list[_Pair]:
+    """Tasks that both have been run on with the same version, data and limit; of the others, why not."""
+    known = {name for record in a + b for name in (record.cell.task, record.column)}
+    for name in tasks or ():
+        if name not in known:
+            raise UnknownNameError("task", name, known)
+
+    def asked(record: RunRecord) -> bool:
+        return not tasks or record.cell.task in tasks or record.column in tasks
+
+    variants_a, variants_b = (_variants(filter(asked, records)) for records in (a, b))
+    pairs = []
+    for task in sorted(variants_a.keys() | variants_b.keys()):
+        of_a, of_b = variants_a.get(task, {}), variants_b.get(task, {})
+        if not of_a or not of_b:
+            notes.append(f"{task}: only {'A' if of_a else 'B'} has been run on it")
+            continue
+        shared = [key for key in of_a if key in of_b]
+        if not shared:
+            notes.append(f"{task}: not comparable: {_differs(next(iter(of_a.values())), next(iter(of_b.values())))}")
+        for key in shared:
+            ours, theirs = of_a[key], of_b[key]
+            name = metric or ours[0].metric
+            if any(name not in record.scores for record in ours + theirs):
+                notes.append(f"{task}: has no score {name}")
+                continue
+            limit = ours[0].cell.limit
+            variant = "" if len(shared) == 1 and limit is None else f" limit {limit:,}" if limit else " whole"
+            pairs.append(_Pair(f"{task}{variant}", ours, theirs))
+    return pairs
+
+
+def _variants(records: Iterable[RunRecord]) -> dict[str, dict[tuple[Any, ...], list[RunRecord]]]:
+    """By task and by what it was run on: the records of one setting, that with most seeds, the newest on a tie."""
+    found: dict[str, dict[tuple[Any, ...], dict[str, list[RunRecord]]]] = {}
+    for record in records:
+        cell = record.cell
+        of_task = found.setdefault(cell.task, {})
+        settings = of_task.setdefault((cell.task_version, cell.data, cell.limit, cell.protocol), {})
+        settings.setdefault(record.setting_digest, []).append(record)
+
+    def rank(setting: list[RunRecord]) -> tuple[int, str, str]:
+        return len(setting), max(record.created for record in setting), setting[0].setting_digest
+
+    return {
+        task: {key: max(settings.values(), key=rank) for key, settings in of_task.items()}
+        for task, of_task in found.items()
+    }
+
+
+def _differs(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> str | None:
+    from flue_bench.comparison import differs
+
+    return differs(a[0], b[0])
+
+
+def _one_seed(pairs: list[_Pair], seed: int | None, notes: list[str]) -> list[_Pair]:
+    """One fine-tuned model of each: this seed's, or the lowest that both have."""
+    chosen = []
+    for pair in pairs:
+        by_seed = [{record.cell.seed: record for record in records} for records in (pair.a, pair.b)]
+        seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
+        if not seeds or (seed is not None and seed not in seeds):
+            said = [", ".join(map(str, sorted(of_model))) for of_model in by_seed]
+            wanted = "no seed in common" if seed is None else f"not both have seed {seed}"
+            notes.append(f"{pair.title}: {wanted} (A: {said[0]}; B: {said[1]})")
+            continue
+        taken = seeds[0] if seed is None else seed
+        chosen.append(_Pair(pair.title, *([of_model[taken]] for of_model in by_seed)))
+    return chosen
+
+
+def _lines(
+    pairs: list[_Pair], metric: str | None, question: QuestionChoice, margin: float | None, evidence: Any
+) -> list[Line]:
+    """Every pair's comparison, the p-values adjusted over the tasks."""
+    from flue_bench import comparison
+
+    kind: comparison.Question = "trained" if question is QuestionChoice.trained else "pretrained"
+    compared = [comparison.compare(p.a, p.b, metric or p.a[0].metric, evidence, kind) for p in pairs]
+    kept = [
+        None if margin is None else comparison.retention(p.a, p.b, metric or p.a[0].metric, evidence, kind, margin)
+        for p in pairs
+    ]
+    adjusted = _adjusted([each.p for each in compared])
+    adjusted_kept = _adjusted([each.p if each else None for each in kept])
+    return [
+        Line(pair.title, found, p, _verdict(found, p), share, p_kept, _retention_verdict(share, p_kept))
+        for pair, found, p, share, p_kept in zip(pairs, compared, adjusted, kept, adjusted_kept, strict=True)
+    ]
+
+
+def _adjusted(p_values: list[float | None]) -> list[float | None]:
+    """Holm over those that are there."""
+    from flue_bench.statistics import holm
+
+    adjusted = iter(holm([p for p in p_values if p is not None]))
+    return [None if p is None else next(adjusted) for p in p_values]
+
+
+def _verdict(found: Comparison, p_holm: float | None) -> str:
+    from flue_bench.comparison import LEVEL
+
+    if p_holm is None:
+        return "no verdict"
+    if p_holm > LEVEL:
+        return "no difference shown"
+    return "A is better" if found.difference > 0 else "B is better"
+
+
+def _retention_verdict(found: Retention | None, p_holm: float | None) -> str:
+    from flue_bench.comparison import LEVEL
+
+    if found is None:
+        return ""
+    if p_holm is None:
+        return "no verdict"
+    return f"{'keeps' if p_holm <= LEVEL else 'not shown to keep'} at least {100 * found.margin:g} %"
+
+
+def _reasons(lines: list[Line]) -> list[str]:
+    """Why there is no verdict, each reason once."""
+    tasks: dict[str, list[str]] = {}
+    for line in lines:
+        for found in (line.comparison, line.retention):
+            if found and found.reason and line.task not in tasks.setdefault(found.reason, []):
+                tasks[found.reason].append(line.task)
+    return [f"no verdict on {', '.join(of_reason)}: {reason}" for reason, of_reason in tasks.items()]
+
+
+def _collapsed(pairs: list[_Pair]) -> list[str]:
+    return [
+        f"{pair.title}: {name}, seed {record.cell.seed}: {record.collapsed}; counted all the same"
+        for pair in pairs
+        for name, records in (("A", pair.a), ("B", pair.b))
+        for record in records
+        if record.collapsed
+    ]
+
+
+HEADERS = ("task", "A", "B", "A \N{MINUS SIGN} B\n[95 %]", "p\n(Holm)", "seeds\nA, B", "examples\n(groups)", "verdict")
+RETENTION_HEADERS = ("task", "A / B\n[95 %]", "p\n(Holm)", "verdict")
+
+
+def _cells(answer: Answer) -> list[list[str]]:
+    """The table of differences, under ``HEADERS``."""
+    return [
+        [
+            f"{line.task}\n{(found := line.comparison).metric}",
+            f"{100 * found.a:.2f}",
+            f"{100 * found.b:.2f}",
+            f"{100 * found.difference:+.2f}{_span(found.low, found.high, '+.2f')}",
+            _p(found.p, line.p_holm),
+            f"{len(found.seeds_a)}, {len(found.seeds_b)}",
+            f"{found.examples:,}\n({found.clusters:,})",
+            line.verdict,
+        ]
+        for line in answer.lines
+    ]
+
+
+def _retention_cells(answer: Answer) -> list[list[str]]:
+    """The table of what A keeps of B, under ``RETENTION_HEADERS``; empty if nobody asked."""
+    return [
+        [
+            line.task,
+            "\N{EN DASH}" if kept.ratio is None else f"{100 * kept.ratio:.1f} %{_span(kept.low, kept.high, '.1f')}",
+            _p(kept.p, line.retention_p_holm),
+            line.retention_verdict,
+        ]
+        for line in answer.lines
+        if (kept := line.retention)
+    ]
+
+
+def _span(low: float | None, high: float | None, form: str) -> str:
+    return "" if low is None or high is None else f"\n[{100 * low:{form}}, {100 * high:{form}}]"
+
+
+def _p(p: float | None, holm: float | None) -> str:
+    if p is None or holm is None:
+        return "\N{EN DASH}"
+    shown, adjusted = ("<0.001" if value < 0.001 else f"{value:.3f}" for value in (p, holm))
+    return f"{shown}\n({adjusted})"
+
+
+def _said(answer: Answer) -> list[str]:
+    """What stands above the table."""
+    seeds = sorted({seed for line in answer.lines for seed in line.comparison.seeds_a})
+    taken = f" Seed {', '.join(map(str, seeds))} of each." if answer.question == "trained" else ""
+    return [f"{QUESTIONS[answer.question]}{taken}", f"A: {answer.a}", f"B: {answer.b}"]
+
+
+def _methods(answer: Answer) -> str:
+    tests = sorted({line.comparison.test for line in answer.lines if line.comparison.test})
+    return f"{LEGEND} Test: {', '.join(tests)}." if tests else LEGEND
+
+
+def _print(answer: Answer, console: Any) -> None:
+    """For the terminal."""
+    from flue_bench.leaderboard.wording import plain
+
+    for text in _said(answer):
+        console.print(plain(text), markup=False, highlight=False)
+    for headers, cells in (HEADERS, _cells(answer)), (RETENTION_HEADERS, _retention_cells(answer)):
+        if cells:
+            console.print()
+            console.print(_table(headers, cells))
+    console.print(f"\n{_methods(answer)}", style="dim", markup=False, highlight=False)
+    for note in answer.notes:
+        console.print(f"- {plain(note)}", markup=False, highlight=False)
+
+
+def _table(headers: Sequence[str], cells: list[list[str]]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    from flue_bench.leaderboard.wording import plain
+
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for header in headers:
+        words = header in ("task", "verdict")
+        table.add_column(header, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+    for line in cells:
+        table.add_row(*(Text("\n".join(map(plain, cell.split("\n")))) for cell in line))
+    return table
+
+
+def _terminal(answer: Answer) -> str:
+    import io
+
+    from rich.console import Console
+
+    drawn = io.StringIO()
+    _print(answer, Console(file=drawn, width=120, color_system=None))
+    return drawn.getvalue()
+
+
+def _markdown(answer: Answer) -> str:
+    from tabulate import tabulate
+
+    from flue_bench.leaderboard.render import _escaped
+
+    parts = ["\n".join(f"{_escaped(text)}  " for text in _said(answer)).rstrip()]
+    for headers, cells in (HEADERS, _cells(answer)), (RETENTION_HEADERS, _retention_cells(answer)):
+        if cells:
+            escaped = [[_escaped(cell) for cell in line] for line in cells]
+            plain_headers = [header.replace("\n", " ") for header in headers]
+            align = ["left" if header in ("task", "verdict") else "right" for header in headers]
+            parts.append(tabulate(escaped, plain_headers, tablefmt="pipe", colalign=align, disable_numparse=True))
+    parts.append(_methods(answer))
+    if answer.notes:
+        parts.append("\n".join(f"- {_escaped(note)}" for note in answer.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def _json(answer: Answer) -> str:
+    def finite(found: Comparison | Retention) -> dict[str, Any]:
+        """JSON has no infinity: the end of an interval that has none is null."""
+        return {k: None if isinstance(v, float) and math.isinf(v) else v for k, v in asdict(found).items()}
+
+    lines = [
+        line._asdict()
+        | {"comparison": finite(line.comparison), "retention": finite(line.retention) if line.retention else None}
+        for line in answer.lines
+    ]
+    # ASCII, so that no name can drive a terminal.
+    content = {"question": answer.question, "a": answer.a, "b": answer.b, "lines": lines, "notes": answer.notes}
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+FORMATS: dict[Format, Callable[[Answer], str]] = {
+    Format.terminal: _terminal,
+    Format.markdown: _markdown,
+    Format.json: _json,
+}
