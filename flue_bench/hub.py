@@ -162,7 +162,17 @@ def reachable(timeout: float = 3.0) -> bool:
     Args:
         timeout: seconds, looking up the name included.
     """
-    return not huggingface_hub.is_offline_mode() and not _silence(constants.ENDPOINT, timeout)
+    return not huggingface_hub.is_offline_mode() and not silence(timeout)
+
+
+def silence(timeout: float = 3.0) -> str:
+    """Why the hub does not answer, in the words of whatever failed; nothing if it does. Asked once a process."""
+    return _silence(constants.ENDPOINT, timeout)
+
+
+def endpoint() -> str:
+    """The hub's address, fit for a message."""
+    return _shown(constants.ENDPOINT)
 
 
 def download(url: str, target: Path, *, offline: bool = False, max_bytes: int = 8 * 2**30) -> None:
@@ -268,8 +278,9 @@ def _cache_serves(repo_id: str, commit: str, why: str) -> None:
 def _out_of_reach(
     repo_id: str, repo_type: RepoType, revision: str | None, lacks: Sequence[str], offline: bool
 ) -> OfflineError:
-    silence = f"{_shown(constants.ENDPOINT)} is out of reach ({_silence(constants.ENDPOINT, 0)})"
-    why = "network use is switched off" if offline else silence
+    why = "network use is switched off"
+    if not offline:  # else not even the probe is to be made
+        why = f"{_shown(constants.ENDPOINT)} is out of reach ({_silence(constants.ENDPOINT, 0)})"
     instead = "a model's directory" if repo_type == "model" else "--data-dir"
     return OfflineError(
         f"{_what(repo_id, repo_type, revision)} is not in the cache (missing: {', '.join(lacks)}) and {why}.\n"

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from flue_bench import archive, hub
-from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError
+from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError, quoted
 from flue_bench.record import ModelRef, digest_of
 from flue_bench.task import Task
 
@@ -39,6 +39,8 @@ TOKENIZER_FILES = (
 )
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
 BIN = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
+DISTILLATION = "distillation.json"
+"""How a student was made, beside its weights: ``flue-bench distill`` writes it, and it is no part of the identity."""
 
 SAMPLE = "Où est l'élève ? Ça, c'est une très vieille forêt."
 
@@ -74,7 +76,7 @@ def resolve(name: str, offline: bool = False) -> Resolved:
         if not (folder / "config.json").is_file():
             known = (f"embedded:{path.parent.name}" for path in EMBEDDED.glob("*/config.json"))
             raise UnknownNameError("embedded model", name, known)
-    elif Path(name).expanduser().is_dir():
+    elif name and Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
         origin, shown = "directory", folder.name
     elif re.fullmatch(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", name) and not name.startswith((".", "/")):
@@ -82,7 +84,9 @@ def resolve(name: str, offline: bool = False) -> Resolved:
         snapshot = _fetch(shown, asked or None, offline)
         origin, folder, revision = "hub", snapshot.folder, snapshot.commit
     else:
-        raise ModelNotFoundError(f"Model '{name}' is neither a directory here nor a hub id (org/name[@revision]).")
+        raise ModelNotFoundError(
+            f"Model {quoted(name)} is neither a directory here nor a hub id (org/name[@revision])."
+        )
 
     present = sorted(path.name for path in folder.iterdir() if path.is_file())
     if "config.json" not in present:
@@ -100,7 +104,15 @@ def resolve(name: str, offline: bool = False) -> Resolved:
     tokenizer_files = matching(present, TOKENIZER_FILES)
     files = {file: archive.sha256(folder / file) for file in ("config.json", *weights, *tokenizer_files)}
     return Resolved(
-        ref=ModelRef(name=shown, origin=origin, revision=revision, digest=digest_of(files), weights=kind),
+        ref=ModelRef(
+            name=shown,
+            origin=origin,
+            revision=revision,
+            digest=digest_of(files),
+            weights=kind,
+            teacher=_teacher(folder),
+            weights_bytes=sum((folder / file).stat().st_size for file in weights),
+        ),
         folder=folder,
         config=config,
         notes=notes,
@@ -156,6 +168,12 @@ OFFSET_POSITIONS = {
 def _has_segments(config: Any) -> bool:
     """Whether the model tells the two texts of a pair apart by an embedding of their segment."""
     return (getattr(config, "type_vocab_size", None) or 0) > 1
+
+
+def width(config: Any) -> int:
+    """Hidden size, whatever the architecture calls it."""
+    names = ("hidden_size", "emb_dim", "dim")
+    return next((int(size) for name in names if (size := getattr(config, name, None))), 0)
 
 
 def max_positions(config: Any) -> int | None:
@@ -251,10 +269,10 @@ def _check_weights(network: Any, info: dict[str, Any], model: Resolved) -> tuple
 
 
 def _fetch(repo_id: str, revision: str | None, offline: bool) -> hub.Snapshot:
-    """Configuration, tokenizer and one set of weights: safetensors where there are any."""
+    """Configuration, tokenizer, one set of weights (safetensors where there are any), and how it was distilled."""
     present = hub.files(repo_id, repo_type="model", revision=revision, offline=offline)
     weights = SAFETENSORS if matching(present, SAFETENSORS) else BIN
-    patterns = ("config.json", *weights, *TOKENIZER_FILES)
+    patterns = ("config.json", *weights, *TOKENIZER_FILES, DISTILLATION)
     wanted = [pattern for pattern in patterns if matching(present, [pattern])]
     return hub.fetch(repo_id, repo_type="model", revision=revision, patterns=wanted, offline=offline)
 
@@ -270,6 +288,13 @@ def _config(folder: Path, name: str) -> Any:
                 f"{name} needs code of its own (trust_remote_code), which flue-bench never runs."
             ) from None
         raise ModelError(f"{name}: config.json cannot be used: {first_line(error)}.") from error
+
+
+def _teacher(folder: Path) -> str | None:
+    """Digest of the model that this one was distilled from, where the folder says it."""
+    teacher = _json(folder / DISTILLATION).get("teacher")
+    digest = teacher.get("digest") if isinstance(teacher, dict) else None
+    return digest if isinstance(digest, str) and re.fullmatch("[0-9a-f]{16}", digest) else None
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from flue_bench.errors import printable
+
 PLAIN_SECONDS = 30.0
 """Between two lines of the same bar where there is no terminal."""
 
@@ -47,7 +49,8 @@ class Bar:
         elif done < total:
             elapsed = time.monotonic() - self.began
             left = elapsed / max(done, 1) * (total - done)
-            self.console.print(f"  {done}/{total}  {detail}  about {_clock(left)} left", markup=False, highlight=False)
+            line = f"  {done}/{total}  {detail}  about {_clock(left)} left"
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Take the bar away; what is worth keeping was printed."""
@@ -101,7 +104,7 @@ class Display:
 
     def line(self, text: str) -> None:
         """Something worth keeping on the screen or in the log."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def once(self, text: str) -> None:
         """A line that need not be repeated for every cell it is true of."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from flue_bench.recipe import Recipe
+from flue_bench.recipe import Precision, Recipe
 from flue_bench.task import Kind, Scheme, Split, Word
 
 SCHEMA_VERSION = 1
@@ -39,6 +39,10 @@ class ModelRef(Word):
     digest: str
     """Hash of configuration, weights and tokenizer files."""
     weights: Literal["safetensors", "bin"] = "safetensors"
+    teacher: str | None = None
+    """Digest of the model it was distilled from, as its ``distillation.json`` says."""
+    weights_bytes: int | None = None
+    """Of the files that hold the weights; None in records made before 0.2."""
 
 
 class DataRef(Word):
@@ -218,3 +222,31 @@ class Failure(Word):
     column: str
     error: str
     created: str
+
+
+class SpeedRecord(Word):
+    """What one model costs on one machine, measured by ``flue-bench speed``; never compared across devices."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: ModelRef
+    precision: Precision
+    batch_size: int
+    text: str
+    """Digest of the French sample that was read."""
+    examples: int
+    """In the sample."""
+    parameters: int
+    """Of the encoder, without any head."""
+    flops_per_example: float
+    """Forward pass over a mean example of the sample, by torch's flop counter."""
+    latency_ms_median: float
+    """One example at a time."""
+    latency_ms_p95: float
+    examples_per_second: float
+    """In batches of ``batch_size``, of like length."""
+    tokens_per_second: float
+    """Non-padding sub-words."""
+    peak_memory_bytes: int
+    environment: Environment
+    created: str
+    """UTC, ISO 8601."""

@@ -5,6 +5,7 @@
     results/runs/<model>/<task>/seed<k>-<cell digest>.json                  the record
                                 seed<k>-<cell digest>.predictions.parquet   the test predictions it names
                                 seed<k>-<cell digest>.failed.json           or what went wrong
+    results/speed/<model>/<digest>.json                                     a model's speed on one device
     results/.locks/<cell digest>.lock, results/.checkpoints/<cell digest>/
 
 A cell is looked up by its digest, whatever folder it lies in: merging two results directories is a copy.
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from flue_bench.errors import RecordError
-from flue_bench.record import SCHEMA_VERSION, Cell, Failure, Predictions, RunRecord
+from flue_bench.record import SCHEMA_VERSION, Cell, Failure, ModelRef, Predictions, RunRecord, SpeedRecord, digest_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 FAILED = ".failed.json"
 
-_Kept = TypeVar("_Kept", RunRecord, Failure)
+_Kept = TypeVar("_Kept", RunRecord, Failure, SpeedRecord)
 
 
 class _NewerRecordError(RecordError):
@@ -55,6 +56,7 @@ class Contents(NamedTuple):
     records: list[RunRecord]
     failures: list[Failure]
     damaged: list[Damaged]
+    speeds: list[SpeedRecord]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Store:
 
     def folder(self, cell: Cell) -> Path:
         """Where this store writes the cell's files."""
-        return self.root / "runs" / _slug(cell.model.name, cell.model.digest) / _slug(cell.task, "task")
+        return self.root / "runs" / _model_slug(cell.model) / _slug(cell.task, "task")
 
     def checkpoint_dir(self, cell: Cell) -> Path:
         """Where the cell's checkpoint belongs (not created)."""
@@ -138,12 +140,29 @@ class Store:
             os.replace(staged, path)
             _sync(path.parent)
 
+    def write_speed(self, speed: SpeedRecord) -> None:
+        """Keep a model's speed, in place of an earlier one of the same model, device and precision.
+
+        Raises:
+            RecordError: the file cannot be written.
+        """
+        key = digest_of([speed.environment.device, speed.precision, speed.model.digest])
+        path = self.root / "speed" / _model_slug(speed.model) / f"{key}.json"
+        with _explained(path), _staged(path, _json(speed)) as staged:
+            os.replace(staged, path)
+            _sync(path.parent)
+            for older in self.root.glob(f"speed/*/{key}.json"):  # under another of the model's names
+                if older != path:
+                    older.unlink()
+
     def read(self) -> Contents:
-        """All records and failures, in the order of their paths, and the files that are neither."""
-        contents = Contents([], [], [])
-        for path in sorted(self.root.glob("runs/*/*/*.json")):
+        """All records, failures and speeds, in the order of their paths, and the files that are none of these."""
+        contents = Contents([], [], [], [])
+        for path in sorted((*self.root.glob("runs/*/*/*.json"), *self.root.glob("speed/*/*.json"))):
             try:
-                if path.name.endswith(FAILED):
+                if path.parent.parent == self.root / "speed":
+                    contents.speeds.append(_read(path, SpeedRecord))
+                elif path.name.endswith(FAILED):
                     contents.failures.append(_read(path, Failure))
                 else:
                     contents.records.append(read_record(path))
@@ -217,6 +236,10 @@ def _slug(name: str, otherwise: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "--", name).strip(".-")[:100] or otherwise
 
 
+def _model_slug(model: ModelRef) -> str:
+    return _slug(model.name, model.digest)
+
+
 def _read(path: Path, kind: type[_Kept]) -> _Kept:
     try:
         content = json.loads(path.read_bytes())
@@ -237,7 +260,7 @@ def _read(path: Path, kind: type[_Kept]) -> _Kept:
         raise RecordError(f"{path}: {f'field {field!r}: ' if field else ''}{first['msg']}.") from None
 
 
-def _json(kept: RunRecord | Failure) -> bytes:
+def _json(kept: RunRecord | Failure | SpeedRecord) -> bytes:
     # Not model_dump_json: it writes NaN (the loss of a diverged run) as null, which then does not validate.
     return (json.dumps(kept.model_dump(), ensure_ascii=False, indent=1) + "\n").encode()
 

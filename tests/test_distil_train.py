@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
+import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -21,11 +25,11 @@ from typer.testing import CliRunner
 from flue_bench import checkpoint, models
 from flue_bench.errors import FlueBenchError, ModelError, RecordError, UnknownNameError, UsageError
 from flue_bench.progress import Display
-from flue_distill import run, trainer
+from flue_distill import demo, run, trainer
 from flue_distill.curves import curves
 from flue_distill.data import Stream
 from flue_distill.recipe import RECIPES, DistilRecipe, LossWeights
-from flue_distill.result import DISTILLATION
+from flue_distill.result import DISTILLATION, course
 from flue_distill.student import MaskedLM, Teacher
 from flue_distill.trainer import CHECKPOINTS, LOG, evaluate, processes, read_log
 
@@ -376,7 +380,7 @@ def test_what_cannot_be_done_is_said(work: Path, tmp_path: Path) -> None:
 
 
 def test_shipped_recipes() -> None:
-    assert {path.stem for path in RECIPES.glob("*.toml")} == {"distilcamembert", "laptop"}
+    assert {path.stem for path in RECIPES.glob("*.toml")} == {"demo", "distilcamembert", "laptop"}
     reference = DistilRecipe.load("distilcamembert", {})
     defaults = DistilRecipe(teacher="almanach/camembert-base", layers=(0, 2, 4, 7, 9, 11))
     assert reference == defaults  # the file spells the defaults out
@@ -426,5 +430,86 @@ def test_the_command(work: Path, tmp_path: Path) -> None:
     for wrong, message in [(["--epochs=1", "--steps=1"], "one or the other"), (["--set=x"], "KEY=VALUE")]:
         with pytest.raises(UsageError, match=message):
             CliRunner().invoke(app, [*words, *wrong], catch_exceptions=False)
-    with pytest.raises(UsageError, match="--corpus"):
-        CliRunner().invoke(app, [], catch_exceptions=False)
+    for wrong in (["laptop"], ["laptop", f"--out={out}"], [f"--corpus={work / 'corpus'}"]):
+        with pytest.raises(UsageError, match="--corpus FOLDER"):
+            CliRunner().invoke(app, wrong, catch_exceptions=False)
+
+
+# The demonstration.
+
+DEMO = [
+    "--teacher=embedded:untrained", "--offline", "--device=cpu", "--set=precision=fp32", "--set=batch_sequences=8",
+    "--set=evaluate_sequences=8",
+]  # fmt: skip
+
+
+def demonstrate(*words: str) -> str:
+    """What the command says, in this process."""
+    import typer
+
+    from flue_distill.cli_distill import distill
+
+    app = typer.Typer()
+    app.command()(distill)
+    done = CliRunner().invoke(app, [*DEMO, *words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.slow
+def test_without_arguments_a_student_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = demonstrate("--steps=6")
+    for part in ("DistilLoss", "MLMLoss", "CosineLoss", "Held out, top-1 agreement with the teacher"):
+        assert re.search(rf"^{part}: \d+\.\d+ → \d+\.\d+", said, re.MULTILINE), said
+    assert re.search(
+        r"^Step 1 of 6: loss \d.* = 0\.5 · .* \(distil\) \+ 0\.2 · .* \+ 0\.3 · .* \(cosine\)$", said, re.M
+    )
+    assert "flue-bench run --model embedded:untrained --model student --task mini" in said
+    student = models.resolve("student")
+    assert student.ref.teacher == models.resolve("embedded:untrained").ref.digest
+    assert student.config.num_hidden_layers == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+    with pytest.raises(UsageError, match="not empty: --resume goes on"):
+        demonstrate("--steps=6")
+    assert "finished before" in demonstrate("--steps=6", "--resume")
+
+
+@pytest.mark.slow
+def test_an_interrupted_demonstration_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "ici"
+    words = ["--steps=60", f"--out={out}"]
+    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", "distill", *DEMO, *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as begun:
+        assert begun.stderr is not None
+        for line in begun.stderr:
+            if line.startswith("Step 1 of 60"):
+                break
+        begun.send_signal(signal.SIGINT)
+        said = begun.stderr.read()
+        assert begun.wait(60) == 130
+    assert "the same command (distill: with --resume) goes on" in said and "Traceback" not in said
+    done = int(checkpoint.steps(out / CHECKPOINTS)[-1].name.removeprefix("step-"))
+    assert 0 < done < 60
+    assert f"Step {done + 1} of 60: loss" in demonstrate(*words, "--resume")
+    assert json.loads((out / DISTILLATION).read_text())["cost"]["resumed"] == 1
+
+
+def test_the_text_of_the_demonstration() -> None:
+    text = demo.TEXT.read_text(encoding="utf-8")
+    paragraphs = text.split("\n\n")
+    assert len(text.encode()) < 400_000 and len(set(paragraphs)) == len(paragraphs) > 500
+    sentences = re.findall(r"\w[^.?]+[.?]", text)
+    assert len(set(sentences)) > 0.95 * len(sentences)
+    assert DistilRecipe.load("demo", {}).teacher == "embedded:teacher"
+
+
+def test_the_course_of_a_training_is_told() -> None:
+    log = [{"step": 0, "held_out": {"mlm": 8.0}}]
+    log += [{"step": n, "loss": 1.0, "distil": 10.0 - n, "mlm": 1.0, "cosine": 0.0} for n in range(1, 5)]
+    log += [{"step": 4, "held_out": {"mlm": 6.0}}]
+    assert list(course(log)) == [
+        "DistilLoss: 8.500 → 6.500 (mean of the first and of the last 2 steps)",
+        "MLMLoss: 1.000 → 1.000 (mean of the first and of the last 2 steps)",
+        "Held out, MLMLoss: 8.000 → 6.000",
+    ]

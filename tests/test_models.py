@@ -474,6 +474,8 @@ def test_the_digest_names_the_content_not_the_place(folder_of: Callable[[str], P
 def test_a_hub_snapshot_and_its_copy_have_one_digest(folder_of: Callable[[str], Path], tmp_path: Path) -> None:
     folder = shutil.copytree(folder_of("camembert"), tmp_path / "copie")
     with StandIn() as hub:
+        made = {"teacher": {"digest": "0123456789abcdef"}}
+        (folder / "distillation.json").write_text(json.dumps(made))
         files = folder_files(folder) | {"pytorch_model.bin": b"never fetched", "README.md": b"# Tiny"}
         commit = hub.add_repo("org/tiny", "model", files)
         program = "from flue_bench.models import resolve; print(resolve('org/tiny').ref.model_dump_json())"
@@ -485,8 +487,32 @@ def test_a_hub_snapshot_and_its_copy_have_one_digest(folder_of: Callable[[str], 
     ref = json.loads(done.stdout)
     assert (ref["name"], ref["origin"], ref["revision"]) == ("org/tiny", "hub", commit)
     assert ref["digest"] == models.resolve(str(folder)).ref.digest
+    assert ref["teacher"] == "0123456789abcdef"
+    assert ref["weights_bytes"] == (folder / "model.safetensors").stat().st_size
     assert "GET /org/tiny" in requests
     assert not any(line.startswith("GET") and "pytorch_model.bin" in line for line in requests.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("content", "teacher"),
+    [
+        ('{"teacher": {"name": "t", "digest": "00ff00ff00ff00ff"}}', "00ff00ff00ff00ff"),
+        ('{"teacher": null}', None),
+        ('{"teacher": {"digest": "<b>"}}', None),
+        ('{"teacher": {"digest": 7}}', None),
+        ('["teacher"]', None),
+        ("{", None),
+    ],
+)
+def test_a_student_names_its_teacher_and_stays_the_same_model(
+    content: str, teacher: str | None, copy_of: Callable[[str], Path]
+) -> None:
+    folder = copy_of("bert")
+    before = models.resolve(str(folder)).ref
+    (folder / "distillation.json").write_text(content)
+    after = models.resolve(str(folder)).ref
+    assert before.teacher is None and after.teacher == teacher
+    assert after.digest == before.digest
 
 
 def test_names_that_are_no_model(tmp_path: Path, folder_of: Callable[[str], Path]) -> None:

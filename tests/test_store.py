@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow
 import pytest
-from factories import make_cell, make_failure, make_predictions, make_record
+from factories import make_cell, make_failure, make_predictions, make_record, make_speed
 
 from flue_bench import store as store_module
 from flue_bench.errors import RecordError
@@ -111,7 +111,7 @@ def test_an_interruption_between_predictions_and_record_leaves_no_record(
         put(store)
     assert [path.suffix for path in replaced] == [".parquet"][:survives]
     assert [Path(name).suffix for name in files(tmp_path)] == [".parquet"][:survives]
-    assert store.read() == ([], [], [])
+    assert store.read() == ([], [], [], [])
     monkeypatch.undo()
     put(store)
     assert len(store.records()) == 1
@@ -156,7 +156,7 @@ def test_a_results_path_that_is_a_file_is_told(tmp_path: Path) -> None:
     for attempt in (lambda: put(store), lambda: store.lock(make_cell()), lambda: store.write_failure(make_failure())):
         with pytest.raises(RecordError, match=r"results.*cannot be written: .*--results"):
             attempt()
-    assert store.read() == ([], [], [])
+    assert store.read() == ([], [], [], [])
 
 
 def test_a_failure_is_kept_until_its_cell_is_done(tmp_path: Path) -> None:
@@ -288,3 +288,44 @@ def test_a_checkpoint_belongs_to_its_cell(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.checkpoint_dir(make_cell()).parent == tmp_path / ".checkpoints"
     assert store.checkpoint_dir(make_cell()) != store.checkpoint_dir(make_cell(seed=1))
+
+
+def test_speeds_are_kept_one_a_model_device_and_precision(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    put(store, model="org/modele")
+    kinds = [make_speed(), make_speed(precision="bf16"), make_speed(device="GPU"), make_speed("autre")]
+    for speed in kinds:
+        store.write_speed(speed)
+    again = make_speed(examples_per_second=50.0, threads=1)
+    store.write_speed(again)
+    speeds = store.read().speeds
+    assert len(speeds) == 4 and again in speeds and kinds[0] not in speeds
+    assert len(store.read().records) == 1 and store.read().damaged == []
+    assert {path.parent.name for path in tmp_path.glob("speed/*/*.json")} == {"org--modele", "autre"}
+
+
+def test_a_speed_under_another_name_replaces_the_older(tmp_path: Path) -> None:
+    store, speed = Store(tmp_path), make_speed()
+    store.write_speed(speed)
+    copy = speed.model_copy(update={"model": speed.model.model_copy(update={"name": "copie"})})
+    store.write_speed(copy)
+    assert store.read().speeds == [copy]
+
+
+def test_a_damaged_speed_is_listed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_speed(make_speed())
+    (path,) = tmp_path.glob("speed/*/*.json")
+    (path.parent / "casse.json").write_text(path.read_text().replace('"parameters"', '"paramètres"'))
+    contents = store.read()
+    assert len(contents.speeds) == 1
+    assert contents.damaged == [(Path("speed/org--modele/casse.json"), "field 'parameters': Field required.")]
+    (tmp_path / "occupé").write_text("")
+    with pytest.raises(RecordError, match=r"occupé.*cannot be written"):
+        Store(tmp_path / "occupé").write_speed(make_speed())
+
+
+def test_teacher_and_size_are_no_part_of_an_identity() -> None:
+    plain, told = make_cell(), make_cell(teacher="a" * 16, weights_bytes=7)
+    assert (told.model.teacher, told.model.weights_bytes) == ("a" * 16, 7)
+    assert (plain.digest, plain.setting_digest) == (told.digest, told.setting_digest)

@@ -9,13 +9,17 @@ import typer
 
 from flue_bench.errors import UsageError
 
+DEMO = "demo"
+"""The recipe that brings its text."""
+
 
 def distill(
     recipe: Annotated[
         str | None,
         typer.Argument(
             metavar="[RECIPE]",
-            help="Recipe file (.toml), or a shipped one: distilcamembert, laptop.  [default: the reference's]",
+            help="Recipe file (.toml), or a shipped one: distilcamembert, laptop, demo.  [default: demo; with a "
+            "corpus the reference's]",
         ),
     ] = None,
     teacher: Annotated[
@@ -28,8 +32,13 @@ def distill(
             "tokenizer alone starts random."
         ),
     ] = None,
-    corpus: Annotated[Path | None, typer.Option(help="Folder written by: flue-bench corpus.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Directory of the student; new, or with --resume begun.")] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="Folder written by: flue-bench corpus. None: demo's own text.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the student; new, or with --resume begun.  [default, demo: student]"),
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the corpus.")] = None,
     set_: Annotated[
@@ -44,9 +53,12 @@ def distill(
 ) -> None:
     """Distil a masked LM, or train one without a teacher; also under `accelerate launch` and `torchrun`.
 
-    Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss. Every other choice is a field of the recipe.
+    Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss. Every other choice is a field of the recipe. Without
+    arguments: a demonstration of about a minute, on a small embedded teacher and text.
     """
-    if corpus is None or out is None:
+    if corpus is None and recipe in (None, DEMO):
+        recipe, out = DEMO, out or Path("student")
+    if out is None or (corpus is None and recipe != DEMO):
         raise UsageError("distill wants --corpus FOLDER (made by flue-bench corpus) and --out FOLDER.")
     if steps and epochs:
         raise UsageError("--steps or --epochs: give one or the other.")
@@ -75,4 +87,8 @@ def distill(
     if not run.distil(chosen, corpus, out, display, device=device, resume=resume, offline=offline, compiled=compile_):
         display.line(f"{out} was finished before: nothing to do.")
         return
-    display.line(f"Student: {out}   Try it: flue-bench run --model {out}")
+    if corpus:
+        display.line(f"Student: {out}   Try it: flue-bench run --model {out}")
+        return
+    models = f"--model {chosen.teacher} --model {out}" if chosen.teacher else f"--model {out}"
+    display.line(f"Student: {out}   Score it: flue-bench run {models} --task mini")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ DISTILLATION = "distillation.json"
 """Written last: a directory that has it is whole."""
 LAST_STEPS = 100
 """Whose mean stands for the loss at the end."""
+PARTS = {"distil": "DistilLoss", "mlm": "MLMLoss", "cosine": "CosineLoss"}
+"""Of the loss: name in the log → in words."""
+HELD_OUT = {"mlm": "MLMLoss", "top1": "top-1 agreement with the teacher", "kl": "KL from the teacher"}
+"""Scores on the held-out split: name in the log → in words."""
 
 
 def write(folder: Path, network: Any, tokenizer: Any, made: dict[str, Any]) -> None:
@@ -56,6 +61,19 @@ def losses(log: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def course(log: list[dict[str, Any]]) -> Iterator[str]:
+    """From the beginning to the end, a line each: the parts of the loss, and the held-out scores."""
+    steps = [line for line in log if "loss" in line]
+    few = max(1, min(10, len(steps) // 2))
+    for key, name in PARTS.items():
+        if any(line[key] for line in steps):  # a part without weight, or without a teacher, is not computed
+            began, ended = (sum(line[key] for line in some) / few for some in (steps[:few], steps[-few:]))
+            yield f"{name}: {began:.3f} → {ended:.3f} (mean of the first and of the last {few} steps)"
+    whole = losses(log)
+    for key, score in whole["held_out"].items():
+        yield f"Held out, {HELD_OUT[key]}: {whole['held_out_before'][key]:.3f} → {score:.3f}"
+
+
 def card(made: dict[str, Any]) -> str:
     """The model card: metadata of the hub, then what was done and how it went."""
     from huggingface_hub import ModelCardData
@@ -82,11 +100,7 @@ def card(made: dict[str, Any]) -> str:
         about = "A masked language model trained with MLMLoss alone."
     rows = "".join(
         f"| {name} | {_number(made['losses']['held_out_before'], key)} | {_number(made['losses']['held_out'], key)} |\n"
-        for key, name in (
-            ("mlm", "MLMLoss"),
-            ("top1", "top-1 agreement with the teacher"),
-            ("kl", "KL from the teacher"),
-        )
+        for key, name in HELD_OUT.items()
     )
     return (
         f"---\n{metadata.to_yaml()}\n---\n\n# Masked language model\n\n{about}\n\n"

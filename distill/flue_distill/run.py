@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +14,13 @@ from flue_bench.errors import DataError, ModelError, UsageError
 from flue_bench.models import Resolved
 from flue_bench.progress import Bar, Display
 from flue_bench.record import ModelRef
-from flue_distill import result
-from flue_distill.corpus import open_corpus
+from flue_distill import demo, result
+from flue_distill.corpus import Manifest, open_corpus
 from flue_distill.data import Data
-from flue_distill.recipe import DistilRecipe
+from flue_distill.recipe import DistilRecipe, LossWeights
 from flue_distill.student import MaskedLM, Teacher, check_fit, from_config, load_masked_lm, student_of
 from flue_distill.tokens import identify
-from flue_distill.trainer import CHECKPOINTS, processes, train
+from flue_distill.trainer import CHECKPOINTS, LOG, processes, read_log, train
 
 
 class Models(NamedTuple):
@@ -88,7 +89,7 @@ def _student(name: str, offline: bool) -> tuple[Resolved, bool]:
 
 def distil(
     recipe: DistilRecipe,
-    corpus_folder: Path,
+    corpus_folder: Path | None,
     out: Path,
     display: Display,
     *,
@@ -101,7 +102,7 @@ def distil(
 
     Args:
         recipe: what to do.
-        corpus_folder: of ``flue-bench corpus``, made with the models' tokenizer.
+        corpus_folder: of ``flue-bench corpus``, made with the models' tokenizer; None for the text of ``demo``.
         out: the directory to write; new, or with ``resume`` that of a run that was begun.
         display: where to draw; the main process's only.
         device: auto, cpu, cuda or cuda:N.
@@ -131,35 +132,24 @@ def distil(
         positions = models.max_positions(model.config)
         if positions is not None and recipe.length > positions:
             raise UsageError(f"length {recipe.length}: the model takes {positions} tokens at most (--set length=…).")
-    corpus = open_corpus(corpus_folder, identify(found.tokenizer).digest)
-    data = Data(
-        train=corpus.blocks(recipe.length),
-        held_out=corpus.held_out(recipe.length),
-        counts=corpus.token_counts(),
-        special=set(found.tokenizer.all_special_ids),
-        pad_id=found.tokenizer.pad_token_id,
-        mask_id=found.tokenizer.mask_token_id,
-    )
-    if not len(data.train):
-        raise DataError(
-            f"{corpus_folder} holds {corpus.manifest.tokens:,} tokens: not one sequence of {recipe.length}."
-        )
-
     student.to(here.torch)
     teacher = None
     if found.teacher is not None:
         low = torch.bfloat16 if here.precision == "bf16" else torch.float32
         teacher = Teacher(found.teacher.to(here.torch), low)
     named = {role: ref["name"] for role, ref in found.refs.items() if ref}  # a path is never an identity
-    identity = {"recipe": recipe.model_dump(mode="json") | named, "corpus": corpus.manifest.digest, **found.refs}
-    display.line(here.why or f"precision {here.precision}")
-    if not len(data.held_out):
-        display.line(f"Held-out text: not one sequence of {recipe.length} tokens, so no held-out scores.")
-    if compiled:
-        for model in filter(None, (found.student, found.teacher)):
-            model.base_model.compile()
-    with display.running(), display.bar("Distilling" if teacher else "Training") as bar:
-        trained = train(student, teacher, data, recipe, accelerator, here, out, identity, _shown(bar))
+    with nullcontext(corpus_folder) if corpus_folder else demo.corpus(found.tokenizer) as folder:
+        manifest, data = _data(folder, found.tokenizer, recipe.length)
+        identity = {"recipe": recipe.model_dump(mode="json") | named, "corpus": manifest.digest, **found.refs}
+        display.line(here.why or f"precision {here.precision}")
+        if not len(data.held_out):
+            display.line(f"Held-out text: not one sequence of {recipe.length} tokens, so no held-out scores.")
+        if compiled:
+            for model in filter(None, (found.student, found.teacher)):
+                model.base_model.compile()
+        with display.running(), display.bar("Distilling" if teacher else "Training") as bar:
+            show = _shown(bar, recipe.weights, display)
+            trained = train(student, teacher, data, recipe, accelerator, here, out, identity, show)
     if accelerator.is_main_process:
         made = {
             "schema_version": 1,
@@ -167,7 +157,7 @@ def distil(
             "weights": recipe.weights.model_dump(),
             "batch_tokens": recipe.batch_tokens,
             "layers": list(found.layers),
-            "corpus": corpus.manifest.model_dump(mode="json", exclude={"shards", "plan", "schema_version"}),
+            "corpus": manifest.model_dump(mode="json", exclude={"shards", "plan", "schema_version"}),
             "mask_token": found.tokenizer.mask_token,
             "cost": {
                 "steps": trained.steps,
@@ -183,9 +173,27 @@ def distil(
         }
         result.write(out, found.student, found.tokenizer, made)
         checkpoint.drop(out / CHECKPOINTS)
+        for line in result.course(read_log(out / LOG)):
+            display.line(line)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return True
+
+
+def _data(folder: Path, tokenizer: Any, length: int) -> tuple[Manifest, Data]:
+    """A corpus as training sees it, and what it is."""
+    corpus = open_corpus(folder, identify(tokenizer).digest)
+    data = Data(
+        train=corpus.blocks(length),
+        held_out=corpus.held_out(length),
+        counts=corpus.token_counts(),
+        special=set(tokenizer.all_special_ids),
+        pad_id=tokenizer.pad_token_id,
+        mask_id=tokenizer.mask_token_id,
+    )
+    if not len(data.train):
+        raise DataError(f"{folder} holds {corpus.manifest.tokens:,} tokens: not one sequence of {length}.")
+    return corpus.manifest, data
 
 
 def _check_out(out: Path, resume: bool) -> None:
@@ -198,10 +206,16 @@ def _check_out(out: Path, resume: bool) -> None:
         raise UsageError(f"--out {out} holds a model that is no unfinished run: give another folder.")
 
 
-def _shown(bar: Bar) -> Any:
-    """What the bar says after a step."""
+def _shown(bar: Bar, weights: LossWeights, display: Display) -> Any:
+    """What the bar says after a step, and a line after the first."""
+    first = True
 
     def show(step: int, steps: int, line: dict[str, float]) -> None:
+        nonlocal first
+        if first:
+            first = False
+            parts = " + ".join(f"{weight:g} · {line[name]:.3f} ({name})" for name, weight in weights if weight)
+            display.line(f"Step {step} of {steps}: loss {line['loss']:.3f} = {parts}")
         if bar.due() or step == steps:
             parts = " ".join(f"{name} {line[name]:.3f}" for name in ("loss", "distil", "mlm", "cosine"))
             speed, memory = line["tokens_per_second"], line["memory_bytes"] / 2**30

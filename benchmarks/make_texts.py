@@ -1,0 +1,65 @@
+"""Writes the French text that flue-bench carries along, from the grammar of the mini tasks.
+
+    python benchmarks/make_texts.py
+
+``flue_bench/sample.txt``: what ``flue-bench speed`` reads, a text a line, of one to five sentences.
+``distill/flue_distill/demo.txt``: what ``flue-bench distill`` without arguments trains on, in paragraphs.
+
+Both are the same at every run, and under the licence of flue-bench (MIT). Nothing is taken that belongs to the
+validation or test split of a mini task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from flue_tasks.mini.inference import inference
+from flue_tasks.mini.names import belongs
+from flue_tasks.mini.paraphrases import pair
+from flue_tasks.mini.reviews import review
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "flue_bench" / "sample.txt"
+DEMO = ROOT / "distill" / "flue_distill" / "demo.txt"
+
+SAMPLE_TEXTS = 200
+DEMO_BYTES = 380_000
+
+
+def sentences(seed: str) -> Iterator[str]:
+    """Sentences without end, none of them twice: opinions, facts on people and places, what follows from them."""
+    rng, said = Random(seed), set[str]()
+    while True:
+        write, labels = rng.choice(((review, 2), (pair, 2), (inference, 3)))
+        keys, text, _ = write(rng, rng.randrange(labels), "train")
+        if text not in said and all(belongs(key, "train") for key in keys):
+            said.add(text)
+            yield text
+
+
+def paragraphs(seed: str, shortest: int, longest: int) -> Iterator[str]:
+    """Some sentences each."""
+    rng, source = Random(f"{seed} lengths"), sentences(seed)
+    while True:
+        yield " ".join(next(source) for _ in range(rng.randint(shortest, longest)))
+
+
+def main() -> None:
+    """Writes the two files."""
+    lines = paragraphs("sample", 1, 5)
+    SAMPLE.write_text("".join(f"{next(lines)}\n" for _ in range(SAMPLE_TEXTS)), encoding="utf-8")
+    blocks, size = [], 0
+    for text in paragraphs("demo", 4, 9):
+        size += len(text.encode()) + 2
+        if size > DEMO_BYTES:
+            break
+        blocks.append(f"{text}\n")  # a blank line parts documents
+    DEMO.write_text("\n".join(blocks), encoding="utf-8")
+    for path in (SAMPLE, DEMO):
+        print(f"{path.stat().st_size:>8,} bytes  {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""``flue-bench speed``: what models cost to use, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flue_bench.cli.run import PrecisionChoice
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from flue_bench.record import SpeedRecord
+
+
+def speed(
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model", "-m", help="Hub id (org/name or org/name@revision), directory, or embedded:NAME. Repeatable."
+        ),
+    ],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="auto takes bf16 where the hardware gains from it.")
+    ] = PrecisionChoice.auto,
+    offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
+    results: Annotated[Path, typer.Option(help="Where records go.")] = Path("results"),
+) -> None:
+    """Measure models in turns: parameters, arithmetic, latency, throughput and memory of the encoder on French texts.
+
+    Only ratios from one run on one machine mean anything; the table's last line holds such.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("Loading PyTorch and transformers"):
+        from flue_bench import speed
+        from flue_bench.progress import Display
+        from flue_bench.store import Store
+
+    display = Display(console)
+    names = list(dict.fromkeys(model))
+    with display.running(), display.bar(f"Measuring {', '.join(names)}") as bar:
+        records, ratios = speed.measure(names, device, precision.value, offline, bar.update)
+    store = Store(results)
+    for record in records:
+        store.write_speed(record)
+    shown = Console()
+    shown.print(_table(records, ratios))
+    shown.print(
+        f"\nForward pass of the bare encoder on {records[0].examples} French texts ({records[0].text}), tokenised "
+        "before. Latency: one text at a time; throughput: batches of like length; median of the rounds.",
+        highlight=False,
+    )
+    display.line(f"Records: {results / 'speed'}   The board: flue-bench leaderboard --results {results}")
+
+
+def _table(records: list[SpeedRecord], ratios: list[list[float]]) -> Table:
+    """A column a model; ``ratios`` to the first of them stand below, median and range over the rounds."""
+    from statistics import median
+
+    from rich.table import Table
+    from rich.text import Text
+
+    here = records[0].environment
+    table = Table(
+        "",
+        title=f"{here.device}, {here.threads} thread{'s' * (here.threads > 1)}",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for record in records:
+        table.add_column(Text(record.model.name), justify="right", overflow="fold")
+
+    def row(name: str, show: Callable[[SpeedRecord], str]) -> None:
+        table.add_row(name, *map(show, records))
+
+    row("precision", lambda it: it.precision)
+    row("parameters", lambda it: f"{it.parameters / 1e6:.1f} M")
+    row("weights on disk", lambda it: f"{(it.model.weights_bytes or 0) / 1e6:.1f} MB")
+    row("arithmetic a text", lambda it: f"{it.flops_per_example / 1e9:.3g} GFLOPs")
+    row("latency, median", lambda it: f"{it.latency_ms_median:.3g} ms")
+    row("latency, 95 % under", lambda it: f"{it.latency_ms_p95:.3g} ms")
+    row(f"throughput, batches of {records[0].batch_size}", lambda it: f"{it.examples_per_second:,.0f} texts/s")
+    row("", lambda it: f"{it.tokens_per_second:,.0f} sub-words/s")
+    row("memory of such a batch", lambda it: f"{it.peak_memory_bytes / 1e6:,.0f} MB")
+    if len(records) > 1:
+        table.add_row(
+            "throughput ÷ first", "1", *(f"{median(one):.2f} ({min(one):.2f} to {max(one):.2f})" for one in ratios[1:])
+        )
+    return table

@@ -1,0 +1,188 @@
+"""Whether this machine has what a run needs: versions, device, folders, hub; and what to do where it has not.
+
+Torch is imported by the check that wants it, so that a broken installation is a finding and no traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import huggingface_hub
+from huggingface_hub import constants
+
+import flue_bench
+from flue_bench import hub, registry
+from flue_bench.errors import FlueBenchError
+
+LITTLE, TOO_LITTLE = 5e9, 2e8
+"""Bytes free on a disk: a base-size model, FLUE's data and some checkpoints want about the first."""
+SIZE_SECONDS = 2.0
+"""That adding up a folder's files may take."""
+BASE_WIDTH = 768
+"""Hidden size of a base model, by which the precision is told."""
+
+
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    state: Literal["ok", "note", "problem"]
+    what: str
+    found: str
+    advice: str = ""
+    """What to do where all is not well."""
+
+
+def examine(results: Path) -> Iterator[Finding]:
+    """All findings, one after the other; those that take a moment last.
+
+    Args:
+        results: the folder where records are to go.
+    """
+    yield Finding("ok", "flue-bench", f"{flue_bench.__version__}, Python {platform.python_version()}")
+    yield _packages()
+    yield _tasks()
+    yield from _machine()
+    offline = huggingface_hub.is_offline_mode()
+    yield _folder("HF_HOME", Path(constants.HF_HOME), "HF_HOME", may_be_read_only=offline)
+    yield _folder("FLUE_BENCH_CACHE", hub.cache_dir(), "FLUE_BENCH_CACHE", may_be_read_only=offline)
+    if own := os.environ.get("HF_HUB_CACHE"):
+        yield _folder("HF_HUB_CACHE", Path(own), "HF_HUB_CACHE", may_be_read_only=offline)
+    if own := os.environ.get("FLUE_BENCH_DATA"):
+        there = Path(own).is_dir()
+        advice = "" if there else "Make the folder, or unset FLUE_BENCH_DATA."
+        yield Finding(
+            "ok" if there else "problem", "FLUE_BENCH_DATA", own if there else f"{own}: no such folder", advice
+        )
+    yield _folder("results", results, "--results", may_be_read_only=False)
+    yield _hub(offline)
+    yield _token()
+
+
+def _packages() -> Finding:
+    """What flue-bench requires, extras left out."""
+    found: dict[str, str] = {}
+    missing = []
+    for requirement in requires("flue-bench") or ():
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        if "extra ==" not in requirement:
+            try:
+                found[name] = version(name)
+            except PackageNotFoundError:
+                missing.append(name)
+    listed = ", ".join(f"{name} {number}" for name, number in sorted(found.items(), key=lambda item: item[0].lower()))
+    if missing:
+        return Finding("problem", "packages", f"missing: {', '.join(missing)}", "Install flue-bench again.")
+    return Finding("ok", "packages", listed)
+
+
+def _tasks() -> Finding:
+    try:
+        return Finding("ok", "tasks", f"{len(registry.registered())}, all of them valid")
+    except FlueBenchError as error:
+        return Finding("problem", "tasks", str(error))
+
+
+def _machine() -> Iterator[Finding]:
+    """Device, precision, threads."""
+    try:
+        import torch
+
+        from flue_bench.device import pick_device, prepare
+    except (ImportError, OSError) as error:
+        found = f"cannot be imported: {str(error).partition(chr(10))[0]}"
+        yield Finding("problem", "torch", found, "Install torch again; README, Two commands.")
+        return
+    device = prepare(pick_device("auto"), "auto", BASE_WIDTH)
+    if device.torch.type == "cuda":
+        memory = torch.cuda.get_device_properties(device.torch).total_memory
+        yield Finding("ok", "device", f"{device.name}, {_bytes(memory)} ({torch.cuda.device_count()} in all)")
+    elif shutil.which("nvidia-smi"):
+        advice = "There is a driver: install a CUDA build of torch, or look at CUDA_VISIBLE_DEVICES."
+        yield Finding("note", "device", f"{device.name}; PyTorch {torch.__version__} finds no GPU", advice)
+    else:
+        yield Finding("ok", "device", f"{device.name} (no GPU)")
+    yield Finding("ok", "precision", device.why.removeprefix("precision auto chose "))
+
+    threads = torch.get_num_threads()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads > cores:
+        advice = f"Set OMP_NUM_THREADS={cores}: more threads than cores wait for one another."
+        yield Finding("note", "threads", f"{threads} on {cores} cores", advice)
+    else:
+        yield Finding("ok", "threads", f"{threads} on {cores} cores")
+
+
+def _folder(what: str, folder: Path, setting: str, *, may_be_read_only: bool) -> Finding:
+    """Whether a folder is there or can be made, can be written, and has room."""
+    folder = folder.expanduser().absolute()
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    elsewhere = f"Give another folder: {setting}."
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+        free = shutil.disk_usage(there).free
+    except OSError as error:
+        found = f"{folder}: cannot be written ({error.strerror})"
+        if may_be_read_only and os.path.isdir(folder):
+            return Finding("note", what, found, "Enough for what is cached, as long as the network is switched off.")
+        return Finding("problem", what, found, elsewhere)
+    found = f"{folder}, {_size(folder) if there == folder else 'not there yet'}, {_bytes(free)} free"
+    if free < TOO_LITTLE:
+        return Finding("problem", what, found, f"Free some space. {elsewhere}")
+    if free < LITTLE:
+        return Finding("note", what, found, f"A base-size model with FLUE's data wants about {_bytes(LITTLE)}.")
+    return Finding("ok", what, found)
+
+
+def _size(folder: Path) -> str:
+    """Of all files, links not followed; as far as they can be added up in a moment."""
+    until, total = time.monotonic() + SIZE_SECONDS, 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(path, name)).st_size
+            except OSError:  # gone meanwhile
+                continue
+        if time.monotonic() > until:
+            return f"over {_bytes(total)}"
+    return _bytes(total)
+
+
+def _hub(offline: bool) -> Finding:
+    if offline:
+        return Finding(
+            "note", "hub", "switched off by HF_HUB_OFFLINE", "What is not cached is not to be had; unset it."
+        )
+    endpoint = hub.endpoint()
+    if not (reason := hub.silence()):
+        return Finding("ok", "hub", f"{endpoint} answers")
+    advice = (
+        "Check the network, https_proxy, HF_ENDPOINT; or fill the caches elsewhere (README). `make run` needs none."
+    )
+    return Finding("note", "hub", f"{endpoint} is out of reach ({reason})", advice)
+
+
+def _token() -> Finding:
+    """Whether there is one; never which."""
+    try:
+        token = huggingface_hub.get_token()
+    except OSError as error:
+        return Finding("note", "hub token", f"cannot be read ({error.strerror})", "Look at HF_HOME, HF_TOKEN_PATH.")
+    return Finding("ok", "hub token", "present" if token else "none; only private and gated repositories want one")
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:,.1f} GB"
