@@ -21,6 +21,7 @@ from flue_bench.record import (
     ModelRef,
     Predictions,
     RunRecord,
+    SpeedRecord,
     Truncation,
     digest_of,
 )
@@ -38,6 +39,8 @@ def make_cell(
     model_digest: str | None = None,
     revision: str | None = None,
     origin: Any = "hub",
+    teacher: str | None = None,
+    weights_bytes: int | None = None,
     task_version: int = 1,
     data: str | None = None,
     limit: int | None = None,
@@ -47,7 +50,12 @@ def make_cell(
     """A cell; the model's digest follows from its name and revision, the data's from the task, unless given."""
     return Cell(
         model=ModelRef(
-            name=model, origin=origin, revision=revision, digest=model_digest or digest_of([model, revision])
+            name=model,
+            origin=origin,
+            revision=revision,
+            digest=model_digest or digest_of([model, revision]),
+            teacher=teacher,
+            weights_bytes=weights_bytes,
         ),
         task=task,
         task_version=task_version,
@@ -131,17 +139,50 @@ def make_record(
             parameters=parameters,
             flops_per_example=1e9,
         ),
-        environment=Environment(
-            flue_bench="0.1.0",
-            commit=None,
-            dirty=None,
-            packages={"torch": "2.13.0"},
-            python="3.11",
-            platform="Linux",
-            device="CPU",
-            threads=2,
-            deterministic=True,
-        ),
+        environment=make_environment(),
+        created=created,
+    )
+
+
+def make_environment(device: str = "CPU", threads: int = 2) -> Environment:
+    """A machine with a name."""
+    return Environment(
+        flue_bench="0.1.0",
+        commit=None,
+        dirty=None,
+        packages={"torch": "2.13.0"},
+        python="3.11",
+        platform="Linux",
+        device=device,
+        threads=threads,
+        deterministic=True,
+    )
+
+
+def make_speed(
+    model: str = "org/modele",
+    examples_per_second: float = 100.0,
+    *,
+    precision: Any = "fp32",
+    device: str = "CPU",
+    threads: int = 2,
+    created: str = "2025-01-02T03:04:05Z",
+) -> SpeedRecord:
+    """The speed of the model that ``make_cell`` gives for this name."""
+    return SpeedRecord(
+        model=make_cell(model).model,
+        precision=precision,
+        batch_size=32,
+        text="0" * 16,
+        examples=200,
+        parameters=60_000_000,
+        flops_per_example=1e9,
+        latency_ms_median=1000 / examples_per_second,
+        latency_ms_p95=1500 / examples_per_second,
+        examples_per_second=examples_per_second,
+        tokens_per_second=20 * examples_per_second,
+        peak_memory_bytes=1 << 30,
+        environment=make_environment(device, threads),
         created=created,
     )
 

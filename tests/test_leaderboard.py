@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import typer
-from factories import CLS, make_failure, make_predictions, make_record
+from factories import CLS, make_cell, make_failure, make_predictions, make_record, make_speed
 from pydantic import ValidationError
 from rich.console import Console
 from typer.testing import CliRunner
@@ -371,6 +371,127 @@ def test_csv_has_a_line_a_task_and_seed() -> None:
     assert {line["limit"] for line in lines} == {"500"}
 
 
+# Cost, and what a student keeps ---------------------------------------------------------------------------------------
+
+TEACHER = make_cell("maitre").model.digest
+
+
+def pair(**student: Any) -> list[RunRecord]:
+    """A teacher and its student on two tasks: it keeps 90 and 80 %."""
+    taught: dict[str, Any] = {"teacher": TEACHER, "parameters": 30_000_000, "weights_bytes": 120_000_000, **student}
+    return [
+        *(make_record("maitre", "xnli", seed, 0.8 + 0.1 * seed, parameters=60_000_000) for seed in (0, 1)),
+        *(make_record("eleve", "xnli", seed, 0.765, **taught) for seed in (0, 1)),
+        make_record("maitre", "wikiner", score=0.5, parameters=60_000_000),
+        make_record("eleve", "wikiner", score=0.4, **taught),
+    ]
+
+
+def test_a_student_is_found_by_its_teachers_digest() -> None:
+    board = build(pair(), speeds=[make_speed("maitre", 100), make_speed("eleve", 190)])
+    (found,) = board.pairs
+    assert [board.rows[i].label for i in (found.student, found.teacher)] == ["eleve", "maitre"]
+    assert [kept and kept.ratio for kept in found.kept] == pytest.approx([0.9, 0.8])
+    assert (found.mean, found.parameters, found.speeds) == (pytest.approx(0.85), 0.5, (pytest.approx(1.9),))
+    said = "eleve keeps 85.0 % of maitre's score (mean of 2 tasks) with 50 % of its parameters, at 1.9 times its speed."
+    for text in (drawn(board, 100), markdown(board)):
+        assert said in " ".join(text.split())
+        assert re.search(r"90\.0 %.*80\.0 %", text)
+    lines = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert {
+        (line["model"], line["task"], line["kept"] and f"{float(line['kept']):.2f}")
+        for line in lines
+        if line["seed"] == "0"
+    } == {
+        ("eleve", "xnli", "0.90"),
+        ("eleve", "wikiner", "0.80"),
+        ("maitre", "xnli", ""),
+        ("maitre", "wikiner", ""),
+    }
+    assert {line["examples_per_second (CPU, 2 threads, fp32, batches of 32, sample 000000)"] for line in lines} == {
+        "100.0",
+        "190.0",
+    }
+    content = json.loads(to_json(board))
+    assert content["pairs"][0]["mean"] == pytest.approx(0.85)
+    assert content["rows"][1]["speeds"][0]["examples_per_second"] == 190
+
+
+def test_a_pair_can_be_asked_for() -> None:
+    records = pair(teacher=None)
+    assert build(records).pairs == ()
+    by_name = build(records, pair=("maitre", "eleve")).pairs
+    assert by_name == build(records, pair=(TEACHER[:8], "eleve")).pairs != ()
+    assert build(records, pair=("eleve", "maitre")).pairs[0].kept[0] is not None
+    with pytest.raises(UnknownNameError, match=r"Unknown model .maitr.\. Did you mean maitre"):
+        build(records, pair=("maitr", "eleve"))
+    two = [make_record("m", model_digest=digest * 16, revision=digest * 40) for digest in "ab"]
+    with pytest.raises(UsageError, match=r"Several models go by 'm': give one of m@aaaaaaa, m@bbbbbbb"):
+        build([*records, *two], pair=("m", "eleve"))
+
+
+def test_a_student_stands_beside_its_teacher_as_fine_tuned_alike() -> None:
+    other = [make_record("maitre", recipe_name="flue", recipe={"batch_size": 8}, score=0.99)]
+    board = build([*other, *pair()])
+    assert [board.rows[found.teacher].recipe for found in board.pairs] == ["standard"]
+    assert "; student" not in markdown(board)
+    board = build([*other, *(record for record in pair() if record.cell.model.name == "eleve")])
+    assert "student standard, fp32, teacher flue, fp32" in markdown(board)
+
+
+def test_what_has_no_ratio_has_none() -> None:
+    taught = {"teacher": TEACHER}
+    board = build([make_record("maitre", score=0.0), make_record("eleve", score=0.5, **taught)])
+    assert (board.pairs[0].kept, board.pairs[0].mean) == ((None,), None)
+    assert "keeps" not in markdown(board)
+    apart = build([make_record("maitre"), make_record("eleve", "paws-x", **taught)])
+    assert apart.pairs[0].kept == (None, None)
+    drawn(board), drawn(apart)
+
+
+def test_speeds_of_two_machines_are_never_compared() -> None:
+    speeds = [
+        make_speed("maitre", 100),
+        make_speed("eleve", 200),
+        make_speed("eleve", 9000, device="GPU", precision="bf16"),
+        make_speed("eleve", 150, threads=1),
+    ]
+    board = build(pair(), speeds=speeds)
+    assert len(board.machines) == 3
+    assert board.pairs[0].speeds == (None, 2.0, None)
+    text = " ".join(drawn(board, 200).split())
+    assert "at 2.0 times its speed (CPU, 2 threads, fp32)." in text
+    assert [text.count(f"Cost on {name}") for name in ("CPU, 1 thread,", "CPU, 2", "GPU")] == [1, 1, 1]
+    # Each block names both models; who was not measured there has no figure.
+    assert text.count("maitre 60.0 – – – –") == 2  # noqa: RUF001
+
+
+def test_the_newest_speed_counts_and_one_without_scores_is_told() -> None:
+    speeds = [make_speed("maitre", 100, created="2025-02-01T00:00:00Z"), make_speed("maitre", 50), make_speed("absent")]
+    for given in (speeds, speeds[::-1]):
+        board = build([make_record("maitre")], speeds=given)
+        assert [speed and speed.examples_per_second for speed in board.rows[0].speeds] == [100]
+        assert ("absent", "its speed is there, but no score") in board.left_out
+
+
+def test_size_alone_is_shown_and_nothing_without_it() -> None:
+    assert "size (MB)" not in markdown(build([make_record()]))
+    text = markdown(build([make_record("a", weights_bytes=12_345_678), make_record("b")]))
+    assert re.search(r"\| a +\| +68\.1 \| +12\.3 \|\n\| b +\| +68\.1 \| +– \|", text)  # noqa: RUF001
+    assert "latency" not in text
+
+
+def test_two_models_on_four_tasks_fit_100_columns() -> None:
+    teacher, student = (
+        flue("almanach/camembert-base"),
+        flue("cmarkea/distilcamembert-base", teacher=make_cell("almanach/camembert-base").model.digest),
+    )
+    speeds = [make_speed("almanach/camembert-base", device="A processor of a rather long name @ 2.10GHz")]
+    text = drawn(build([*teacher, *student], speeds=speeds), 100)
+    assert max(map(len, text.splitlines())) <= 100
+    assert len(text.splitlines()) <= 25
+
+
 def test_the_board_is_frozen() -> None:
     for kind in (Board, Row, Column, Entry):
         assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
@@ -399,7 +520,7 @@ def shown(*arguments: str | Path) -> str:
 
 def test_the_command_merges_directories(tmp_path: Path) -> None:
     one, two = fill(tmp_path / "a", flue("m", 2)), fill(tmp_path / "b", flue("m", 3))
-    for name in ("terminal", "markdown", "json", "csv"):
+    for name in ("terminal", "markdown", "html", "latex", "json", "csv"):
         text = shown("--results", one, "--results", two, "--format", name)
         out = tmp_path / f"board.{name}"
         assert shown("--results", one, "--results", two, "--format", name, "--out", out) == ""
@@ -433,6 +554,22 @@ def test_nothing_to_show_names_the_command_that_makes_records(tmp_path: Path) ->
             shown("--results", folder)
 
 
+def test_teacher_and_student_go_together(tmp_path: Path) -> None:
+    root = fill(tmp_path / "a", pair(teacher=None))
+    assert "eleve keeps 85.0 % of maitre's score" in shown(
+        "--results", root, "--teacher", "maitre", "--student", "eleve"
+    )
+    with pytest.raises(UsageError, match="--teacher and --student go together"):
+        shown("--results", root, "--teacher", "maitre")
+
+
+def test_speeds_are_read_from_the_directory(tmp_path: Path) -> None:
+    root = fill(tmp_path / "a", pair())
+    for speed in (make_speed("maitre", 100), make_speed("eleve", 190)):
+        Store(root).write_speed(speed)
+    assert "at 1.9 times its speed." in " ".join(shown("--results", root).split())
+
+
 def test_out_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     root = fill(tmp_path / "a", flue("m", 1))
     with pytest.raises(RecordError, match="cannot be written: Is a directory"):
@@ -453,7 +590,7 @@ import sys, typer
 from flue_bench.cli.leaderboard import leaderboard
 app = typer.Typer()
 app.command()(leaderboard)
-for name in ("terminal", "markdown", "json", "csv"):
+for name in ("terminal", "markdown", "latex", "json", "csv"):
     app(["--results", sys.argv[1], "--format", name], standalone_mode=False)
 heavy = {"torch", "transformers", "evaluate", "sklearn", "scipy", "pandas", "pyarrow", "datasets", "huggingface_hub"}
 assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
 from flue_bench.errors import RecordError, UsageError
+
+if TYPE_CHECKING:
+    from flue_bench.leaderboard.board import Run
+    from flue_bench.record import RunRecord
 
 
 class Format(StrEnum):
@@ -17,6 +24,8 @@ class Format(StrEnum):
 
     terminal = "terminal"
     markdown = "markdown"
+    html = "html"
+    latex = "latex"
     json = "json"
     csv = "csv"
 
@@ -31,12 +40,22 @@ def leaderboard(
     format_: Annotated[
         Format, typer.Option("--format", "-f", help="csv has one line a task and seed; json holds everything.")
     ] = Format.terminal,
+    teacher: Annotated[
+        str | None, typer.Option(help="With --student: show what it keeps of this model's scores.")
+    ] = None,
+    student: Annotated[
+        str | None, typer.Option(help="Without both, each model is paired with the one it was distilled from.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
 ) -> None:
-    """Compare models: a row each, a column a task, mean ± standard deviation over seeds."""
+    """Compare models: a row each, a column a task, mean ± standard deviation over seeds, with its 95 % interval."""
+    if bool(teacher) != bool(student):
+        raise UsageError("--teacher and --student go together: name both, as the board does.")
+
     from rich.console import Console
 
-    from flue_bench.leaderboard import board, render
+    from flue_bench.comparison import Evidence
+    from flue_bench.leaderboard import board, evidence, published, render
     from flue_bench.store import Store
 
     folders = results or [Path("results")]
@@ -46,8 +65,9 @@ def leaderboard(
         raise UsageError(
             f"No records in {where}. Make some with flue-bench run, or name another folder with --results."
         )
+    records = [record for content in contents for record in content.records]
     built = board.build(
-        [record for content in contents for record in content.records],
+        records,
         [failure for content in contents for failure in content.failures],
         [
             (folder / path, reason)
@@ -55,8 +75,17 @@ def leaderboard(
             for path, reason in content.damaged
         ],
         metric,
+        [speed for content in contents for speed in content.speeds],
+        (teacher, student) if teacher and student else None,
     )
-    if format_ is not Format.terminal:
+    proof = Evidence(tuple(folders))
+    built = evidence.weigh(built, records, proof)
+    built = published.quote(built, records, published.load())
+    if format_ is Format.html:
+        from flue_bench.leaderboard.html import html
+
+        text = html(built, records, proof, _link(records, folders, out))
+    elif format_ is not Format.terminal:
         text = render.FORMATS[format_](built)
     elif out is not None:
         drawn = io.StringIO()
@@ -72,3 +101,21 @@ def leaderboard(
         out.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise RecordError(f"{out}: cannot be written: {error.strerror or error}.") from error
+
+
+def _link(records: list[RunRecord], folders: list[Path], out: Path | None) -> Callable[[Run], str | None]:
+    """From a run to its record, where the page will lie near it: a path through the whole disk says too much."""
+    from flue_bench.store import Store
+
+    by_run = {(record.cell_digest, record.predictions.sha256): record for record in records}
+
+    def link(run: Run) -> str | None:
+        record = by_run[run.cell_digest, run.predictions_sha256]
+        for folder in folders if out else ():
+            file = Store(folder).folder(record.cell) / f"seed{record.cell.seed}-{record.cell_digest}.json"
+            if out and file.is_file():
+                path = Path(os.path.relpath(file, out.parent))
+                return quote(path.as_posix()) if path.parts[:3] != ("..", "..", "..") else None
+        return None
+
+    return link

@@ -4,7 +4,8 @@ Three rules keep numbers apart that look alike:
 
 - a column holds one metric on one version of one data set, cut to one limit;
 - a row holds one model fine-tuned by one recipe in one precision under one protocol of the engine;
-- an entry averages over seeds of one setting, and over all tasks of its column or none.
+- an entry averages over seeds of one setting, and over all tasks of its column or none;
+- speeds stand beside each other only where one machine measured them in one way.
 
 Whatever that leaves out is listed with its reason.
 """
@@ -13,14 +14,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from flue_bench.errors import UnknownNameError
-from flue_bench.record import Failure, RunRecord
+from flue_bench.comparison import LEVEL, Interval
+from flue_bench.errors import UnknownNameError, UsageError
+from flue_bench.record import Failure, RunRecord, SpeedRecord
 from flue_bench.statistics import mean_sd
 
 FLUE = ("cls", "paws-x", "xnli", "wikiner")
@@ -68,6 +70,21 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Versus:
+    """An entry against the best of its column, as pretrained models: ``flue_bench.comparison.Comparison``."""
+
+    difference: float
+    """Entry minus best; a fraction of 1."""
+    low: float | None
+    """Of its 95 % interval; None where ``reason`` says why."""
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    """Adjusted over the column."""
+    reason: str | None
+
+
+@dataclass(frozen=True)
 class Entry:
     """One model on one column; scores as fractions of 1."""
 
@@ -81,6 +98,40 @@ class Entry:
     runs: tuple[Run, ...]
     collapsed: tuple[str, ...]
     """In words, if some of the runs predict a single class."""
+    interval: Interval | None = None
+    """From ``evidence.weigh``."""
+    versus: Versus | None = None
+    """From ``evidence.weigh``; None for the best of the column."""
+
+    @property
+    def as_good(self) -> bool:
+        """Not to be told from the best of the column."""
+        return self.versus is not None and self.versus.p_holm is not None and self.versus.p_holm > LEVEL
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how speeds were measured: those of one machine may be compared."""
+
+    device: str
+    threads: int
+    precision: str
+    batch_size: int
+    text: str
+    """Digest of the sample that was read."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one model costs on one machine, before any head."""
+
+    examples_per_second: float
+    tokens_per_second: float
+    latency_ms_median: float
+    """One example at a time."""
+    latency_ms_p95: float
+    flops_per_example: float
+    peak_memory_bytes: int
 
 
 @dataclass(frozen=True)
@@ -97,8 +148,64 @@ class Row:
     protocol: int
     parameters: int
     """Of the largest of its fine-tuned models, classifier included."""
+    weights_bytes: int | None
+    """None where no record says."""
+    teacher: str | None
+    """Digest of the model that this one was distilled from."""
     entries: tuple[Entry | None, ...]
     """One a column."""
+    speeds: tuple[Speed | None, ...]
+    """One a machine."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How much of the teacher's mean score a student has on one column, as a fraction of 1."""
+
+    ratio: float
+    low: float | None = None
+    """Of its 95 % interval; None where there is none, or no bound."""
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A student beside its teacher; ratios are student over teacher."""
+
+    student: int
+    """Which of the board's rows, from 0."""
+    teacher: int
+    kept: tuple[Kept | None, ...]
+    """One a column; None where either has no entry, or the teacher's score is not above 0."""
+    mean: float | None
+    """Of the columns' ratios."""
+    parameters: float
+    speeds: tuple[float | None, ...]
+    """Ratio of the examples a second, one a machine."""
+
+
+@dataclass(frozen=True)
+class QuoteLine:
+    """A published score, or ours of the same definition; in percent."""
+
+    model: str
+    percent: float | None
+    sd: float | None
+    detail: str
+    """Scores of a column's tasks, of single classes, or by each definition that may be meant."""
+    source: str
+    """Title of the source; empty for ours."""
+    ours: bool
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What has been published on one column by one definition, and ours."""
+
+    column: str
+    metric: str
+    """Our name of the score, or the source's words."""
+    lines: tuple[QuoteLine, ...]
 
 
 class Note(NamedTuple):
@@ -116,8 +223,14 @@ class Board:
     """The one asked for; None for each task's headline metric."""
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    machines: tuple[Machine, ...]
+    pairs: tuple[Pair, ...]
     failed: tuple[Note, ...]
     left_out: tuple[Note, ...]
+    quotes: tuple[Quote, ...] = ()
+    """From ``published.quote``."""
+    sources: tuple[str, ...] = ()
+    """Title, address and remark of what is quoted."""
 
 
 class _RowKey(NamedTuple):
@@ -146,6 +259,8 @@ def build(
     failures: Iterable[Failure] = (),
     damaged: Iterable[tuple[Path, str]] = (),
     metric: str | None = None,
+    speeds: Iterable[SpeedRecord] = (),
+    pair: tuple[str, str] | None = None,
 ) -> Board:
     """The board of these records; the same whatever their order.
 
@@ -154,12 +269,15 @@ def build(
         failures: listed where no record of their cell is given.
         damaged: (file, reason), listed as left out.
         metric: full name of the score to show; None shows each task's headline metric.
+        speeds: of one model on one machine the newest counts.
+        pair: teacher and student, by name or the start of a digest; None pairs each model with the one it was distilled
+            from.
 
     Raises:
-        UnknownNameError: no record has a score of that name.
+        UnknownNameError: no record has a score of that name, or no row is of that model.
     """
     left_out = {Note(str(path), reason) for path, reason in damaged}
-    records = _once(records, left_out)
+    records, speeds = _once(records, left_out), list(speeds)
     known = {name for record in records for name in record.scores}
     if metric is not None and metric not in known:
         raise UnknownNameError("metric", metric, known)
@@ -187,6 +305,12 @@ def build(
                 entries[key, _column(family, settings)] = _entry(family, settings, label, left_out)
 
     columns = sorted({column for _, column in entries}, key=_column_order)
+    measured = _measured(speeds)
+    left_out |= {
+        Note(name, "its speed is there, but no score")
+        for name in sorted({speed.model.name for speed in speeds if speed.model.digest not in labels})
+    }
+    machines = sorted({machine for machine, model in measured if model in labels}, key=astuple)
     rows = [
         Row(
             label=labels[key.model],
@@ -197,11 +321,15 @@ def build(
             precision=key.precision,
             protocol=key.protocol,
             parameters=max(record.cost.parameters for record in of_row),
+            weights_bytes=next((size for r in of_row if (size := r.cell.model.weights_bytes) is not None), None),
+            teacher=next((teacher for r in of_row if (teacher := r.cell.model.teacher)), None),
             entries=tuple(entries.get((key, column)) for column in columns),
+            speeds=tuple(measured.get((machine, key.model)) for machine in machines),
         )
         for key, of_row in by_row.items()
         if any((key, column) in entries for column in columns)
     ]
+    rows.sort(key=_row_order)
     done = {record.cell_digest for record in records}
     failed = {
         Note(f"{failure.cell.model.name}: {failure.cell.task}, seed {failure.cell.seed}", failure.error)
@@ -211,7 +339,9 @@ def build(
     return Board(
         metric=metric,
         columns=_titled(columns),
-        rows=tuple(sorted(rows, key=_row_order)),
+        rows=tuple(rows),
+        machines=tuple(machines),
+        pairs=tuple(_pair(rows, *both) for both in (_asked(rows, *pair) if pair else _distilled(rows))),
         failed=tuple(sorted(failed)),
         left_out=tuple(sorted(left_out)),
     )
@@ -301,6 +431,83 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
         collapsed=tuple(
             f"{f'{task} ' if len(family.members) > 1 else ''}{words} in {times} of {len(scores)} seeds"
             for (task, words), times in sorted(collapsed.items())
+        ),
+    )
+
+
+def _measured(speeds: Iterable[SpeedRecord]) -> dict[tuple[Machine, str], Speed]:
+    """By machine and the model's digest: its newest speed."""
+    return {
+        (
+            Machine(
+                device=record.environment.device,
+                threads=record.environment.threads,
+                precision=record.precision,
+                batch_size=record.batch_size,
+                text=record.text,
+            ),
+            record.model.digest,
+        ): Speed(
+            examples_per_second=record.examples_per_second,
+            tokens_per_second=record.tokens_per_second,
+            latency_ms_median=record.latency_ms_median,
+            latency_ms_p95=record.latency_ms_p95,
+            flops_per_example=record.flops_per_example,
+            peak_memory_bytes=record.peak_memory_bytes,
+        )
+        for record in sorted(speeds, key=lambda record: (record.created, record.examples_per_second))
+    }
+
+
+def _distilled(rows: list[Row]) -> Iterator[tuple[int, int]]:
+    """Numbers of each student's row and of its teacher's: of several, the one fine-tuned most alike."""
+    for student, row in enumerate(rows):
+        teachers = [i for i, other in enumerate(rows) if other.model_digest == row.teacher]
+        if teachers:
+            yield student, min(teachers, key=lambda i: _unlike(row, rows[i]))
+
+
+def _asked(rows: list[Row], teacher: str, student: str) -> Iterator[tuple[int, int]]:
+    """The same for the models of these names."""
+    teachers, students = _rows_of(rows, teacher), _rows_of(rows, student)
+    for number in students:
+        yield number, min(teachers, key=lambda i: _unlike(rows[number], rows[i]))
+
+
+def _unlike(one: Row, other: Row) -> tuple[bool, bool, bool]:
+    return one.protocol != other.protocol, one.recipe != other.recipe, one.precision != other.precision
+
+
+def _rows_of(rows: list[Row], name: str) -> list[int]:
+    found = [
+        i
+        for i, row in enumerate(rows)
+        if name in (row.label, row.model) or (len(name) >= 6 and row.model_digest.startswith(name))
+    ]
+    if not found:
+        raise UnknownNameError("model", name, {row.label for row in rows})
+    if len({rows[i].model_digest for i in found}) > 1:
+        labels = ", ".join(sorted({rows[i].label for i in found}))
+        raise UsageError(f"Several models go by '{name}': give one of {labels}, or the start of a digest.")
+    return found
+
+
+def _pair(rows: list[Row], student: int, teacher: int) -> Pair:
+    ours, theirs = rows[student], rows[teacher]
+    kept = tuple(
+        Kept(a.mean / b.mean) if a and b and b.mean > 0 else None
+        for a, b in zip(ours.entries, theirs.entries, strict=True)
+    )
+    ratios = [column.ratio for column in kept if column]
+    return Pair(
+        student=student,
+        teacher=teacher,
+        kept=kept,
+        mean=math.fsum(ratios) / len(ratios) if ratios else None,
+        parameters=ours.parameters / theirs.parameters,
+        speeds=tuple(
+            a.examples_per_second / b.examples_per_second if a and b else None
+            for a, b in zip(ours.speeds, theirs.speeds, strict=True)
         ),
     )
 

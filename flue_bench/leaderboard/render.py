@@ -15,12 +15,25 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from flue_bench.leaderboard.board import Board, Column, Entry, Row
-
-COLLAPSED = "†"
-NONE = "\N{EN DASH}"
-CAPTION = "Test scores in percent: mean ± sample standard deviation over n seeds."
-NOTHING = "No model has a whole entry yet."
+from flue_bench.leaderboard.board import Board, Column, Entry
+from flue_bench.leaderboard.latex import latex
+from flue_bench.leaderboard.wording import (
+    NONE,
+    NOTHING,
+    best_of,
+    caption,
+    interval_text,
+    kept_text,
+    machine_text,
+    marks,
+    notes,
+    percent,
+    plain,
+    retention,
+    setting_text,
+    share,
+    tables,
+)
 
 CSV_FIELDS = (
     "model",
@@ -30,6 +43,8 @@ CSV_FIELDS = (
     "precision",
     "protocol",
     "parameters",
+    "weights_bytes",
+    "teacher",
     "column",
     "task",
     "task_version",
@@ -40,9 +55,19 @@ CSV_FIELDS = (
     "seed",
     "score",
     "collapsed",
+    "mean",
+    "low",
+    "high",
+    "p_holm",
+    "kept",
     "cell_digest",
     "predictions_sha256",
 )
+"""Then one a machine, named after it: examples a second.
+
+From ``mean`` to ``kept`` of the entry that the run counts in: its 95 % interval, the p-value against the column's best,
+and its mean over that of the teacher.
+"""
 
 
 def terminal(board: Board) -> RenderableType:
@@ -54,29 +79,45 @@ def markdown(board: Board) -> str:
     """The board as a GitHub table, with its notes below."""
     from tabulate import tabulate
 
-    best = _best(board)
+    best = best_of(board)
     lines = [NOTHING]
     if board.rows:
         cells = [
             [
                 _escaped(row.label),
-                _escaped(_setting(board, row)),
+                _escaped(setting_text(board, row)),
                 f"{row.parameters / 1e6:,.1f}",
                 *(_markdown_entry(entry, mark) for entry, mark in zip(row.entries, best[i], strict=True)),
             ]
             for i, row in enumerate(board.rows)
         ]
+        cells += [
+            [
+                _escaped(f"{board.rows[pair.student].label} / {board.rows[pair.teacher].label}"),
+                "kept",
+                share(pair.parameters),
+                *(kept_text(kept).replace("\n", " ") for kept in pair.kept),
+            ]
+            for pair in board.pairs
+        ]
         headers = [
             "model",
             "recipe",
             "parameters (M)",
-            *(f"{_escaped(column.title)} `{_plain(column.metric)}`" for column in board.columns),
+            *(f"{_escaped(column.title)} `{plain(column.metric)}`" for column in board.columns),
         ]
         align = ["left", "left"] + ["right"] * (len(headers) - 2)
         table = tabulate(cells, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
-        lines = [table, "", CAPTION.replace("over n seeds", "over (n) seeds")]
-    for heading, notes in _notes(board).items():
-        lines += ["", f"{heading}:", "", *(f"- {_escaped(note)}" for note in notes)]
+        lines = [table, "", caption(board, "(n)")]
+    for line in retention(board):
+        lines += ["", _escaped(line)]
+    for each in tables(board):
+        align = ["right" if i in each.numbers else "left" for i in range(len(each.headers))]
+        cells = [[_escaped(cell) for cell in line] for line in each.lines]
+        table = tabulate(cells, each.headers, tablefmt="pipe", colalign=align, disable_numparse=True)
+        lines += ["", f"{_escaped(each.title)}:", "", table, *(["", _escaped(each.caption)] if each.caption else [])]
+    for heading, said in notes(board).items():
+        lines += ["", f"{heading}:", "", *(f"- {_escaped(note)}" for note in said)]
     return "\n".join(lines) + "\n"
 
 
@@ -90,6 +131,10 @@ def to_json(board: Board) -> str:
         "metric": board.metric,
         "columns": [asdict(column) for column in board.columns],
         "rows": rows,
+        "machines": [asdict(machine) for machine in board.machines],
+        "pairs": [asdict(pair) for pair in board.pairs],
+        "published": [asdict(quote) for quote in board.quotes],
+        "sources": board.sources,
         "failed": [note._asdict() for note in board.failed],
         "left_out": [note._asdict() for note in board.left_out],
     }
@@ -100,10 +145,17 @@ def to_json(board: Board) -> str:
 def to_csv(board: Board) -> str:
     """Long form: one line for each run that counts in an entry (one task, one seed), scores as fractions of 1."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, CSV_FIELDS, lineterminator="\n")
+    machines = [
+        plain(f"examples_per_second ({machine_text(each)}, batches of {each.batch_size}, sample {each.text[:6]})")
+        for each in board.machines
+    ]
+    writer = csv.DictWriter(out, [*CSV_FIELDS, *machines], lineterminator="\n")
     writer.writeheader()
-    for row in board.rows:
-        for column, entry in zip(board.columns, row.entries, strict=True):
+    kept = {pair.student: pair.kept for pair in board.pairs}
+    for number, row in enumerate(board.rows):
+        speeds = [speed and speed.examples_per_second for speed in row.speeds]
+        of_teacher = kept.get(number, (None,) * len(board.columns))
+        for column, entry, part in zip(board.columns, row.entries, of_teacher, strict=True):
             members = {member.task: member for member in column.members}
             for run in entry.runs if entry else ():
                 line = {
@@ -114,6 +166,8 @@ def to_csv(board: Board) -> str:
                     "precision": row.precision,
                     "protocol": row.protocol,
                     "parameters": row.parameters,
+                    "weights_bytes": row.weights_bytes,
+                    "teacher": row.teacher,
                     "column": column.title,
                     "task": run.task,
                     "task_version": members[run.task].version,
@@ -124,14 +178,20 @@ def to_csv(board: Board) -> str:
                     "seed": run.seed,
                     "score": run.score,
                     "collapsed": run.collapsed,
+                    "mean": entry and entry.mean,
+                    "low": entry and entry.interval and entry.interval.low,
+                    "high": entry and entry.interval and entry.interval.high,
+                    "p_holm": entry and entry.versus and entry.versus.p_holm,
+                    "kept": part and part.ratio,
                     "cell_digest": run.cell_digest,
                     "predictions_sha256": run.predictions_sha256,
+                    **dict(zip(machines, speeds, strict=True)),
                 }
-                writer.writerow({key: _plain(v) if isinstance(v, str) else v for key, v in line.items()})
+                writer.writerow({key: plain(v) if isinstance(v, str) else v for key, v in line.items()})
     return out.getvalue()
 
 
-FORMATS: dict[str, Callable[[Board], str]] = {"markdown": markdown, "json": to_json, "csv": to_csv}
+FORMATS: dict[str, Callable[[Board], str]] = {"markdown": markdown, "latex": latex, "json": to_json, "csv": to_csv}
 """Those that are text, by name."""
 
 
@@ -140,13 +200,14 @@ class _Terminal:
     board: Board
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        board, best = self.board, _best(self.board)
+        board, best = self.board, best_of(self.board)
         if not board.rows:
             yield Text(NOTHING)
         widths = [
             max(
                 *(len(line) for row in board.rows for line in _cell(row.entries[i]).splitlines()),
-                *(len(word) for word in _plain(column.title).split()),
+                *(len(line) for pair in board.pairs for line in kept_text(pair.kept[i]).splitlines()),
+                *(len(word) for word in plain(column.title).split()),
                 min(len(column.metric), 15),
             )
             for i, column in enumerate(board.columns)
@@ -162,11 +223,23 @@ class _Terminal:
             yield self._table(part, widths, best, options.max_width)
             yield Text()
         if board.rows:
-            yield Text(CAPTION, style="dim")
-        for heading, notes in _notes(board).items():
+            yield Text(caption(board, "n"), style="dim")
+        for line in retention(board):
+            yield Text(f"\n{plain(line)}")
+        for each in tables(board):
+            table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
+            for i, header in enumerate(each.headers):
+                table.add_column(header, justify="right" if i in each.numbers else "left", overflow="fold")
+            for cells in each.lines:
+                table.add_row(*(Text(plain(cell)) for cell in cells))
+            yield Text(f"\n{plain(each.title)}", style="bold")
+            yield table
+            if each.caption:
+                yield Text(plain(each.caption), style="dim")
+        for heading, said in notes(board).items():
             yield Text(f"\n{heading}", style="bold")
-            for note in notes:
-                yield Padding(Text(_plain(note)), (0, 0, 0, 2), expand=False)
+            for note in said:
+                yield Padding(Text(plain(note)), (0, 0, 0, 2), expand=False)
 
     def _table(self, part: list[int], widths: list[int], best: list[list[bool]], width: int) -> Table:
         board = self.board
@@ -176,19 +249,25 @@ class _Terminal:
             table.add_column(_heading(board.columns[i]), justify="right", width=widths[i], overflow="fold")
         room = width - sum(widths[i] + 2 for i in part)
         for number, row in enumerate(board.rows):
-            label = _plain(row.label)
+            label = plain(row.label)
             # A long name breaks after the organisation, not in the middle of a word.
             name = label.replace("/", "/\n", 1) if len(label) > room else label
-            setting = f"{_setting(board, row)}, {row.parameters / 1e6:,.1f} M"
+            setting = f"{setting_text(board, row)}, {row.parameters / 1e6:,.1f} M"
             table.add_row(
-                Text.assemble(name, "\n", (_plain(setting), "dim")),
+                Text.assemble(name, "\n", (plain(setting), "dim")),
                 *(_styled(_cell(row.entries[i]), "bold" if best[number][i] else "") for i in part),
+                end_section=number == len(board.rows) - 1,
+            )
+        for pair in board.pairs:
+            table.add_row(
+                _styled(f"{plain(board.rows[pair.student].label)}\nof {plain(board.rows[pair.teacher].label)}", ""),
+                *(_styled(kept_text(pair.kept[i]), "") for i in part),
             )
         return table
 
 
 def _heading(column: Column) -> Text:
-    return _styled(f"{_plain(column.title)}\n{_plain(column.metric)}", "bold")
+    return _styled(f"{plain(column.title)}\n{plain(column.metric)}", "bold")
 
 
 def _styled(lines: str, style: str) -> Text:
@@ -200,62 +279,18 @@ def _styled(lines: str, style: str) -> Text:
 def _cell(entry: Entry | None) -> str:
     if entry is None:
         return NONE
-    return f"{_percent(entry, ' ±')}{COLLAPSED if entry.collapsed else ''}\nn={entry.n}"
+    interval = f"\n{interval_text(entry.interval)}" if entry.interval else ""
+    return f"{percent(entry, ' ±')}{marks(entry)}{interval}\nn={entry.n}"
 
 
 def _markdown_entry(entry: Entry | None, best: bool) -> str:
     if entry is None:
         return NONE
-    score = f"{_percent(entry, ' ± ')}{COLLAPSED if entry.collapsed else ''}"
-    return f"{f'**{score}**' if best else score} ({entry.n})"
-
-
-def _percent(entry: Entry, spread: str) -> str:
-    return f"{100 * entry.mean:.2f}" + ("" if entry.sd is None else f"{spread}{100 * entry.sd:.2f}")
-
-
-def _setting(board: Board, row: Row) -> str:
-    protocol = f", protocol {row.protocol}" if len({row.protocol for row in board.rows}) > 1 else ""
-    return f"{row.recipe}, {row.precision}{protocol}"
-
-
-def _best(board: Board) -> list[list[bool]]:
-    """By row and column: is this the best entry, as printed, of at least two?"""
-    best = [[False] * len(board.columns) for _ in board.rows]
-    for i in range(len(board.columns)):
-        means = {
-            number: round(100 * entry.mean, 2)
-            for number, row in enumerate(board.rows)
-            if (entry := row.entries[i]) is not None
-        }
-        for number, mean in means.items():
-            best[number][i] = len(means) > 1 and mean == max(means.values())
-    return best
-
-
-def _notes(board: Board) -> dict[str, list[str]]:
-    """Heading → lines; only what there is."""
-    collapsed = [
-        f"{row.label} ({_setting(board, row)}), {column.title}: {words}"
-        for row in board.rows
-        for column, entry in zip(board.columns, row.entries, strict=True)
-        for words in (entry.collapsed if entry else ())
-    ]
-    data = [f"{column.title}: {words}" for column in board.columns for words in column.deviations]
-    notes = {
-        f"{COLLAPSED} Collapsed runs, averaged all the same": collapsed,
-        "Data that is not as published": data,
-        "Failed": [f"{what}: {reason}" for what, reason in board.failed],
-        "Left out": [f"{what}: {reason}" for what, reason in board.left_out],
-    }
-    return {heading: lines for heading, lines in notes.items() if lines}
-
-
-def _plain(text: str) -> str:
-    """Without control and direction characters: a name from a foreign record must not drive the terminal."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    score = f"{percent(entry, ' ± ')}{marks(entry)}"
+    interval = f" {interval_text(entry.interval)}" if entry.interval else ""
+    return f"{f'**{score}**' if best else score}{interval} ({entry.n})"
 
 
 def _escaped(text: str) -> str:
     """Plain text for Markdown; an underscore within a word needs no escape."""
-    return re.sub(r"[\\`*\[\]<>|~&$#!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", _plain(text))
+    return re.sub(r"[\\`*\[\]<>|~&$#!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain(text))

@@ -1,0 +1,93 @@
+"""What a board's numbers are worth: intervals, and who cannot be told from the leader.
+
+``board`` needs records alone. What is added here follows from the test predictions beside them; where these are
+missing, the board goes without, and says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from flue_bench import comparison
+from flue_bench.comparison import Evidence
+from flue_bench.errors import RecordError, UsageError
+from flue_bench.leaderboard.board import Board, Column, Entry, Kept, Note, Pair, Versus
+from flue_bench.record import RunRecord
+from flue_bench.statistics import holm
+
+
+def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Board:
+    """The same board with intervals, verdicts against each column's best entry, and intervals of what students keep.
+
+    The verdicts answer which *pretrained model* is better to fine-tune, so they want two seeds of either; p-values are
+    adjusted over the column (Holm 1979).
+
+    Args:
+        board: made of these records.
+        records: as given to ``board.build``.
+        evidence: where their predictions are.
+    """
+    by_run = {(record.cell_digest, record.predictions.sha256): record for record in records}
+    left_out = set(board.left_out)
+
+    def runs(entry: Entry) -> list[RunRecord]:
+        return [by_run[run.cell_digest, run.predictions_sha256] for run in entry.runs]
+
+    def interval(label: str, column: Column, entry: Entry) -> Entry:
+        try:
+            return replace(entry, interval=comparison.interval(runs(entry), column.metric, evidence))
+        except RecordError as error:
+            left_out.add(Note(label, f"{column.title}: no interval: {error}"))
+            return entry
+
+    def versus(column: Column, entries: list[Entry | None]) -> list[Entry | None]:
+        best = max((entry for entry in entries if entry), key=lambda entry: entry.mean, default=None)
+        found: dict[int, comparison.Comparison] = {}
+        for i, entry in enumerate(entries):
+            if entry and best and entry is not best and entry.interval and best.interval:
+                # Another protocol of the engine, or predictions gone since their interval was cached.
+                with contextlib.suppress(UsageError, RecordError):
+                    found[i] = comparison.compare(runs(entry), runs(best), column.metric, evidence)
+        tested = {i: c.p for i, c in found.items() if c.p is not None}
+        adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+        return [
+            replace(entry, versus=Versus(c.difference, c.low, c.high, c.p, adjusted.get(i), c.reason))
+            if entry and (c := found.get(i))
+            else entry
+            for i, entry in enumerate(entries)
+        ]
+
+    def kept(pair: Pair, i: int) -> Kept | None:
+        share, column = pair.kept[i], board.columns[i]
+        student, teacher = (board.rows[number].entries[i] for number in (pair.student, pair.teacher))
+        if share is None or student is None or teacher is None:
+            return share
+        try:
+            found = comparison.retention(runs(student), runs(teacher), column.metric, evidence)
+        except (RecordError, UsageError):
+            return share
+        if found.low is None or found.high is None or not math.isfinite(found.high - found.low):
+            return share
+        return Kept(share.ratio, found.low, found.high)
+
+    with_intervals = [
+        [entry and interval(row.label, column, entry) for column, entry in zip(board.columns, row.entries, strict=True)]
+        for row in board.rows
+    ]
+    columns = [
+        versus(column, list(entries))
+        for column, entries in zip(board.columns, zip(*with_intervals, strict=True), strict=False)
+    ]
+    return replace(
+        board,
+        rows=tuple(
+            replace(row, entries=entries) for row, entries in zip(board.rows, zip(*columns, strict=True), strict=False)
+        ),
+        pairs=tuple(
+            replace(pair, kept=tuple(kept(pair, i) for i in range(len(board.columns)))) for pair in board.pairs
+        ),
+        left_out=tuple(sorted(left_out)),
+    )

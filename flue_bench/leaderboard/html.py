@@ -1,0 +1,247 @@
+"""A board as one HTML file that asks nothing of the network: sortable, with what lies behind each number."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from numpy.typing import NDArray
+
+from flue_bench.comparison import Evidence
+from flue_bench.errors import RecordError
+from flue_bench.leaderboard import wording
+from flue_bench.leaderboard.board import Board, Entry, Row, Run
+from flue_bench.record import ClassScores, RunRecord
+from flue_bench.scoring import entity_class
+
+HERE = Path(__file__).parent
+LEVELS = {"class": "Classes", "entity": "Entities", "word": "Words"}
+"""Levels of ``RunRecord.per_class`` that are shown, and their headings."""
+
+Link = Callable[[Run], str | None]
+"""Where a run's record is, relative to the file that is written."""
+
+
+def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: Link) -> str:
+    """The board as a page of its own; the same board gives the same bytes.
+
+    Every name is escaped, and the page's policy lets no script run but its own.
+
+    Args:
+        board: made of these records.
+        records: as given to ``board.build``.
+        evidence: where their predictions are, for the confusion matrices.
+        link: see ``Link``.
+    """
+    by_run = {(record.cell_digest, record.predictions.sha256): record for record in records}
+    script = (HERE / "board.js").read_text(encoding="utf-8")
+    scales = [_scale([row.entries[i] for row in board.rows]) for i in range(len(board.columns))]
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # No name turns the direction of the text around it.
+        finalize=lambda value: wording.plain(value) if type(value) is str else value,
+    )
+    template = environment.from_string((HERE / "board.html").read_text(encoding="utf-8"))
+    return template.render(
+        board=board,
+        say=wording,
+        caption=wording.caption(board, "n"),
+        best=wording.best_of(board),
+        scales=scales,
+        plots=[plot for i in range(len(board.machines)) if (plot := _plot(board, i))],
+        details=lambda entry: _details(entry, by_run, evidence),
+        link=link,
+        levels=LEVELS,
+        style=(HERE / "board.css").read_text(encoding="utf-8"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+class Scale(NamedTuple):
+    """From values to positions on a strip or an axis."""
+
+    low: float
+    high: float
+
+    def __call__(self, value: float, start: float, end: float) -> float:
+        """Where between ``start`` and ``end`` a value lies."""
+        return round(start + (end - start) * (value - self.low) / ((self.high - self.low) or 1), 1)
+
+    def ticks(self) -> list[float]:
+        """Four to eight round values."""
+        step = 10 ** math.floor(math.log10(self.high - self.low))
+        step = next(step * part for part in (0.2, 0.5, 1, 2) if (self.high - self.low) / (step * part) <= 8)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [round(i * step, 10) for i in range(first, last + 1)]
+
+
+def _scale(entries: Sequence[Entry | None]) -> Scale:
+    """One for a column, so that its strips can be compared."""
+    there = [entry for entry in entries if entry]
+    ends = [end for entry in there if entry.interval for end in (entry.interval.low, entry.interval.high)] + [
+        score for entry in there for score in entry.scores
+    ]
+    return Scale(min(ends, default=0.0), max(ends, default=1.0))
+
+
+class Mark(NamedTuple):
+    """One row of the board in the picture."""
+
+    x: float
+    y: float
+    radius: float
+    """Its area stands for the parameters."""
+    label: str
+    label_x: float
+    label_y: float
+    anchor: str
+    title: str
+    front: bool
+
+
+class Plot(NamedTuple):
+    """Score against speed on one machine, in a box of 460 by 300."""
+
+    machine: str
+    said: str
+    marks: list[Mark]
+    front: str
+    """Points of the line along the Pareto front."""
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+
+
+LEFT, RIGHT, TOP, BOTTOM = 44.0, 448.0, 14.0, 262.0
+"""The plotting area's edges in the picture."""
+
+
+def _plot(board: Board, machine: int) -> Plot | None:
+    """The rows whose speed this machine measured, by their mean over the columns that all of them have."""
+    fast = [(row, speed) for row in board.rows if (speed := row.speeds[machine])]
+    shared = [i for i in range(len(board.columns)) if all(row.entries[i] for row, _ in fast)]
+    if not fast or not shared:
+        return None
+
+    def score(row: Row) -> float:
+        return math.fsum(100 * entry.mean for i in shared if (entry := row.entries[i])) / len(shared)
+
+    points = [(row, speed.examples_per_second, score(row)) for row, speed in fast]
+    scores = [y for _, _, y in points]
+    margin = max(0.15 * (max(scores) - min(scores)), 0.5)
+    x_scale = Scale(0, 1.15 * max(x for _, x, _ in points))
+    y_scale = Scale(min(scores) - margin, max(scores) + margin)
+    largest = max(row.parameters for row, _, _ in points)
+
+    def dominated(x: float, y: float) -> bool:
+        return any(a >= x and b >= y and (a, b) != (x, y) for _, a, b in points)
+
+    marks: list[Mark] = []
+    for row, x, y in sorted(points, key=lambda point: (-point[2], -point[1], point[0].label)):
+        at, radius = x_scale(x, LEFT, RIGHT), max(3.0, 14 * math.sqrt(row.parameters / largest))
+        # A label stands on the side that has room, below the one before it.
+        left = at > (LEFT + RIGHT) / 2
+        height = y_scale(y, BOTTOM, TOP)
+        taken = [mark.label_y for mark in marks if (mark.anchor == "end") == left]
+        marks.append(
+            Mark(
+                x=at,
+                y=height,
+                radius=round(radius, 1),
+                label=row.label if len(row.label) <= 34 else f"{row.label[:33]}…",
+                label_x=round(at - radius - 4 if left else at + radius + 4, 1),
+                label_y=max([height + 4, *(other + 14 for other in taken)]),
+                anchor="end" if left else "start",
+                title=f"{row.label} ({wording.setting_text(board, row)}): {y:.2f}, {x:,.0f} examples/s, "
+                f"{row.parameters / 1e6:,.1f} M parameters",
+                front=not dominated(x, y),
+            )
+        )
+    front = sorted((mark.x, mark.y) for mark in marks if mark.front)
+    titles = ", ".join(board.columns[i].title for i in shared)
+    return Plot(
+        machine=wording.machine_text(board.machines[machine]),
+        said=f"Score in percent{f', mean of {len(shared)} tasks' if len(shared) > 1 else ''}: {titles}",
+        marks=marks,
+        front=" ".join(f"{x},{y}" for x, y in front),
+        x_ticks=[(x_scale(tick, LEFT, RIGHT), f"{tick:,g}") for tick in x_scale.ticks()],
+        y_ticks=[(y_scale(tick, BOTTOM, TOP), f"{tick:g}") for tick in y_scale.ticks()],
+    )
+
+
+class Confusion(NamedTuple):
+    """Gold in rows, predicted in columns, summed over seeds."""
+
+    labels: list[str]
+    counts: list[list[int]]
+    shares: list[list[float]]
+    """Of each row."""
+
+
+class TaskDetails(NamedTuple):
+    """What lies behind one entry, for one task."""
+
+    task: str
+    runs: list[Run]
+    per_class: dict[str, dict[str, ClassScores]]
+    """Level → class → means over seeds."""
+    confusion: Confusion | None
+    missing: str
+    """Why there is no confusion matrix."""
+
+
+def _details(entry: Entry, by_run: dict[tuple[str, str], RunRecord], evidence: Evidence) -> list[TaskDetails]:
+    found = []
+    for task in dict.fromkeys(run.task for run in entry.runs):
+        runs = [run for run in entry.runs if run.task == task]
+        records = [by_run[run.cell_digest, run.predictions_sha256] for run in runs]
+        confusion, missing = None, ""
+        try:
+            confusion = _confusion(records, evidence)
+        except RecordError as error:
+            missing = str(error)
+        found.append(TaskDetails(task, runs, _per_class(records), confusion, missing))
+    return found
+
+
+def _per_class(records: list[RunRecord]) -> dict[str, dict[str, ClassScores]]:
+    def mean(level: str, name: str) -> ClassScores:
+        each = [record.per_class[level][name] for record in records]
+        return ClassScores(
+            precision=math.fsum(one.precision for one in each) / len(each),
+            recall=math.fsum(one.recall for one in each) / len(each),
+            f1=math.fsum(one.f1 for one in each) / len(each),
+            support=each[0].support,
+        )
+
+    first = records[0].per_class
+    return {level: {name: mean(level, name) for name in first[level]} for level in LEVELS if level in first}
+
+
+def _confusion(records: list[RunRecord], evidence: Evidence) -> Confusion:
+    """Of sentence tasks by label, of token tasks by word and class."""
+    tags = records[0].labels
+    labels = list(dict.fromkeys(map(entity_class, tags))) if records[0].kind == "tokens" else list(tags)
+    class_of = np.array([labels.index(entity_class(tag) if records[0].kind == "tokens" else tag) for tag in tags])
+    counts = np.zeros((len(labels), len(labels)), np.int64)
+    for record in records:
+        table = evidence.predictions(record)
+        gold, predicted = (class_of[_flat(table[name].to_pylist())] for name in ("gold", "predicted"))
+        np.add.at(counts, (gold, predicted), 1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return Confusion(labels, counts.tolist(), shares.round(3).tolist())
+
+
+def _flat(values: list[Any]) -> NDArray[np.int64]:
+    """One index an example, or the words of all sentences in a row."""
+    return np.array(list(chain.from_iterable(values)) if isinstance(values[0], list) else values, np.int64)

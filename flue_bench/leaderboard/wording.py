@@ -1,0 +1,210 @@
+"""What every format of a board says, as plain text: figures, captions, sentences, the tables beside the main one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flue_bench.comparison import LEVEL, Interval
+from flue_bench.leaderboard.board import Board, Entry, Kept, Machine, Row, Versus
+
+COLLAPSED = "†"
+AS_GOOD = "≈"
+NONE = "\N{EN DASH}"
+NOTHING = "No model has a whole entry yet."
+
+
+def marks(entry: Entry) -> str:
+    """What a caption or note explains."""
+    return (AS_GOOD if entry.as_good else "") + (COLLAPSED if entry.collapsed else "")
+
+
+def interval_text(found: Interval | Kept) -> str:
+    """``[79.9, 82.1]``; nothing where there is none."""
+    return "" if found.low is None or found.high is None else f"[{100 * found.low:.1f}, {100 * found.high:.1f}]"
+
+
+def caption(board: Board, n: str) -> str:
+    """What the figures are."""
+    entries = [entry for row in board.rows for entry in row.entries if entry]
+    covers = {entry.interval.covers for entry in entries if entry.interval}
+    said = f"Test scores in percent: mean ± sample standard deviation over {n} seeds"
+    if covers:
+        said += f" [95 % interval: {'; '.join(sorted(covers))}]"
+    said += "."
+    if any(entry.as_good for entry in entries):
+        said += (
+            f" {AS_GOOD} not distinguishable from the column's best as a pretrained model "
+            f"(p > {LEVEL:.2f}, Holm over the column)."
+        )
+    return said
+
+
+def percent(entry: Entry, spread: str) -> str:
+    """Mean, and standard deviation where there is one."""
+    return f"{100 * entry.mean:.2f}" + ("" if entry.sd is None else f"{spread}{100 * entry.sd:.2f}")
+
+
+def verdict(found: Versus) -> str:
+    """Against the column's best, in a sentence."""
+    said = f"Against the column's best, as pretrained models: {100 * found.difference:+.2f} points"
+    if found.p_holm is None or found.low is None or found.high is None:
+        return f"{said}; no verdict: {found.reason}."
+    told = "not distinguishable" if found.p_holm > LEVEL else "below it"
+    ends = f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+    return f"{said} {ends}, p = {found.p:.3f}, {found.p_holm:.3f} adjusted over the column (Holm): {told}."
+
+
+def kept_text(kept: Kept | None) -> str:
+    """``93.1 %`` and its interval on a line of its own."""
+    return NONE if kept is None else f"{100 * kept.ratio:.1f} %\n{interval_text(kept)}".strip()
+
+
+def share(ratio: float) -> str:
+    """A rough ratio in percent."""
+    return f"{100 * ratio:.0f} %"
+
+
+def retention(board: Board) -> list[str]:
+    """A sentence a pair: what the student keeps, at what cost."""
+    said = []
+    for pair in board.pairs:
+        student, teacher = board.rows[pair.student], board.rows[pair.teacher]
+        if pair.mean is None:
+            continue
+        tasks = sum(kept is not None for kept in pair.kept)
+        settings = f"{setting_text(board, student)}", f"{setting_text(board, teacher)}"
+        said.append(
+            f"{student.label} keeps {100 * pair.mean:.1f} % of {teacher.label}'s score"
+            + (f" (mean of {tasks} tasks)" if tasks > 1 else "")
+            + f" with {share(pair.parameters)} of its parameters"
+            + "".join(
+                f", at {ratio:.1f} times its speed" + (f" ({machine_text(machine)})" if len(board.machines) > 1 else "")
+                for machine, ratio in zip(board.machines, pair.speeds, strict=True)
+                if ratio is not None
+            )
+            + (f"; student {settings[0]}, teacher {settings[1]}" if settings[0] != settings[1] else "")
+            + "."
+        )
+    return said
+
+
+class Table(NamedTuple):
+    """Beside the main one."""
+
+    title: str
+    headers: list[str]
+    lines: list[list[str]]
+    caption: str
+    numbers: tuple[int, ...]
+    """Which of its columns hold numbers."""
+
+
+def tables(board: Board) -> list[Table]:
+    """Costs, then what others have published."""
+    return _costs(board) + _quotes(board)
+
+
+def _quotes(board: Board) -> list[Table]:
+    """Ours below the published scores of the same task and metric."""
+    lines = [
+        [
+            f"{quote.column} {quote.metric}" if first else "",
+            f"{'ours: ' if line.ours else ''}{line.model}",
+            NONE if line.percent is None else f"{line.percent:.2f}{'' if line.sd is None else f' ± {line.sd:.2f}'}",
+            "; ".join(filter(None, (line.source, line.detail))),
+        ]
+        for quote in board.quotes
+        for first, line in zip([True] + [False] * len(quote.lines), quote.lines, strict=False)
+    ]
+    if not lines:
+        return []
+    headers = ["task and score", "model", "percent", "source, details"]
+    return [Table("Published scores, quoted", headers, lines, "Protocols differ from source to source.", (2,))]
+
+
+def _costs(board: Board) -> list[Table]:
+    """A block a machine; without any, the sizes alone; nothing where no size is known either."""
+    models = list({row.model_digest: row for row in board.rows}.values())
+    size = ["model", "parameters (M)", "size (MB)"]
+    sizes = [
+        [
+            row.label,
+            f"{row.parameters / 1e6:,.1f}",
+            NONE if row.weights_bytes is None else f"{row.weights_bytes / 1e6:,.1f}",
+        ]
+        for row in models
+    ]
+    blocks = [
+        Table(
+            f"Cost on {machine_text(machine)}",
+            [*size, "examples/s", "latency (ms)", "p95 (ms)"],
+            [
+                [
+                    *line,
+                    f"{speed.examples_per_second:,.0f}",
+                    f"{speed.latency_ms_median:.1f}",
+                    f"{speed.latency_ms_p95:.1f}",
+                ]
+                if (speed := row.speeds[i])
+                else [*line, NONE, NONE, NONE]
+                for row, line in zip(models, sizes, strict=True)
+            ],
+            f"Inference on sample {machine.text[:6]} in batches of {machine.batch_size}; latency of one example alone, "
+            "median and 95th percentile.",
+            (1, 2, 3, 4, 5),
+        )
+        for i, machine in enumerate(board.machines)
+    ]
+    if not blocks and any(row.weights_bytes is not None for row in models):
+        blocks = [Table("Size", size, sizes, "", (1, 2))]
+    return blocks
+
+
+def machine_text(machine: Machine) -> str:
+    """Where and how speeds were measured."""
+    threads = "1 thread" if machine.threads == 1 else f"{machine.threads} threads"
+    return f"{machine.device}, {threads}, {machine.precision}"
+
+
+def setting_text(board: Board, row: Row) -> str:
+    """How a row's model was fine-tuned."""
+    protocol = f", protocol {row.protocol}" if len({row.protocol for row in board.rows}) > 1 else ""
+    return f"{row.recipe}, {row.precision}{protocol}"
+
+
+def best_of(board: Board) -> list[list[bool]]:
+    """By row and column: is this the best entry, as printed, of at least two?"""
+    best = [[False] * len(board.columns) for _ in board.rows]
+    for i in range(len(board.columns)):
+        means = {
+            number: round(100 * entry.mean, 2)
+            for number, row in enumerate(board.rows)
+            if (entry := row.entries[i]) is not None
+        }
+        for number, mean in means.items():
+            best[number][i] = len(means) > 1 and mean == max(means.values())
+    return best
+
+
+def notes(board: Board) -> dict[str, list[str]]:
+    """Heading → lines; only what there is."""
+    collapsed = [
+        f"{row.label} ({setting_text(board, row)}), {column.title}: {words}"
+        for row in board.rows
+        for column, entry in zip(board.columns, row.entries, strict=True)
+        for words in (entry.collapsed if entry else ())
+    ]
+    data = [f"{column.title}: {words}" for column in board.columns for words in column.deviations]
+    found = {
+        f"{COLLAPSED} Collapsed runs, averaged all the same": collapsed,
+        "Data that is not as published": data,
+        "Sources": list(board.sources),
+        "Failed": [f"{what}: {reason}" for what, reason in board.failed],
+        "Left out": [f"{what}: {reason}" for what, reason in board.left_out],
+    }
+    return {heading: lines for heading, lines in found.items() if lines}
+
+
+def plain(text: str) -> str:
+    """Without control and direction characters: a name from a foreign record must not drive the terminal."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
