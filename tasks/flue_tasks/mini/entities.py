@@ -8,10 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import TypeVar
 
 from flue_tasks.mini import lexicon as lx
 from flue_tasks.mini.grammar import Noun, pick, sentence, the
 from flue_tasks.mini.names import seen
+
+T = TypeVar("T")
 
 _TOKEN = re.compile(r"M\.|\w[\w-]*'|[\w-]+(?:/(?:LOC|PER|MISC|ORG))?|[^\w\s]")
 
@@ -29,66 +32,85 @@ TAGS = ("O", "LOC", "PER", "MISC", "ORG")
 
 
 class _Names:
-    """Draws names of each type; every second one from the ambiguous pool."""
+    """Draws names of each type, none twice in a sentence; every second one from the pools that serve several types."""
 
     def __init__(self, rng: Random, split: str) -> None:
         self.rng, self.split = rng, split
         self.female = bool(rng.randrange(2))
+        self.drawn = set[object]()
 
-    def _pick(self, pool: Sequence[str]) -> str:
-        return pick(self.rng, seen(tuple(pool), self.split))
+    def _pick(self, pool: Sequence[T]) -> T:
+        while (name := pick(self.rng, pool)) in self.drawn:
+            pass
+        self.drawn.add(name)
+        return name
 
-    def _either(self, pool: Sequence[str]) -> str:
-        return self._pick(lx.AMBIGUOUS if self.rng.randrange(2) else pool)
+    def _either(self, pool: Sequence[str], *shared: Sequence[str]) -> str:
+        """From the pool, or as often from one of those that it shares with other types."""
+        return self._pick(seen(tuple(pick(self.rng, shared) if self.rng.randrange(2) else pool), self.split))
 
     @property
     def per(self) -> str:
-        surname = self._either(lx.SURNAMES)
-        way = self.rng.randrange(4)
-        if way == 0:
+        surname = self._either(lx.SURNAMES, lx.PLACE_NAMES)
+        if self.rng.randrange(4) == 0:
             return f"{'Mme' if self.female else 'M.'} {_tag(surname, 'PER')}"
-        return _tag(f"{self._pick(lx.WOMEN if self.female else lx.MEN)} {surname}", "PER")
+        first = self._either(lx.WOMEN, lx.FIRST_NAMES) if self.female else self._pick(seen(lx.MEN, self.split))
+        return _tag(f"{first} {surname}", "PER")
 
     @property
     def surname(self) -> str:
-        return _tag(self._either(lx.SURNAMES), "PER")
+        return _tag(self._either(lx.SURNAMES, lx.PLACE_NAMES), "PER")
 
     @property
     def loc(self) -> str:
-        return _tag(self._either(lx.VILLAGES if self.rng.randrange(3) == 0 else lx.TOWNS), "LOC")
+        return _tag(self._either(lx.VILLAGES if self.rng.randrange(3) == 0 else lx.TOWNS, lx.PLACE_NAMES), "LOC")
 
     @property
     def land(self) -> str:
-        return _noun(pick(self.rng, lx.LANDS), "LOC")
+        return _noun(self._pick(lx.LANDS), "LOC")
 
     @property
     def throughout(self) -> str:
-        land = pick(self.rng, lx.LANDS)
+        land = self._pick(lx.LANDS)
         return f"dans {'toute' if land.gender == 'f' else 'tout'} {_noun(land, 'LOC')}"
 
     @property
     def river(self) -> str:
-        return _noun(pick(self.rng, lx.RIVERS), "LOC")
+        return _noun(self._pick(lx.RIVERS), "LOC")
 
     @property
     def org(self) -> str:
-        return _tag(self._either(lx.FIRMS), "ORG")
+        """Bare: for contexts in which it can be no town and nobody."""
+        return _tag(self._either(lx.FIRMS, lx.PLACE_NAMES, lx.FIRST_NAMES), "ORG")
+
+    @property
+    def concern(self) -> str:
+        """With what it is: "le groupe Paris"."""
+        return f"{the(self._pick(lx.CONCERNS))} {self.org}"
 
     @property
     def institution(self) -> str:
-        return _noun(pick(self.rng, lx.INSTITUTIONS), "ORG")
+        return _noun(self._pick(lx.INSTITUTIONS), "ORG")
+
+    @property
+    def club(self) -> str:
+        return _noun(self._pick(lx.CLUBS), "ORG")
 
     @property
     def work(self) -> str:
-        return _tag(self._either(lx.WORKS), "MISC")
+        return _tag(self._either(lx.WORKS, lx.PLACE_NAMES, lx.FIRST_NAMES), "MISC")
 
     @property
-    def event(self) -> str:
-        return _noun(pick(self.rng, lx.EVENTS), "MISC")
+    def festival(self) -> str:
+        return _noun(self._pick(lx.FESTIVALS), "MISC")
+
+    @property
+    def contest(self) -> str:
+        return _noun(self._pick(lx.CONTESTS), "MISC")
 
     @property
     def history(self) -> str:
-        return _noun(pick(self.rng, lx.HISTORY), "MISC")
+        return _noun(self._pick(lx.HISTORY), "MISC")
 
     def e(self, participle: str) -> str:
         """The participle in the gender of the person."""
@@ -123,7 +145,7 @@ _TEMPLATES: tuple[Callable[[_Names], str], ...] = (
     lambda n: f"il pleut souvent sur {n.loc}, rarement sur {n.loc}",
     lambda n: f"{n.one('les rues', 'les toits', 'les remparts', 'les quais')} de {n.loc} datent de {n.year}",
     lambda n: f"née à {n.loc}, elle a grandi en banlieue de {n.loc}",
-    lambda n: f"{n.river} traverse {n.loc} avant de rejoindre {n.land}",
+    lambda n: f"{n.river} traverse {n.loc} avant de rejoindre {n.river}",
     lambda n: f"{n.one('le vin', 'le fromage', 'le miel', 'la laine')} de {n.loc} se vend {n.throughout}",
     lambda n: f"entre {n.loc} et {n.loc}, le car traverse {n.land}",
     lambda n: f"{n.one('orange', 'grise', 'verte', 'blanche')}, la brume cachait {n.land} et {n.river}",
@@ -134,7 +156,7 @@ _TEMPLATES: tuple[Callable[[_Names], str], ...] = (
     lambda n: f"{n.per} a épousé {'le' if n.female else 'la'} {n.one('pianiste', 'juge', 'dentiste')} en {n.year}",
     lambda n: f"le docteur {n.surname} a soigné {n.per} pendant {n.number % 9 + 2} ans",
     lambda n: f"la famille {n.surname} vit à {n.loc} depuis {n.year}",
-    lambda n: f"{n.one('violette', 'rose', 'blanche', 'marine')}, la robe de {n.per} se voyait de loin",
+    lambda n: f"{n.one('violette', 'rose', 'blanche', 'marine')}, la veste de {n.per} se voyait de loin",
     lambda n: (
         f"« {n.one('je reviendrai', 'tout est fini', 'il fait froid', 'merci à tous')} "
         f"», a dit {n.per} en {n.one('souriant', 'partant')}"
@@ -150,48 +172,48 @@ _TEMPLATES: tuple[Callable[[_Names], str], ...] = (
         f"les {n.one('oranges', 'timbres', 'pierres', 'roses')}"
     ),
     lambda n: (
-        f"{(w := n.one('pierre', 'brique', 'saison', 'marche'))} après {w}, "
-        f"{n.per} {n.one('remontait le mur', 'avançait', 'refaisait la tour')}"
+        f"{(w := n.one('pierre', 'étage', 'saison', 'marche'))} après {w}, "
+        f"{n.per} {n.one('avançait', 'approchait du but')}"
     ),
     lambda n: f"le capitaine {n.surname}, blessé près de {n.loc}, a été soigné par {n.per}",
     lambda n: f"âg{n.e('é')} de {n.number % 60 + 18} ans, {n.per} vit seul{n.e('')} près de {n.loc}",
     lambda n: f"selon l'avocat {n.surname}, {n.per} dormait cette nuit-là",
     # a name in an organisation's context
-    lambda n: f"{n.org} emploie {n.number} {n.one('salariés', 'ingénieurs', 'ouvriers', 'chauffeurs')} {n.throughout}",
-    lambda n: f"l'action {n.org} a {n.one('perdu', 'gagné', 'repris')} {n.number % 30 + 2} % à la bourse de {n.loc}",
-    lambda n: f"le groupe {n.org} a racheté {n.one('son rival', 'le fabricant', 'la filiale')} {n.org}",
-    lambda n: f"{n.per} dirige {n.org} depuis {n.year}",
+    lambda n: (
+        f"{n.concern} emploie {n.number} {n.one('salariés', 'ingénieurs', 'ouvriers', 'chauffeurs')} {n.throughout}"
+    ),
+    lambda n: f"l'action {n.org} a {n.one('perdu', 'gagné', 'repris')} {n.number % 30 + 2} % à la Bourse de {n.loc}",
+    lambda n: f"{n.concern} a racheté {n.one('son rival', 'la filiale')} {n.org}",
+    lambda n: f"{n.per} dirige {n.concern} depuis {n.year}",
     lambda n: (
         f"les {n.one('salariés', 'clients', 'actionnaires', 'syndicats')} "
-        f"de {n.org} {n.one('protestent', 'attendent', 'votent')} à {n.loc}"
+        f"de {n.concern} {n.one('protestent', 'attendent', 'votent')} à {n.loc}"
     ),
     lambda n: f"{n.institution} a {n.one('élu', 'nommé', 'recruté', 'exclu')} {n.per}",
-    lambda n: f"{n.org} a ouvert une {n.one('usine', 'boutique', 'agence')} à {n.loc} en {n.year}",
-    lambda n: f"chez {n.org}, le service de nuit est confié à {n.per}",
+    lambda n: f"{n.concern} a ouvert une {n.one('usine', 'boutique', 'agence')} à {n.loc} en {n.year}",
+    lambda n: f"chez {n.concern}, le service de nuit est confié à {n.per}",
     lambda n: f"fondée par {n.per}, la société {n.org} fabrique des {n.one('pneus', 'montres', 'jouets', 'lampes')}",
     lambda n: f"{n.institution} et {n.institution} ont signé un accord",
-    lambda n: (
-        f"le porte-parole de {n.org} a démenti la vente de {n.one('la marque', 'la chaîne', 'la filiale')} {n.org}"
-    ),
-    lambda n: f"à {n.loc}, {n.institution} a battu l'équipe de {n.loc}",
-    lambda n: f"{n.org} vend ses {n.one('machines', 'logiciels', 'meubles', 'tissus')} à {n.institution}",
+    lambda n: f"le porte-parole de {n.concern} a démenti la vente de {n.one('son concurrent', 'sa filiale')} {n.org}",
+    lambda n: f"à {n.loc}, {n.club} a battu {n.one('hier', 'dimanche', 'en finale')} {n.club}",
+    lambda n: f"{n.concern} vend ses {n.one('machines', 'logiciels', 'meubles', 'tissus')} à {n.institution}",
     lambda n: f"{n.one('orange', 'grise', 'marine', 'blanche')} et noire, l'affiche vante la banque {n.org}",
-    lambda n: f"{n.per} a quitté {n.institution} pour entrer chez {n.org}",
+    lambda n: f"{n.per} a quitté {n.institution} pour {n.one(n.concern, n.club)}",
     # a name in a work's or an event's context
     lambda n: f"le film {n.work} est sorti à {n.loc} en {n.year}",
     lambda n: f"{n.per} joue le rôle principal dans {n.work}",
     lambda n: f"le roman {n.work}, de {n.per}, raconte la vie d'un {n.one('marin', 'meunier', 'horloger', 'peintre')}",
-    lambda n: f"l'opéra {n.work} a été repris par {n.institution}",
-    lambda n: f"{n.per} a {n.one('lu', 'traduit', 'relu', 'illustré')} {n.work} en {n.number % 9 + 2} jours",
-    lambda n: f"{n.event} attire {n.number} {n.one('curieux', 'visiteurs', 'coureurs')} chaque année",
-    lambda n: f"{n.per} a gagné {n.event} en {n.year}",
+    lambda n: f"l'opéra {n.work} a été repris à {n.loc} en {n.year}",
+    lambda n: f"{n.per} a {n.one('lu', 'traduit', 'relu', 'illustré')} le livre {n.work} en {n.number % 9 + 2} jours",
+    lambda n: f"{n.festival} attire {n.number} {n.one('curieux', 'visiteurs', 'musiciens')} chaque année",
+    lambda n: f"{n.per} a gagné {n.contest} en {n.year}",
     lambda n: f"après {n.history}, {n.one('la ville', 'la région', 'la foule')} a retrouvé son calme",
     lambda n: f"la chanson {n.work} passe en boucle à la radio",
-    lambda n: f"{n.org} finance {n.event} depuis {n.year}",
+    lambda n: f"{n.concern} finance {n.one(n.festival, n.contest)} depuis {n.year}",
     lambda n: f"le magazine {n.work} consacre dix pages à {n.per}",
     lambda n: f"la série {n.work} est tournée entre {n.loc} et {n.loc}",
-    lambda n: f"la pièce {n.work} sera jouée pendant {n.event}",
-    lambda n: f"{n.one('au cinéma', 'à la télévision', 'ce soir')}, on donne {n.work}, puis {n.work}",
+    lambda n: f"la pièce {n.work} sera jouée pendant {n.festival}",
+    lambda n: f"{n.one('au cinéma', 'au théâtre', 'à la télévision')}, on donne {n.work}, puis {n.work}",
     lambda n: f"l'album {n.work} s'est vendu à {n.number} exemplaires {n.throughout}",
     lambda n: (
         f"dans le tableau {n.work}, {n.one('la lumière', 'la mer', 'le ciel')} vient de {n.one('gauche', 'droite')}"

@@ -120,6 +120,6 @@ def elide(text: str) -> str:
     return text
 
 
-def sentence(text: str, end: str = ".") -> str:
+def sentence(text: str) -> str:
     """A template as a French sentence."""
-    return re.sub(r"\w", lambda first: first[0].upper(), elide(text), count=1) + end
+    return re.sub(r"\w", lambda first: first[0].upper(), elide(text), count=1) + "."

@@ -22,91 +22,115 @@ def _subject(rng: Random, split: str) -> Noun:
     return role._replace(word=the(role))
 
 
-def _no(noun: Noun) -> str:
-    return f"{'aucune' if noun.gender == 'f' else 'aucun'} {noun.word}"
+def _subjects(rng: Random, split: str, count: int) -> list[Noun]:
+    """Different ones."""
+    found: dict[str, Noun] = {}
+    while len(found) < count:
+        one = _subject(rng, split)
+        found[one.word] = one
+    return list(found.values())
 
 
 def _objects(rng: Random, split: str) -> Draft:
     """Kinds of things: who bought a bicycle bought a vehicle."""
-    who, kind = _subject(rng, split).word, pick(rng, tuple(lx.KINDS))
+    who, somebody = (noun.word for noun in _subjects(rng, split, 2))
+    kind = pick(rng, tuple(lx.KINDS))
     thing, other = two(rng, lx.KINDS[kind])
-    did, colour, when = pick(rng, lx.OBTAINED), agree(pick(rng, lx.COLOURS), thing), pick(rng, lx.WHEN)
+    did, colour, when = pick(rng, lx.OBTAINED), pick(rng, lx.COLOURS), pick(rng, lx.WHEN)
     during = f" {when}" if rng.randrange(2) else ""
-    has = f"{who} a {did} {a(thing)} {colour}"
-    small = "ni grande ni petite" if kind.gender == "f" else "ni grand ni petit"
-    no_kind = (f"{who} n'a {did} {_no(kind)}{during}", f"{who} n'a pas {did} de {kind.word}{during}, {small}")
-    no_other = f"{who} n'a pas {did} de {other.word}{during}"
-    no_thing = f"{who} n'a pas {did} de {thing.word}{during}"
-    with_it = (f"{has}{during}", f"{who} a {did} {a(thing)} et {a(other)}{during}", f"{has}{during}, comme prévu")
-    some_kind = (f"{who} a {did} {a(kind)}{during}", no_other, f"{who} n'a {did} que une seule chose{during}")
-    return pick(
+    feminine = kind.gender == "f"
+    no_kind = f"n'a {did} {'aucune' if feminine else 'aucun'} {kind.word}{during}"
+    nothing = (
+        no_kind,
+        f"n'a pas {did} de {kind.word}{during}, {'ni grande ni petite' if feminine else 'ni grand ni petit'}",
+        f"n'a rien {did} du tout{during}",
+    )
+    no_thing, no_other = (f"n'a pas {did} de {noun.word}{during}" for noun in (thing, other))
+    only_thing, only_other = (f"n'a {did} que {a(noun)}{during}" for noun in (thing, other))
+    some_thing, some_other, some_kind = (
+        f"a {did} {a(noun)} {agree(colour, noun)}{during}" for noun in (thing, other, kind)
+    )
+    one_kind = f"n'a {did} que {'une seule' if feminine else 'un seul'} {kind.word}{during}"
+    with_it = (some_thing, f"a {did} {a(thing)} et {a(other)}{during}", only_thing)
+    with_any = (*with_it, one_kind, some_kind)
+    without_it = (*nothing, only_other)
+    unclear = (some_kind, no_other, one_kind, some_other)
+    claim, premises = pick(
         rng,
         (
-            (f"{who} a {did} {a(kind)}{during}", (with_it, (no_thing, no_other, some_kind[2]), no_kind)),
-            (f"{who} a {did} {a(thing)}{during}", (with_it, some_kind, (*no_kind, f"{no_thing}, c'est certain"))),
-            (
-                f"{who} n'a {did} {_no(kind)}{during}",
-                (
-                    (f"{who} n'a absolument rien {did}{during}", f"{who} n'a rien {did} du tout{during}"),
-                    (no_thing, no_other),
-                    with_it,
-                ),
-            ),
-            (no_thing, (no_kind, some_kind, with_it)),
+            (f"a {did} {a(kind)}{during}", (with_any, (no_thing, no_other), nothing)),
+            (f"a {did} {a(thing)}{during}", (with_it, unclear, (*without_it, no_thing))),
+            (no_kind, (nothing[1:], (no_thing, no_other), with_any)),
+            (no_thing, (without_it, unclear, with_it)),
         ),
+    )
+    follows, is_open, excluded = ([f"{who} {premise}" for premise in found] for found in premises)
+    is_open += [f"{somebody} {pick(rng, found)}" for found in (premises[0], premises[2])]
+    return f"{who} {claim}", (tuple(follows), tuple(is_open), tuple(excluded))
+
+
+def _everyone(group: Noun, deed: str) -> tuple[str, ...]:
+    ones, one = group.word, group.word.removesuffix("s")
+    every, each, a_ = ("toutes", "chacune", "une") if group.gender == "f" else ("tous", "chacun", "un")
+    return (
+        f"{every} les {ones} sans exception ont {deed}",
+        f"{each} de les {ones} a {deed}",
+        f"il n'y a pas {a_} {one} qui n'ait {deed}",
+        f"les {ones} ont {every} {deed}, sans la moindre exception",
+    )
+
+
+def _nobody(group: Noun, deed: str) -> tuple[str, ...]:
+    ones, one = group.word, group.word.removesuffix("s")
+    every, no, a_ = ("toutes", "aucune", "une seule") if group.gender == "f" else ("tous", "aucun", "un seul")
+    return (
+        f"pas {a_} {one} n'a {deed}",
+        f"{no} de les {ones} n'a {deed}",
+        f"{every} les {ones} sans exception sont {agree('venu', group)}, mais {no} n'a {deed}",
     )
 
 
 def _quantities(rng: Random, _split: str) -> Draft:
     """All, some, none, and the same of a part of the group."""
-    group, deed, part = pick(rng, lx.GROUPS), pick(rng, lx.DEEDS), pick(rng, lx.SUBGROUPS)
-    one = _singular(group)
-    no, un = ("aucune", "une") if group.gender == "f" else ("aucun", "un")
-    some, every, each = (
-        (("certaines", "quelques"), "toutes", "chacune")
-        if group.gender == "f"
-        else (("certains", "quelques"), "tous", "chacun")
-    )
-    ones = group.word
-    everyone = (
-        f"{every} les {ones} sans exception ont {deed}",
-        f"{each} de les {ones} a {deed}",
-        f"il n'y a pas {un} {one} qui n'ait {deed}",
-        f"les {ones} ont {every} {deed}, sans la moindre exception",
-    )
-    nobody = (
-        f"pas {un} seul{'e' * (group.gender == 'f')} {one} n'a {deed}",
-        f"{no} de les {ones} n'a {deed}",
-        f"{every} les {ones} sans exception sont {agree('venu', group)}, mais {no} n'a {deed}",
-    )
-    somebody = (f"plusieurs {ones} ont {deed}", f"{un} {one} au moins a {deed}", f"deux ou trois {ones} ont {deed}")
-    not_all = (f"il y a au moins {un} {one} qui n'a pas {deed}", f"plusieurs {ones} n'ont pas {deed}")
-    part_did = (f"{every} les {ones} {part} ont {deed}", f"plusieurs {ones} {part} ont {deed}")
+    gender = pick(rng, "mmf")
+    group, other = two(rng, [noun for noun in lx.GROUPS if noun.gender == gender])
+    deed, part = pick(rng, lx.DEEDS), pick(rng, lx.SUBGROUPS)
+    ones, one = group.word, group.word.removesuffix("s")
+    feminine = group.gender == "f"
+    every, no, a_ = ("toutes", "aucune", "une") if feminine else ("tous", "aucun", "un")
+    some = pick(rng, ("certaines" if feminine else "certains", "quelques"))
+    everyone, nobody = _everyone(group, deed), _nobody(group, deed)
+    several, few = f"plusieurs {ones} ont {deed}", f"deux ou trois {ones} ont {deed}"
+    somebody = (several, few, f"{a_} {one} au moins a {deed}")
+    not_several = f"plusieurs {ones} n'ont pas {deed}"
+    not_all = (not_several, f"il y a au moins {a_} {one} qui n'a pas {deed}")
+    some_part = f"plusieurs {ones} {part} ont {deed}"
+    part_did = (f"{every} les {ones} {part} ont {deed}", some_part)
     part_not = (f"{no} {one} {part} n'a {deed}", f"les {ones} {part} n'ont pas {deed}")
-    return pick(
+    hypothesis, (follows, is_open, excluded) = pick(
         rng,
         (
             (f"{every} les {ones} ont {deed}", (everyone, part_did, nobody + not_all)),
             (f"{no} {one} n'a {deed}", (nobody, part_not, everyone + somebody + part_did)),
-            (f"{pick(rng, some)} {ones} ont {deed}", (everyone + part_did, part_not, nobody)),
-            (f"{pick(rng, some)} {ones} n'ont pas {deed}", (nobody + part_not, part_did, everyone)),
+            (f"{some} {ones} ont {deed}", ((*everyone, *part_did, several, few), part_not, nobody)),
+            (f"{some} {ones} n'ont pas {deed}", ((*nobody, *part_not, not_several), part_did, everyone)),
+            (f"{every} les {ones} {part} ont {deed}", (everyone, (*somebody, *not_all, some_part), nobody + part_not)),
+            (f"{no} {one} {part} n'a {deed}", ((*nobody, part_not[1]), somebody + not_all, everyone + part_did)),
         ),
     )
-
-
-def _singular(group: Noun) -> str:
-    return group.word.removesuffix("s")
+    others = (pick(rng, _everyone(other, deed)), pick(rng, _nobody(other, deed)))
+    return hypothesis, (follows, is_open + others, excluded)
 
 
 def _outcomes(rng: Random, split: str) -> Draft:
-    """Verbs that say whether a thing was done: managed, forgot, promised."""
-    who = _subject(rng, split)
+    """Verbs that say whether a thing was done: managed, forgot; and others that do not: promised."""
+    who, other = _subjects(rng, split, 2)
     infinitive, participle, thing = pick(rng, lx.TASKS)
     x, when = who.word, pick(rng, lx.WHEN)
     to = f"{infinitive} {thing}"
     done = (
         f"{x} a réussi à {to}",
-        f"{x} a pensé à {to} {when}",
+        f"{x} vient de {to}",
         f"{x} n'a pas oublié de {to}",
         f"{x} n'a pas manqué de {to}",
         f"{x} a fini par {to}",
@@ -116,26 +140,30 @@ def _outcomes(rng: Random, split: str) -> Draft:
     undone = (
         f"{x} a oublié de {to}",
         f"{x} n'a pas réussi à {to}",
-        f"{x} a refusé de {to}",
+        f"{x} a négligé de {to}",
         f"{x} n'a pas pris la peine de {to}",
         f"{x} s'est {agree('abstenu', who)} de {to}",
-        f"{x} n'a jamais pensé à {to}",
+        f"{x} a renoncé à {to} {when}",
         f"{x} n'a pas eu le temps de {to}",
     )
-    neutral = (
-        f"{x} a promis de {to}",
-        f"{x} n'a pas refusé de {to}",
-        f"{x} avait l'intention de {to}",
-        f"on a demandé à {x} de {to}",
-        f"{x} n'a pas promis de {to}",
-        f"{x} a parlé de {to} {when}",
-        f"{x} n'a jamais dit vouloir {to}",
+    promised = (
+        f"{x} a promis {when} de {to}",
+        f"{x} a promis à {other.word} de {to}",
+        f"{x} n'a pas manqué de promettre de {to}",
     )
+    unpromised = (
+        f"{x} n'a jamais promis de {to}",
+        f"{x} a refusé de promettre de {to}",
+        f"{x} n'a promis à personne de {to}",
+    )
+    neutral = (*promised, *unpromised, f"on a demandé à {x} de {to}", f"{x} avait l'intention de {to}")
     return pick(
         rng,
         (
             (f"{x} a {participle} {thing}", (done, neutral, undone)),
             (f"{x} n'a pas {participle} {_negated(thing)}", (undone, neutral, done)),
+            (f"{x} a promis de {to}", (promised, done + undone, unpromised)),
+            (f"{x} n'a pas promis de {to}", (unpromised, done + undone, promised)),
         ),
     )
 
@@ -148,27 +176,30 @@ def _negated(thing: str) -> str:
 
 def _whereabouts(rng: Random, split: str) -> Draft:
     """One place at a time."""
-    who, doing, since = _subject(rng, split).word, pick(rng, lx.ACTIVITIES), pick(rng, lx.LASTING)
-    here, there = two(rng, lx.ROOMS)
+    who, other = (noun.word for noun in _subjects(rng, split, 2))
+    doing, since = pick(rng, lx.ACTIVITIES), pick(rng, lx.LASTING)
+    here, there = two(rng, pick(rng, (lx.ROOMS, lx.SPOTS)))
     no_doing = (
         f"{since}, {who} est {there}",
         f"{who} {doing} {there} {since}",
-        f"{who} a quitté les lieux et attend {there}",
+        f"{who} était {here} hier, mais se trouve à présent {there}",
     )
     here_doing = (
         f"{who} {doing} {here} {since}",
         f"{since}, {who} {doing} {here}",
-        f"{here}, {who} {doing}, comme d'habitude",
+        f"{here}, {who} {doing} avec plaisir",
     )
     open_ = (
         f"{who} {doing} {since}",
-        f"{since}, {who} {doing} avec plaisir",
-        f"hier, {who} était {here}, mais aujourd'hui ?",
+        f"{since}, {other} {doing} {here}",
+        f"{other} {doing} {there} {since}",
+        f"{other} était {here} hier, mais se trouve à présent {there}",
+        f"{here}, {other} {doing} avec plaisir",
     )
     return pick(
         rng,
         (
-            (f"{who} {doing} {here}", (here_doing, open_[:2], no_doing)),
+            (f"{who} {doing} {here}", (here_doing, open_, no_doing)),
             (f"{who} est {here}", (here_doing, open_, no_doing)),
             (f"{who} n'est pas {here}", (no_doing, open_, here_doing)),
         ),
@@ -177,11 +208,7 @@ def _whereabouts(rng: Random, split: str) -> Draft:
 
 def _comparisons(rng: Random, split: str) -> Draft:
     """More, less, as much; before and after."""
-    first = second = third = _subject(rng, split)
-    while second.word == first.word:
-        second = _subject(rng, split)
-    while third.word in (first.word, second.word):
-        third = _subject(rng, split)
+    first, second, third = _subjects(rng, split, 3)
     x, y, z = first.word, second.word, third.word
     if rng.randrange(2):
         one, other = two(rng, lx.COMPARED)
@@ -199,24 +226,31 @@ def _comparisons(rng: Random, split: str) -> Draft:
             f"{x} n'est pas aussi {of_x} que {y}",
         )
         open_: tuple[str, ...] = (
-            f"{x} est plus {of_x} que {z}",
-            f"{x} est plus {other_x} que {y}",
+            f"{x} est de loin plus {of_x} que {z}",
+            f"{x} est bien moins {of_x} que {z}",
             f"{y} est moins {of_y} que {z}",
-            f"{x} est moins {of_x} que {z}",
+            f"{x} est plus {other_x} que {y} et que {z}",
             f"{y} n'est pas aussi {agree(other, second)} que {x}",
         )
         claims = (f"{x} est plus {of_x} que {y}", f"{x} est moins {of_x} que {y}")
     else:
-        one, other = two(rng, lx.MOVED)
-        of_x, of_y, when = agree(one, first), agree(one, second), pick(rng, lx.WHEN)
-        more = (f"{y} est {of_y} après {x}", f"{x} est {of_x} bien avant {y}", f"{x} est {of_x} avant {y} et avant {z}")
-        less = (f"{x} est {of_x} après {y}", f"{y} est {of_y} avant {x}", f"{y} est {of_y} juste avant {x} et {z}")
+        one = pick(rng, lx.MOVED)
+        of_x, of_y = agree(one, first), agree(one, second)
+        more = (
+            f"{y} est {of_y} bien après {x}",
+            f"{x} est {of_x} juste avant {y} et {z}",
+            f"{x} est {of_x} avant {y}, qui a téléphoné à {z}",
+        )
+        less = (
+            f"{x} est {of_x} bien après {y}",
+            f"{y} est {of_y} juste avant {x} et {z}",
+            f"{y} est {of_y} avant {x}, qui a téléphoné à {z}",
+        )
         open_ = (
-            f"{x} est {of_x} {when}, comme {y}",
-            f"{x} est {of_x} avant {z}",
-            f"{y} est {of_y} après {z}",
-            f"{x} a téléphoné avant {y}",
-            f"{x} a téléphoné après {y}",
+            f"{x} est {of_x} bien après {z}",
+            f"{y} est {of_y} bien après {z}",
+            f"{z} est {agree(one, third)} juste avant {x} et {y}",
+            f"{x} est {of_x} avant {z}, qui a téléphoné à {y}",
         )
         claims = (f"{x} est {of_x} avant {y}", f"{x} est {of_x} après {y}")
     return pick(rng, ((claims[0], (more, open_, less)), (claims[1], (less, open_, more))))
@@ -231,7 +265,12 @@ def _numbers(rng: Random, split: str) -> Draft:
     it = f"{place} de {town} compte"
     many = (f"{it} {above} {thing}", f"{it} plus de {above} {thing}", f"{it} au moins {above} {thing}")
     few = (f"{it} {below} {thing}", f"{it} moins de {below} {thing}", f"{it} au plus {below} {thing}")
-    open_ = (f"{it} plus de {below} {thing}", f"{it} moins de {above} {thing}", f"{it} beaucoup de {thing}")
+    open_ = (
+        f"{it} plus de {below} {thing}",
+        f"{it} moins de {above} {thing}",
+        f"{it} au moins {below} {thing}",
+        f"{it} au plus {above} {thing}",
+    )
     return pick(
         rng,
         ((f"{it} plus de {count} {thing}", (many, open_, few)), (f"{it} moins de {count} {thing}", (few, open_, many))),
@@ -241,7 +280,7 @@ def _numbers(rng: Random, split: str) -> Draft:
 def _states(rng: Random, _split: str) -> Draft:
     """States that exclude each other."""
     pair, nouns = pick(rng, lx.STATES)
-    noun = pick(rng, nouns)
+    noun, other = two(rng, nouns)
     if rng.randrange(2):
         pair = pair[::-1]
     it, is_, is_not = the(noun), agree(pair[0], noun), agree(pair[1], noun)
@@ -249,17 +288,22 @@ def _states(rng: Random, _split: str) -> Draft:
         pick(rng, ("depuis midi", "en ce moment", "depuis une heure", "à présent", "depuis peu")),
         pick(rng, lx.WHEN),
     )
-    so = (f"{since}, {it} est {is_}", f"{since}, {it} n'est plus {is_not}", f"{it} est {is_}, tout le monde le voit")
+    pronoun = "elle" if noun.gender == "f" else "il"
+    so = (
+        f"{since}, {it} est {is_}",
+        f"{since}, {it} n'est plus {is_not}",
+        f"{when}, {it} était {is_not}, mais {pronoun} est {is_} {since}",
+    )
     not_so = (
         f"{since}, {it} est {is_not}",
         f"{since}, {it} n'est plus {is_}",
-        f"{it} est {is_not}, tout le monde le voit",
+        f"{when}, {it} était {is_}, mais {pronoun} est {is_not} {since}",
     )
     open_ = (
         f"{when}, {it} était {is_}",
-        f"{when}, {it} n'était pas {is_not}",
         f"{when}, {it} était {is_not}",
-        f"on me demande si {it} est {is_} ou {is_not}",
+        *(f"{since}, {the(other)} est {agree(state, other)}" for state in pair),
+        *(f"{since}, {the(other)} n'est plus {agree(state, other)}" for state in pair),
     )
     return pick(
         rng,
@@ -281,10 +325,8 @@ _FRAMES = (
 )
 
 
-def inference(rng: Random, label: int, split: str) -> tuple[str, str, str]:
-    """A pair of the label (0 entailment, 1 neutral, 2 contradiction): its key (the premise), premise, hypothesis."""
+def inference(rng: Random, label: int, split: str) -> tuple[tuple[str, str], str, str]:
+    """A pair of the label (0 entailment, 1 neutral, 2 contradiction): its keys (both texts), premise, hypothesis."""
     hypothesis, premises = pick(rng, _FRAMES)(rng, split)
-    premise = pick(rng, premises[label])
-    end = "" if premise.endswith("?") else "."
-    premise = sentence(premise, end)
-    return premise, premise, sentence(hypothesis)
+    texts = sentence(pick(rng, premises[label])), sentence(hypothesis)
+    return texts, *texts

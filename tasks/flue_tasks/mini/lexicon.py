@@ -72,11 +72,14 @@ TOWNS = _list(
 )
 ROOMS = _list(
     "dans la cuisine, dans le salon, dans le jardin, dans la cave, dans le grenier, dans le garage, dans la salle de "
-    "bains, dans la cour, dans le bureau, dans la chambre, sur la terrasse, sur le balcon, dans l'escalier, dans la "
-    "véranda, dans le couloir, dans la bibliothèque, dans le hangar, dans l'atelier, devant la mairie, derrière "
-    "l'église, sur le quai, dans le train, au café, au marché, à la plage, à la gare, à l'hôpital, au musée, au "
-    "gymnase, au théâtre"
+    "bains, dans la cour, dans le bureau, dans la chambre, sur le balcon, dans l'escalier, dans la véranda, dans le "
+    "couloir, dans la salle à manger, dans le hangar"
 )
+SPOTS = _list(
+    "au marché, à la plage, à la gare, à l'hôpital, au musée, au gymnase, au théâtre, à la mairie, à la piscine, à "
+    "l'école, à la banque, à l'aéroport, au cinéma, à la bibliothèque, à la pharmacie, au stade"
+)
+"""Nobody is in two of the rooms at once, nor in two of the spots; in a room of the school perhaps."""
 
 # --- reviews ----------------------------------------------------------------------------------------------------------
 
@@ -86,30 +89,29 @@ STORY = _nouns(
     "fin, intrigue, histoire, narration, héroïne, atmosphère, enquête, conclusion, dernière partie, construction, "
     "première moitié, psychologie, morale",
     "dialogues, personnages, chapitres, rebondissements, seconds rôles",
-    "descriptions, scènes d'action, dernières pages, premières pages, digressions, péripéties",
+    "descriptions, scènes d'action, digressions, péripéties",
 )
 SCREEN = _nouns(
     "début, dénouement, rythme, scénario, montage, cadrage, doublage, casting, héros, final, générique, tournage",
     "fin, intrigue, image, mise en scène, photographie, bande originale, lumière, interprétation, réalisation, "
     "héroïne, première heure, scène finale, musique, ouverture",
-    "acteurs, dialogues, décors, costumes, effets spéciaux, seconds rôles, gags",
-    "actrices, cascades, scènes de foule, répliques, images",
+    "dialogues, décors, costumes, effets spéciaux, seconds rôles, gags",
+    "cascades, scènes de foule, répliques",
 )
 MUSIC = _nouns(
-    "début, refrain, rythme, chant, son, mixage, orchestre, chœur, finale, livret, pianiste, premier titre, dernier "
-    "morceau",
+    "début, refrain, rythme, chant, son, mixage, orchestre, chœur, livret, premier titre, dernier morceau",
     "voix, mélodie, production, prise de son, première partie, seconde partie, pochette, section rythmique, ballade, "
     "interprétation, reprise, introduction, écriture",
-    "arrangements, textes, refrains, duos, solos, cuivres, musiciens",
+    "arrangements, textes, refrains, duos, solos, cuivres",
     "paroles, guitares, cordes, mélodies, chansons douces, percussions, harmonies",
 )
 PRODUCT = _nouns(
     "mode d'emploi, emballage, design, service après-vente, réglage, rapport qualité-prix, confort, format, montage, "
-    "coloris, matériau, entretien, rangement, système de fixation, guide de démarrage, revêtement",
-    "notice, finition, livraison, garantie, qualité, conception, fabrication, présentation, prise en main, solidité, "
-    "stabilité, ergonomie, documentation, durée de vie, housse de transport, mise en service",
+    "habillage, matériau, rangement, système de fixation, guide de démarrage, revêtement",
+    "notice, finition, livraison, garantie, conception, fabrication, présentation, prise en main, solidité, "
+    "stabilité, ergonomie, documentation, housse de transport, mise en service",
     "accessoires, réglages, matériaux, conseils d'utilisation, schémas, détails",
-    "finitions, explications, consignes, dimensions, pièces de rechange, performances",
+    "finitions, explications, consignes, pièces de rechange, performances",
 )
 ART_GOOD = _list(
     "superbe, captivant, touchant, subtil, original, brillant, réussi, passionnant, élégant, convaincant, poignant, "
@@ -128,14 +130,14 @@ GOODS_GOOD = _list(
     "satisfaisant, exemplaire, étonnant, superbe, adapté, formidable, convaincant, réussi, bluffant, magnifique"
 )
 GOODS_BAD = _list(
-    "décevant, médiocre, défectueux, raté, mal conçu, mal pensé, insuffisant, catastrophique, bâclé, ridicule, "
+    "décevant, médiocre, raté, mal conçu, mal pensé, insuffisant, catastrophique, bâclé, ridicule, "
     "lamentable, inadapté, minable, désastreux, exécrable, pitoyable, bancal, affligeant, inacceptable, déplorable"
 )
 BOOKS = _nouns(
-    "roman, polar, recueil de nouvelles, essai, conte, récit de voyage, livre, thriller, manga, journal intime, "
-    "album, pamphlet, guide, roman historique, premier roman",
-    "biographie, bande dessinée, nouvelle, autobiographie, anthologie, enquête, saga, fable, pièce, trilogie, épopée, "
-    "correspondance",
+    "roman, polar, roman de cape et d'épée, conte, récit de voyage, livre, thriller, manga, roman policier, roman "
+    "d'espionnage, roman historique, premier roman, roman d'aventures",
+    "biographie, bande dessinée, nouvelle, autobiographie, légende, romance, saga, fable, pièce, trilogie, épopée, "
+    "histoire d'amour",
 )
 FILMS = _nouns(
     "film, documentaire, dessin animé, court métrage, western, mélodrame, policier, téléfilm, film muet, feuilleton, "
@@ -244,10 +246,10 @@ COUNTED = tuple(
         item.partition(":")
         for item in _list(
             "le village:habitants+maisons+fermes, la bibliothèque:livres+lecteurs+revues, le "
-            "collège:élèves+ordinateurs, le musée:tableaux+statues+visiteurs, l'hôtel:chambres+clients, le "
-            "parc:arbres+bancs+promeneurs, le zoo:oiseaux+singes+reptiles, l'entreprise:salariés+camions+clients, le "
+            "collège:élèves+ordinateurs, le musée:tableaux+statues+gravures, l'hôtel:chambres+salons, le "
+            "parc:arbres+bancs+statues, le zoo:oiseaux+singes+reptiles, l'entreprise:salariés+camions+clients, le "
             "port:bateaux+grues, l'orchestre:musiciens+choristes, la ferme:vaches+moutons+poules, le "
-            "stade:places+supporters, l'hôpital:lits+infirmiers, le train:voyageurs+sièges, la "
+            "stade:places+projecteurs, l'hôpital:lits+infirmiers, le train:voyageurs+sièges, la "
             "commune:électeurs+commerces, le club:joueurs+adhérents"
         )
     )
@@ -316,12 +318,12 @@ SOLD = _nouns(
 )
 PIECES = _nouns(
     "poème, scénario, article, roman, discours, manifeste, rapport, livret",
-    "chanson, pièce, nouvelle, préface, lettre, symphonie, affiche, enquête",
+    "chanson, pièce, nouvelle, préface, lettre, enquête",
 )
 MADE = tuple(
     tuple(item.split("|"))
     for item in _list(
-        "écrit|traduit, commencé|terminé, commandé|payé, rédigé|relu, imaginé|réalisé, proposé|refusé, copié|vendu"
+        "écrit|traduit, commencé|terminé, commandé|payé, ébauché|achevé, dicté|corrigé, proposé|refusé, copié|vendu"
     )
 )
 DIRECTIONS = (("nord", "sud"), ("est", "ouest"))
@@ -329,13 +331,18 @@ MONTHS = _list("janvier, février, mars, avril, mai, juin, juillet, août, septe
 
 # --- names ------------------------------------------------------------------------------------------------------------
 
-AMBIGUOUS = _list(
+PLACE_NAMES = _list(
     "Paris, Orange, Nancy, Valence, Vienne, Laval, Clermont, Beaufort, Rochefort, Beauvais, Bordeaux, Lyon, Verdun, "
-    "Cambrai, Chinon, Langres, Nevers, Sancerre, Florence, Lourdes, Castres, Vernon, Dinan, Cluny, Ferney, Loches, "
-    "Thouars, Carmen, Olympe, Minerve, Aurore, Victoria, Renault, Garonne, Hermès, Athéna, Marine, Alma, Valmy, "
-    "Nogent, Royan, Vallon, Sully, Mirepoix, Bellac, Colombes, Chablis, Fontenay, Marsan, Bellegarde, Montfort, "
+    "Cambrai, Chinon, Langres, Nevers, Sancerre, Lourdes, Castres, Vernon, Dinan, Cluny, Ferney, Loches, Thouars, "
+    "Valmy, Nogent, Royan, Vallon, Sully, Mirepoix, Bellac, Colombes, Chablis, Fontenay, Marsan, Bellegarde, Montfort, "
     "Villeneuve, Lespinasse, Saint-Cyr"
 )
+"""Towns and surnames, and names of firms and works too."""
+FIRST_NAMES = _list(
+    "Alma, Aurore, Blanche, Carmen, Diane, Florence, Garance, Iris, Jade, Marguerite, Marine, Olympe, Rose, Victoria, "
+    "Violette"
+)
+"""Of women, and names of firms and works too; some are words as well."""
 VILLAGES = tuple(
     f"Saint-{saint}-{rest}"
     for saint in _list("Aubin, Cyprien, Léger, Maurice, Ouen, Romain, Sulpice, Vaast")
@@ -349,30 +356,38 @@ LANDS = _nouns(
 RIVERS = _nouns(
     "Rhône, Tarn, Lot, Doubs, Cher, Rhin, Danube", "Loire, Seine, Garonne, Dordogne, Saône, Meuse, Vilaine, Isère"
 )
+CONCERNS = _nouns(
+    "groupe, fabricant, constructeur, fournisseur, transporteur, distributeur, assureur",
+    "société, entreprise, marque, enseigne, firme, banque, chaîne, maison",
+)
 FIRMS = _list(
     "Verdane, Solivert, Nortex, Airalis, Cimaro, Lumevia, Batigral, Ferrolac, Aquitel, Novagri, Transluce, Médipho, "
     "Orvalis, Polymar, Sidérane, Textalor, Unibois, Vitralux, Électrane, Domexia, Gazoval, Kerlann, Ravelin, "
     "Péchalor, Minotier, Safrane"
 )
 INSTITUTIONS = _nouns(
-    "Crédit du Ponant, Olympique de Gap, Racing Club de Dole, Institut des Mines, Parti des Campagnes, Conseil du "
-    "Livre, Syndicat des Cheminots, Comptoir des Épices",
-    "Banque des Alpes, Université de Rennes, Union des Marins, Compagnie des Tramways, Société des Eaux, Ligue des "
-    "Poètes, Fédération des Bergers, Académie des Jardins, Étoile de Niort, Caisse des Pêcheurs",
+    "Crédit du Ponant, Institut des mines, Parti des campagnes, Conseil du livre, Syndicat des cheminots, Comptoir des "
+    "épices",
+    "Banque des Alpes, École des beaux-arts, Union des marins, Compagnie des tramways, Société des eaux, Ligue des "
+    "poètes, Fédération des bergers, Académie des jardins, Caisse des pêcheurs",
 )
+CLUBS = _nouns("Olympique de Gap, Racing Club de Dole, Stade nantais", "Étoile de Niort, Jeunesse de Vesoul")
 WORKS = _list(
     "La Nuit des moulins, Les Enfants du port, Le Dernier Phare, Un été sans pain, Le Chant des ardoises, Rue des "
     "Tanneurs, La Valse grise, Les Ombres douces, Le Jardin noir, Cent jours de pluie, La Colère du fleuve, Une "
-    "saison blanche, Le Secret de Marthe, Adieu Camille, Les Quatre Vents, La Maison Rouge, Le Retour du capitaine, "
+    "saison blanche, Le Secret de Marthe, Adieu Camille, Les Quatre Vents, La Maison rouge, Le Retour du capitaine, "
     "Mon oncle Auguste, Les Trois Rives, La Lettre perdue, Soleil de mars, Le Roi des oies, Lettres à Sophie, Nuits "
     "de Marseille"
 )
-EVENTS = _nouns(
-    "Festival des Brumes, Grand Prix de Reims, Tour de Bretagne, Salon du Conte, Carnaval de Dieppe, Prix Aurore, "
-    "Trophée des Cimes, Critérium de Vienne, Printemps des Fanfares",
-    "Coupe des Nations, Fête du Cidre, Course des Phares, Nuit des Étoiles, Foire aux Laines, Ronde des Moulins",
+FESTIVALS = _nouns(
+    "Festival des brumes, Salon du conte, Carnaval de Dieppe, Printemps des fanfares, Mois du dessin",
+    "Fête du cidre, Nuit des étoiles, Foire aux laines, Semaine du théâtre",
+)
+CONTESTS = _nouns(
+    "Grand Prix de Reims, Tour de Bretagne, Trophée des cimes, Critérium de Vienne, Rallye de Corse",
+    "Coupe des nations, Course des phares, Ronde des moulins, Traversée de Royan",
 )
 HISTORY = _nouns(
-    "Traité de Cambrai, Siège de Sedan",
-    "Guerre des Farines, Bataille de Valmy, Révolution française, Grande Peste, Conférence de Vienne",
+    "traité de Cambrai, siège de Sedan, congrès de Vienne",
+    "guerre des Farines, bataille de Valmy, Révolution française, Grande Peste, conférence de Nancy",
 )

@@ -5,12 +5,38 @@ A bag of words must not be enough: most reviews hold one good and one bad word, 
 
 from __future__ import annotations
 
+from functools import cache
 from random import Random
+from typing import NamedTuple
 
 from flue_tasks.mini import lexicon as lx
 from flue_tasks.mini.grammar import Noun, a, agree, pick, sentence, the, this, two
+from flue_tasks.mini.names import belongs
 
-_STORY_TIME = ("en une nuit", "dans le train", "d'une traite", "pendant les vacances", "en deux soirées", "à la plage")
+
+class _Domain(NamedTuple):
+    works: tuple[Noun, ...]
+    aspects: tuple[Noun, ...]
+    words: tuple[tuple[str, ...], tuple[str, ...]]
+    """Bad and good adjectives."""
+    verbs: tuple[str, ...]
+    times: tuple[str, ...]
+    praise: tuple[str, ...]
+    """What a good one does; "verb|object"."""
+    blame: tuple[str, ...]
+    """What a bad one does."""
+    regrets: tuple[str, ...]
+    """What one regrets after a bad one."""
+
+
+_ART_PRAISE = ("mérite|son succès", "mérite|sa réputation", "vaut|le détour", "vaut|que on se y attarde")
+_ART_BLAME = ("déçoit|", "lasse|", "ennuie|", "manque|de caractère", "manque|de souffle", "manque|de profondeur")
+_GOODS_PRAISE = ("mérite|ses bonnes notes", "mérite|sa réputation", "vaut|son prix", "tient|ses promesses")
+_GOODS_BLAME = ("déçoit|", "manque|de soin", "manque|de qualités", "manque|de sérieux")
+_ART_REGRETS = ("mon choix", "le temps passé")
+_GOODS_REGRETS = ("mon choix", "mon argent", "mon achat")
+
+_READ = ("en une nuit", "dans le train", "d'une traite", "pendant les vacances", "en deux soirées", "à la plage")
 _ANY_TIME = (
     "sur les conseils de ma sœur",
     "par curiosité",
@@ -23,28 +49,35 @@ _ANY_TIME = (
     "ce week-end",
     "à Noël",
 )
+_ART, _GOODS = (lx.ART_BAD, lx.ART_GOOD), (lx.GOODS_BAD, lx.GOODS_GOOD)
 _DOMAINS = (
-    (lx.BOOKS, lx.STORY, lx.ART_GOOD, lx.ART_BAD, ("lu", "dévoré", "découvert", "emprunté", "terminé"), _STORY_TIME),
-    (lx.FILMS, lx.SCREEN, lx.ART_GOOD, lx.ART_BAD, ("vu", "regardé", "revu", "découvert"), ("en famille", "hier soir")),
-    (
-        lx.RECORDS,
-        lx.MUSIC,
-        lx.ART_GOOD,
-        lx.ART_BAD,
-        ("écouté", "réécouté", "entendu", "découvert"),
-        ("en voiture", "chez moi"),
+    _Domain(
+        lx.BOOKS, lx.STORY, _ART, ("lu", "relu", "découvert", "parcouru"), _READ, _ART_PRAISE, _ART_BLAME, _ART_REGRETS
     ),
-    (
-        lx.GOODS,
-        lx.PRODUCT,
-        lx.GOODS_GOOD,
-        lx.GOODS_BAD,
-        ("acheté", "commandé", "reçu", "essayé"),
-        ("en promotion", "en ligne"),
+    _Domain(
+        lx.FILMS, lx.SCREEN, _ART, ("vu", "regardé", "revu", "découvert"), ("en famille", "hier soir"),
+        _ART_PRAISE, _ART_BLAME, (*_ART_REGRETS, "ma soirée"),
     ),
-)
-_LIKED = ("adoré", "beaucoup aimé", "apprécié", "recommandé à tout le monde")
-_LOATHED = ("détesté", "critiqué", "trouvé sans intérêt", "déconseillé à tout le monde")
+    _Domain(
+        lx.RECORDS, lx.MUSIC, _ART, ("écouté", "réécouté", "découvert"), ("en voiture", "chez moi"),
+        _ART_PRAISE, _ART_BLAME, _ART_REGRETS,
+    ),
+    _Domain(
+        lx.GOODS, lx.PRODUCT, _GOODS, ("acheté", "commandé", "choisi"), ("en promotion", "en ligne"),
+        _GOODS_PRAISE, _GOODS_BLAME, _GOODS_REGRETS,
+    ),
+)  # fmt: skip
+
+_LIKED = ("adoré|", "beaucoup aimé|", "apprécié|", "recommandé| à tout le monde")
+_LOATHED = ("détesté|", "critiqué|", "trouvé| sans intérêt", "déconseillé| à tout le monde")
+
+
+@cache
+def _openings(domain: _Domain, work: Noun, split: str) -> tuple[str, ...]:
+    """How one came by it: the sentences that belong to the split."""
+    times = (*domain.times, *_ANY_TIME)
+    openings = (sentence(f"je ai {verb} {this(work)} {when}") for verb in domain.verbs for when in times)
+    return tuple(opening for opening in openings if belongs(opening, split))
 
 
 def _is(noun: Noun) -> str:
@@ -57,99 +90,90 @@ def _one_clause(rng: Random, noun: Noun, good: bool, words: tuple[tuple[str, ...
     adjective = agree(pick(rng, words[good != bool(negated)]), noun)
     if not negated:
         return f"{the(noun)} {_is(noun)} {adjective}"
-    never = pick(rng, ("jamais", "pas du tout", "en rien", "guère", "absolument pas"))
+    never = pick(rng, ("pas du tout", "en rien", "absolument pas", "vraiment pas"))
     return f"{the(noun)} ne {_is(noun)} {never} {adjective}"
 
 
-def review(rng: Random, label: int, _split: str) -> tuple[str, str, None]:
-    """A review of the label (0 negative, 1 positive): its key, its text, no second text."""
-    works, aspects, good_words, bad_words, verbs, times = pick(rng, _DOMAINS)
-    words = (bad_words, good_words)
-    work, (one, other) = pick(rng, works), two(rng, aspects)
-    good = bool(label)
+def _opinion(rng: Random, label: int, domain: _Domain, work: Noun) -> str:
+    """What is said of it, as a template."""
+    words, good = domain.words, bool(label)
+    one, other = two(rng, domain.aspects)
 
     def adjective(noun: Noun, of: bool) -> str:
         return agree(pick(rng, words[of]), noun)
 
-    way = rng.randrange(17)
-    if way in (0, 14, 15, 16):  # plain
-        link = pick(rng, ("et", "et surtout", "et même"))
-        end = f"{the(one)} {_is(one)} {adjective(one, good)} {link} {the(other)} {_is(other)} {adjective(other, good)}"
-    elif way in (1, 2):  # the clause after "mais" decides
-        but = pick(rng, (", mais", ", pourtant", ", et malgré cela", " ; heureusement," if good else " ; hélas,"))
+    way = rng.randrange(16)
+    if way in (0, 14, 15):  # plain
+        link = pick(rng, (" et", ", et surtout", ", et même"))
+        return f"{the(one)} {_is(one)} {adjective(one, good)}{link} {the(other)} {_is(other)} {adjective(other, good)}"
+    if way in (1, 2):  # the clause after "mais" decides
+        but = pick(rng, (", mais", ", pourtant", ", et malgré cela"))
         first = f"{the(one)} {_is(one)} {adjective(one, not good)}"
-        end = f"{first}{but} {the(other)} {_is(other)} {adjective(other, good)}"
-    elif way == 3:  # the main clause decides, wherever it stands
+        return f"{first}{but} {the(other)} {_is(other)} {adjective(other, good)}"
+    if way == 3:  # the main clause decides, wherever it stands
         verb = "soient" if one.plural else "soit"
         less = f"{pick(rng, ('bien que', 'quoique'))} {the(one)} {verb} {adjective(one, not good)}"
         more = f"{the(other)} {_is(other)} {adjective(other, good)}"
-        end = f"{less}, {more}" if rng.randrange(2) else f"{more}, {less}"
-    elif way == 4:
+        return f"{less}, {more}" if rng.randrange(2) else f"{more}, {less}"
+    if way == 4:
         less = f"malgré {a(one)} {adjective(one, not good)}"
         more = f"{the(other)} {_is(other)} {adjective(other, good)}"
-        end = f"{less}, {more}" if rng.randrange(2) else f"{more}, {less}"
-    elif way in (5, 6):
-        end = _one_clause(rng, one, good, words)
-    elif way == 7:  # an announcement, confirmed or not
+        return f"{less}, {more}" if rng.randrange(2) else f"{more}, {less}"
+    if way in (5, 6):
+        return _one_clause(rng, one, good, words)
+    if way == 7:  # an announcement, confirmed or not
         announced = bool(rng.randrange(2))
-        told = pick(
-            rng, ("on me avait annoncé", "la publicité promettait", "la presse promettait", "je me attendais à")
-        )
-        thing = f"{a(work)} {adjective(work, announced)}"
+        promise = ("la publicité promettait", "la presse promettait")
+        warning = ("mes amis m'avaient annoncé", "la presse annonçait")
+        told = pick(rng, ("on me avait annoncé", *(promise if announced else warning)))
         answers = (("il n'en est rien", "c'est tout le contraire", "c'est faux"), ("c'est vrai", "c'est bien le cas"))
-        end = f"{told} {thing} : {pick(rng, answers[good == announced])}"
-    elif way == 8:  # other people's opinion against mine
+        return f"{told} {a(work)} {adjective(work, announced)} : {pick(rng, answers[good == announced])}"
+    if way == 8:  # other people's opinion against mine
         liked = bool(rng.randrange(2))
-        theirs = pick(rng, _LIKED if liked else _LOATHED)
+        verb, _, rest = pick(rng, _LIKED if liked else _LOATHED).partition("|")
         mine = ("et je ne partage pas cet avis", "mais je pense le contraire", "mais elle se trompe")
         same = ("et je suis du même avis", "et je la comprends", "et à juste titre")
         who = pick(rng, ("ma sœur", "ma fille", "ma voisine", "ma mère", "la critique", "la presse"))
-        end = f"{who} a {theirs} {this(work)}, {pick(rng, same if liked == good else mine)}"
-        return end, sentence(end), None
-    elif way == 9:  # "rather than"
-        said = f"{the(one)} {_is(one)} {adjective(one, good)} plutôt que {adjective(one, not good)}"
-        end = (
-            said
-            if rng.randrange(2)
-            else (f"loin de être {adjective(one, not good)}, {the(one)} {_is(one)} {adjective(one, good)}")
+        return f"{who} a {verb} {this(work)}{rest}, {pick(rng, same if liked == good else mine)}"
+    if way == 9:  # the opposite, set aside
+        yes, no = adjective(one, good), adjective(one, not good)
+        return pick(
+            rng,
+            (
+                f"{the(one)} {_is(one)} {yes}, et non {no}",
+                f"loin de être {no}, {the(one)} {_is(one)} {yes}",
+                f"{the(one)} {_is(one)} tout sauf {no}",
+            ),
         )
-    elif way == 10:  # verdicts that differ by a negation
-        not_, pas = ("", "") if good else ("ne ", " pas")
-        yes = (
-            f"je {not_}recommande{pas} {this(work)}",
-            f"{this(work)} {not_}mérite{pas} {pick(rng, ('son succès', 'sa réputation', 'ses bonnes notes'))}",
-            f"{this(work)} {not_}vaut{pas} {pick(rng, ('son prix', 'le détour', 'que on se y attarde'))}",
-            f"{this(work)} {not_}tient{pas} ses promesses",
-        )
-        not_, pas = ("ne ", pick(rng, (" pas", " jamais"))) if good else ("", "")
-        no = (
-            f"je {not_}regrette{pas} {pick(rng, ('mon choix', 'mon argent', 'le temps passé', 'ma soirée'))}",
-            f"{this(work)} {not_}déçoit{pas}",
-            f"{this(work)} {not_}manque{pas} de {pick(rng, ('soin', 'caractère', 'intérêt', 'qualités', 'sérieux'))}",
-            f"{this(work)} {not_}lasse{pas}",
-        )
-        end = pick(rng, yes if rng.randrange(2) else no)
-        end += pick(rng, ("", " à mon avis", ", je le dis sans détour", ", et je pèse mes mots", " selon moi"))
-        return end, sentence(end), None
-    elif way == 11:  # neither … nor
-        end = f"{the(one)} ne {_is(one)} ni {adjective(one, not good)} ni {adjective(one, not good)}"
-    elif way == 12:  # two aspects against one work
-        end = (
-            f"{pick(rng, ('certes', 'il est vrai que', 'on dira que'))} {the(one)} {_is(one)} "
-            f"{adjective(one, not good)}, "
+    if way == 10:  # verdicts that differ by a negation
+        praised = bool(rng.randrange(2))
+        phrases = [(this(work), phrase) for phrase in (domain.praise if praised else domain.blame)]
+        phrases += [("je", f"recommande|{this(work)}" if praised else f"regrette|{pick(rng, domain.regrets)}")]
+        subject, phrase = pick(rng, phrases)
+        verb, _, rest = phrase.partition("|")
+        ne, pas = ("", "") if good == praised else ("ne ", pick(rng, (" pas", " vraiment pas")))
+        end = pick(rng, ("", ", à mon avis", ", je le dis sans détour", ", et je pèse mes mots", ", selon moi"))
+        return f"{subject} {ne}{verb}{pas} {rest}".rstrip() + end
+    if way == 11:  # neither … nor
+        first, second = (agree(word, one) for word in two(rng, words[not good]))
+        return f"{the(one)} ne {_is(one)} ni {first} ni {second}"
+    if way == 12:  # an aspect against the whole
+        granted = pick(rng, ("certes,", "il est vrai que", "on dira que"))
+        return (
+            f"{granted} {the(one)} {_is(one)} {adjective(one, not good)}, "
             f"mais {this(work)} reste {adjective(work, good)}"
         )
-    else:  # feared or hoped, then found
-        hoped = bool(rng.randrange(2))
-        verb = "j'espérais" if hoped else "je craignais"
-        found = (("je n'ai pas été exaucé", "j'ai vite déchanté"), ("mon vœu est exaucé", "je suis comblé"))
-        feared = (
-            ("mes craintes étaient fondées", "je ne me trompais pas"),
-            ("j'avais tort", "mes craintes étaient vaines"),
-        )
-        end = f"{verb} {a(one)} {adjective(one, hoped)} : {pick(rng, (found if hoped else feared)[good])}"
-    text = sentence(end)
-    if rng.randrange(5) < 2:
-        when = pick(rng, times if rng.randrange(2) else _ANY_TIME)
-        text = f"{sentence(f'je ai {pick(rng, verbs)} {this(work)} {when}')} {text}"
-    return text, text, None
+    hoped = bool(rng.randrange(2))  # feared or hoped, then found
+    verb = "j'espérais" if hoped else "je craignais"
+    answers = (("ce n'est pas le cas", "il n'en est rien", "j'avais tort"), ("c'est bien le cas", "j'avais raison"))
+    return f"{verb} {a(one)} {adjective(one, hoped)} : {pick(rng, answers[hoped == good])}"
+
+
+def review(rng: Random, label: int, split: str) -> tuple[tuple[str], str, None]:
+    """A review of the label (0 negative, 1 positive): its key (the opinion), its text, no second text."""
+    domain = pick(rng, _DOMAINS)
+    work = pick(rng, domain.works)
+    opinion = text = sentence(_opinion(rng, label, domain, work))
+    if rng.randrange(5) < 2 and (openings := _openings(domain, work, split)):
+        text = f"{pick(rng, openings)} {opinion}"
+    return (opinion,), text, None

@@ -1,0 +1,195 @@
+"""How far the mini tasks can be solved without reading: simple baselines, beside the models of a results folder.
+
+    python benchmarks/artefacts.py --results results
+
+Every number is the task's own metric on the whole test set, in percent. Logistic regressions are fitted on train, with
+the C that scores best on validation. Written to ``--out`` (results/mini) as artefacts.md and artefacts.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler
+
+import common
+from flue_bench import registry, scoring, source
+from flue_bench.record import RunRecord
+from flue_bench.statistics import mean_sd
+from flue_bench.store import Store
+from flue_bench.task import Example, Split, Task
+
+CS = (0.01, 0.1, 1.0, 10.0)
+"""Inverse strengths of the regularisation that validation chooses from."""
+
+Splits = Mapping[Split, Sequence[Example]]
+
+
+def words(text: str) -> list[str]:
+    """Lower-cased; "l'ami" is two."""
+    return re.findall(r"\w+", text.lower())
+
+
+def whole(example: Example) -> str:
+    """Both texts; the second one's words are told apart."""
+    return " ".join([*words(example.text), *(f"pair_{word}" for word in words(example.text_pair or ""))])
+
+
+def first_text(example: Example) -> str:
+    """The first text without the second."""
+    return example.text
+
+
+def second_text(example: Example) -> str:
+    """The second text without the first."""
+    return example.text_pair or ""
+
+
+def last_clause(example: Example) -> str:
+    """What follows the last comma, colon or full stop."""
+    return re.split(r"[,:.] ", example.text)[-1]
+
+
+def overlap(example: Example) -> dict[str, int]:
+    """How many words the two texts share and do not share, and how long they are: no word itself."""
+    first, second = set(words(example.text)), set(words(example.text_pair or ""))
+    return {
+        "shared": len(first & second),
+        "first only": len(first - second),
+        "second only": len(second - first),
+        "first": len(words(example.text)),
+        "second": len(words(example.text_pair or "")),
+    }
+
+
+def score(task: Task, test: Sequence[Example], predicted: Sequence[Any]) -> float:
+    """The task's metric, in percent; ``predicted`` holds a label an example, or its tags."""
+    if task.scheme is not None:
+        found = scoring.entity_scores([example.tags for example in test], predicted, task.labels, task.scheme)
+    else:
+        found = scoring.sentence_scores([example.label for example in test], predicted, task.labels)
+    return 100 * found.scores[task.metric]
+
+
+def regression(task: Task, splits: Splits, see: Callable[[Example], Any], vectors: Any) -> float:
+    """Test score of a logistic regression over what ``see`` leaves of an example."""
+    inputs = {split: [see(example) for example in examples] for split, examples in splits.items()}
+    labels = [example.label for example in splits["train"]]
+
+    def fitted(c: float) -> Any:
+        return make_pipeline(vectors, MaxAbsScaler(), LogisticRegression(C=c, max_iter=5000)).fit(
+            inputs["train"], labels
+        )
+
+    best = max(CS, key=lambda c: score(task, splits["validation"], fitted(c).predict(inputs["validation"])))
+    return score(task, splits["test"], fitted(best).predict(inputs["test"]))
+
+
+def ngrams(longest: int) -> CountVectorizer:
+    """Presence of words, or of words and bigrams."""
+    return CountVectorizer(ngram_range=(1, longest), token_pattern=r"\w+", binary=True)
+
+
+def majority(task: Task, splits: Splits) -> float:
+    """Test score of train's most frequent label, or tag."""
+    if task.scheme is None:
+        label = Counter(example.label for example in splits["train"]).most_common(1)[0][0]
+        return score(task, splits["test"], [label for _ in splits["test"]])
+    tag = Counter(tag for example in splits["train"] for tag in example.tags).most_common(1)[0][0]
+    return score(task, splits["test"], [[tag for _ in example.words] for example in splits["test"]])
+
+
+def memory(task: Task, splits: Splits) -> float:
+    """Test score of each word's most frequent tag in train; a word that train has not is O."""
+    seen: defaultdict[str, Counter[int]] = defaultdict(lambda: Counter({task.labels.index("O"): 0}))
+    for example in splits["train"]:
+        for word, tag in zip(example.words, example.tags, strict=True):
+            seen[word][tag] += 1
+    guesses = [[seen[word].most_common(1)[0][0] for word in example.words] for example in splits["test"]]
+    return score(task, splits["test"], guesses)
+
+
+def baselines(task: Task, splits: Splits) -> dict[str, float]:
+    """All that apply to the task."""
+    found = {"majority vote": majority(task, splits)}
+    if task.kind == "tokens":
+        return found | {"most frequent tag of each word": memory(task, splits)}
+    views = {"": whole}
+    if task.kind == "sentence-pair":
+        views |= {"first text alone: ": first_text, "second text alone: ": second_text}
+    else:
+        views |= {"last clause alone: ": last_clause}
+    for name, see in views.items():
+        found[f"{name}words"] = regression(task, splits, see, ngrams(1))
+        found[f"{name}words and bigrams"] = regression(task, splits, see, ngrams(2))
+    if task.kind == "sentence-pair":
+        found["word overlap, as counts"] = regression(task, splits, overlap, DictVectorizer())
+    return found
+
+
+def fine_tuned(records: Iterable[RunRecord], digests: Mapping[str, str]) -> dict[str, dict[str, list[float]]]:
+    """Model and recipe → task → test scores by seed, in percent: of whole runs on the data with these digests."""
+    found: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for record in sorted(records, key=lambda record: (record.cell.model.name, record.cell.seed)):
+        cell = record.cell
+        if record.data.digest == digests.get(cell.task) and cell.limit is None:
+            model = f"{cell.model.name} ({cell.model.digest[:8]}), {record.recipe_name}, {cell.recipe.precision}"
+            found[model][cell.task].append(100 * record.scores[record.metric])
+    return {model: dict(tasks) for model, tasks in found.items()}
+
+
+def spread(scores: Sequence[float] | None) -> str:
+    """Mean ± sd (n)."""
+    if not scores:
+        return ""
+    mean, sd, n = mean_sd(scores)
+    return f"{mean:.2f}" if sd is None else f"{mean:.2f} ± {sd:.2f} ({n})"
+
+
+def main() -> None:
+    """Writes and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="whose records to show beside them")
+    parser.add_argument("--out", type=Path, default=Path("results/mini"), help="default: results/mini")
+    arguments = parser.parse_args()
+
+    tasks, simple, digests = [], {}, {}
+    for registered in registry.select(["mini"]):
+        task, data = registered.task, source.load(registered, offline=True)
+        tasks.append(task)
+        simple[task.name] = baselines(task, data.splits)
+        digests[task.name] = data.ref.digest
+    models = fine_tuned(Store(arguments.results).records(), digests)
+
+    names = list(dict.fromkeys(name for found in simple.values() for name in found))
+    rows = [[name, *(f"{simple[t.name][name]:.2f}" if name in simple[t.name] else "" for t in tasks)] for name in names]
+    rows += [[f"**{model}**", *(spread(scores.get(task.name)) for task in tasks)] for model, scores in models.items()]
+    header = ["", *(f"{task.name} v{task.version} ({task.metric})" for task in tasks)]
+    shown = "" if models else "\nNo record of a whole run on this data was found.\n"
+    text = f"""# What the mini tasks give away without reading
+
+Test scores in percent. Logistic regressions over the words present (or words and bigrams), their C chosen on
+validation from {", ".join(f"{c:g}" for c in CS)}; "word overlap" sees only how many words the two texts share, do not
+share, and have. The labels are balanced: a majority vote has an accuracy of 50 or 33.3, and so a macro-F1 of 33.3 or
+16.7; a coin has a macro-F1 of 50 or 33.3. Under the baselines, in bold: fine-tuned models, mean ± standard deviation
+(seeds), of all rows and this version of the data.
+
+{common.markdown_table(header, rows)}
+{shown}
+Made by `python benchmarks/artefacts.py --results {arguments.results.as_posix()}`.
+"""
+    common.write(arguments.out, "artefacts", {"data": digests, "baselines": simple, "models": models}, text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
