@@ -95,7 +95,9 @@ def test_without_network_it_says_what_to_do_within_seconds(tmp_path: Path) -> No
 def test_nothing_named_runs_the_mini_tasks_without_network(tmp_path: Path) -> None:
     done = flue_bench("run", "--limit", "48", "--set", "epochs=1", cwd=tmp_path, env=no_network(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "results" / "runs" / "embedded--untrained").iterdir())) == 4
+    for model in ("teacher", "student"):
+        assert len(list((tmp_path / "results" / "runs" / f"embedded--{model}").iterdir())) == 4
+    assert "embedded:student keeps" in done.stdout
     for task in ("mini-cls", "mini-pawsx", "mini-xnli", "mini-ner"):
         assert task in done.stdout
 

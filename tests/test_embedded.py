@@ -1,4 +1,4 @@
-"""The embedded model: complete, small, consistent, and honest about what it is."""
+"""The embedded models: complete, small, consistent, and honest about what they are."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ from transformers import (
     AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedTokenizerBase,
+    pipeline,
 )
 
-FOLDER = ROOT / "flue_bench" / "embedded" / "untrained"
+from flue_bench import models
+
+EMBEDDED = ROOT / "flue_bench" / "embedded"
+FOLDER = EMBEDDED / "untrained"
+TRAINED = ("teacher", "student")
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +101,33 @@ def test_words_can_be_told_from_their_pieces(tokenizer: PreTrainedTokenizerBase)
     assert found[0] is found[-1] is None
     assert sorted(set(found[1:-1])) == [0, 1, 2, 3]
     assert len(found) > len(words) + 2
+
+
+def test_teacher_and_student_are_whole_and_take_16_mb_together() -> None:
+    files = {"README.md", "config.json", "distillation.json", "model.safetensors", "tokenizer.json"}
+    for name in TRAINED:
+        assert {file.name for file in (EMBEDDED / name).iterdir()} == files | {"tokenizer_config.json"}
+    assert sum((EMBEDDED / name / "model.safetensors").stat().st_size for name in TRAINED) <= 16_000_000
+
+
+def test_the_student_is_half_of_this_very_teacher() -> None:
+    teacher, student = (models.resolve(f"embedded:{name}") for name in TRAINED)
+    assert student.ref.teacher == teacher.ref.digest
+    assert student.config.num_hidden_layers * 2 == teacher.config.num_hidden_layers
+    made = json.loads((EMBEDDED / "student" / "distillation.json").read_text(encoding="utf-8"))
+    assert made["weights"] == {"distil": 0.5, "mlm": 0.2, "cosine": 0.3}  # the card's
+    assert made["losses"]["held_out"]["mlm"] < made["losses"]["held_out_before"]["mlm"]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_trained_models_know_some_french(name: str) -> None:
+    guess = pipeline("fill-mask", model=str(EMBEDDED / name), top_k=3)
+    for prompt, word in (("Le président de la <mask> a pris la parole.", "République"), ("Je ne sais <mask>.", "pas")):
+        assert word in {found["token_str"].strip() for found in guess(prompt)}, prompt
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_their_cards_say_where_they_come_from(name: str) -> None:
+    card = (EMBEDDED / name / "README.md").read_text(encoding="utf-8")
+    for said in ("CC BY-SA 4.0", "held-out text", "Not for", "benchmarks/make_embedded.py", "| Le président de la"):
+        assert said in card

@@ -13,6 +13,9 @@ from flue_bench.errors import UsageError
 if TYPE_CHECKING:
     from flue_bench.runner import Outcome
 
+EMBEDDED = ["embedded:teacher", "embedded:student"]
+"""What runs where no model is named."""
+
 
 class PrecisionChoice(StrEnum):
     """Values of ``--precision``."""
@@ -57,7 +60,7 @@ def run(
 ) -> None:
     """Fine-tune and score models on tasks; every cell (model, task, seed) is run once and recorded.
 
-    A model and no task: the group 'flue'. Neither: the embedded mini tasks on the small embedded model, offline.
+    A model and no task: the group 'flue'. Neither: the mini tasks on the embedded teacher and its student, offline.
     """
     if seed and seeds:
         raise UsageError("--seeds N means seeds 0 to N-1, --seed K one of them: give one or the other.")
@@ -70,14 +73,14 @@ def run(
     tasks = registry.select(task or (["flue"] if model else ["mini"]))  # before torch: a misspelt name is told at once
     console = Console(stderr=True)
     if not model:
-        console.print("No --model given: embedded:untrained, a tiny model with random weights.", highlight=False)
+        console.print(f"No --model given: {' and '.join(EMBEDDED)}, small enough for any machine.", highlight=False)
     with console.status("Loading PyTorch and transformers"):
         from flue_bench import runner
         from flue_bench.progress import Display
         from flue_bench.store import Store
 
     grid = runner.Grid(
-        models=list(dict.fromkeys(model or ["embedded:untrained"])),
+        models=list(dict.fromkeys(model or EMBEDDED)),
         tasks=tasks,
         seeds=sorted(set(seed)) if seed else list(range(seeds or 1)),
         recipe=recipe,
