@@ -73,9 +73,9 @@ def unpack(archives: Sequence[Path], target: Path, wanted: Sequence[str] = ()) -
             try:
                 budget = _unpack(archive, folder, wanted, budget)
             except BROKEN as error:
+                reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".rstrip(": ")
                 raise DataError(
-                    f"{archive} cannot be unpacked ({type(error).__name__}: {error}). "
-                    "If it is damaged, delete it and get it again."
+                    f"{archive} cannot be unpacked ({reason}). If it is damaged, delete it and get it again."
                 ) from error
         try:
             os.rename(folder, target)

@@ -19,7 +19,20 @@ and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+
+
+def quoted(value: object) -> str:
+    """A value as a message quotes it: on one line, and not all of a long one."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def printable(text: str) -> str:
+    """Text fit for a terminal: what would steer it (escapes, bells, changes of direction) is spelt out."""
+    unfit = {c for c in text if (unicodedata.category(c)[0] == "C" or c in "\u2028\u2029") and c != "\n"}
+    return "".join(c.encode("unicode_escape").decode() if c in unfit else c for c in text) if unfit else text
 
 
 class FlueBenchError(Exception):

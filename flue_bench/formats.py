@@ -210,8 +210,10 @@ def _parquet(path: Path, wanted: Sequence[Column]) -> Iterator[Row]:
 def _missing(path: Path, missing: Sequence[Column], known: Sequence[str], number: int = 0) -> DataError:
     where = place(path, number) if number else str(path)
     named = ", ".join(f"'{column}'" if isinstance(column, str) else f"number {column}" for column in missing)
+    there = ", ".join(known)
+    listed = there if len(there) <= 300 else f"{there[:300]}…"
     return DataError(
-        f"{where} has no column {named}. It has: {', '.join(known)}.\nThe task file says under 'columns' which to read."
+        f"{where} has no column {named}. It has: {listed}.\nThe task file says under 'columns' which to read."
     )
 
 

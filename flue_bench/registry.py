@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from flue_bench.errors import TaskFileError, UnknownNameError, UsageError
+from flue_bench.errors import TaskFileError, UnknownNameError, UsageError, quoted
 from flue_bench.recipe import Recipe
 from flue_bench.task import SPLITS, Columns, Cut, Reader, Source, SplitFiles, Task
 
@@ -46,7 +46,7 @@ def load_file(path: Path) -> Registered:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TaskFileError(f"Task file {path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:  # of TOML or of UTF-8
+    except (ValueError, RecursionError) as error:  # of TOML or of UTF-8; nested too deep
         raise TaskFileError(f"Task file {path} is not TOML: {error}.") from None
     try:
         task = Task.model_validate(data)
@@ -195,8 +195,9 @@ def _faults(task: Task) -> list[tuple[str, str]]:
                 fault = f"'{ours}' is not one of 'labels': {', '.join(task.labels)}"
                 faults.append((f"{key}.label_names.{theirs}", fault))
         for split, files in source.files.items():
-            if PurePosixPath(files.path).is_absolute():
-                faults.append((f"{key}.files.{split}", f"'{files.path}' is not a relative path"))
+            path = PurePosixPath(files.path)
+            if path.is_absolute() or ".." in path.parts:
+                faults.append((f"{key}.files.{split}", f"'{files.path}' is not a relative path without '..'"))
     return faults
 
 
@@ -232,7 +233,7 @@ def _explain(key: str, error: Any) -> str:
         return f"{key}: missing."
     if error["type"] == "value_error":
         return f"{key}: {error['ctx']['error']}".removeprefix(": ")
-    return f"{key}: {error['msg']}, not {error['input']!r}."
+    return f"{key}: {error['msg']}, not {quoted(error['input'])}."
 
 
 def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:

@@ -105,7 +105,9 @@ def run(grid: Grid, store: Store, display: Display) -> Outcome:
                 display.line(f"{each.task.name}: not the canonical data: {deviation}")
             bench = _Bench(each.task, data, grid, store, display)
             for model in resolved:
-                settled = prepare(device, grid.precision or recipes[each.task.name].precision, _width(model))
+                settled = prepare(
+                    device, grid.precision or recipes[each.task.name].precision, models.width(model.config)
+                )
                 recipe = recipes[each.task.name].override({"precision": settled.precision})
                 for seed in grid.seeds:
                     number += 1
@@ -203,6 +205,13 @@ class _Bench:
             fit = fine_tune(
                 network, encoded["train"], recipe, cell.seed, device, validate, self.task.metric, folder, show
             )
+            if fit.rows_at_once < recipe.batch_size:
+                part = "1 row" if fit.rows_at_once == 1 else f"{fit.rows_at_once} rows"
+                notes += (
+                    f"memory ran out with {recipe.batch_size} rows at once: each step added up gradients of {part} "
+                    "at a time, over the same rows",
+                )
+                self.display.once(f"{model.ref.name}: {notes[-1]}")
             before = time.perf_counter()
             probabilities = predict(network, encoded["test"], device)
             predict_seconds = time.perf_counter() - before
@@ -256,10 +265,11 @@ class _Bench:
                 created=_now(),
             )
 
-        record = self.store.write(
-            build, predictions_table(self.task, test, encoded["test"], predicted, probabilities), cell
-        )
-        checkpoint.drop(folder)
+        table = predictions_table(self.task, test, encoded["test"], predicted, probabilities)
+        with checkpoint.interruption() as interruption:  # what is finished is kept, whatever signal comes now
+            record = self.store.write(build, table, cell)
+            checkpoint.drop(folder)
+        interruption.raise_if_set()
         return record
 
     def _encoded(self, model: Resolved, max_length: int) -> dict[Split, Encoded]:
@@ -346,12 +356,6 @@ def _check_length(model: Resolved, recipe: Recipe, task: Task) -> None:
             f"{model.ref.name} holds {positions} sub-words, but the recipe of {task.name} has max_length "
             f"{recipe.max_length}. Use --set max_length={positions}: the record and the board will say so."
         )
-
-
-def _width(model: Resolved) -> int:
-    """Hidden size, whatever the architecture calls it."""
-    names = ("hidden_size", "emb_dim", "dim")
-    return next((int(width) for name in names if (width := getattr(model.config, name, None))), 0)
 
 
 def _result(record: RunRecord) -> str:

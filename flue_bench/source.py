@@ -14,13 +14,14 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from glob import has_magic
 from pathlib import Path
 from typing import Any
 
 from flue_bench import archive, formats, hub
-from flue_bench.errors import DataError, HubError, OfflineError, UsageError
+from flue_bench.errors import DataError, HubError, OfflineError, UsageError, quoted
 from flue_bench.record import DataRef
 from flue_bench.registry import Registered, readers
 from flue_bench.task import SPLITS, Columns, Example, Source, Split, SplitFiles, Task
@@ -34,6 +35,8 @@ class TaskData:
 
     ref: DataRef
     splits: dict[Split, list[Example]]
+    files: tuple[Path, ...]
+    """What was read, on this disk: the archives, or the files themselves; none where a reader makes the examples."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class _Found:
     source: Source
     label: str
     folder: Path
-    files: dict[str, str] = field(default_factory=dict)
-    """SHA-256 of the archives; empty: of the files themselves, once they are read."""
+    archives: dict[Path, str] = field(default_factory=dict)
+    """What the folder was unpacked from → SHA-256."""
 
 
 def load(registered: Registered, *, data_dir: Path | None = None, offline: bool = False) -> TaskData:
@@ -148,9 +151,10 @@ def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bo
 
 
 def _unpacked(source: Source, files: Sequence[Path]) -> _Found:
-    hashes = {file.name: archive.sha256(file) for file in files}
+    hashes = {file: archive.sha256(file) for file in files}
     wanted = [each.path for each in source.files.values()]
-    content = hashlib.sha256(json.dumps([hashes, wanted]).encode()).hexdigest()[:16]
+    key = json.dumps([[(file.name, digest) for file, digest in hashes.items()], wanted])
+    content = hashlib.sha256(key.encode()).hexdigest()[:16]
     folder = hub.cache_dir() / "unpacked" / f"{archive.stem(files[0].name)}-{content}"
     archive.unpack(files, folder, wanted)
     return _Found(source, source.label, folder, hashes)
@@ -163,7 +167,8 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
 
 def _read(task: Task, found: _Found) -> TaskData:
     splits: dict[Split, list[Example]] = {}
-    hashes = dict(found.files)
+    read = list(found.archives)
+    hashes = {file.name: digest for file, digest in found.archives.items()}
     off: list[str] = []
     skipped: list[str] = []
     for split in SPLITS:
@@ -171,7 +176,8 @@ def _read(task: Task, found: _Found) -> TaskData:
         paths = _matching(found.folder, files.path) if files else []
         if files and not paths:
             raise DataError(f"{found.folder} has no {files.path}, the {split} split of task '{task.name}'.")
-        if not found.files:
+        if not found.archives:
+            read += paths
             hashes |= {path.relative_to(found.folder).as_posix(): archive.sha256(path) for path in paths}
         if found.source.reader:
             examples, rows = _by_reader(task, found, split)
@@ -209,7 +215,7 @@ def _read(task: Task, found: _Found) -> TaskData:
         deviations=(*off, *skipped),
         cut=cut,
     )
-    return TaskData(ref, {split: splits[split] for split in SPLITS})
+    return TaskData(ref, {split: splits[split] for split in SPLITS}, tuple(dict.fromkeys(read)))
 
 
 def _by_reader(task: Task, found: _Found, split: Split) -> tuple[list[Example], int]:
@@ -311,13 +317,13 @@ class _Maker:
         return Example(row_id, _hash(group or text), text, pair, label=self._number(given["label"]))
 
     def _number(self, value: Any) -> int:
-        try:
-            return self.labels[value]
-        except (KeyError, TypeError):
-            if value in (-1, "-1"):
-                raise ValueError("the label is -1, which stands for 'not published'") from None
-            known = ", ".join(self.task.labels)
-            raise ValueError(f"unknown label {value!r}; the task's are {known} (see 'label_names')") from None
+        with suppress(KeyError, TypeError):
+            if not isinstance(value, bool):  # True equals 1, and would be whichever label stands second
+                return self.labels[value]
+        if value in (-1, "-1"):
+            raise ValueError("the label is -1, which stands for 'not published'")
+        known = ", ".join(self.task.labels)
+        raise ValueError(f"unknown label {quoted(value)}; the task's are {known} (see 'label_names')")
 
 
 def _string(value: Any) -> str:
@@ -326,7 +332,7 @@ def _string(value: Any) -> str:
 
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"the column for '{name}' holds {value!r}, which is no text")
+        raise ValueError(f"the column for '{name}' holds {quoted(value)}, which is no text")
     if value.isascii():
         return value
     value.encode()  # raises for half a surrogate pair, which JSON can hold and no tokenizer takes
@@ -336,7 +342,7 @@ def _text(value: Any, name: str) -> str:
 def _listed(given: Mapping[str, Any], name: str) -> Sequence[Any]:
     value = given[name]
     if not isinstance(value, list | tuple):
-        raise ValueError(f"the column for '{name}' holds {value!r}, which is no list")
+        raise ValueError(f"the column for '{name}' holds {quoted(value)}, which is no list")
     return value
 
 

@@ -89,11 +89,11 @@ def _path_alone(value: Any) -> Any:
 class Source(Word):
     """Where a task's examples come from: ``hub``, ``archives``, or neither (files on disk, or a reader)."""
 
-    hub: str | None = None
+    hub: str | None = Field(None, pattern=r"^\w[\w.-]*(/\w[\w.-]*)?$")
     """A dataset repository, ``org/name``. Its scripts are never run: ``files`` are fetched and read."""
     revision: str | None = None
     """The pinned commit; required with ``hub``."""
-    archives: tuple[str, ...] = ()
+    archives: tuple[Annotated[str, Field(pattern=r"^https?://")], ...] = ()
     """URLs of upstream archives (tar.*, zip, bz2), unpacked side by side into one folder."""
     files: dict[Split, Annotated[SplitFiles, BeforeValidator(_path_alone)]] = Field(default_factory=dict)
     """Relative to the repository, the archive, ``--data-dir``/NAME, or the task file's folder."""
@@ -157,7 +157,7 @@ class Task(Word):
     source: tuple[Source, ...] = Field(min_length=1)
     """Tried in order; the record says which one served."""
     split: Cut = Cut()
-    rows: dict[Split, int] = Field(default_factory=dict)
+    rows: dict[Split, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     """Canonical row counts, as published, before anything is cut."""
     recipe: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Name → what differs from ``Recipe``'s defaults. ``standard`` is always there."""

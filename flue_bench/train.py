@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from flue_bench import checkpoint
 from flue_bench.batches import prediction_batches, training_batches
 from flue_bench.device import Device, seed_step
-from flue_bench.encode import IGNORED, Encoded
+from flue_bench.encode import IGNORED, Encoded, Ints
 from flue_bench.errors import ModelError
 from flue_bench.optim import adamw, learning_rate_factor, set_learning_rate
 from flue_bench.recipe import Recipe
@@ -58,6 +58,8 @@ class Fit:
     real_tokens: int
     padded_tokens: int
     resumed: int
+    rows_at_once: int
+    """The recipe's batch size, or less where the device's memory had no room for so many."""
 
 
 def fine_tune(
@@ -95,7 +97,7 @@ def fine_tune(
     total = steps_per_epoch * recipe.epochs
     warmup = round(recipe.warmup_ratio * total)
     optimizer = adamw(model, recipe.learning_rate, recipe.weight_decay)
-    run = _State(model, optimizer, device, folder)
+    run = _State(model, optimizer, device, folder, recipe.batch_size)
     began = saved = time.perf_counter()
     validating = 0.0
 
@@ -104,21 +106,26 @@ def fine_tune(
             batches = training_batches(data.lengths, recipe.batch_size, seed, epoch)
             for rows in batches[run.step - epoch * steps_per_epoch :]:
                 model.train()
-                seed_step(seed, run.step)
-                batch = data.batch(rows, device.torch)
                 factor = learning_rate_factor(run.step, total, warmup, recipe.schedule)
                 set_learning_rate(optimizer, recipe.learning_rate * factor)
-                with device.autocast():
-                    logits = model(**batch.inputs).logits  # (rows, labels), for tokens (rows, longest, labels)
-                loss = F.cross_entropy(logits.float().flatten(0, -2), batch.labels.flatten(), ignore_index=IGNORED)
-                loss.backward()
+                done = None
+                while done is None:
+                    seed_step(seed, run.step)
+                    try:
+                        done = add_gradient(model, data, rows, run.rows_at_once, device)
+                    except torch.OutOfMemoryError:
+                        if run.rows_at_once == 1:
+                            raise
+                        run.rows_at_once //= 2  # for the rest of the run; the step begins again
+                        optimizer.zero_grad()
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
                 optimizer.step()
                 optimizer.zero_grad()
 
                 run.step += 1
-                run.loss += loss.detach()
-                run.count(rows=len(rows), real=batch.tokens, padded=batch.inputs["input_ids"].numel())
+                loss, real, padded = done
+                run.loss += loss
+                run.count(rows=len(rows), real=real, padded=padded)
                 seconds = time.perf_counter() - began - validating
                 show(Progress(run.step, total, epoch + 1, loss.item, run.examples, seconds))
                 if interruption.signal is not None or time.perf_counter() - saved > CHECKPOINT_SECONDS:
@@ -153,14 +160,41 @@ def fine_tune(
         real_tokens=run.real_tokens,
         padded_tokens=run.padded_tokens,
         resumed=run.resumed,
+        rows_at_once=run.rows_at_once,
     )
+
+
+def add_gradient(
+    model: nn.Module, data: Encoded, rows: Sequence[int] | Ints, at_once: int, device: Device
+) -> tuple[torch.Tensor, int, int]:
+    """Forward and backward over one batch, ``at_once`` rows at a time: adds the gradient of their mean loss.
+
+    Losses are summed and divided by the labels of the whole batch, so that cutting it changes rounding and the draws of
+    dropout, and nothing else.
+
+    Returns:
+        the loss, (); real sub-words; positions with padding.
+    """
+    parts = [data.batch(rows[i : i + at_once], device.torch) for i in range(0, len(rows), at_once)]
+    count = torch.cat([part.labels.flatten() for part in parts]).ne(IGNORED).sum()
+    total = torch.zeros((), device=device.torch)
+    for part in parts:
+        with device.autocast():
+            logits = model(**part.inputs).logits  # (rows, labels), for tokens (rows, longest, labels)
+        logits, labels = logits.float().flatten(0, -2), part.labels.flatten()
+        loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum") / count
+        loss.backward()
+        total += loss.detach()
+    return total, sum(part.tokens for part in parts), sum(part.inputs["input_ids"].numel() for part in parts)
 
 
 class _State:
     """What a checkpoint holds: weights, optimiser, the step, the history, and the best epoch's weights."""
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, device: Device, folder: Path) -> None:
-        self.model, self.optimizer, self.folder = model, optimizer, folder
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, device: Device, folder: Path, rows_at_once: int
+    ) -> None:
+        self.model, self.optimizer, self.folder, self.rows_at_once = model, optimizer, folder, rows_at_once
         self.step, self.best_epoch, self.resumed = 0, 0, 0
         self.examples = self.real_tokens = self.padded_tokens = 0
         self.history: list[Epoch] = []
@@ -174,6 +208,7 @@ class _State:
             self.loss = state["loss"].to(device.torch)
             self.real_tokens, self.padded_tokens = state["real_tokens"], state["padded_tokens"]
             self.resumed = state["resumed"] + 1
+            self.rows_at_once = state.get("rows_at_once", rows_at_once)  # not in checkpoints of 0.1
 
     def save(self) -> None:
         checkpoint.save(
@@ -189,6 +224,7 @@ class _State:
                 "real_tokens": self.real_tokens,
                 "padded_tokens": self.padded_tokens,
                 "resumed": self.resumed,
+                "rows_at_once": self.rows_at_once,
             },
         )
 

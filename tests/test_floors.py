@@ -14,8 +14,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = {
     "words": ("", "errors", "task", "recipe", "record"),
-    "facts": ("scoring", "statistics", "source", "formats", "archive", "hub", "registry", "store"),
-    "pictures": ("leaderboard",),
+    "facts": (
+        "scoring",
+        "statistics",
+        "source",
+        "formats",
+        "archive",
+        "hub",
+        "registry",
+        "store",
+        "comparison",
+        "verify",
+    ),
+    "pictures": ("leaderboard", "card"),
     "work": (
         "device",
         "optim",
@@ -26,6 +37,10 @@ FLOORS = {
         "batches",
         "train",
         "runner",
+        "speed",
+        "doctor",
+        "rerun",
+        "audit",
         "metrics",
     ),
     "door": ("cli", "__main__"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -10,8 +11,8 @@ import typer
 
 import flue_bench
 from flue_bench import registry
-from flue_bench.cli import leaderboard, run, tasks
-from flue_bench.errors import FlueBenchError, TaskFileError
+from flue_bench.cli import card, compare, doctor, fetch, leaderboard, run, speed, tasks, verify
+from flue_bench.errors import FlueBenchError, TaskFileError, printable
 
 app = typer.Typer(
     name="flue-bench",
@@ -21,7 +22,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run.run)
+app.command()(fetch.fetch)
 app.command()(leaderboard.leaderboard)
+app.command()(compare.compare)
+app.command()(verify.verify)
+app.command()(card.card)
+app.command()(speed.speed)
+app.command()(doctor.doctor)
 app.add_typer(tasks.app, name="tasks")
 OURS = tuple(app.registered_commands)
 
@@ -58,15 +65,20 @@ def main() -> None:
     """Run the command line; errors meant for the user are one or two lines on stderr and an exit code."""
     # Before torch is loaded: threads that spin while they wait make a busy machine many times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # A cluster takes its machine back by SIGTERM: end as an exception does, so that nothing half written stays behind.
+    # While a step or a record is under way, `checkpoint.interruption` lets it end first.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         _add_plugins()
         app()
     except FlueBenchError as error:
-        typer.echo(f"flue-bench: {error}", err=True)
+        typer.echo(f"flue-bench: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except SystemExit as stop:
         if stop.code in (130, 143):  # Ctrl-C, which typer turns into 130, and SIGTERM
             typer.echo(
-                "flue-bench: interrupted; what was done is kept, and the same command goes on from there.", err=True
+                "flue-bench: interrupted; what was done is kept, and the same command (distill: with --resume) goes on "
+                "from there.",
+                err=True,
             )
         raise

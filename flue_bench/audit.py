@@ -1,0 +1,404 @@
+"""What to know of a data set before its scores are believed: what its splits share, its labels, its lengths.
+
+Three degrees of likeness, of texts in Unicode's NFC, as they are read:
+
+- *exact*: the same characters;
+- *same words*: the same words in lower case; punctuation and white space do not count;
+- *near*: not the same words, but the sets of their character 5-grams, taken of words in lower case with a blank between
+  them, have a Jaccard index of 0.8 or more: in a sentence of 100 characters about one short word may differ.
+
+Near texts are found exactly, by prefix filtering (Chaudhuri, Ganti, Kaushik 2006; Bayardo, Ma, Srikant 2007): of two
+sets that are much alike, the rarest members of one hold some of the rarest of the other. Validation and test are
+indexed, and train passes by: time is nearly linear, and what is kept of train is its texts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from flue_bench.progress import Bar, Display
+from flue_bench.source import TaskData
+from flue_bench.task import SPLITS, Example, Kind, Split, Task
+
+SHINGLE = 5
+"""Characters."""
+NEAR = 80
+"""Jaccard index in percent: a whole number, so that bounds derived from it are exact."""
+SHOWN = 5
+"""Examples of each finding."""
+
+ACROSS: tuple[tuple[Split, Split], ...] = (("validation", "train"), ("test", "train"), ("test", "validation"))
+EITHER = "test in train or validation"
+
+Texts = tuple[str, ...]
+"""What is looked at of one row."""
+Rows = Mapping[Split, Sequence[Texts]]
+Matches = dict[int, str]
+"""Number of a row → id of the row that it is like."""
+
+
+class Table(NamedTuple):
+    """To be drawn, on a terminal or in Markdown."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Rows of which something is to be said."""
+
+    rows: int
+    examples: tuple[tuple[str, str], ...]
+    """Some of them: id, and id of the row that it is like."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of lengths, over the rows of one split."""
+
+    mean: float
+    median: float
+    p95: float
+    longest: int
+
+
+@dataclass(frozen=True)
+class Subwords:
+    """The inputs of one model, special tokens included."""
+
+    tokenizer: str
+    max_length: int
+    lengths: dict[Split, Spread]
+    """Before anything is cut."""
+    truncated: dict[Split, int]
+    """Rows longer than ``max_length``."""
+    lost_words: dict[Split, int]
+    """Tokens only: words of these rows that lose their tag."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Counts and ids; never a text.
+
+    A place is a split (``train``: in an earlier row of train) or ``test in train`` (in any row of train).
+    """
+
+    task: str
+    version: int
+    source: str
+    data: str
+    """Digest of the examples."""
+    rows: dict[Split, int]
+    labels: dict[Split, dict[str, int]]
+    """Rows of each label; for tokens, words of each tag."""
+    words: dict[Split, Spread]
+    """A row's, both texts of a pair together."""
+    exact: dict[str, dict[str, Found]]
+    """View → place → rows that stand there."""
+    same_words: dict[str, dict[str, Found]]
+    """Likewise, exact ones included."""
+    near: dict[str, dict[str, Found]]
+    """View → place, between splits only → rows that stand there nearly, and not in the same words."""
+    contradictory: dict[str, Found]
+    """Place → rows whose whole input stands there, in the same words and any row, with another label."""
+    subwords: Subwords | None = None
+
+
+def audit(task: Task, data: TaskData, display: Display) -> Audit:
+    """Everything that needs no tokenizer.
+
+    Views of a pair are its first text, its second, the pair (in either order), and either text: a row of which any
+    sentence stands there, first or second.
+
+    Args:
+        task: names the labels.
+        data: as loaded, all rows.
+        display: shows how far it is.
+    """
+    splits = data.splits
+    raw = {split: [_texts(example) for example in splits[split]] for split in SPLITS}
+    plain = {split: [tuple(map(_in_words, texts)) for texts in raw[split]] for split in SPLITS}
+    exact: dict[str, dict[str, Found]] = {}
+    same_words: dict[str, dict[str, Found]] = {}
+    near: dict[str, dict[str, Found]] = {}
+    for view, view_of in _views(task.kind).items():
+        same = _same(_viewed(plain, view_of), splits)
+        nearly = _nearly(_viewed(plain, view_of), same, splits, f"{task.name}: {view}", display)
+        for found, matches in (
+            (exact, _same(_viewed(raw, view_of), splits)),
+            (same_words, same),
+            (near, nearly),
+        ):
+            found[view] = {place: _found(those, splits, place) for place, those in matches.items()}
+    return Audit(
+        task=task.name,
+        version=task.version,
+        source=data.ref.source,
+        data=data.ref.digest,
+        rows={split: len(splits[split]) for split in SPLITS},
+        labels={split: _labels(task, splits[split]) for split in SPLITS},
+        words={split: _spread(list(map(_words, splits[split], plain[split]))) for split in SPLITS},
+        exact=exact,
+        same_words=same_words,
+        near=near,
+        contradictory=_contradictory(splits, plain),
+    )
+
+
+def subwords(task: Task, data: TaskData, model: str, max_length: int, offline: bool = False) -> Subwords:
+    """Lengths as a model reads the rows, and what ``max_length`` cuts off.
+
+    Args:
+        task: says whether there are texts, pairs or words.
+        data: as loaded, all rows.
+        model: whose tokenizer; hub id, directory, or ``embedded:NAME``.
+        max_length: sub-words, special tokens included.
+        offline: use only what is on this machine.
+
+    Raises:
+        FlueBenchError: the model or its tokenizer cannot be had.
+    """
+    from flue_bench import models
+    from flue_bench.encode import encode
+
+    tokenizer = models.load_tokenizer(models.resolve(model, offline))
+    lengths: dict[Split, Spread] = {}
+    truncated: dict[Split, int] = {}
+    lost: dict[Split, int] = {}
+    for split, examples in data.splits.items():
+        whole = encode(examples, task, tokenizer, max_length=1 << 30).lengths  # (rows,)
+        long = np.flatnonzero(whole > max_length)
+        lengths[split], truncated[split] = _spread(whole), len(long)
+        if task.kind == "tokens":
+            lost[split] = (
+                encode([examples[i] for i in long], task, tokenizer, max_length).lost_words if len(long) else 0
+            )
+    return Subwords(model, max_length, lengths, truncated, lost)
+
+
+def to_json(audit: Audit) -> str:
+    """The whole audit, with the ids of some rows for each finding."""
+    return json.dumps(asdict(audit), ensure_ascii=False, indent=1) + "\n"
+
+
+def tables(audit: Audit) -> list[Table]:
+    """What is to be shown: each split by itself, then what stands where."""
+    of_splits = Table(
+        "Splits",
+        ["split", "rows", "labels", "words: median, 95 %, longest"],
+        [
+            [split, f"{rows:,}", _shares(audit.labels[split]), _shown(audit.words[split])]
+            for split, rows in audit.rows.items()
+        ],
+    )
+    if audit.subwords:
+        cut = audit.subwords
+        of_splits.columns.extend(["sub-words", f"cut at {cut.max_length}"])
+        for line, split in zip(of_splits.rows, audit.rows, strict=True):
+            lost = f" ({cut.lost_words[split]:,} words)" if cut.lost_words else ""
+            line += [_shown(cut.lengths[split]), f"{cut.truncated[split]:,}{lost}"]
+    places = list(next(iter(audit.exact.values())))
+    shared = Table("Rows that stand there: exact / in the same words / nearly", ["", *places], [])
+    for view in audit.exact:
+        degrees = (audit.exact[view], audit.same_words[view], audit.near[view])
+        shared.rows.append(
+            [view, *(" / ".join(f"{by[place].rows:,}" for by in degrees if place in by) for place in places)]
+        )
+    against = [f"{audit.contradictory[place].rows:,}" if place in audit.contradictory else "" for place in places]
+    shared.rows.append(["same input, other label", *against])
+    return [of_splits, shared]
+
+
+def _views(kind: Kind) -> dict[str, Callable[[Texts], Texts]]:
+    """View → what of a row is looked for elsewhere; of several texts, any may be found."""
+    if kind != "sentence-pair":
+        return {"text": lambda texts: texts}
+    return {
+        "first text": lambda texts: texts[:1],
+        "second text": lambda texts: texts[1:],
+        "pair": lambda texts: ("\n".join(sorted(texts)),),
+        "either text": lambda texts: texts,
+    }
+
+
+def _texts(example: Example) -> Texts:
+    if example.words:
+        return (" ".join(example.words),)
+    return (example.text,) if example.text_pair is None else (example.text, example.text_pair)
+
+
+def _in_words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower())) or text.strip()
+
+
+def _viewed(rows: Rows, view_of: Callable[[Texts], Texts]) -> Rows:
+    return {split: [view_of(texts) for texts in rows[split]] for split in SPLITS}
+
+
+def _ids(rows: Sequence[Texts], examples: Sequence[Example]) -> dict[str, str]:
+    """Text → id of the first row that has it."""
+    first: dict[str, str] = {}
+    for texts, example in zip(rows, examples, strict=True):
+        for text in texts:
+            first.setdefault(text, example.id)
+    return first
+
+
+def _same(rows: Rows, splits: Mapping[Split, Sequence[Example]]) -> dict[str, Matches]:
+    """Place → rows of which a text stands there."""
+    found: dict[str, Matches] = {}
+    for split in SPLITS:
+        earlier: dict[str, str] = {}
+        found[split] = {}
+        for row, (texts, example) in enumerate(zip(rows[split], splits[split], strict=True)):
+            if at := next((earlier[text] for text in texts if text in earlier), None):
+                found[split][row] = at
+            for text in texts:
+                earlier.setdefault(text, example.id)
+    for one, other in ACROSS:
+        there = _ids(rows[other], splits[other])
+        found[f"{one} in {other}"] = {
+            row: at
+            for row, texts in enumerate(rows[one])
+            if (at := next((there[text] for text in texts if text in there), None))
+        }
+    found[EITHER] = found["test in validation"] | found["test in train"]
+    return found
+
+
+def _nearly(
+    rows: Rows, same: Mapping[str, Matches], splits: Mapping[Split, Sequence[Example]], title: str, display: Display
+) -> dict[str, Matches]:
+    """Place, between splits → rows of which no text stands there, but one near it."""
+    found: dict[str, Matches] = {}
+    for other in dict.fromkeys(other for _, other in ACROSS):
+        there = _ids(rows[other], splits[other])
+        unlike = {
+            one: [(row, texts) for row, texts in enumerate(rows[one]) if row not in same[f"{one} in {other}"]]
+            for one, elsewhere in ACROSS
+            if elsewhere == other
+        }
+        wanted = dict.fromkeys(text for left in unlike.values() for _, texts in left for text in texts)
+        with display.bar(f"{title}, near those in {other}") as bar:
+            partner = _near(list(wanted), there, bar)
+        for one, left in unlike.items():
+            found[f"{one} in {other}"] = {
+                row: there[partner[text]] for row, texts in left for text in texts if text in partner
+            }
+    both = found["test in validation"] | found["test in train"]
+    found[EITHER] = {row: at for row, at in both.items() if row not in same[EITHER]}
+    return found
+
+
+def _near(wanted: Sequence[str], passing: Collection[str], bar: Bar) -> dict[str, str]:
+    """Text of ``wanted`` → a text of ``passing`` whose 5-grams have a Jaccard index with its own of ``NEAR`` or more.
+
+    With t the least index and n, m the sizes of two sets: they have t·n members in common at least, so that a member
+    they share is among the n - t·n + 1 of one that come first in any order, and likewise of the other; rarest first
+    makes few candidates of that. Members that no text of ``wanted`` has come before all others.
+    """
+    total = len(wanted) + len(passing)
+    shingles = []
+    for done, text in enumerate(wanted):
+        bar.update(done, total)
+        shingles.append(_shingles(text))
+    counts = Counter(chain.from_iterable(shingles))
+    rank = {shingle: place for place, shingle in enumerate(sorted(counts, key=lambda each: (counts[each], each)))}
+    sets = [frozenset(rank[each] for each in these) for these in shingles]
+    having: dict[int, list[int]] = defaultdict(list)
+    for number, ranks in enumerate(sets):
+        for each in sorted(ranks)[: len(ranks) - _least(len(ranks)) + 1]:
+            having[each].append(number)
+
+    found: dict[str, str] = {}
+    for done, text in enumerate(passing, start=len(wanted)):
+        bar.update(done, total)
+        these = _shingles(text)
+        size, least = len(these), _least(len(these))
+        known = sorted(rank[each] for each in these if each in rank)
+        candidates = {number for each in known[: max(len(known) - least + 1, 0)] for number in having.get(each, ())}
+        for number in candidates:
+            ranks = sets[number]
+            if wanted[number] not in found and least <= len(ranks) and _least(len(ranks)) <= size:
+                common = len(ranks.intersection(known))
+                if 100 * common >= NEAR * (size + len(ranks) - common):
+                    found[wanted[number]] = text
+    return found
+
+
+def _shingles(text: str) -> set[str]:
+    return {text[start : start + SHINGLE] for start in range(max(len(text) - SHINGLE + 1, 1))}
+
+
+def _least(size: int) -> int:
+    """Members at least that a set of this size has in common with one near it."""
+    return -(-NEAR * size // 100)
+
+
+def _contradictory(splits: Mapping[Split, Sequence[Example]], rows: Rows) -> dict[str, Found]:
+    """Words with tags are compared as they are: capitals decide about names."""
+    inputs = {
+        split: [example.words or texts for example, texts in zip(splits[split], rows[split], strict=True)]
+        for split in SPLITS
+    }
+    labels = {split: [example.tags or example.label for example in splits[split]] for split in SPLITS}
+    seen: dict[Split, dict[Texts, dict[object, str]]] = {split: defaultdict(dict) for split in SPLITS}
+    for split in SPLITS:
+        for given, label, example in zip(inputs[split], labels[split], splits[split], strict=True):
+            seen[split][given].setdefault(label, example.id)
+    within: tuple[tuple[Split, Split], ...] = tuple((split, split) for split in SPLITS)
+    found = {}
+    for one, other in (*within, *ACROSS):
+        place = one if one == other else f"{one} in {other}"
+        matches = {
+            row: at
+            for row, (given, ours) in enumerate(zip(inputs[one], labels[one], strict=True))
+            for label, at in seen[other].get(given, {}).items()
+            if label != ours
+        }
+        found[place] = _found(matches, splits, place)
+    return found
+
+
+def _found(matches: Matches, splits: Mapping[Split, Sequence[Example]], place: str) -> Found:
+    split = next(split for split in SPLITS if place.split()[0] == split)
+    return Found(len(matches), tuple((splits[split][row].id, matches[row]) for row in sorted(matches)[:SHOWN]))
+
+
+def _labels(task: Task, examples: Iterable[Example]) -> dict[str, int]:
+    counts = Counter(tag for example in examples for tag in example.tags or (example.label,))
+    return {name: counts[index] for index, name in enumerate(task.labels)}
+
+
+def _words(example: Example, texts: Texts) -> int:
+    return len(example.words) or sum(len(text.split()) for text in texts)
+
+
+def _spread(lengths: ArrayLike) -> Spread:
+    sizes = np.asarray(lengths, np.int64)
+    return Spread(
+        mean=round(float(sizes.mean()), 2),
+        median=float(np.median(sizes)),
+        p95=round(float(np.percentile(sizes, 95)), 1),
+        longest=int(sizes.max()),
+    )
+
+
+def _shares(counts: Mapping[str, int]) -> str:
+    total = sum(counts.values())
+    return ", ".join(f"{name} {count / total:.1%}" for name, count in counts.items())
+
+
+def _shown(spread: Spread) -> str:
+    return f"{spread.median:g}, {spread.p95:g}, {spread.longest:,}"

@@ -1,0 +1,244 @@
+"""A model's records as the hub shows them: the ``model-index`` of its card, and a section of text.
+
+What stands there is what stands on the board: the same records, each setting by itself.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from flue_bench import registry
+from flue_bench.errors import RecordError, UnknownNameError, UsageError
+from flue_bench.leaderboard import board
+from flue_bench.record import RunRecord
+from flue_bench.statistics import mean_sd
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult, ModelCard
+
+BEGIN, END = "<!-- flue-bench: begin -->", "<!-- flue-bench: end -->"
+"""Between these lines the card is ours, and is written anew."""
+
+_CLASS = "the mean over the classes of each one's F1"
+METRICS: dict[str, tuple[str, str]] = {
+    "accuracy": ("accuracy", "share of the examples whose label is right"),
+    "f1_macro": ("f1", f"{_CLASS}, unweighted"),
+    "f1_micro": ("f1", "F1 of all decisions together; here equal to the accuracy"),
+    "f1_weighted": ("f1", f"{_CLASS}, weighted by its gold examples"),
+    "f1_binary": ("f1", "F1 of the last label"),
+    "mcc": ("matthews_correlation", "Matthews' correlation coefficient, from -1 to 1"),
+    "entity_f1_micro": ("f1", "F1 of all entities; one counts if its borders and its type are right (seqeval, strict)"),
+    "entity_f1_macro": ("f1", "the mean over the types of each one's strict entity-level F1"),
+    "entity_precision_micro": ("precision", "share of the predicted entities that are right"),
+    "entity_recall_micro": ("recall", "share of the gold entities that are found"),
+    "word_accuracy": ("accuracy", "share of the words whose class is right"),
+} | {
+    f"{level}_f1_{average}_{o}": ("f1", f"{level}-level: {_CLASS}, {weight}, {but} O")
+    for level in ("word", "subword")
+    for average, weight in (("weighted", "weighted by support"), ("macro", "unweighted"))
+    for o, but in (("with_o", "with"), ("without_o", "without"))
+}
+"""Full name → the hub's name of the metric, and what it is."""
+
+
+class Setting(NamedTuple):
+    """What one entry of the board says of one task: the records of one setting, one a seed."""
+
+    title: str
+    """FLUE's tasks are called so only on their canonical data, whole."""
+    dataset: str
+    config: str | None
+    revision: str | None
+    records: tuple[RunRecord, ...]
+
+
+def settings(records: Sequence[RunRecord], model: str) -> tuple[str, list[Setting]]:
+    """The model's name, and all that the board shows of it.
+
+    Args:
+        records: of any number of results directories.
+        model: as the board names it, or the start of its digest.
+
+    Raises:
+        UnknownNameError: the board has no such model.
+        UsageError: it has several.
+    """
+    rows = board.build(records).rows
+    found = [
+        row
+        for row in rows
+        if model in (row.label, row.model) or (len(model) >= 6 and row.model_digest.startswith(model))
+    ]
+    if not found:
+        raise UnknownNameError("model", model, {row.label for row in rows})
+    if len({row.model_digest for row in found}) > 1:
+        labels = ", ".join(sorted({row.label for row in found}))
+        raise UsageError(f"Several models go by '{model}': give one of {labels}, or the start of a digest.")
+    by_cell = {(record.cell_digest, record.predictions.sha256): record for record in records}
+    kept: dict[str, list[RunRecord]] = {}
+    for run in (run for row in found for entry in row.entries if entry for run in entry.runs):
+        kept.setdefault(run.setting_digest, []).append(by_cell[run.cell_digest, run.predictions_sha256])
+    return found[0].model, [_setting(tuple(same)) for same in kept.values()]
+
+
+def results(of_model: Iterable[Setting]) -> list[EvalResult]:
+    """Every metric of every setting: its mean over the seeds, a fraction of 1; ``metric_args`` say of what."""
+    from huggingface_hub import EvalResult
+
+    homepage = _homepage()
+    return [
+        EvalResult(
+            task_type="token-classification" if first.kind == "tokens" else "text-classification",
+            dataset_type=setting.dataset,
+            dataset_name=setting.title,
+            dataset_config=setting.config,
+            dataset_revision=setting.revision,
+            dataset_split="test",
+            metric_type=METRICS[name][0],
+            metric_name=name,
+            metric_value=round(mean, 4),
+            metric_args={
+                "flue_bench": first.environment.flue_bench,
+                "setting": first.setting_digest,
+                "recipe": f"{first.recipe_name}, {first.cell.recipe.precision}",
+                "seeds": [record.cell.seed for record in setting.records],
+            }
+            | ({} if sd is None else {"sd": round(sd, 4)}),
+            source_name="flue-bench" if homepage else None,
+            source_url=homepage,
+        )
+        for setting in of_model
+        for first in setting.records[:1]
+        for name in [first.metric, *(each for each in first.scores if each != first.metric)]
+        for mean, sd in [_over_seeds(setting, name)]
+    ]
+
+
+def section(of_model: Sequence[Setting]) -> str:
+    """The evaluation in Markdown, from ``BEGIN`` to ``END``."""
+    from tabulate import tabulate
+
+    lines = []
+    for setting in of_model:
+        first = setting.records[0]
+        mean, sd = _over_seeds(setting, first.metric)
+        score = f"{100 * mean:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}") + f" ({len(setting.records)})"
+        marks = " †" if any(record.collapsed for record in setting.records) else ""
+        recipe = f"{first.recipe_name}, {first.cell.recipe.precision}"
+        lines.append([setting.title, recipe, first.metric, score + marks])
+    headings = ("test set", "recipe", "metric", "mean ± sd (seeds)")
+    metrics = dict.fromkeys(setting.records[0].metric for setting in of_model)
+    dagger = "\n† Some of these runs predict a single class.\n" if any("†" in line[-1] for line in lines) else ""
+    commands = "\n".join(_command(setting) for setting in of_model)
+    name = f"[flue-bench]({home})" if (home := _homepage()) else "flue-bench"
+    return (
+        f"{BEGIN}\n## Evaluation on French tasks\n\n"
+        f"The encoder, fine-tuned on each task and scored on its test set by {name}: mean ± sample standard deviation "
+        "over the seeds, in percent. This card's metadata hold every score by its full name, as a fraction of 1.\n\n"
+        f"{tabulate(lines, headers=headings, tablefmt='github', disable_numparse=True)}\n{dagger}\n"
+        + "".join(f"- `{metric}`: {METRICS[metric][1]}.\n" for metric in metrics)
+        + f"\nTo have these figures again:\n\n```sh\n{commands}\n```\n{END}\n"
+    )
+
+
+def updated(path: Path | None, name: str, of_model: Sequence[Setting]) -> ModelCard:
+    """The card in this file with our results and our section in place of those that it may hold; or a new card.
+
+    Args:
+        path: a README.md, which need not exist.
+        name: of the model, for a card that names none.
+        of_model: from ``settings``.
+
+    Raises:
+        RecordError: the file cannot be read as a model card.
+        UsageError: its metadata hold results of several models.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+    from huggingface_hub.repocard import metadata_load
+
+    card = ModelCard("---\n\n---\n")
+    if path is not None and path.exists():
+        try:
+            several = len((metadata_load(path) or {}).get("model-index") or []) > 1
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                content = file.read()
+            card = ModelCard(content if content.lstrip().startswith("---") else f"---\n\n---\n{content}")
+        except Exception as error:  # whatever YAML and huggingface_hub raise
+            reason = str(error).partition("\n")[0]
+            raise RecordError(f"{path}: cannot be read as a model card: {reason}.") from error
+        if several:
+            raise UsageError(f"{path}: its model-index holds several models; write to another file and merge by hand.")
+    about = card.data
+    assert isinstance(about, ModelCardData)  # a ModelCard's are
+    others = [each for each in about.eval_results or [] if "flue_bench" not in (each.metric_args or {})]
+    about.model_name = about.model_name or name
+    about.eval_results = [*others, *results(of_model)]
+    line_end = "\r\n" if "\r\n" in card.text else "\n"
+    ours = section(of_model).replace("\n", line_end)
+    marked = re.compile(re.escape(BEGIN) + r".*?" + re.escape(END) + r"(\r?\n)?", re.DOTALL)
+    if marked.search(card.text):
+        card.text = marked.sub(lambda _: ours, card.text, count=1)
+    else:
+        above = card.text.rstrip() or f"\n# {name}"
+        card.text = f"{above}{2 * line_end}{ours}"
+    return card
+
+
+def _setting(records: tuple[RunRecord, ...]) -> Setting:
+    first = records[0]
+    cell, data = first.cell, first.data
+    installed = registry.registered().get(cell.task)
+    known = installed is not None and installed.task.version == cell.task_version
+    if data.canonical and cell.limit is None and installed is not None and known:
+        flue = "FLUE: " if "flue" in installed.task.groups else ""
+        hub = re.fullmatch(r"hub:([^@]+)@(\w+)", data.source)
+        if hub is None:
+            return Setting(f"{flue}{first.task_title}", cell.task, None, None, records)
+        folders = {PurePosixPath(file).parts[0] for file in data.files if "/" in file}
+        pinned = (each.revision or "" for each in installed.task.source if each.hub == hub[1])
+        return Setting(
+            title=f"{flue}{first.task_title}",
+            dataset=hub[1],
+            config=folders.pop() if len(folders) == 1 else None,
+            revision=next((each for each in pinned if each.startswith(hub[2])), hub[2]),
+            records=records,
+        )
+    # Its own name, and what tells it from the whole data set of that name.
+    limit = f", at most {cell.limit:,} rows a split" if cell.limit is not None else ""
+    other = "" if data.canonical else ", data not canonical"
+    config = f"data {cell.data}" + (f" limit {cell.limit}" if cell.limit is not None else "")
+    return Setting(f"{first.task_title}{limit}{other}", cell.task, config, None, records)
+
+
+def _over_seeds(setting: Setting, metric: str) -> tuple[float, float | None]:
+    summary = mean_sd([record.scores[metric] for record in setting.records])
+    return summary.mean, summary.sd if len(setting.records) > 1 else None
+
+
+def _command(setting: Setting) -> str:
+    """What runs the setting again; directories and loose task files are named as their owner may have them."""
+    first = setting.records[0]
+    model, recipe = first.cell.model, first.recipe_name.split()
+    name = f"{model.name}@{model.revision}" if model.revision else model.name
+    words = ["flue-bench", "run", "--model", f"./{name}" if model.origin == "directory" else name]
+    words += ["--task", first.cell.task if first.cell.task in registry.registered() else f"{first.cell.task}.toml"]
+    words += ["--recipe", recipe[0], *(word for change in recipe[1:] for word in ("--set", change))]
+    words += ["--precision", first.cell.recipe.precision]
+    words += [word for record in setting.records for word in ("--seed", str(record.cell.seed))]
+    if first.cell.limit is not None:
+        words += ["--limit", str(first.cell.limit)]
+    return shlex.join(words)
+
+
+def _homepage() -> str | None:
+    """Where flue-bench lives, if the installed distribution says so."""
+    try:
+        urls = metadata("flue-bench").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return None
+    return next((url.partition(",")[2].strip() for url in urls), None)

@@ -1,0 +1,41 @@
+"""``flue-bench card``: a model's scores for its card on the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flue_bench.errors import RecordError, UsageError
+
+
+def card(
+    model: Annotated[str, typer.Option("--model", "-m", help="As the board names it, or the start of its digest.")],
+    results: Annotated[
+        list[Path] | None, typer.Option(show_default="results", help="A results directory. Repeatable.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A model card (README.md) to write or update; what is not ours in it is kept."),
+    ] = None,
+) -> None:
+    """Write a model's scores as a hub model card: model-index metadata and an evaluation section."""
+    from flue_bench import card as cards
+    from flue_bench.store import Store
+
+    folders = results or [Path("results")]
+    records = [record for folder in folders for record in Store(folder).records()]
+    if not records:
+        where = ", ".join(map(str, folders))
+        raise UsageError(
+            f"No records in {where}. Make some with flue-bench run, or name another folder with --results."
+        )
+    made = cards.updated(out, *cards.settings(records, model))
+    if out is None:
+        typer.echo(str(made), nl=False)
+        return
+    try:
+        made.save(out)
+    except OSError as error:
+        raise RecordError(f"{out}: cannot be written: {error.strerror or error}.") from error

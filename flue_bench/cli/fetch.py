@@ -1,0 +1,91 @@
+"""``flue-bench fetch``: everything that a later ``flue-bench run --offline`` will need."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from flue_bench.errors import FlueBenchError, UsageError
+
+if TYPE_CHECKING:
+    from flue_bench.registry import Registered
+
+
+class _Have(NamedTuple):
+    """A model or a task's data on this disk."""
+
+    digest: str
+    bytes: int
+    where: str
+
+
+def fetch(
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="As for run: hub id, directory or embedded:NAME. Repeatable."),
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", "-t", help="As for run: task, group or task file. Repeatable.")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="As for run; only looked up.")] = "standard",
+    data_dir: Annotated[
+        Path | None, typer.Option(envvar="FLUE_BENCH_DATA", help="Data instead of downloads; see the README.")
+    ] = None,
+) -> None:
+    """Fetch models, tokenizers and data, so that `run --offline` with the same arguments needs no network.
+
+    For the login node of a cluster. What could not be had is told, the rest is kept; the same command goes on.
+    """
+    if not model and not task:
+        raise UsageError("fetch wants --model, --task, or both.")
+
+    from rich.console import Console
+
+    from flue_bench import registry
+
+    tasks = registry.select(task or ["flue"])
+    for each in tasks:
+        each.task.named_recipe(recipe)
+    with Console(stderr=True).status("Loading PyTorch and transformers"):
+        from huggingface_hub import constants
+
+        from flue_bench import hub, models, source
+
+    def find_model(name: str, offline: bool) -> _Have:
+        found = models.resolve(name, offline)
+        models.load_tokenizer(found)  # what is wrong with it should show here, not on the compute node
+        return _Have(found.ref.digest, found.ref.weights_bytes or 0, str(found.folder))
+
+    def find_data(each: Registered, offline: bool) -> _Have:
+        data = source.load(each, data_dir=data_dir, offline=offline)
+        folder = os.path.commonpath([file.parent for file in data.files]) if data.files else "made by its reader"
+        return _Have(data.ref.digest, sum(file.stat().st_size for file in data.files), folder)
+
+    wanted: dict[str, Callable[[bool], _Have]] = {name: partial(find_model, name) for name in model or []}
+    wanted |= {each.task.name: partial(find_data, each) for each in tasks}
+    lacking = 0
+    for name, find in wanted.items():
+        try:
+            before = find(True)
+        except FlueBenchError:
+            before = None
+        try:
+            found = find(False)
+        except FlueBenchError as error:
+            lacking += 1
+            typer.echo(f"{name}: {error}", err=True)
+            continue
+        state = "there already" if found == before else "fetched"
+        typer.echo(f"{name}: {state}, {found.bytes / 1e6:,.1f} MB, {found.where}")
+    if lacking:
+        typer.echo(f"{lacking} of {len(wanted)} could not be had; the same command fetches what is missing.", err=True)
+        raise typer.Exit(1)
+    typer.echo(
+        "Ready for `flue-bench run --offline` on machines that see these folders: "
+        f"{constants.HF_HUB_CACHE} (HF_HOME), {hub.cache_dir()} (FLUE_BENCH_CACHE)."
+    )

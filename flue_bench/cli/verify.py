@@ -1,0 +1,127 @@
+"""``flue-bench verify``: are these records what they say they are?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flue_bench import registry
+from flue_bench.errors import FlueBenchError, UsageError
+
+if TYPE_CHECKING:
+    from flue_bench.progress import Display
+    from flue_bench.registry import Registered
+
+
+def verify(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH…", help="Records (.json), or results directories: all in them.")
+    ],
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Also train each cell again and compare the predictions.")
+    ] = False,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", "-t", help="With --rerun: the file of a task that is not installed. Repeatable."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="With --rerun: where the model is; by default the hub, at its revision."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="With --rerun: auto, cpu, cuda or cuda:N.")] = "auto",
+    data_dir: Annotated[
+        Path | None, typer.Option(envvar="FLUE_BENCH_DATA", help="With --rerun: data instead of downloads.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
+) -> None:
+    """Recompute every score from the stored predictions, and check hashes, digests and schema.
+
+    Exit code 1 if any record is not as it was written, or, with --rerun, not the same to the byte: that is promised
+    only on the machine that made it, so what has changed since is named.
+    """
+    if not rerun and (task or model):
+        raise UsageError("--task and --model say what to train again: add --rerun.")
+
+    from rich.console import Console
+
+    from flue_bench.progress import Display
+    from flue_bench.verify import faults
+
+    files = _records(paths)
+    console = Console(stderr=True)
+    display = Display(console)
+    found: dict[Path, list[str]] = {}
+    with display.running(), display.bar(f"verifying {len(files):,} records") as bar:
+        for done, file in enumerate(files):
+            bar.update(done, len(files))
+            found[file] = faults(file)
+    said = dict.fromkeys(files, "ok")
+    if rerun:
+        known = registry.registered() | {each.task.name: each for each in registry.select(task or [])}
+        with console.status("Loading PyTorch and transformers"):
+            import flue_bench.rerun  # noqa: F401
+        for file in (file for file in files if not found[file]):
+            same, said[file] = _trained_again(
+                file, known, display, model=model, device=device, data_dir=data_dir, offline=offline
+            )
+            found[file] = [] if same else [said[file]]
+    _show({file: "; ".join(found[file]) or said[file] for file in files})
+    wrong = sum(map(bool, found.values()))
+    typer.echo(f"{len(files):,} records: {len(files) - wrong:,} ok, {wrong:,} not")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _records(paths: Iterable[Path]) -> list[Path]:
+    """The records' files, each once, in the order given.
+
+    Raises:
+        UsageError: a path is neither a file nor a folder with records.
+    """
+    from flue_bench.store import FAILED
+
+    files: dict[Path, None] = {}
+    for path in paths:
+        if path.is_file():
+            files[path] = None
+            continue
+        inside = [file for file in sorted(path.glob("runs/*/*/*.json")) if not file.name.endswith(FAILED)]
+        if not inside:
+            what = "a folder without runs/MODEL/TASK/*.json" if path.is_dir() else "neither a file nor a folder"
+            raise UsageError(f"{path} is {what}: name records or a results directory.")
+        files |= dict.fromkeys(inside)
+    return list(files)
+
+
+def _trained_again(file: Path, tasks: dict[str, Registered], display: Display, **how: Any) -> tuple[bool, str]:
+    """Whether the predictions are the same to the byte, and what to say of it."""
+    from flue_bench.rerun import rerun
+    from flue_bench.store import read_record
+
+    record = read_record(file)
+    if record.cell.task not in tasks:
+        return False, f"rerun: no task '{record.cell.task}' is installed; name its file with --task"
+    try:
+        compared = rerun(record, file.parent, tasks[record.cell.task], display, **how)
+    except FlueBenchError as error:
+        return False, f"rerun: {error}"
+    return compared.same_file, f"rerun: {compared}"
+
+
+def _show(said: dict[Path, str]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("record", "", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.columns[0].overflow = "fold"
+    for file, words in said.items():
+        table.add_row(escape(str(file)), escape(words))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200  # a file or a pipe has no width to fit
+    console.print(table)

@@ -1,0 +1,150 @@
+"""A record's cell, trained again: does it give the same predictions?"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from flue_bench import models, runner, source
+from flue_bench.errors import RecordError, UsageError
+from flue_bench.progress import Display
+from flue_bench.record import PROTOCOL, Environment, RunRecord
+from flue_bench.registry import Registered
+from flue_bench.store import Store, read_predictions
+
+AS_RECORDED = "as-recorded"
+"""Name of the recipe that the task is given for the time of the run: the record's own, as resolved."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The predictions of a record beside those of its cell, run again."""
+
+    rows: int
+    differing: int
+    """Rows with another label, or another tag."""
+    same_file: bool
+    """Probabilities too: the two files are the same to the byte."""
+    metric: str
+    before: float
+    after: float
+    """Headline score, as a fraction of 1."""
+    changed: tuple[str, ...]
+    """What else is different: machine, device, threads, versions. With any of it, the same file is not promised."""
+
+    def __str__(self) -> str:
+        if self.same_file:
+            return "identical to the byte"
+        rows = f"predictions differ in {self.differing:,} of {self.rows:,} rows" if self.differing else ""
+        score = f" ({self.metric} {100 * self.before:.2f} → {100 * self.after:.2f})" if self.differing else ""
+        elsewhere = f"not promised, since {', '.join(self.changed)}" if self.changed else "on the same machine"
+        return f"{rows or 'the same labels, other probabilities'}{score}; {elsewhere}"
+
+
+def rerun(
+    record: RunRecord,
+    folder: Path,
+    task: Registered,
+    display: Display,
+    *,
+    model: str | None = None,
+    device: str = "auto",
+    data_dir: Path | None = None,
+    offline: bool = False,
+) -> Compared:
+    """Train a record's cell again, into a folder that is gone afterwards, and compare the predictions.
+
+    On the CPU it is trained with as many threads as the record says, where there are so many cores.
+
+    Args:
+        record: what was run.
+        folder: where its file lies, and its predictions.
+        task: of the record's name.
+        display: shows the run.
+        model: hub id or directory; None takes the record's, with its revision.
+        device: as for ``flue-bench run``.
+        data_dir: likewise.
+        offline: likewise.
+
+    Raises:
+        UsageError: the cell cannot be had again: another version of the task or of the protocol, another model, other
+            data, or a directory that ``model`` has to name.
+        RecordError: the gold labels in the predictions are not those of the data, or the run failed.
+        FlueBenchError: model or data cannot be had.
+    """
+    cell = record.cell
+    if cell.protocol != PROTOCOL:
+        raise UsageError(f"it was made under protocol {cell.protocol}, this engine runs {PROTOCOL}")
+    if cell.task_version != task.task.version:
+        raise UsageError(f"it is of version {cell.task_version} of {cell.task}, {task.file} is {task.task.version}")
+    if model is None:
+        if cell.model.origin == "directory":
+            raise UsageError(f"{cell.model.name} was a directory: name it with --model")
+        model = f"{cell.model.name}@{cell.model.revision}" if cell.model.revision else cell.model.name
+    if (digest := models.resolve(model, offline).ref.digest) != cell.model.digest:
+        raise UsageError(f"{model} is another model: digest {digest}, not {cell.model.digest}")
+    if (digest := source.load(task, data_dir=data_dir, offline=offline).ref.digest) != cell.data:
+        raise UsageError(f"the data of {cell.task} are others: digest {digest}, not {cell.data}")
+
+    same_recipe = task.task.model_copy(update={"recipe": {AS_RECORDED: cell.recipe.model_dump()}})
+    grid = runner.Grid(
+        models=[model],
+        tasks=[replace(task, task=same_recipe)],
+        seeds=[cell.seed],
+        recipe=AS_RECORDED,
+        device=device,
+        limit=cell.limit,
+        data_dir=data_dir,
+        offline=offline,
+    )
+    with tempfile.TemporaryDirectory(prefix="flue-bench-") as scratch, _threads(record.environment.threads):
+        store = Store(Path(scratch))
+        outcome = runner.run(grid, store, display)
+        if not outcome.records:
+            reasons = [failure.error for failure in outcome.failures] + outcome.unloaded
+            raise RecordError(f"it failed: {'; '.join(reasons)}")
+        (again,) = outcome.records
+        after = read_predictions(again, store.folder(again.cell))
+    before = read_predictions(record, folder)
+    for column in ("id", "gold"):
+        if before[column].to_pylist() != after[column].to_pylist():
+            raise RecordError(f"'{column}' in its predictions is not that of the data")
+    pairs = zip(before["predicted"].to_pylist(), after["predicted"].to_pylist(), strict=True)
+    return Compared(
+        rows=before.num_rows,
+        differing=sum(one != other for one, other in pairs),
+        same_file=again.predictions.sha256 == record.predictions.sha256,
+        metric=record.metric,
+        before=record.scores[record.metric],
+        after=again.scores[record.metric],
+        changed=tuple(_changes(record.environment, again.environment)),
+    )
+
+
+@contextmanager
+def _threads(wanted: int) -> Iterator[None]:
+    """Sums are added in another order by another number of threads."""
+    ours = torch.get_num_threads()
+    torch.set_num_threads(min(wanted, os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(ours)
+
+
+def _changes(before: Environment, after: Environment) -> Iterator[str]:
+    """``threads 2 → 1``: what may give other bits."""
+    for name in ("device", "threads", "deterministic", "platform", "python", "flue_bench", "commit"):
+        if (old := getattr(before, name)) != (new := getattr(after, name)):
+            yield f"{name} {old} → {new}"
+    for name in sorted(before.packages.keys() | after.packages.keys()):
+        if (old := before.packages.get(name)) != (new := after.packages.get(name)):
+            yield f"{name} {old} → {new}"
+    if not after.deterministic:
+        yield f"sums on {after.device} have no order of their own"

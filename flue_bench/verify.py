@@ -1,0 +1,192 @@
+"""Whether a record can be believed: all of it that follows from something else, made again and compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flue_bench import registry, scoring
+from flue_bench.errors import RecordError
+from flue_bench.record import SCHEMA_VERSION, ClassScores, RunRecord
+from flue_bench.store import read_predictions, read_record
+
+if TYPE_CHECKING:
+    import pyarrow
+
+SAME = 1e-9
+"""Scores that differ by less are the same: another version of NumPy may add in another order."""
+
+
+def schema() -> str:
+    """The JSON schema of a record, as it stands in ``results/schema``."""
+    made = RunRecord.model_json_schema() | {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"flue-bench run record, schema version {SCHEMA_VERSION}",
+    }
+    return json.dumps(made, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
+def rescored(record: RunRecord, table: pyarrow.Table) -> scoring.Scores:
+    """The scores of a record's predictions, as the run computed them.
+
+    Args:
+        record: says what the numbers in ``table`` mean.
+        table: ``store.read_predictions``: one row a test example.
+
+    Raises:
+        ValueError: the columns do not fit each other or the record's labels.
+    """
+    gold, predicted = table["gold"].to_pylist(), table["predicted"].to_pylist()
+    if record.scheme is None:
+        return scoring.sentence_scores(gold, predicted, record.labels)
+    return scoring.token_scores(gold, predicted, record.labels, record.scheme, table["subwords"].to_pylist())
+
+
+def faults(path: Path) -> list[str]:
+    """What is wrong with a record, in words; nothing if it is as it was written.
+
+    Checked are: the JSON schema, the digests of cell and setting, the SHA-256 of the predictions and their rows, every
+    score and class of the record, whether the model collapsed, the epoch selected, that the most probable label is the
+    predicted one, and labels, metric and column where the record's task is installed in its version.
+
+    Args:
+        path: the record's JSON file; its predictions lie beside it.
+
+    Raises:
+        TaskFileError: an installed task package is broken.
+    """
+    try:
+        record = read_record(path)
+    except RecordError as error:
+        return [_without(path, error)]
+    found = [*_of_record(record), *_of_task(record)]
+    try:
+        return [*found, *_of_predictions(record, read_predictions(record, path.parent))]
+    except RecordError as error:
+        return [*found, _without(path.parent, error)]
+    except (KeyError, OSError, TypeError, ValueError) as error:  # of columns, of pyarrow, of scoring
+        return [*found, f"its predictions cannot be scored: {str(error).strip() or type(error).__name__}"]
+
+
+def _without(path: Path, error: RecordError) -> str:
+    """The message, without the part that the table of records shows anyway."""
+    return str(error).removeprefix(f"{path}").lstrip("/: ")
+
+
+def _of_record(record: RunRecord) -> Iterator[str]:
+    """Fields that contradict each other."""
+    cell, metric = record.cell, record.metric
+    if metric not in record.scores:
+        yield f"metric: there is no score {metric}"
+    if (record.scheme is None) == (record.kind == "tokens"):
+        yield f"scheme: {record.scheme} with kind {record.kind}"
+    if cell.data != record.data.digest:
+        yield "data: the digest is not that of 'cell.data'"
+    rows = record.data.rows.get("test", 0)
+    if record.predictions.rows != (rows if cell.limit is None else min(rows, cell.limit)):
+        yield f"predictions: {record.predictions.rows:,} rows, but the test split has {rows:,}, limit {cell.limit}"
+    on_validation = {epoch.epoch: epoch.scores.get(metric, -math.inf) for epoch in record.history}
+    if list(on_validation) != list(range(1, cell.recipe.epochs + 1)):
+        yield f"history: {len(record.history)} epochs, the recipe has {cell.recipe.epochs}"
+    else:
+        best = max(on_validation, key=on_validation.__getitem__)  # the earlier of equals, as the run selects
+        selected = best if cell.recipe.selection == "best" else cell.recipe.epochs
+        if record.selected_epoch != selected:
+            yield f"selected_epoch: {record.selected_epoch}, by history and recipe it is {selected}"
+
+
+def _of_task(record: RunRecord) -> Iterator[str]:
+    """What the installed task says otherwise. Another version of a task may say what it likes."""
+    installed = registry.registered().get(record.cell.task)
+    if installed is None or installed.task.version != record.cell.task_version:
+        return
+    task = installed.task
+    for name, theirs, ours in (
+        ("kind", record.kind, task.kind),
+        ("labels", record.labels, task.labels),
+        ("scheme", record.scheme, task.scheme),
+        ("metric", record.metric, task.metric),
+        ("column", record.column, task.board_column),
+    ):
+        if theirs != ours:
+            yield f"{name}: {_said(theirs)}, the installed task {task.name} version {task.version} has {_said(ours)}"
+
+
+def _of_predictions(record: RunRecord, table: pyarrow.Table) -> Iterator[str]:
+    """What the test predictions say otherwise."""
+    columns = ["id", "group", "gold", "predicted", "probabilities"] + ["subwords"] * (record.kind == "tokens")
+    if table.column_names != columns:
+        yield f"predictions: columns {', '.join(table.column_names)}; they should be {', '.join(columns)}"
+        return
+    if table.num_rows != record.predictions.rows:
+        yield f"predictions: {table.num_rows:,} rows in the file, {record.predictions.rows:,} in the record"
+    if len(table["id"].unique()) < table.num_rows:
+        yield "predictions: an id stands there twice"
+    again = rescored(record, table)
+    if wrong := sorted(record.scores.keys() ^ again.scores.keys()):
+        yield f"scores: {', '.join(wrong)} missing or too many"
+    for name in sorted(record.scores.keys() & again.scores.keys()):
+        if abs(record.scores[name] - again.scores[name]) > SAME:
+            yield f"scores: {name} is {record.scores[name]:.6f}, the predictions give {again.scores[name]:.6f}"
+    for level in sorted(again.per_class.keys() | record.per_class.keys()):
+        theirs, ours = record.per_class.get(level, {}), again.per_class.get(level, {})
+        wrong = [
+            name
+            for name in dict.fromkeys([*ours, *theirs])
+            if name not in ours or name not in theirs or not _alike(ours[name], theirs[name])
+        ]
+        if wrong:
+            yield f"per_class: {level} {', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} not as predicted"
+    predicted, gold = _flat(table["predicted"]), _flat(table["gold"])
+    collapsed = scoring.collapsed(predicted, gold, record.labels)
+    if collapsed != record.collapsed:
+        yield f"collapsed: {_said(record.collapsed)}, the predictions say {_said(collapsed)}"
+    yield from _of_probabilities(record, table, predicted)
+
+
+def _of_probabilities(record: RunRecord, table: pyarrow.Table, predicted: Any) -> Iterator[str]:
+    """Whether each decision, (examples,) or (words of all examples,), is that of the probabilities beside it."""
+    nested = table["probabilities"].to_pylist()
+    if record.kind == "tokens":
+        nested = list(chain.from_iterable(nested))
+    probabilities = np.array(nested, np.float64).reshape(len(predicted), -1)  # (examples or words, labels)
+    if probabilities.shape[1] != len(record.labels):
+        yield f"probabilities: {probabilities.shape[1]} in a row, there are {len(record.labels)} labels"
+        return
+    total = probabilities.sum(-1)
+    seen = np.full(len(total), True)
+    if record.kind == "tokens":  # a word that the model never saw has no probabilities, and is O
+        seen = _flat(table["subwords"]) > 0
+        unseen = predicted[~seen]
+        if (unseen != record.labels.index("O")).any() or total[~seen].any():
+            yield "probabilities: a word without sub-words has some, or is not predicted O"
+        if len(unseen) != (lost := record.truncation.words.get("test", 0)):
+            yield f"truncation: {lost:,} test words lost, the predictions say {len(unseen):,}"
+    # Rounded to four decimals: the largest may then be several, and the sum is off by as much as they are many.
+    if not (np.abs(total[seen] - 1) <= 1e-4 * len(record.labels)).all():
+        yield "probabilities: they do not sum to 1"
+    chosen = np.take_along_axis(probabilities, predicted[:, None], 1)[:, 0]
+    if other := int((chosen < probabilities.max(-1))[seen].sum()):
+        yield f"probabilities: in {other:,} of {len(predicted):,} decisions another label is more probable"
+
+
+def _flat(column: pyarrow.ChunkedArray) -> Any:
+    """A column of numbers, or of lists of numbers, in one row."""
+    values = column.to_pylist()
+    return np.array(list(chain.from_iterable(values)) if values and isinstance(values[0], list) else values, np.int64)
+
+
+def _alike(one: ClassScores, other: ClassScores) -> bool:
+    """Equal but for rounding; NaN is like nothing."""
+    ours, theirs = one.model_dump().values(), other.model_dump().values()
+    return all(abs(a - b) <= SAME for a, b in zip(ours, theirs, strict=True))
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else ", ".join(value) if isinstance(value, tuple) else str(value)
