@@ -14,7 +14,11 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 run: $(INSTALLED)
 	$(BIN)/flue-bench run --seeds 3 --results $(RESULTS)
-	$(BIN)/flue-bench leaderboard --results $(RESULTS)
+	@test -d $(RESULTS)/speed || $(BIN)/flue-bench speed -m embedded:teacher -m embedded:student --results $(RESULTS)
+	@echo
+	@$(BIN)/flue-bench leaderboard --results $(RESULTS)
+	@$(BIN)/flue-bench leaderboard --results $(RESULTS) --format html --out $(RESULTS)/board.html
+	@echo "The same as a page to open in a browser: $(RESULTS)/board.html"
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -q -m "not gpu and not network"

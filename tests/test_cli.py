@@ -49,7 +49,10 @@ def test_a_broken_plugin_is_an_error_that_names_it(
     assert "casse = no_such_module:run" in said and "ModuleNotFoundError" in said and "Traceback" not in said
 
 
-@pytest.mark.parametrize("command", ["", "run", "leaderboard", "speed", "doctor", "tasks", "tasks show", "tasks check"])
+COMMANDS = ("run", "fetch", "leaderboard", "compare", "verify", "card", "speed", "doctor", "tasks")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS, "tasks show", "tasks check", "tasks audit"])
 def test_every_command_has_help(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -142,7 +142,7 @@ def test_what_cannot_be_asked_is_told_in_two_lines_with_exit_code_2(
 def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
     import signal
 
-    words = ["run", "--task", "mini-cls", "--set", "epochs=50"]
+    words = ["run", "--model", "embedded:untrained", "--task", "mini-cls", "--set", "epochs=50"]
     command = [sys.executable, "-c", "from flue_bench.cli import main; main()", *words]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=no_network(tmp_path)) as run:
         assert run.stderr is not None

@@ -130,7 +130,8 @@ def test_a_third_party_package_is_a_task(installed: dict[str, str]) -> None:
 
 
 def test_a_third_party_package_is_run(installed: dict[str, str], tmp_path: Path) -> None:
-    done = flue_bench("run", "--task", "registre-fr", "--set", "epochs=1", "--results", str(tmp_path), **installed)
+    words = ["--model", "embedded:untrained", "--task", "registre-fr", "--set", "epochs=1"]
+    done = flue_bench("run", *words, "--results", str(tmp_path), **installed)
     assert done.returncode == 0, done.stderr
     assert "registre-fr" in done.stdout
     (record,) = Store(tmp_path).records()

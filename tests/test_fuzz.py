@@ -24,7 +24,7 @@ from flue_bench import archive, formats, registry, source
 from flue_bench.errors import DataError, RecordError, TaskFileError
 from flue_bench.store import Store, read_record
 
-FEW, MANY = 40, 2000
+FEW, MANY = 40, 200
 READERS = ("d.csv", "d.tsv", "d.jsonl", "d.parquet", "d.conll", "d.conllu", "d.tsv.gz", "d.jsonl.xz", "d.csv.bz2")
 GOOD = {
     "d.csv": b'text,label\n"Le ""th\xc3\xa9"", froid",oui\nLe vin,non\n',
