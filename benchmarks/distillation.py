@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def main() -> None:
         batch=made["batch_tokens"],
         precision=made["recipe"]["precision"],
         threads=made["environment"]["threads"],
-        commands=(__doc__ or "").split("\n\n")[1],
+        commands=textwrap.dedent((__doc__ or "").split("\n\n")[1]),
         curves=", ".join(f"[{folder}]({folder}.svg)" for folder in ("teacher-1", *TRAININGS.values())),
     )
     (out / "README.md").write_text(text, encoding="utf-8")
