@@ -57,7 +57,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     display = Display(Console(stderr=True))
     parts = [HEAD.format(model=Path(options.model).name).rstrip()]
-    for each in registry.select([*(str(ROOT / f"benchmarks/tasks/{name}.toml") for name in REAL), "mini"]):
+    for each in registry.select(
+        [*(str(ROOT / f"benchmarks/tasks/{name}.toml") for name in REAL), "mini", "mini-pairs"]
+    ):
         task = each.task
         data = source.load(each, data_dir=options.data_dir, offline=True)
         length = task.named_recipe("standard").max_length

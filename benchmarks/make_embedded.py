@@ -1,6 +1,5 @@
 """Makes ``flue_bench/embedded/teacher`` and ``student`` from French text, with flue-bench's own commands.
 
-    pip install sentencepiece
     python benchmarks/make_embedded.py start --corpus TEXTS --out WORK/start     # tokenizer and configuration
     flue-bench corpus TEXTS/orangesum_news.txt.xz TEXTS/eltec_fra_novels.txt.xz --tokenizer WORK/start --out WORK/corpus
     flue-bench distill benchmarks/recipes/teacher-1.toml --student WORK/start --corpus WORK/corpus --out WORK/teacher-1
