@@ -202,8 +202,8 @@ def _check_out(out: Path, resume: bool) -> None:
     present = {path.name for path in out.iterdir()} if out.exists() else set()
     if present and not resume:
         raise UsageError(f"--out {out} is not empty: --resume goes on with a run begun there; or give another folder.")
-    if "config.json" in present and CHECKPOINTS not in present:
-        raise UsageError(f"--out {out} holds a model that is no unfinished run: give another folder.")
+    if present - {LOG} and CHECKPOINTS not in present:  # killed before its first checkpoint, a run leaves its log
+        raise UsageError(f"--out {out} holds no unfinished run: give another folder, or leave --resume out.")
 
 
 def _shown(bar: Bar, weights: LossWeights, display: Display) -> Any:
