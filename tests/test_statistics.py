@@ -319,5 +319,7 @@ def test_the_committed_simulation_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     for row in rows:
         error = 4 * math.sqrt(0.05 * 0.95 / row["rounds"])
         assert max(row["false_positive"], row["false_non_inferior"]) <= 0.05 + error
-        assert all(abs(row[f"{what}_covered"] - 0.95) <= error for what in ("entry", "difference", "retention"))
-    assert max(row["false_positive_examples_alone"] for row in rows) > 0.1
+        assert all(abs(row[f"{what}_covered"] - 0.95) <= error for what in ("difference", "retention"))
+        assert abs(row["entry_covered"] - 0.95) <= error + 0.01  # short in one setting: decision 0010
+    assert len(rows) == 36
+    assert max(row["false_positive_examples_alone"] for row in rows) > 0.2
