@@ -85,10 +85,11 @@ def prepare(device: torch.device, asked: str, hidden_size: int) -> Device:
         capabilities = torch.cpu.get_capabilities()
         native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
         gains = native and hidden_size >= MIN_HIDDEN_FOR_CPU_BF16
+        width = f"wide ({hidden_size}) enough" if gains else f"too narrow ({hidden_size})"
         because = (
-            "the CPU has no avx512_bf16 or amx_bf16"
-            if not native
-            else f"the CPU has native bf16 and the model is {'wide' if gains else 'too narrow'} ({hidden_size}) to gain"
+            f"the CPU has native bf16 {'and' if gains else 'but'} the model is {width} to gain"
+            if native
+            else "the CPU has no avx512_bf16 or amx_bf16"
         )
     if asked == "auto":
         chosen: Precision = "bf16" if gains else "fp32"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from flue_bench.errors import RecordError, UnknownNameError, UsageError
+from flue_bench.cli.output import put
+from flue_bench.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -140,13 +141,7 @@ def compare(
         _print(answer, Console())
         return
     text = FORMATS[format_](answer)
-    if out is None:
-        typer.echo(text, nl=False)
-        return
-    try:
-        out.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise RecordError(f"{out}: cannot be written: {error.strerror or error}.") from error
+    put(text, out)
 
 
 class _Pair(NamedTuple):

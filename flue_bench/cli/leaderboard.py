@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import typer
 
-from flue_bench.errors import RecordError, UsageError
+from flue_bench.cli.output import put
+from flue_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from flue_bench.leaderboard.board import Run
@@ -94,13 +95,7 @@ def leaderboard(
     else:
         Console().print(render.terminal(built))
         return
-    if out is None:
-        typer.echo(text, nl=False)
-        return
-    try:
-        out.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise RecordError(f"{out}: cannot be written: {error.strerror or error}.") from error
+    put(text, out)
 
 
 def _link(records: list[RunRecord], folders: list[Path], out: Path | None) -> Callable[[Run], str | None]:

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from flue_bench import registry
-from flue_bench.errors import RecordError, UsageError, printable
+from flue_bench.cli.output import put
+from flue_bench.errors import UsageError, printable
 from flue_bench.task import SPLITS, Example, Source, Split, Task
 
 app = typer.Typer(help="List the tasks; show one; check a task file; audit its data.", invoke_without_command=True)
@@ -141,10 +142,7 @@ def audit(
             shown.add_row(*map(escape, line))
         console.print(shown)
     if out is not None:
-        try:
-            out.write_text(audits.to_json(made), encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise RecordError(f"{out}: cannot be written: {error.strerror or error}.") from error
+        put(audits.to_json(made), out)
 
 
 def _show_rows(task: Task, examples: list[Example], model: str, offline: bool) -> None:
