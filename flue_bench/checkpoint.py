@@ -25,7 +25,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     Raises:
         RecordError: the disk is full or the folder cannot be written; an earlier checkpoint is still whole.
     """
-    temporary = folder / f"{FILE}.{os.getpid()}.tmp"
+    temporary = folder / f"{FILE}.tmp"  # one name: what kills leave half written does not pile up
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -33,11 +33,13 @@ def save(folder: Path, state: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(folder / FILE)
-    except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+    except (OSError, RuntimeError) as error:
+        # torch's archive, closed after a write that failed, raises a RuntimeError which says nothing of the cause.
+        reason = error if isinstance(error, OSError) else error.__context__ or error
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise RecordError(
-            f"Cannot write a checkpoint to {folder}: {error}. Free some space there and run again."
+            f"Cannot write a checkpoint to {folder}: {reason}. Free some space there and run again."
         ) from error
 
 

@@ -17,8 +17,9 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ LEVEL = 0.05
 """Of the tests; the intervals are of 95 %."""
 
 Ints = NDArray[np.int64]
-_Found = TypeVar("_Found", "Interval", "Comparison", "Retention")
+_Found = TypeVar("_Found")  # a dataclass
 
 
 @dataclass(frozen=True)
@@ -151,14 +152,19 @@ class Evidence:
         """What was computed for this key, or what ``compute`` gives now."""
         path = self.folders[0] / ".cache" / "intervals" / f"{digest_of([METHOD, kind.__name__, key])}.json"
         with contextlib.suppress(OSError, ValueError):  # a damaged file is written anew
-            return TypeAdapter(kind).validate_python(json.loads(path.read_bytes()))
+            kept: _Found = _adapter(kind).validate_python(json.loads(path.read_bytes()))
+            return kept
         found = compute()
         staged = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            staged.write_text(json.dumps(asdict(found)), encoding="utf-8")
+            staged.write_text(json.dumps(asdict(cast(Any, found))), encoding="utf-8")
             os.replace(staged, path)
         return found
+
+
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+"""Dear to make, and the same for every value of a kind."""
 
 
 def interval(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> Interval:

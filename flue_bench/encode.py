@@ -108,8 +108,10 @@ def encode(examples: Sequence[Example], task: Task, tokenizer: Any, max_length: 
 def _encode_texts(examples: Sequence[Example], tokenizer: Any, max_length: int) -> Encoded:
     pairs = any(example.text_pair is not None for example in examples)
     wants_types = "token_type_ids" in tokenizer.model_input_names
-    ids: list[list[int]] = []
-    types: list[list[int]] = []
+    # Arrays part by part: as Python's integers, XNLI would take gigabytes.
+    ids: list[npt.NDArray[np.int32]] = []
+    types: list[npt.NDArray[np.uint8]] = []
+    lengths: list[int] = []
     truncated = 0
     for part in _parts(examples):
         texts = [example.text for example in part]
@@ -125,12 +127,13 @@ def _encode_texts(examples: Sequence[Example], tokenizer: Any, max_length: int) 
             for place, i in enumerate(long):
                 for name in tokenizer.model_input_names:
                     whole[name][i] = cut[name][place]
-        ids.extend(whole["input_ids"])
-        types.extend(whole["token_type_ids"] if wants_types else [])
+        ids.append(_flat(whole["input_ids"], np.int32))
+        types += [_flat(whole["token_type_ids"], np.uint8)] if wants_types else []
+        lengths += map(len, whole["input_ids"])
     return Encoded(
-        ids=_flat(ids, np.int32),
-        offsets=_offsets(ids),
-        type_ids=_flat(types, np.uint8) if wants_types else None,
+        ids=np.concatenate(ids) if ids else np.empty(0, np.int32),
+        offsets=_offsets(lengths),
+        type_ids=np.concatenate(types) if types else None,
         labels=np.array([example.label for example in examples], dtype=np.int64),
         subwords_per_word=(),
         pad_id=tokenizer.pad_token_id,
@@ -156,7 +159,7 @@ def _encode_words(examples: Sequence[Example], tokenizer: Any, max_length: int) 
         counts.append(np.bincount(owners, minlength=len(example.words)).astype(np.int32))
     return Encoded(
         ids=_flat(ids, np.int32),
-        offsets=_offsets(ids),
+        offsets=_offsets([len(row) for row in ids]),
         type_ids=np.zeros(sum(map(len, ids)), np.uint8) if "token_type_ids" in tokenizer.model_input_names else None,
         labels=_flat(labels, np.int64),
         subwords_per_word=tuple(counts),
@@ -201,5 +204,5 @@ def _flat(rows: Iterable[Sequence[int]], dtype: Any) -> npt.NDArray[Any]:
     return np.fromiter(chain.from_iterable(rows), dtype=dtype)
 
 
-def _offsets(rows: Sequence[Sequence[int]]) -> Ints:
-    return np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
+def _offsets(lengths: Sequence[int]) -> Ints:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -90,37 +91,40 @@ def run(grid: Grid, store: Store, display: Display) -> Outcome:
         for each in grid.tasks:
             _check_length(model, recipes[each.task.name], each.task)
 
-    total, number = len(grid.tasks) * len(resolved) * len(grid.seeds), 0
+    put_off = list(enumerate(product(grid.tasks, resolved, grid.seeds), 1))
+    total = len(put_off)
     with display.running():
-        for each in grid.tasks:
-            try:
-                with display.bar(f"{each.task.name}: reading data"):
-                    data = source.load(each, data_dir=grid.data_dir, offline=grid.offline)
-            except FlueBenchError as error:
-                outcome.unloaded.append(f"{each.task.name}: {error}")
-                display.line(f"{each.task.name}: {error}")
-                number += len(resolved) * len(grid.seeds)
-                continue
-            for deviation in data.ref.deviations:
-                display.line(f"{each.task.name}: not the canonical data: {deviation}")
-            bench = _Bench(each.task, data, grid, store, display)
-            for model in resolved:
-                settled = prepare(
-                    device, grid.precision or recipes[each.task.name].precision, models.width(model.config)
-                )
-                recipe = recipes[each.task.name].override({"precision": settled.precision})
-                for seed in grid.seeds:
-                    number += 1
+        # What another process is running is put off, so that several share a grid, and waited for in the end.
+        for wait in (False, True):
+            todo, put_off = put_off, []
+            for each, cells in groupby(todo, key=lambda numbered: numbered[1][0]):
+                try:
+                    with display.bar(f"{each.task.name}: reading data"):
+                        data = source.load(each, data_dir=grid.data_dir, offline=grid.offline)
+                except FlueBenchError as error:
+                    outcome.unloaded.append(f"{each.task.name}: {error}")
+                    display.line(f"{each.task.name}: {error}")
+                    continue
+                for deviation in data.ref.deviations:
+                    display.once(f"{each.task.name}: not the canonical data: {deviation}")
+                bench = _Bench(each.task, data, grid, store, display)
+                for number, (_, model, seed) in cells:
+                    settled = prepare(
+                        device, grid.precision or recipes[each.task.name].precision, models.width(model.config)
+                    )
                     cell = Cell(
                         model=model.ref,
                         task=each.task.name,
                         task_version=each.task.version,
                         data=data.ref.digest,
                         limit=bench.limit,
-                        recipe=recipe,
+                        recipe=recipes[each.task.name].override({"precision": settled.precision}),
                         seed=seed,
                     )
-                    bench.run_cell(cell, model, settled, f"[{number}/{total}]", outcome)
+                    try:
+                        bench.run_cell(cell, model, settled, f"[{number}/{total}]", outcome, wait)
+                    except Timeout:
+                        put_off.append((number, (each, model, seed)))
     return outcome
 
 
@@ -135,44 +139,60 @@ class _Bench:
         self.splits = {split: limited(data.splits[split], self.limit) for split in SPLITS}
         self.encodings: dict[tuple[str, int], dict[Split, Encoded]] = {}
 
-    def run_cell(self, cell: Cell, model: Resolved, device: Device, number: str, outcome: Outcome) -> None:
-        """Run it unless it is there; keep what it gives, be it a record or a failure."""
+    def run_cell(self, cell: Cell, model: Resolved, device: Device, number: str, outcome: Outcome, wait: bool) -> None:
+        """Run it unless it is there; keep what it gives, be it a record or a failure.
+
+        Raises:
+            Timeout: another process is running it, and it is not to be waited for.
+        """
         title = f"{number} {model.ref.name} · {self.task.name} · seed {cell.seed}"
-        with self._locked(cell, title):
-            record = None if self.grid.force else self.store.find(cell)
-            if record is not None:
-                outcome.reused += 1
-                outcome.records.append(record)
-                if record.cell.model.name != model.ref.name:
-                    known = record.cell.model.name
-                    self.display.once(f"{model.ref.name} has the content of {known}, and is shown under that name")
-                return
-            try:
-                record = self._run(cell, model, device, title)
-            except Exception as error:
-                reason = str(error) if isinstance(error, FlueBenchError) else _unexpected(error, cell, self.display)
-                failure = Failure(
-                    cell=cell,
-                    cell_digest=cell.digest,
-                    column=self.task.board_column,
-                    error=reason,
-                    created=_now(),
-                )
-                self.store.write_failure(failure)
-                outcome.failures.append(failure)
-                self.display.line(f"{title}: failed: {reason}")
-                return
+        checkpoint_dir = self.store.checkpoint_dir(cell)
+        record = self._find(cell)  # without a lock: where all is done, nothing has to be written
+        if record is None or checkpoint_dir.exists():
+            with self._locked(cell, title, wait):
+                record = self._find(cell)
+                if record is None:
+                    self._run_and_keep(cell, model, device, title, outcome)
+                    return
+                checkpoint.drop(checkpoint_dir)  # of a process that was killed right after it wrote the record
+        outcome.reused += 1
+        outcome.records.append(record)
+        if record.cell.model.name != model.ref.name:
+            known = record.cell.model.name
+            self.display.once(f"{model.ref.name} has the content of {known}, and is shown under that name")
+
+    def _find(self, cell: Cell) -> RunRecord | None:
+        return None if self.grid.force else self.store.find(cell)
+
+    def _run_and_keep(self, cell: Cell, model: Resolved, device: Device, title: str, outcome: Outcome) -> None:
+        try:
+            record = self._run(cell, model, device, title)
+        except Exception as error:
+            reason = str(error) if isinstance(error, FlueBenchError) else _unexpected(error, cell, self.display)
+            failure = Failure(
+                cell=cell,
+                cell_digest=cell.digest,
+                column=self.task.board_column,
+                error=reason,
+                created=_now(),
+            )
+            self.store.write_failure(failure)
+            outcome.failures.append(failure)
+            self.display.line(f"{title}: failed: {reason}")
+            return
         outcome.records.append(record)
         self.display.line(f"{title}: {_result(record)}")
 
     @contextlib.contextmanager
-    def _locked(self, cell: Cell, title: str) -> Iterator[None]:
+    def _locked(self, cell: Cell, title: str, wait: bool) -> Iterator[None]:
         """Alone with this cell: another process that runs it is waited for, and its record is then found."""
         lock = self.store.lock(cell)
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            self.display.line(f"{title}: another process is running it; waiting")
+            self.display.line(f"{title}: another process is running it; {'waiting' if wait else 'later'}")
+            if not wait:
+                raise
             lock.acquire()
         try:
             yield
@@ -213,7 +233,11 @@ class _Bench:
                 )
                 self.display.once(f"{model.ref.name}: {notes[-1]}")
             before = time.perf_counter()
-            probabilities = predict(network, encoded["test"], device)
+            cuts: list[int] = []
+            probabilities = predict(network, encoded["test"], device, cuts.append)
+            if cuts:
+                notes += (f"memory ran out in prediction: {cuts[-1]} rows at once, which changes rounding alone",)
+                self.display.once(f"{model.ref.name}: {notes[-1]}")
             predict_seconds = time.perf_counter() - before
         predicted = decide(self.task, probabilities)
         scores = self._score("test", encoded, predicted)

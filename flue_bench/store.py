@@ -19,7 +19,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -81,7 +81,7 @@ class Store:
         Raises:
             RecordError: the record is of a later version of flue-bench.
         """
-        for path in sorted(self.root.glob(f"runs/*/*/*-{cell.digest}.json")):
+        for path in self._candidates(cell):
             try:
                 record = read_record(path)
             except _NewerRecordError:
@@ -91,6 +91,11 @@ class Store:
             if record.cell_digest == cell.digest and (path.parent / Path(record.predictions.file).name).is_file():
                 return record
         return None
+
+    def _candidates(self, cell: Cell) -> Iterator[Path]:
+        """Where its record may be: most are where this store writes them, so that the others need no search."""
+        yield self.folder(cell) / f"seed{cell.seed}-{cell.digest}.json"
+        yield from sorted(self.root.glob(f"runs/*/*/*-{cell.digest}.json"))
 
     def write(self, build: Callable[[Predictions], RunRecord], table: pyarrow.Table, cell: Cell) -> RunRecord:
         """Keep one finished cell: the predictions first, then the record that names them, each in one step.
@@ -114,15 +119,18 @@ class Store:
         )
         with (
             _explained(record_path),
-            _staged(predictions_path, content) as predictions,
-            _staged(record_path, _json(record)) as staged,
+            staged(predictions_path, content) as predictions,
+            staged(record_path, _json(record)) as record_file,
         ):
             older = list(self.root.glob(f"runs/*/*/seed*-{cell.digest}.*"))
-            # Old records go before the predictions that they name are replaced.
-            for path in (path for path in older if path.suffix == ".json"):
-                path.unlink()
+            # Old records go before the predictions that they name are replaced: by a rename, so that they stay where
+            # nothing can be renamed.
+            for path in [path for path in older if path.suffix == ".json"]:
+                retired = path.with_name(f"{path.name}.old")
+                os.replace(path, retired)
+                older.append(retired)
             os.replace(predictions, predictions_path)
-            os.replace(staged, record_path)
+            os.replace(record_file, record_path)
             _sync(folder)
             for path in older:
                 if path not in (predictions_path, record_path):
@@ -136,8 +144,8 @@ class Store:
             RecordError: the file cannot be written.
         """
         path = self.folder(failure.cell) / f"seed{failure.cell.seed}-{failure.cell_digest}{FAILED}"
-        with _explained(path), _staged(path, _json(failure)) as staged:
-            os.replace(staged, path)
+        with _explained(path), staged(path, _json(failure)) as written:
+            os.replace(written, path)
             _sync(path.parent)
 
     def write_speed(self, speed: SpeedRecord) -> None:
@@ -148,8 +156,8 @@ class Store:
         """
         key = digest_of([speed.environment.device, speed.precision, speed.model.digest])
         path = self.root / "speed" / _model_slug(speed.model) / f"{key}.json"
-        with _explained(path), _staged(path, _json(speed)) as staged:
-            os.replace(staged, path)
+        with _explained(path), staged(path, _json(speed)) as written:
+            os.replace(written, path)
             _sync(path.parent)
             for older in self.root.glob(f"speed/*/{key}.json"):  # under another of the model's names
                 if older != path:
@@ -278,18 +286,19 @@ def _parquet(table: pyarrow.Table) -> bytes:
 
 
 @contextmanager
-def _staged(target: Path, content: bytes) -> Iterator[Path]:
+def staged(target: Path, content: bytes) -> Iterator[Path]:
     """The content, safely on disk beside its target, for ``os.replace``; gone afterwards if that did not happen."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    staged = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    path = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     try:
-        with staged.open("wb") as file:
+        with path.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        yield staged
+        yield path
     finally:
-        staged.unlink(missing_ok=True)
+        with suppress(OSError):  # as when the file system has become read-only
+            path.unlink()
 
 
 def _sync(folder: Path) -> None:

@@ -15,6 +15,7 @@ from browser import CHROMIUM, Page, chromium
 from factories import make_record
 from typer.testing import CliRunner
 
+from flue_bench import comparison
 from flue_bench.cli.leaderboard import leaderboard
 from flue_bench.leaderboard.html import Scale
 from flue_bench.store import Store
@@ -30,6 +31,15 @@ def page_of(root: Path, out: Path) -> str:
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return out.read_text(encoding="utf-8")
+
+
+def test_a_second_page_reads_no_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does another board: however many records there are, what was computed of them is kept."""
+    root = tmp_path / "results"
+    teacher_and_student(root, seeds=2)
+    first = page_of(root, tmp_path / "board.html")
+    monkeypatch.setattr(comparison, "read_predictions", lambda *_: pytest.fail("predictions were read"))
+    assert page_of(root, tmp_path / "board.html") == first
 
 
 class Elements(html.parser.HTMLParser):

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,17 @@ from flue_bench.encode import IGNORED, Encoded
 from flue_bench.progress import Display
 from flue_bench.recipe import Recipe
 from flue_bench.store import Store
-from flue_bench.train import Progress, add_gradient, fine_tune
+from flue_bench.train import Progress, add_gradient, fine_tune, predict
 
 
 @contextmanager
-def room_for(rows: int, since: int = 0) -> Iterator[None]:
-    """A device that holds so many rows of a training step, from the forward pass of this number on."""
+def room_for(rows: int, since: int = 0, training: bool = True) -> Iterator[None]:
+    """A device that holds so many rows of a training step, or of a prediction, from the forward pass of this number."""
     seen = 0
 
     def hook(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
         nonlocal seen
-        if isinstance(module, torch.nn.Embedding) and module.training and module.padding_idx is not None:
+        if isinstance(module, torch.nn.Embedding) and module.training == training and module.padding_idx is not None:
             seen += 1
             if seen > since and len(inputs[0]) > rows:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
@@ -109,6 +110,22 @@ def test_a_resumed_run_keeps_to_the_parts(tmp_path: Path) -> None:
     assert fit.resumed == 1 and fit.rows_at_once == 4
 
 
+@pytest.mark.parametrize("kind", ["sentence", "tokens"])
+def test_predictions_short_of_memory_are_the_same(kind: str) -> None:
+    data = sentences(40) if kind == "sentence" else replace(tagged(), labels=np.zeros(len(tagged().ids), np.int64))
+    torch.manual_seed(0)
+    model = network() if kind == "sentence" else BertForTokenClassification(CONFIG)
+    roomy = predict(model, data, CPU)
+    cuts: list[int] = []
+    with room_for(3, training=False):
+        narrow = predict(model, data, CPU, cuts.append)
+    assert len(narrow) == len(data) and cuts and cuts[-1] <= 3
+    for one, other in zip(roomy, narrow, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    with room_for(0, training=False), pytest.raises(torch.OutOfMemoryError):
+        predict(model, data, CPU)
+
+
 def test_not_even_one_row(tmp_path: Path) -> None:
     data = sentences(16)
     with room_for(0), pytest.raises(torch.OutOfMemoryError):
@@ -130,6 +147,10 @@ def test_the_record_says_so(tmp_path: Path) -> None:
     assert says in record.environment.notes and says in shown.getvalue()
     assert not any("memory" in note for note in whole.environment.notes)
     assert record.cell_digest == whole.cell_digest  # the same experiment
+    with room_for(3, training=False):
+        (predicted,) = run("predicted").records
+    assert predicted.predictions.sha256 == whole.predictions.sha256  # probabilities to four decimals
+    assert "memory ran out in prediction: 3 rows at once, which changes rounding alone" in predicted.environment.notes
     with room_for(0):
         outcome = run("none")
     assert "out of memory on the device with batch_size 4 at max_length 32" in outcome.failures[0].error

@@ -128,6 +128,9 @@ def test_a_finished_cell_is_not_run_again_unless_forced_and_is_the_same_to_the_b
     assert forced.reused == 0
     assert forced.records[0].predictions.sha256 == first.records[0].predictions.sha256
     assert forced.records[0].scores == first.records[0].scores
+    left_over = store.checkpoint_dir(first.records[0].cell)  # by a kill right after the record was written
+    left_over.mkdir(parents=True)
+    assert runner.run(grid(folder, model), store, display()[0]).reused == 1 and not left_over.exists()
     other_seed = runner.run(grid(folder, model, seeds=[1]), store, display()[0])
     assert other_seed.records[0].setting_digest == first.records[0].setting_digest
     assert other_seed.records[0].cell_digest != first.records[0].cell_digest

@@ -60,6 +60,12 @@ def test_a_cell_is_found_under_any_model_name(tmp_path: Path) -> None:
     assert len(merged.records()) == 2
 
 
+def test_a_record_in_its_place_is_found_without_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = put(Store(tmp_path))
+    monkeypatch.setattr(Path, "glob", lambda *_: pytest.fail("folders were listed"))
+    assert Store(tmp_path).find(written.cell) == written
+
+
 def test_run_again_under_another_name_leaves_one_record(tmp_path: Path) -> None:
     store = Store(tmp_path)
     put(store, model="org/modele", model_digest="d" * 16, score=0.5)
@@ -117,19 +123,42 @@ def test_an_interruption_between_predictions_and_record_leaves_no_record(
     assert len(store.records()) == 1
 
 
+@pytest.mark.parametrize("survives", [0, 1, 2])
 def test_an_interrupted_rerun_never_pairs_an_old_record_with_new_predictions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survives: int
 ) -> None:
     store = Store(tmp_path)
-    put(store)
+    before, replaced, real = put(store), 0, os.replace
 
     def replace(source: Path, target: Path) -> None:
-        raise KeyboardInterrupt
+        nonlocal replaced
+        if replaced == survives:
+            raise KeyboardInterrupt
+        replaced += 1
+        real(source, target)
 
     monkeypatch.setattr(store_module.os, "replace", replace)
     with pytest.raises(KeyboardInterrupt):
         put(store, make_predictions(8))
-    assert store.records() == []
+    assert store.records() == ([] if survives else [before])
+    for record in store.records():
+        read_predictions(record, store.folder(record.cell))
+    monkeypatch.undo()
+    put(store, make_predictions(8))
+    assert len(files(tmp_path)) == 2 and len(store.records()) == 1
+
+
+def test_where_nothing_can_be_renamed_what_was_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    before = put(store)
+
+    def replace(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(store_module.os, "replace", replace)
+    with pytest.raises(RecordError, match=r"cannot be written: Invalid cross-device link; check the folder"):
+        put(store, make_predictions(8))
+    assert store.find(before.cell) == before and len(files(tmp_path)) == 2
 
 
 def test_a_full_disk_is_told_and_costs_nothing_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

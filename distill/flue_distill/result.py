@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from flue_bench.errors import RecordError
 from flue_distill.curves import curves
 from flue_distill.trainer import LOG, read_log
@@ -43,7 +45,7 @@ def write(folder: Path, network: Any, tokenizer: Any, made: dict[str, Any]) -> N
         staged = folder / f"{DISTILLATION}.tmp"
         staged.write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         staged.replace(folder / DISTILLATION)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise RecordError(
             f"Cannot write the student to {folder}: {error}. Free some space there; --resume goes on from the last "
             "checkpoint."

@@ -117,6 +117,7 @@ def distil(
         FlueBenchError: whatever keeps it from being carried out.
     """
     if resume and (out / result.DISTILLATION).exists():
+        checkpoint.drop(out / CHECKPOINTS)  # which a kill may have left
         return False
     _check_out(out, resume)
     keep_freed_memory()
@@ -202,7 +203,7 @@ def _check_out(out: Path, resume: bool) -> None:
     present = {path.name for path in out.iterdir()} if out.exists() else set()
     if present and not resume:
         raise UsageError(f"--out {out} is not empty: --resume goes on with a run begun there; or give another folder.")
-    if present - {LOG} and CHECKPOINTS not in present:  # killed before its first checkpoint, a run leaves its log
+    if present and CHECKPOINTS not in present:
         raise UsageError(f"--out {out} holds no unfinished run: give another folder, or leave --resume out.")
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -179,7 +180,8 @@ def _plot(board: Board, machine: int) -> Plot | None:
     )
 
 
-class Confusion(NamedTuple):
+@dataclass(frozen=True)
+class Confusion:
     """Gold in rows, predicted in columns, summed over seeds."""
 
     labels: list[str]
@@ -230,6 +232,12 @@ def _per_class(records: list[RunRecord]) -> dict[str, dict[str, ClassScores]]:
 
 def _confusion(records: list[RunRecord], evidence: Evidence) -> Confusion:
     """Of sentence tasks by label, of token tasks by word and class."""
+    first = records[0]
+    key = [first.kind, first.labels, [record.predictions.sha256 for record in records]]
+    return evidence.kept(key, Confusion, lambda: _counted(records, evidence))
+
+
+def _counted(records: list[RunRecord], evidence: Evidence) -> Confusion:
     tags = records[0].labels
     labels = list(dict.fromkeys(map(entity_class, tags))) if records[0].kind == "tokens" else list(tags)
     class_of = np.array([labels.index(entity_class(tag) if records[0].kind == "tokens" else tag) for tag in tags])

@@ -1,0 +1,313 @@
+"""Is anything lost when a process is killed? `run`, `distill` and `corpus`, killed with -9 again and again.
+
+    python benchmarks/kills.py --rounds 50 --seed 0
+
+In a round each command works in a fresh folder, is killed up to four times, and is then left to end. Half of the kills
+come after a random time; the others at a random touch of the folder (a file opened, synced, renamed or removed there),
+where files that are being written are cut at a random place first. All the while the folder is read as others would
+read it. What has to hold:
+
+- no record, corpus or student is there that is not whole; predictions are those that their record names;
+- a finished cell stays as it is, and is not run again;
+- in the end all is equal to what an undisturbed process leaves: scores, histories and predictions of `run`, the weights
+  and the losses of `distill`, every file of `corpus`.
+
+The models are embedded ones, the data some generated sentences. The table goes to ``--results``/robustness/kills.md and
+kills.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from flue_bench.store import Store, read_predictions
+
+FORKED = multiprocessing.get_context("forkserver")
+"""Its server imports what takes seconds, once; every process that is to be killed is forked from it."""
+PRELOADED = [
+    "flue_bench.cli",
+    "flue_bench.leaderboard.render",
+    "flue_bench.runner",
+    "flue_distill.run",
+    "pandas",
+    "pyarrow.parquet",
+    "transformers.models.camembert.modeling_camembert",
+    "transformers.models.camembert.tokenization_camembert",
+]
+TOUCHES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"}
+
+TASK = """
+name = "essai"
+kind = "sentence"
+labels = ["non", "oui"]
+metric = "accuracy"
+[[source]]
+files = { train = "d.tsv", validation = "d.tsv", test = "d.tsv" }
+[recipe.standard]
+epochs = 2
+batch_size = 8
+learning_rate = 1e-3
+max_length = 32
+"""
+
+
+class Lost(Exception):
+    """What must not happen."""
+
+
+class Command(NamedTuple):
+    """What is killed, and how to see what it left."""
+
+    words: list[str]
+    """Of the command line, but for the folder."""
+    found: Callable[[Path], dict[str, Any]]
+    """What is finished in a folder: it may only grow, and has to be as in the undisturbed folder in the end.
+
+    Raises ``Lost`` where something is not whole.
+    """
+
+
+class Kill(NamedTuple):
+    """When a process is to die."""
+
+    seconds: float | None = None
+    """After its start; None: at a touch of the disk, if any."""
+    touch: int | None = None
+    """Of its folder, counted from 1."""
+    left: float = 1.0
+    """Share of a file that is on the disk by then."""
+
+
+class Ended(NamedTuple):
+    """How a process ended."""
+
+    killed: bool
+    seconds: float
+
+
+def works(words: list[str], out: Path, kill: Kill, checkpoints: bool) -> None:
+    """The command in this process, which kills itself at a touch of its folder; its words go to a file beside it."""
+    from flue_bench import train
+    from flue_bench.cli import main
+    from flue_distill import texts
+
+    with out.with_name("said").open("w") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+    train.CHECKPOINT_SECONDS = 0.0 if checkpoints else 300.0
+    texts.BATCH = 2000  # shards end with a batch
+    touches, sync = 0, os.fsync
+
+    def touched(file: int | None = None) -> None:
+        nonlocal touches
+        touches += 1
+        if touches == kill.touch:
+            if file is not None and os.path.isfile(f"/proc/self/fd/{file}"):
+                os.truncate(file, int(os.fstat(file).st_size * kill.left))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def audit(event: str, details: tuple[Any, ...]) -> None:
+        if event in TOUCHES and str(details[0]).startswith(str(out)):
+            touched()
+
+    def fsync(file: int) -> None:
+        touched(file)
+        sync(file)
+
+    if kill.touch is not None:
+        os.fsync = fsync  # type: ignore[assignment]
+        sys.addaudithook(audit)
+    sys.argv = ["flue-bench", *words, str(out)]
+    try:
+        main()
+    finally:
+        out.with_name("touches").write_text(str(touches))
+
+
+def attempt(command: Command, out: Path, kill: Kill, checkpoints: bool, before: dict[str, Any]) -> Ended:
+    """One process from its start to its end; ``before`` is what was finished, and grows."""
+    began = time.perf_counter()
+    process = FORKED.Process(target=works, args=(command.words, out, kill, checkpoints))
+    process.start()
+    while process.is_alive():
+        process.join(0.02)
+        look(command, out, before)
+        if kill.seconds is not None and time.perf_counter() - began >= kill.seconds:
+            process.kill()
+    process.join()
+    look(command, out, before)
+    if process.exitcode not in (0, -signal.SIGKILL):
+        raise Lost(f"{' '.join(command.words)} ended with {process.exitcode}: {out.with_name('said').read_text()}")
+    return Ended(process.exitcode != 0, time.perf_counter() - began)
+
+
+def look(command: Command, out: Path, before: dict[str, Any]) -> None:
+    """Read the folder as others do; what was finished is still there, and the same."""
+    found = command.found(out)
+    if gone := [name for name, value in before.items() if found.get(name) != value]:
+        raise Lost(f"{out}: {gone} was finished, and is gone or another")
+    before |= found
+
+
+def records(out: Path) -> dict[str, Any]:
+    """By cell: what does not depend on the clock."""
+    contents = Store(out).read()
+    if contents.damaged or contents.failures:
+        raise Lost(f"damaged: {contents.damaged}, failed: {contents.failures}")
+    for record in contents.records:
+        read_predictions(record, Store(out).folder(record.cell))
+    return {
+        record.cell_digest: record.model_dump(
+            include={"scores", "per_class", "history", "selected_epoch", "predictions"}
+        )
+        for record in contents.records
+    }
+
+
+def student(out: Path) -> dict[str, Any]:
+    """The weights of a finished distillation, and the course of its losses."""
+    from flue_distill.result import DISTILLATION
+    from flue_distill.trainer import LOG, read_log
+
+    if not (out / DISTILLATION).exists():
+        return {}
+    course = [(line["step"], line.get("loss"), line.get("held_out")) for line in read_log(out / LOG)]
+    return {"weights": sha256(out / "model.safetensors"), "course": course}
+
+
+def shards(out: Path) -> dict[str, Any]:
+    """Every file of a finished corpus."""
+    from flue_distill.corpus import COUNTS, MANIFEST, open_corpus
+
+    if not (out / MANIFEST).exists():
+        return {}
+    manifest = open_corpus(out).manifest
+    found = {shard.file: sha256(out / shard.file) for shard in manifest.shards}
+    if any(found[shard.file] != shard.sha256 for shard in manifest.shards):
+        raise Lost(f"{out}: a shard is not the one that the manifest names")
+    return found | {name: sha256(out / name) for name in (MANIFEST, COUNTS)}
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def commands(folder: Path) -> dict[str, Command]:
+    """The three, with what they read in this folder."""
+    draw = random.Random(0)
+    nouns, ends = ("livre", "film", "disque", "roman", "concert"), ("très beau", "trop long", "bien écrit", "sans âme")
+    texts = [f"Le {draw.choice(nouns)} {number} est {draw.choice(ends)}, dit-on à Brest." for number in range(600)]
+    lines = [f"{text}\t{('non', 'oui')['b' in text.split()[3]]}" for text in texts[:32]]
+    (folder / "essai.toml").write_text(TASK, encoding="utf-8")
+    (folder / "d.tsv").write_text("\n".join(["text\tlabel", *lines]) + "\n", encoding="utf-8")
+    (folder / "texts.txt").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    model = "embedded:untrained"
+    settings = ("length=16", "batch_sequences=8", "micro_batch=4", "checkpoint_seconds=0", "evaluate_steps=3")
+    tokenise = ["corpus", str(folder / "texts.txt"), "-t", model, "--processes", "1", "--held-out", "0.1"]
+    return {
+        "corpus": Command([*tokenise, "--shard-tokens", "1000", "--out"], shards),
+        "run": Command(
+            ["run", "-m", model, "-t", str(folder / "essai.toml"), "--seeds", "2", "--device", "cpu", "--results"],
+            records,
+        ),
+        "distill": Command(
+            ["distill", "--teacher", model, "--corpus", str(folder / "corpus"), "--steps", "6", "--device", "cpu"]
+            + [word for setting in settings for word in ("--set", setting)]
+            + ["--resume", "--out"],
+            student,
+        ),
+    }
+
+
+def torment(rounds: int, seed: int, folder: Path, most: int = 4) -> dict[str, Counter[str]]:
+    """Kill and resume; by command, what the kills met.
+
+    Args:
+        rounds: of each command.
+        seed: of when what is killed; what a moment finds a process at still depends on the machine.
+        folder: an empty one, to work in.
+        most: kills a round.
+
+    Raises:
+        Lost: something was.
+    """
+    FORKED.set_forkserver_preload(PRELOADED)
+    first = FORKED.Process(target=int)
+    first.start()
+    first.join()
+    draw, table = random.Random(seed), {}
+    for name, command in commands(folder).items():
+        whole: dict[str, Any] = {}
+        undisturbed = attempt(command, folder / name, Kill(touch=10**9), True, whole)
+        touches = int((folder / "touches").read_text())
+        tally = table[name] = Counter(rounds=rounds)
+        for number in range(rounds):
+            out, before, checkpoints = folder / f"{name}-{number}" / "out", {}, draw.random() < 0.7
+            out.parent.mkdir()
+            for _ in range(draw.randint(1, most)):
+                share = draw.random() * draw.choice((0.3, 0.9))  # what is resumed ends sooner
+                kill = Kill(touch=1 + int(touches * share), left=draw.random())
+                if draw.random() < 0.5:
+                    kill = Kill(seconds=undisturbed.seconds * share)
+                if not attempt(command, out, kill, checkpoints, before).killed:
+                    break
+                tally["kills"] += 1
+                tally["of them at a touch"] += kill.touch is not None
+                tally["of them with something finished"] += bool(before)
+            attempt(command, out, Kill(), checkpoints, before)
+            if before != whole:
+                raise Lost(f"{name}, round {number}, seed {seed}: not what an undisturbed process leaves")
+            print(f"{name}: round {number + 1} of {rounds}, {tally['kills']} kills", flush=True)
+    return table
+
+
+def main() -> None:
+    """Kill, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    arguments = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        table = torment(arguments.rounds, arguments.seed, Path(folder))
+    seconds = time.perf_counter() - began
+
+    import torch
+
+    import common
+    from flue_bench.device import prepare
+
+    columns = list(dict.fromkeys(column for tally in table.values() for column in tally))
+    rows = [[name, *(str(tally[column]) for column in columns)] for name, tally in table.items()]
+    here = common.versions(prepare(torch.device("cpu"), "fp32", 128))
+    text = (
+        "# Killed and resumed\n\n"
+        f"`python benchmarks/kills.py --rounds {arguments.rounds} --seed {arguments.seed}`, {seconds:.0f} s. "
+        f"{common.machine_line(here)}\n\n"
+        f"{common.markdown_table(['command', *columns], rows)}\n\n"
+        "After every kill the command was run again, and in the end all was equal to what an undisturbed process "
+        "leaves: scores, histories and predictions of `run`, weights and losses of `distill`, every file of `corpus`. "
+        "Nothing half written was ever read as whole, and nothing finished changed. "
+        "What is killed when, and what exactly is compared: the script's first lines.\n"
+    )
+    print(text)
+    common.write(arguments.results / "robustness", "kills", {"machine": here, "commands": table}, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""What does a large task take? Time and peak memory of loading, encoding and batching XNLI's number of pairs.
+
+    python benchmarks/large_task.py
+
+Generated pairs of about XNLI's lengths, in a parquet file with a task file beside it; the tokenizer is an embedded
+model's. Loading reads, checks and hashes them, encoding tokenises the training split, an epoch draws its batches and
+pads each, as training does. Every size is measured in a process of its own; peak memory is that process's resident
+set so far, so that what a step adds is the difference. The table goes to ``--results``/performance/large_task.md and
+large_task.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+
+XNLI = 392_702
+SIZES = (1_000, 10_000, 100_000, XNLI)
+STEPS = ("start", "load", "encode", "epoch")
+TASK = """
+name = "essai-grand"
+kind = "sentence-pair"
+labels = ["entailment", "neutral", "contradiction"]
+metric = "accuracy"
+[[source]]
+files = { train = "train.parquet", validation = "small.parquet", test = "small.parquet" }
+[recipe.standard]
+batch_size = 32
+max_length = 128
+"""
+WORDS = (
+    "le",
+    "la",
+    "une",
+    "livre",
+    "ville",
+    "regarde",
+    "demain",
+    "souvent",
+    "maison",
+    "Brest",
+    "jamais",
+    "sous",
+    "été",
+)
+
+
+def generate(folder: Path, rows: int) -> None:
+    """Write the task and its data: premises of 5 to 35 words, each with three hypotheses."""
+    draw = random.Random(0)
+
+    def text(least: int, most: int) -> str:
+        return " ".join(draw.choices(WORDS, k=draw.randint(least, most))) + f" {draw.randrange(10**6)}."
+
+    premises = [text(5, 35) for _ in range(-(-rows // 3))]
+    columns = {
+        "text": [premises[i // 3] for i in range(rows)],
+        "text_pair": [text(4, 16) for _ in range(rows)],
+        "label": [i % 3 for i in range(rows)],
+    }
+    table = pyarrow.table(columns)
+    pyarrow.parquet.write_table(table, folder / "train.parquet")
+    pyarrow.parquet.write_table(table.slice(0, 300), folder / "small.parquet")
+    (folder / "task.toml").write_text(TASK, encoding="utf-8")
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """In this process: processor seconds of each step, peak memory after it in MB, and the hash of all batches."""
+    import hashlib
+
+    import numpy as np
+    import torch
+
+    from flue_bench import models, registry, source
+    from flue_bench.batches import training_batches
+    from flue_bench.encode import encode
+
+    found: dict[str, Any] = {"seconds": {}, "peak_mb": {}}
+    began = 0.0
+
+    def done(step: str) -> None:
+        nonlocal began
+        found["seconds"][step] = time.process_time() - began
+        found["peak_mb"][step] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        began = time.process_time()
+
+    (task,) = registry.select([str(folder / "task.toml")])
+    tokenizer = models.load_tokenizer(models.resolve("embedded:teacher"))
+    done("start")
+    data = source.load(task)
+    done("load")
+    encoded = encode(data.splits["train"], task.task, tokenizer, 128)
+    done("encode")
+    content = hashlib.sha256(np.int64(data.ref.rows["train"]).tobytes() + data.ref.digest.encode())
+    for rows in training_batches(encoded.lengths, 32, 0, 0):
+        batch = encoded.batch(rows, torch.device("cpu"))
+        for block in (batch.inputs["input_ids"], batch.labels):
+            content.update(block.numpy().tobytes())
+    done("epoch")
+    return found | {"rows": len(encoded), "subwords": len(encoded.ids), "content": content.hexdigest()}
+
+
+def main() -> None:
+    """Measure every size, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(json.dumps(measure(arguments.measure)))
+        return
+    found = [in_own_process(rows) for rows in arguments.rows]
+
+    import torch
+
+    import common
+    from flue_bench.device import prepare
+
+    here = common.versions(prepare(torch.device("cpu"), "fp32", 128))
+    header = ["rows", "sub-words", *(f"{step}, s" for step in STEPS), *PEAKS]
+    text = (
+        f"# A task of XNLI's size\n\n`python benchmarks/large_task.py`. {common.machine_line(here)}\n\n"
+        f"{common.markdown_table(header, [line(each) for each in found])}\n\n"
+        "Seconds of processor time; peaks of the process so far. 'start' is Python with torch and transformers loaded, "
+        "'epoch' draws and pads all batches of one epoch.\n"
+    )
+    print(text)
+    common.write(arguments.results / "performance", "large_task", {"machine": here, "sizes": found}, text)
+
+
+PEAKS = [f"peak after {step}, MB" for step in STEPS]
+
+
+def line(found: dict[str, Any]) -> Sequence[str]:
+    """A row of the table."""
+    times = [f"{found['seconds'][step]:.1f}" for step in STEPS]
+    return [f"{found['rows']:,}", f"{found['subwords']:,}", *times, *(f"{found['peak_mb'][s]:,.0f}" for s in STEPS)]
+
+
+def in_own_process(rows: int) -> dict[str, Any]:
+    """``measure`` on so many rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        generate(Path(folder), rows)
+        command = [sys.executable, __file__, "--measure", folder]
+        environment = os.environ | {"FLUE_BENCH_CACHE": folder, "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+if __name__ == "__main__":
+    main()
