@@ -55,10 +55,11 @@ def task_file(name: str) -> str:
     return str(ours) if ours.is_file() else name
 
 
-def parser(description: str | None, tasks: Sequence[str]) -> argparse.ArgumentParser:
-    """The options that all benchmarks have."""
+def parser(description: str | None, tasks: Sequence[str], models: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The options that all benchmarks have; those with default ``models`` take several."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="directory, embedded:NAME, or hub id in the cache")
+    model: dict[str, Any] = {"nargs": "+", "default": list(models)} if models else {"required": True}
+    parser.add_argument("--model", help="directory, embedded:NAME, or hub id in the cache", **model)
     parser.add_argument("--data-dir", type=Path, help="where the tasks' data lies")
     known = ", ".join(sorted(file.stem for file in TASKS.glob("*.toml")))
     parser.add_argument("--tasks", nargs="+", default=list(tasks), metavar="TASK", help=f"{known}, or a task file")

@@ -5,11 +5,11 @@
 
 Teacher and student have CamemBERT's shape (12 → 6 layers, hidden size 768, vocabulary 32,005) and random weights, the
 tokens are random: neither changes what a step costs. A step is all of it: teacher, student, loss, backward pass,
-clipping, AdamW. ``plain`` takes full logits from transformers' own forward pass, in float32; ``fast`` is what
-``flue-bench distill`` does. Every way makes one step in every round, on the same sequences, so that a ratio of two ways
-is taken within a round; the table gives the median and range over rounds, of wall and of processor time. Peak memory is
-that of a process of its own (on CUDA: allocated), two steps each. ``--largest`` doubles the batch until memory is full.
-The table goes to ``--results``/performance/distil_step.md and distil_step.json.
+clipping, AdamW. ``plain`` takes full logits from transformers' own forward pass, in float32 or under bf16 autocast;
+``fast`` is what ``flue-bench distill`` does. Every way makes one step in every round, on the same sequences, so that a
+ratio of two ways is taken within a round; the table gives the median and range over rounds, of wall and of processor
+time. Peak memory is that of a process of its own (on CUDA: allocated), two steps each. ``--largest`` doubles the batch
+until memory is full. The table goes to ``--results``/performance/distil_step.md and distil_step.json.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Way(NamedTuple):
 
 WAYS = (
     Way("plain", False, "all", "fp32"),
+    Way("plain, bf16", False, "all", "bf16"),
     Way("fast", True, "all", "auto"),
     Way("fast, masked rows", True, "masked", "auto"),
     Way("fast, fp32", True, "all", "fp32"),
@@ -92,10 +93,11 @@ def step_of(way: Way, arguments: argparse.Namespace, batch: int) -> Callable[[in
             return loss
         labels = torch.full_like(some.ids, IGNORED)
         labels.view(-1)[some.real[: len(some.labels)]] = some.labels
-        with torch.no_grad():
-            wanted = network(input_ids=some.ids, output_hidden_states=True)
-        found = student.network(input_ids=some.ids, output_hidden_states=True)
-        pairs = ((out.hidden_states[-1], out.logits) for out in (found, wanted))
+        with here.autocast():
+            with torch.no_grad():
+                wanted = network(input_ids=some.ids, output_hidden_states=True)
+            found = student.network(input_ids=some.ids, output_hidden_states=True)
+        pairs = ((out.hidden_states[-1].float(), out.logits.float()) for out in (found, wanted))
         return plain(*pairs, labels, some.ids != PAD, counts, recipe.weights, recipe.temperature, recipe.kl_rows)[0]
 
     def step(number: int) -> float:

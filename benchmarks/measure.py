@@ -1,4 +1,4 @@
-"""One measurement of the speed benchmark, and the process that makes it."""
+"""One measurement of the speed benchmarks, and the process that makes it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ import trainer
 from flue_bench import models, train
 from flue_bench.batches import Ints, training_batches
 from flue_bench.device import Device, keep_freed_memory, pick_device, prepare
+from flue_bench.encode import Encoded
 from flue_bench.recipe import Recipe
 
 OURS = "flue-bench"
 WAYS = ("padded", "dynamic", "grouped", OURS)
 """Trainer's with each padding (see ``trainer.Padding``), and ours."""
+FINE_TUNING, PREDICTION = "fine-tuning", "prediction"
+WORKS = {FINE_TUNING: WAYS, PREDICTION: ("padded", "dynamic", OURS)}
+"""Ways to do each; grouped by length Trainer returns predictions in another order than their rows'."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,9 @@ class Order:
     way: str
     precision: str
     round: int
-    steps: int
+    size: int
+    """Optimiser steps, or rows to predict."""
+    work: str = FINE_TUNING
 
 
 class Clock(TrainerCallback):
@@ -48,7 +54,7 @@ class Clock(TrainerCallback):
 
     def __init__(self, network: Any, device: torch.device) -> None:
         """Hooks itself into ``network``."""
-        self.device, self.positions, self.began, self.seconds = device, 0, 0.0, 0.0
+        self.device, self.positions, self.began, self.seconds = device, 0, (0.0, 0.0), (0.0, 0.0)
         self.types: set[torch.dtype] = set()
         network.get_input_embeddings().register_forward_hook(self._count)
         next(module for module in network.modules() if isinstance(module, nn.Linear)).register_forward_hook(self._note)
@@ -64,9 +70,29 @@ class Clock(TrainerCallback):
         if self.device.type == "cuda" and step in (1, steps):
             torch.cuda.synchronize(self.device)
         if step == 1:
-            self.began, self.positions = time.perf_counter(), 0
+            self.start()
         if step == steps:
-            self.seconds = time.perf_counter() - self.began
+            self.stop()
+
+    def start(self) -> None:
+        """Count from here."""
+        self.began, self.positions = (time.perf_counter(), time.process_time()), 0
+
+    def stop(self) -> None:
+        """To here: wall and processor time."""
+        self.seconds = time.perf_counter() - self.began[0], time.process_time() - self.began[1]
+
+    def found(self, order: Order, tokens: int) -> dict[str, Any]:
+        """The measurement.
+
+        Raises:
+            RuntimeError: it was made in another precision than ordered.
+        """
+        wanted = torch.bfloat16 if order.precision == "bf16" else torch.float32
+        if self.types != {wanted}:
+            raise RuntimeError(f"{order}: matrices were multiplied in {self.types}")
+        wall, processor = self.seconds
+        return {"seconds": wall, "processor_seconds": processor, "tokens": tokens, "positions": self.positions}
 
     def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         """Called by Trainer."""
@@ -96,38 +122,71 @@ def sample(batches: list[Ints], lengths: Ints, steps: int, seed: int) -> list[In
 
 
 def measure(order: Order, work: common.Work, lengths: Ints, device: Device, recipe: Recipe) -> dict[str, Any]:
-    """Train once as ordered: seconds, tokens that are no padding, positions computed for them."""
+    """Do once as ordered: seconds, tokens that are no padding, positions computed for them."""
     gc.collect()  # Trainer's objects refer to one another, and keep the last round's model
+    if order.work == PREDICTION:
+        return _predict(order, work, device, recipe)
+    return _fine_tune(order, work, lengths, device, recipe)
+
+
+def _fine_tune(order: Order, work: common.Work, lengths: Ints, device: Device, recipe: Recipe) -> dict[str, Any]:
     recipe = recipe.override({"epochs": 1, "precision": order.precision})
     own = epoch(order.way, lengths, recipe.batch_size, order.round)
-    batches = sample(own, lengths, order.steps + 1, order.round)
+    batches = sample(own, lengths, order.size + 1, order.round)
     data = work.encode("train", recipe.max_length, np.concatenate(batches).tolist())
-    in_order = np.split(np.arange(len(data)), len(batches))
     network, _ = models.load_model(work.model, work.task, order.round, recipe.dropout)
-    network.to(device.torch)
-    clock = Clock(network, device.torch)
+    clock = train_once(order.way, network.to(device.torch), work, data, recipe, order.round, device)
+    return clock.found(order, int(data.lengths[recipe.batch_size :].sum()))
+
+
+def train_once(
+    way: str, network: nn.Module, work: Any, data: Encoded, recipe: Recipe, seed: int, device: Device
+) -> Clock:
+    """One epoch over whole batches in the order of ``data``, timed but for the first."""
+    clock, metric = Clock(network, device.torch), work.task.metric
+    in_order = list(np.arange(len(data)).reshape(-1, recipe.batch_size))
     with TemporaryDirectory() as folder:
-        if order.way == OURS:
+        if way == OURS:
 
             def show(at: train.Progress) -> None:
                 clock.step(at.step, at.steps)
 
-            metric, seed = work.task.metric, order.round
-            with mock.patch.object(train, "training_batches", lambda *_: in_order):  # drawn above, from a whole epoch
+            with mock.patch.multiple(
+                train,
+                training_batches=lambda *_: in_order,  # drawn from a whole epoch
+                CHECKPOINT_SECONDS=float("inf"),  # as Trainer, which saves nothing either
+            ):
                 train.fine_tune(
                     network, data, recipe, seed, device, lambda _: {metric: 0.0}, metric, Path(folder), show
                 )
         else:
-            way: Any = order.way
+            padding: Any = way
             settings = {"train_sampling_strategy": "sequential", "save_strategy": "no", "logging_strategy": "no"}
-            built = trainer.build(network, work, data, recipe, order.round, device.torch, way, folder, settings)
+            built = trainer.build(network, work, data, recipe, seed, device.torch, padding, folder, settings)
             built.add_callback(clock)
             built.train()
-    wanted = torch.bfloat16 if order.precision == "bf16" else torch.float32
-    if clock.types != {wanted}:
-        raise RuntimeError(f"{order}: matrices were multiplied in {clock.types}")
-    tokens = int(data.lengths[recipe.batch_size :].sum())
-    return {"seconds": clock.seconds, "tokens": tokens, "positions": clock.positions}
+    return clock
+
+
+def _predict(order: Order, work: common.Work, device: Device, recipe: Recipe) -> dict[str, Any]:
+    rows = np.random.RandomState(order.round).permutation(len(work.splits["test"]))[: order.size]
+    data = work.encode("test", recipe.max_length, rows.tolist())
+    recipe = recipe.override({"precision": order.precision})
+    network, _ = models.load_model(work.model, work.task, order.round, recipe.dropout)
+    network.to(device.torch)
+    clock = Clock(network, device.torch)
+    with TemporaryDirectory() as folder:
+        way: Any = order.way
+        if way != OURS:
+            built = trainer.build(network, work, data, recipe, order.round, device.torch, way, folder)
+            dataset = trainer.rows(data, recipe, way)
+        clock.start()
+        if way == OURS:
+            train.predict(network, data, device)
+        else:
+            built.predict(dataset)
+        clock.stop()
+    return clock.found(order, int(data.lengths.sum()))
 
 
 def serve(pipe: Connection, ours: bool, model: str, data_dir: Path | None, asked: str, batch_size: int | None) -> None:

@@ -18,17 +18,19 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import common
 from flue_bench.device import pick_device, prepare
-from measure import OURS, WAYS, Order, serve
+from measure import FINE_TUNING, OURS, PREDICTION, WAYS, WORKS, Order, serve
 
 
-def run(arguments: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def run(
+    arguments: argparse.Namespace, works: Sequence[str] = (FINE_TUNING,)
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Each task with its measurements, in the order in which they were made."""
     context = multiprocessing.get_context("spawn")
     pipes, workers = {}, []
@@ -48,25 +50,29 @@ def run(arguments: argparse.Namespace) -> Iterator[tuple[str, list[dict[str, Any
         return found
 
     for task in arguments.tasks:
-        ways = [(way, precision) for precision in arguments.precisions for way in WAYS]
-        for way, precision in ways:
-            ask(Order(task, way, precision, arguments.rounds, arguments.warmup_steps))
         measured = []
-        for number in range(arguments.rounds):
-            for way, precision in ways:
-                found = ask(Order(task, way, precision, number, arguments.steps))
-                measured.append({"round": number, "way": way, "precision": precision, **found})
-                speed = f"{found['tokens'] / found['seconds']:,.0f} tokens/s"
-                print(f"{task}, round {number + 1} of {arguments.rounds}, {precision} {way}: {speed}", flush=True)
+        for work in works:
+            size = arguments.rows if work == PREDICTION else arguments.steps
+            ways = [(way, precision) for precision in arguments.precisions for way in WORKS[work]]
+            for way, precision in ways if arguments.warmup_steps else ():
+                warmup = min(size, 8) if work == PREDICTION else arguments.warmup_steps
+                ask(Order(task, way, precision, arguments.rounds, warmup, work))
+            for number in range(arguments.rounds):
+                for way, precision in ways:
+                    found = ask(Order(task, way, precision, number, size, work))
+                    measured.append({"work": work, "round": number, "way": way, "precision": precision, **found})
+                    speed = f"{found['tokens'] / found['seconds']:,.0f} tokens/s"
+                    where = f"{task}, {work}, round {number + 1} of {arguments.rounds}"
+                    print(f"{where}, {precision} {way}: {speed}", flush=True)
         yield task, measured
     for pipe, worker in zip(pipes.values(), workers, strict=True):
         pipe.send(None)
         worker.join()
 
 
-def speeds(rounds: list[dict[str, Any]], way: str, precision: str) -> list[float]:
-    """Real tokens a second, round by round."""
-    return [r["tokens"] / r["seconds"] for r in rounds if (r["way"], r["precision"]) == (way, precision)]
+def speeds(rounds: list[dict[str, Any]], way: str, precision: str, clock: str = "seconds") -> list[float]:
+    """Real tokens a second (of processor time: ``processor_seconds``), round by round."""
+    return [r["tokens"] / r[clock] for r in rounds if (r["way"], r["precision"]) == (way, precision)]
 
 
 def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:

@@ -8,11 +8,13 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import flue_bench
 from flue_bench.errors import DeviceError
@@ -38,6 +40,17 @@ class Device:
         if self.precision == "fp32":
             return contextlib.nullcontext()
         return torch.autocast(self.torch.type, dtype=torch.bfloat16)
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """``autocast`` for a forward pass that a backward pass follows.
+
+        On a CPU in bf16 without PyTorch's flash attention, whose backward pass takes there up to three times as long as
+        that of plain products (``benchmarks/attention.py``). With dropout PyTorch never takes it, so nothing changes.
+        """
+        slow = self.torch.type == "cpu" and self.precision == "bf16"
+        with sdpa_kernel(SDPBackend.MATH) if slow else contextlib.nullcontext(), self.autocast():
+            yield
 
     @property
     def name(self) -> str:

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from flue_bench import plugins
 from flue_bench.errors import TaskFileError, UnknownNameError, UsageError, quoted
 from flue_bench.recipe import Recipe
 from flue_bench.task import SPLITS, Columns, Cut, Reader, Source, SplitFiles, Task
-
-TASKS = "flue_bench.tasks"
-"""Entry points of this group name packages; each ``*.toml`` in such a package is a task."""
-READERS = "flue_bench.readers"
-"""Entry points of this group name functions, see ``flue_bench.task.Reader``."""
-COMMANDS = "flue_bench.commands"
-"""Entry points of this group name functions in typer's style; they become ``flue-bench NAME``."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +61,14 @@ def registered() -> dict[str, Registered]:
             twice: names the plugin or both files.
     """
     found: dict[str, Registered] = {}
-    for entry in _entries(TASKS):
-        module = _import(entry)
+    for entry in plugins.entries(plugins.TASKS):
+        module = plugins.load(entry)
         package = entry.dist.name if entry.dist else entry.module
         files = sorted(file for folder in getattr(module, "__path__", ()) for file in Path(folder).glob("*.toml"))
         if not files:
-            raise TaskFileError(f"{_plugin(entry)} holds no task: '{entry.value}' is no package with *.toml files.")
+            raise TaskFileError(
+                f"{plugins.describe(entry)} holds no task: '{entry.value}' is no package with *.toml files."
+            )
         for file in files:
             task = load_file(file).task
             if task.name in found:
@@ -130,25 +125,7 @@ def readers() -> dict[str, Reader]:
     Raises:
         TaskFileError: a plugin that cannot be imported, a name taken twice.
     """
-    return _loaded(READERS)
-
-
-def commands() -> dict[str, Callable[..., None]]:
-    """Every command that plugins add to the command line, by name.
-
-    Raises:
-        TaskFileError: a plugin that cannot be imported, a name taken twice.
-    """
-    return _loaded(COMMANDS)
-
-
-def _loaded(group: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for entry in _entries(group):
-        if entry.name in found:
-            raise TaskFileError(f"The name '{entry.name}' is taken twice; the second time by {_plugin(entry)}.")
-        found[entry.name] = _import(entry)
-    return found
+    return plugins.load_all(plugins.READERS)
 
 
 def _loose(path: Path, known: dict[str, Registered]) -> Registered:
@@ -165,27 +142,10 @@ def _loose(path: Path, known: dict[str, Registered]) -> Registered:
     return found
 
 
-def _entries(group: str) -> list[EntryPoint]:
-    """Entry points in an order that does not depend on the installation."""
-    return sorted(entry_points(group=group), key=lambda entry: (entry.value, entry.name))
-
-
-def _import(entry: EntryPoint) -> Any:
-    try:
-        return entry.load()
-    except Exception as error:  # whatever a plugin's module raises
-        raise TaskFileError(f"{_plugin(entry)} cannot be loaded: {type(error).__name__}: {error}") from error
-
-
-def _plugin(entry: EntryPoint) -> str:
-    of = f" of package {entry.dist.name}" if entry.dist else ""
-    return f"Plugin '{entry.name} = {entry.value}' ({entry.group}){of}"
-
-
 def _faults(task: Task) -> list[tuple[str, str]]:
     """(key, fault) of what only shows across a task's parts."""
     faults = []
-    installed = [entry.name for entry in _entries(READERS)]
+    installed = [entry.name for entry in plugins.entries(plugins.READERS)]
     for number, source in enumerate(task.source):
         key = f"source[{number}]"
         if source.reader and source.reader not in installed:

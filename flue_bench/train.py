@@ -179,7 +179,7 @@ def add_gradient(
     count = torch.cat([part.labels.flatten() for part in parts]).ne(IGNORED).sum()
     total = torch.zeros((), device=device.torch)
     for part in parts:
-        with device.autocast():
+        with device.training():
             logits = model(**part.inputs).logits  # (rows, labels), for tokens (rows, longest, labels)
         logits, labels = logits.float().flatten(0, -2), part.labels.flatten()
         loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum") / count
@@ -245,9 +245,19 @@ class _State:
         self.model.load_state_dict(self.best)
 
 
-@torch.inference_mode()
-def predict(model: nn.Module, data: Encoded, device: Device) -> list[Floats]:
+@torch.no_grad()  # under inference_mode autocast keeps no cast
+def predict(
+    model: nn.Module, data: Encoded, device: Device, cut: Callable[[int], None] = lambda _: None
+) -> list[Floats]:
     """Probabilities of each row, in the order of ``data``.
+
+    Where memory runs out, the batches that are left are halved, which changes padding and rounding alone.
+
+    Args:
+        model: on ``device``.
+        data: the split.
+        device: where and in which precision.
+        cut: called with the rows of the first half, whenever batches are halved.
 
     Returns:
         For sentences one (labels,) a row; for tokens one (words, labels) a row, read at each word's first sub-word; a
@@ -255,25 +265,35 @@ def predict(model: nn.Module, data: Encoded, device: Device) -> list[Floats]:
 
     Raises:
         ModelError: an output is not finite.
+        torch.OutOfMemoryError: there is no room for a single row.
     """
     model.eval()
     found: list[Any] = [None] * len(data)
-    for rows in prediction_batches(data.lengths, POSITIONS):
-        batch = data.batch(rows, device.torch)
-        with device.autocast():
-            logits = model(**batch.inputs).logits
-        probabilities = logits.float().softmax(-1).cpu().numpy()  # (rows, labels) or (rows, longest, labels)
-        if not np.isfinite(probabilities).all():
-            raise ModelError(
-                "The model's outputs are no longer finite: lower --set learning_rate or use --precision fp32."
-            )
-        if not data.subwords_per_word:
-            for row, values in zip(rows, probabilities, strict=True):
-                found[row] = values
-            continue
-        first = (batch.labels != IGNORED).cpu().numpy()  # (rows, longest)
-        for row, values, places in zip(rows, probabilities, first, strict=True):
-            counts = data.subwords_per_word[row]
-            found[row] = np.zeros((len(counts), values.shape[-1]), np.float32)
-            found[row][counts > 0] = values[places]
+    with device.autocast():  # around all batches: weights are cast once
+        left = prediction_batches(data.lengths, POSITIONS)[::-1]
+        while left:
+            rows = left.pop()
+            try:
+                batch = data.batch(rows, device.torch)
+                logits = model(**batch.inputs).logits
+            except torch.OutOfMemoryError:
+                if len(rows) == 1:
+                    raise
+                left = [half for each in (*left, rows) for half in np.array_split(each, 2)[::-1] if len(half)]
+                cut(len(left[-1]))
+                continue
+            probabilities = logits.float().softmax(-1).cpu().numpy()  # (rows, labels) or (rows, longest, labels)
+            if not np.isfinite(probabilities).all():
+                raise ModelError(
+                    "The model's outputs are no longer finite: lower --set learning_rate or use --precision fp32."
+                )
+            if not data.subwords_per_word:
+                for row, values in zip(rows, probabilities, strict=True):
+                    found[row] = values
+                continue
+            first = (batch.labels != IGNORED).cpu().numpy()  # (rows, longest)
+            for row, values, places in zip(rows, probabilities, first, strict=True):
+                counts = data.subwords_per_word[row]
+                found[row] = np.zeros((len(counts), values.shape[-1]), np.float32)
+                found[row][counts > 0] = values[places]
     return found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -15,12 +17,13 @@ import pytest
 import torch
 from conftest import ROOT
 
-from flue_bench import models, registry, scoring, source
+from flue_bench import models, registry, runner, scoring, source
 from flue_bench.device import Device
 from flue_bench.optim import adamw
 from flue_bench.recipe import Recipe
 from flue_bench.record import DataRef
 from flue_bench.runner import decide, gold
+from flue_bench.store import Store
 from flue_bench.train import fine_tune, predict
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -220,12 +223,136 @@ def test_speed(tasks: list[str], tmp_path: Path) -> None:
         assert task["defaults"]["flue_bench_precision"] == "fp32"  # this model is too narrow to gain from bf16
 
 
+@pytest.mark.parametrize("way", ["padded", "dynamic", "flue-bench"])
+def test_a_prediction_is_measured(trainer: ModuleType, tasks: list[str], way: str) -> None:
+    import measure
+
+    work = trainer.common.load(tasks[1], MODEL, None)
+    order = measure.Order(tasks[1], way, "fp32", 1, 6, measure.PREDICTION)
+    recipe = work.task.named_recipe("standard")
+    found = measure.measure(order, work, work.encode("train", 24).lengths, Device(CPU, "fp32", ""), recipe)
+    assert found["seconds"] > 0 and found["processor_seconds"] > 0
+    assert 6 * 4 < found["tokens"] <= found["positions"] <= 6 * recipe.max_length
+    assert (found["positions"] == 6 * recipe.max_length) == (way == "padded")
+
+
 def test_trainer_alone(tasks: list[str]) -> None:
     words = ["--tasks", tasks[0], "--limit", "6", "--padding", "grouped", "--precision", "bf16", "--set", "epochs=1"]
     found = json.loads(script("trainer", "--model", MODEL, *words))
     assert found["recipe"]["precision"] == "bf16" and found["recipe"]["epochs"] == found["selected_epoch"] == 1
     assert len(found["validation"]) == len(found["train_loss"]) == 1
     assert 0 <= found["scores"]["accuracy"] <= 1
+
+
+@pytest.mark.shared
+def test_scoring_agrees_with_seqeval(trainer: ModuleType, shared: Path) -> None:
+    import peers  # type: ignore[import-not-found]
+
+    found = peers.scoring(argparse.Namespace(data_dir=shared / "data", scoring_rows=60, rounds=1))
+    assert found["rows"] == 60 and 0.5 < found["entity_f1_micro"] < 1
+    assert {len(seconds) for seconds in found["seconds"].values()} == {1} and len(found["seconds"]) == 4
+
+
+def test_peers_are_put_in_tables(trainer: ModuleType, tmp_path: Path) -> None:
+    import measure
+    import peers
+
+    rounds = [
+        {"work": work, "round": n, "way": way, "precision": precision, "tokens": 10, "positions": 10}
+        | {"seconds": 1.0 if way == measure.OURS else 2.0 + n, "processor_seconds": 1.0 if way == measure.OURS else 4.0}
+        for work, ways in measure.WORKS.items()
+        for n in range(3)
+        for way in ways
+        for precision in ("fp32", "bf16")
+    ]
+    settings = {"rounds": 3, "steps": 4, "rows": 8, "warmup_steps": 1, "scoring_rows": None}
+    task = {"max_length": 100, "mean_tokens": 50.0, "batch_size": 8, "settings": settings, "measurements": rounds}
+    machine = trainer.common.versions(Device(CPU, "fp32", ""))
+    result = {
+        "models": {"m": {"automatic": "bf16", "machine": machine, "tasks": {"t": task}}},
+        "scoring": {"rows": 2, "tags": "generated", "entity_f1_micro": 0.5}
+        | {"seconds": {measure.OURS: [1.0], "seqeval": [3.0]}},
+    }
+    text = peers.markdown(result, tmp_path)
+    assert "| m, t | 2.00 | fp32 |" + 3 * " 3.00 (2.00 to 4.00); 4.00 |" + "  |  |" in text
+    assert "| m, t | 2.00 | bf16 |" + 5 * " 3.00 (2.00 to 4.00); 4.00 |" in text
+    assert "| seqeval | 3.00 | 3.00 (3.00 to 3.00) |" in text and "3 rounds of 4 steps, 8 rows predicted" in text
+
+
+def test_a_run_is_split_into_its_parts(trainer: ModuleType, tasks: list[str]) -> None:
+    import profile_run  # type: ignore[import-not-found]
+
+    grid = runner.Grid(models=[MODEL], tasks=registry.select(tasks[1:]), seeds=[0], device="cpu")
+    began = time.perf_counter()
+    ledger = profile_run.profile(grid, CPU)
+    wall = time.perf_counter() - began
+    booked = sum(spent for part, spent in ledger.seconds.items() if part != "start-up")
+    assert booked == pytest.approx(wall, rel=0.05)
+    assert {part for _, _, part in profile_run.PARTS} | {"predict: forward"} <= set(ledger.seconds)
+    assert ledger.calls["backward"] == 2 * 2  # epochs, batches
+    assert ledger.calls["optimiser"] == 3 * ledger.calls["backward"]
+    assert ledger.calls["predict: forward"] == 2 + 1 + 1  # validation, test, the count of FLOPs
+    text = profile_run.markdown(
+        {"task": "t", "model": {"name": "m"}, "limit": None, "set": "", "precision": "fp32", "calls": ledger.calls}
+        | {"machine": trainer.common.versions(Device(CPU, "fp32", "")), "seconds": {"forward": 3.0, "score": 1.0}}
+    )
+    assert "**75.0 % of 4 s is forward, backward and optimiser**" in text
+
+
+def test_what_start_up_imports(trainer: ModuleType, tmp_path: Path) -> None:
+    import startup  # type: ignore[import-not-found]
+
+    startup.fill(ROOT / "results" / "embedded", tmp_path, 70)
+    contents = Store(tmp_path).read()
+    assert len(contents.records) == 70 and not contents.damaged
+    assert len({record.cell_digest for record in contents.records}) == 70
+    found = startup.imports("-c", "import json")
+    assert {"json", "json.decoder"} <= {each["name"] for each in found}
+    assert all(each["self"] <= each["cumulative"] for each in found)
+    assert {"wall", "processor"} == set(startup.timed("-c", ""))
+
+
+@pytest.mark.parametrize("axis", ["types of entity", "models"])
+def test_growth_is_measured(trainer: ModuleType, axis: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import growth  # type: ignore[import-not-found]
+
+    for name, size in (("POSITIONS", 64), ("ROWS", 12), ("TAGGED", 10)):
+        monkeypatch.setattr(growth, name, size)
+    found = growth.one(axis, 2)
+    assert found["seconds"] > 0 and found["peak"] >= 0
+    sizes = {"2": {"seconds": 1.0, "peak": 2**20}, "4": {"seconds": 4.0, "peak": 2**21}}
+    text = growth.markdown({axis: sizes}, 1, trainer.common.versions(Device(CPU, "fp32", "")))
+    assert f"| {axis}: 4 | 4.00 | 2.00 | 2 |" in text
+
+
+BARE = """
+import sys, runpy
+for name in ("pydantic", "datasets", "evaluate", "seqeval", "typer"):
+    sys.modules[name] = None
+sys.path.insert(0, sys.argv[1])
+sys.argv = ["gpu.py", "--device", "cpu", "--tiny", "--rounds", "1", "--results", sys.argv[2]]
+runpy.run_path(sys.path[0] + "/gpu.py", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_the_gpu_script_needs_torch_and_transformers_alone(tmp_path: Path) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", BARE, str(BENCHMARKS), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "performance" / "gpu.json").read_text(encoding="utf-8"))
+    assert found["peak"]["flops_per_second"] > 0 and not found["left_out"]
+    ways = {(each["task"], each["way"]) for each in found["fine_tuning"]}
+    assert ways == {
+        *((task, way) for task in ("xnli", "wikiner") for way in ("padded", "dynamic", "grouped", "flue-bench")),
+        ("paws-x", "flue-bench"),
+        ("cls", "flue-bench"),
+    }
+    assert set(found["hours"]) == set(found["prediction"]) == {"xnli", "wikiner", "paws-x", "cls"}
+    assert [each["rows"] for each in found["batches"]] == [4, 8]
+    assert set(found["distillation"]["largest"]) == {"plain, bf16", "fast", "fast, masked rows"}
+    assert (tmp_path / "performance" / "gpu.md").read_text(encoding="utf-8").strip() in done.stdout
 
 
 FILES = sorted(file.stem for file in (BENCHMARKS / "tasks").glob("*.toml"))

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from flue_bench import registry
+from flue_bench import plugins
 from flue_bench.cli import main
 
 
@@ -22,8 +22,8 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 def plug(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    entry = EntryPoint(name, value, registry.COMMANDS)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [entry] if group == registry.COMMANDS else [])
+    entry = EntryPoint(name, value, plugins.COMMANDS)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] if group == plugins.COMMANDS else [])
 
 
 def test_a_plugin_brings_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

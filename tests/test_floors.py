@@ -21,6 +21,7 @@ FLOORS = {
         "formats",
         "archive",
         "hub",
+        "plugins",
         "registry",
         "store",
         "comparison",

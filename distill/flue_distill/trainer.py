@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from flue_bench import checkpoint
 from flue_bench.device import Device, peak_memory, pick_device, seed_step
-from flue_bench.errors import ModelError, UsageError
+from flue_bench.errors import ModelError, RecordError, UsageError
 from flue_bench.optim import adamw, learning_rate_factor, set_learning_rate
 from flue_bench.record import digest_of
 from flue_distill.data import Data, Stream, to_device
@@ -149,6 +149,7 @@ def train(
                     batch = to_device(batch, device.torch)
                     with device.autocast():
                         target = taught(batch, recipe.kl_rows) if taught else None
+                    with device.training():
                         loss, share = model(batch, target, counts)
                     # Replicas average their gradients, and the shares of the loss are to be summed.
                     (loss * accelerator.num_processes).backward()
@@ -238,8 +239,9 @@ class _Run:
             self.resumed = state["resumed"] + 1
         accelerator.wait_for_everyone()  # all have read before one writes
         if self.writes:
-            folder.mkdir(parents=True, exist_ok=True)
-            _cut_log(folder / LOG, self.step)
+            with _explained(folder):
+                (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)  # first: by it a begun run is known
+                _cut_log(folder / LOG, self.step)
 
     def count(self, tokens: int, seconds: float) -> None:
         self.step += 1
@@ -248,7 +250,7 @@ class _Run:
 
     def log(self, line: dict[str, Any]) -> None:
         if self.writes:
-            with (self.folder / LOG).open("a", encoding="utf-8") as file:
+            with _explained(self.folder), (self.folder / LOG).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
     def due(self, seconds: float) -> bool:
@@ -277,6 +279,18 @@ class _Run:
             f"Not finite at step {self.step + 1} of {total} ({shown}, gradient norm {norm:.4g}). {good}.\n"
             "Lower --set learning_rate, or --set precision=fp32, with another --out."
         )
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """What the disk says, in our words."""
+    try:
+        yield
+    except OSError as error:
+        raise RecordError(
+            f"{folder}: cannot be written: {error.strerror or error}. Free some space or check the folder; "
+            "--resume goes on from the last checkpoint."
+        ) from error
 
 
 def _cut_log(path: Path, step: int) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import flue_bench
-from flue_bench import registry
+from flue_bench import plugins
 from flue_bench.cli import card, compare, doctor, fetch, leaderboard, run, speed, tasks, verify
 from flue_bench.errors import FlueBenchError, TaskFileError, printable
 
@@ -53,7 +53,7 @@ def _add_plugins() -> None:
     app.registered_commands[:] = OURS  # main may be called more than once in a process
     taken = {command.name or getattr(command.callback, "__name__", "") for command in OURS}
     taken |= {group.name for group in app.registered_groups if group.name}
-    for name, command in registry.commands().items():
+    for name, command in plugins.commands().items():
         if name in taken:
             raise TaskFileError(
                 f"A plugin brings a command '{name}', which flue-bench has itself; uninstall the plugin."

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flue_bench import registry
 from flue_bench.cli.output import put
 from flue_bench.errors import UsageError, printable
-from flue_bench.task import SPLITS, Example, Source, Split, Task
+
+if TYPE_CHECKING:
+    from flue_bench.registry import Registered
+    from flue_bench.task import Example, Source, Split, Task
 
 app = typer.Typer(help="List the tasks; show one; check a task file; audit its data.", invoke_without_command=True)
 
@@ -26,6 +28,8 @@ def table(context: typer.Context) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from flue_bench import registry
 
     columns = ("task", "version", "kind", "labels", "metric", "rows: train, validation, test", "groups", "licence")
     shown = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
@@ -52,6 +56,8 @@ def table(context: typer.Context) -> None:
 @app.command()
 def show(names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Task, group or task file.")]) -> None:
     """Show everything about a task: sources, recipes, licence, citation."""
+    from flue_bench import registry
+
     typer.echo("\n\n".join(_described(each) for each in registry.select(names)))
 
 
@@ -68,7 +74,8 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
 ) -> None:
     """Check a task file: validate it, load its data, and print some rows as a model will see them."""
-    from flue_bench import source
+    from flue_bench import registry, source
+    from flue_bench.task import SPLITS
 
     for each in registry.select(files):
         task = each.task
@@ -117,7 +124,7 @@ def audit(
     from rich.table import Table
 
     from flue_bench import audit as audits
-    from flue_bench import source
+    from flue_bench import registry, source
     from flue_bench.progress import Display
 
     chosen = registry.select([name])
@@ -166,10 +173,12 @@ def _balance(task: Task, examples: list[Example]) -> str:
 
 
 def _rows(task: Task) -> str:
+    from flue_bench.task import SPLITS
+
     return ", ".join(f"{task.rows[split]:,}" if split in task.rows else "-" for split in SPLITS) if task.rows else ""
 
 
-def _described(registered: registry.Registered) -> str:
+def _described(registered: Registered) -> str:
     task = registered.task
     cut = ", ".join(f"{getattr(task.split, split):.0%} for {split}" for split in ("validation", "test"))
     lines = [
@@ -197,6 +206,8 @@ def _described(registered: registry.Registered) -> str:
 
 def _source(task: Task, source: Source) -> list[str]:
     """What a source is, its files, and where they may lie under ``--data-dir``."""
+    from flue_bench.task import SPLITS
+
     if source.hub:
         lines = [f"hub: {source.hub} at {source.revision}", f"under --data-dir: {source.hub}/"]
     elif source.archives:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flue_bench import registry
 from flue_bench.errors import FlueBenchError, UsageError
 
 if TYPE_CHECKING:
@@ -47,6 +46,7 @@ def verify(
 
     from rich.console import Console
 
+    from flue_bench import registry
     from flue_bench.progress import Display
     from flue_bench.verify import faults
 

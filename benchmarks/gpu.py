@@ -1,0 +1,437 @@
+"""What a GPU gives, in under eight minutes: fine-tuning beside Trainer, distillation beside a plain step, limits.
+
+    python benchmarks/gpu.py
+    python benchmarks/gpu.py --device cpu --tiny
+    python benchmarks/gpu.py --lengths --tokenizer DIR --data-dir DIR     # writes lengths.json
+
+Models have CamemBERT-base's shape and random weights, rows are random tokens as long as those of real rows
+(``lengths.json``, counts of lengths and nothing else): neither changes what a step costs. In order: the peak of matrix
+products in bf16; fine-tuning tokens a second at XNLI's, WikiNER's, PAWS-X's and CLS's lengths, and on the first two
+beside ``transformers.Trainer`` (padded, dynamic, grouped; bf16), in turns; the share of that peak; prediction; the
+largest batches; a distillation step, plain and fast; and from all this the time of a whole FLUE run. It stops where its
+time is up, and what is done by then is written to ``--results``/performance/gpu.md and gpu.json.
+
+It needs torch, transformers, NumPy and accelerate, and does without the rest of what flue-bench needs.
+"""
+
+# ruff: noqa: E402 - what is missing is stood in for before the imports
+
+from __future__ import annotations
+
+import argparse
+import gc
+import importlib.util
+import json
+import math
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / folder) for folder in (".", "tasks", "distill")]  # it need not be installed
+
+
+def without_pydantic() -> None:
+    """Where pydantic is missing: enough of it to declare recipes and records, which are then not checked."""
+
+    class BaseModel:
+        def __init__(self, **values: Any) -> None:
+            vars(self).update(values)
+
+    def field(default: Any = None, **_: Any) -> Any:
+        return default
+
+    def decorator(**_: Any) -> Callable[[Any], Any]:
+        return lambda function: function
+
+    names = {"BaseModel": BaseModel, "Field": field, "ConfigDict": dict, "model_validator": decorator}
+    names |= {"BeforeValidator": field, "ValidationError": type("ValidationError", (ValueError,), {})}
+    sys.modules["pydantic"] = types.ModuleType("pydantic")
+    vars(sys.modules["pydantic"]).update(names)
+
+
+def missing(name: str) -> bool:
+    """Whether a package is not installed."""
+    return importlib.util.find_spec(name) is None
+
+
+if missing("pydantic"):
+    without_pydantic()
+
+import torch
+from torch import nn
+from transformers import (
+    AutoTokenizer,
+    CamembertConfig,
+    CamembertForSequenceClassification,
+    CamembertForTokenClassification,
+)
+
+import common
+from flue_bench import train
+from flue_bench.device import Device, environment, pick_device, prepare
+from flue_bench.encode import Encoded
+from flue_bench.models import EMBEDDED
+from flue_bench.recipe import Recipe
+
+LENGTHS = HERE / "lengths.json"
+BIN = 4
+"""Lengths are counted in steps of so many tokens."""
+BASE = {
+    "vocab_size": 32005, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+    "intermediate_size": 3072, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1,
+}  # fmt: skip
+TINY = {**BASE, "vocab_size": 400, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+SPECIAL = 5
+"""Ids below are not drawn."""
+TASKS = {  # task → whose lengths, labels, max_length, epochs; rows of train, validation, test (the standard recipe)
+    "xnli": ("xnli-small", 3, 128, 3, (392_702, 2_490, 5_010)),
+    "wikiner": ("wikineural-small", 5, 256, 3, (114_648, 6_034, 13_410)),
+    "paws-x": ("pawsx-small", 2, 128, 5, (49_401, 2_000, 2_000)),
+    "cls": ("amazon-books", 2, 512, 6, (4_800, 1_200, 6_000)),
+}
+BESIDE_TRAINER = ("xnli", "wikiner")
+BATCH = 32
+EPOCH_ROWS = 20_000
+"""Rows that batches are made of."""
+
+
+def count_lengths(tokenizer: Path, data_dir: Path) -> dict[str, list[int]]:
+    """Task → rows of up to 4, 8, 12 … tokens, all splits, as this tokenizer cuts them and the recipe truncates them."""
+    words = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
+    found = {}
+    for name, _, max_length, _, _ in TASKS.values():
+        work = common.load(name, "embedded:untrained", data_dir)
+        work = common.Work(work.task, work.model, words, work.splits)
+        lengths = np.concatenate([work.encode(split, max_length).lengths for split in work.splits])
+        found[name] = np.bincount(-(-lengths // BIN), minlength=1)[1:].tolist()
+    return found
+
+
+class Bench:
+    """The card, the shape, and how much is measured."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.began, self.limit = time.perf_counter(), 60 * arguments.minutes
+        self.tiny, self.rounds = arguments.tiny, arguments.rounds
+        self.steps = 2 if self.tiny else arguments.steps
+        self.batch = 4 if self.tiny else BATCH
+        self.sizes = TINY if self.tiny else BASE
+        self.device: Device = prepare(pick_device(arguments.device), "bf16", self.sizes["hidden_size"])
+        self.counts: dict[str, list[int]] = json.loads(LENGTHS.read_text(encoding="utf-8"))
+        self.tokenizer = AutoTokenizer.from_pretrained(EMBEDDED / "untrained")  # the collator pads with it
+
+    def left(self) -> float:
+        """Seconds."""
+        return self.limit - (time.perf_counter() - self.began)
+
+    def sync(self) -> float:
+        """Seconds, when the device has done what it was asked."""
+        if self.device.torch.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def lengths(self, task: str, rows: int, seed: int) -> Any:
+        """(rows,) drawn as the task's are."""
+        weights = np.array(self.counts[TASKS[task][0]])
+        drawn = BIN * (1 + np.random.RandomState(seed).choice(len(weights), rows, p=weights / weights.sum()))
+        return np.minimum(drawn, 24) if self.tiny else drawn
+
+    def rows(self, task: str, lengths: Any) -> Encoded:
+        """Random tokens, and a label each row, or each token."""
+        labels, random = TASKS[task][1], np.random.RandomState(0)
+        tokens = task == "wikiner"
+        return Encoded(
+            ids=random.randint(SPECIAL, self.sizes["vocab_size"], lengths.sum()).astype(np.int32),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]),
+            type_ids=None,
+            labels=random.randint(0, labels, lengths.sum() if tokens else len(lengths)),
+            subwords_per_word=tuple(np.ones(length, np.int32) for length in lengths) if tokens else (),
+            pad_id=1,
+            truncated=0,
+        )
+
+    def network(self, task: str) -> nn.Module:
+        """Random weights, the same for every way."""
+        torch.manual_seed(0)
+        family = CamembertForTokenClassification if task == "wikiner" else CamembertForSequenceClassification
+        with self.device.torch:  # drawn there, which is quick
+            made: nn.Module = family(CamembertConfig(**self.sizes, num_labels=TASKS[task][1]))
+        return made
+
+    def flops(self, lengths: Any) -> float:
+        """Of a training step's matrix products over rows of these lengths, padding left out, head and all.
+
+        Six operations a weight of the encoder and a token, and ``12 · length · hidden`` a layer and a token for
+        attention: forward 2, backward twice that.
+        """
+        hidden, layers, inner = (self.sizes[key] for key in ("hidden_size", "num_hidden_layers", "intermediate_size"))
+        weights = layers * (4 * hidden**2 + 2 * hidden * inner)
+        return float(6 * weights * lengths.sum() + 12 * layers * hidden * (lengths.astype(float) ** 2).sum())
+
+    def empty(self) -> None:
+        """Give back what is no longer used."""
+        gc.collect()
+        if self.device.torch.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def peak(bench: Bench, result: dict[str, Any]) -> None:
+    """Operations a second of a large product in bf16: the best of five times four."""
+    n = 256 if bench.tiny else 8192
+    left, right = (torch.randn(n, n, device=bench.device.torch, dtype=torch.bfloat16) for _ in range(2))
+    times = []
+    for _ in range(6):
+        began = bench.sync()
+        for _ in range(4):
+            left @ right
+        times.append((bench.sync() - began) / 4)
+    result["peak"] = {"n": n, "flops_per_second": 2 * n**3 / min(times[1:])}
+
+
+def fine_tuning(bench: Bench, result: dict[str, Any]) -> None:
+    """Each task in its ways, round by round."""
+    import measure
+
+    found: list[dict[str, Any]] = result.setdefault("fine_tuning", [])
+    for number in range(0 if bench.tiny else -1, bench.rounds):  # the first round is a warm-up
+        for task, (_, _, max_length, _, _) in TASKS.items():
+            for way in measure.WAYS if task in BESIDE_TRAINER else (measure.OURS,):
+                if way != measure.OURS and missing("accelerate"):
+                    result["left_out"]["Trainer"] = "accelerate is not installed"
+                    continue
+                if bench.left() < 0.45 * bench.limit:  # the rest of the time is for what follows
+                    result["left_out"]["fine-tuning"] = f"rounds from {number + 1}: no time"
+                    return
+                seed = max(number, 0)
+                lengths = bench.lengths(task, 64 * bench.batch if bench.tiny else EPOCH_ROWS, seed)
+                batches = measure.sample(measure.epoch(way, lengths, bench.batch, seed), lengths, bench.steps + 1, seed)
+                chosen = lengths[np.concatenate(batches)]
+                recipe = Recipe(
+                    batch_size=bench.batch, epochs=1, precision="bf16", max_length=24 if bench.tiny else max_length
+                )
+                kind = types.SimpleNamespace(kind="tokens" if task == "wikiner" else "sentence", metric="accuracy")
+                work = types.SimpleNamespace(task=kind, tokenizer=bench.tokenizer)
+                clock = measure.train_once(
+                    way, bench.network(task), work, bench.rows(task, chosen), recipe, seed, bench.device
+                )
+                timed = chosen[bench.batch :]
+                if number >= 0:
+                    found.append(
+                        {
+                            "round": number, "task": task, "way": way, "tokens": int(timed.sum()),
+                            "seconds": clock.seconds[0], "positions": clock.positions, "flops": bench.flops(timed),
+                        }
+                    )  # fmt: skip
+                bench.empty()
+
+
+def prediction(bench: Bench, result: dict[str, Any]) -> None:
+    """Real tokens a second of ``train.predict``, loading left out."""
+    found = result.setdefault("prediction", {})
+    for task in TASKS:
+        data = bench.rows(task, bench.lengths(task, 8 if bench.tiny else 4_000, 0))
+        network = bench.network(task)
+        train.predict(network, data, bench.device)
+        began = bench.sync()
+        train.predict(network, data, bench.device)
+        found[task] = float(data.lengths.sum() / (bench.sync() - began))
+        del network
+        bench.empty()
+
+
+def batches(bench: Bench, result: dict[str, Any]) -> None:
+    """Doubles the rows of a training step until memory is full or the time is up."""
+    found = result.setdefault("batches", [])
+    rows = bench.batch
+    network = bench.network("xnli")
+    optimizer = train.adamw(network, 1e-5, 0.0)
+    network.train()
+    while bench.left() > 0.3 * bench.limit and rows <= (8 if bench.tiny else 2**20):
+        lengths = np.full(rows, 24 if bench.tiny else 128)
+        data = bench.rows("xnli", lengths)
+        try:
+            for _ in range(2):  # the second is timed
+                began = bench.sync()
+                train.add_gradient(network, data, range(rows), rows, bench.device)
+                optimizer.step()
+                optimizer.zero_grad()
+            seconds = bench.sync() - began
+        except torch.OutOfMemoryError:
+            found.append({"rows": rows, "full": True})
+            break
+        found.append(
+            {"rows": rows, "tokens_per_second": lengths.sum() / seconds, "flops": bench.flops(lengths) / seconds}
+        )
+        rows *= 2
+    del network, optimizer
+    bench.empty()
+
+
+def distillation(bench: Bench, result: dict[str, Any]) -> None:
+    """A step in every way, round by round; then the largest batch of each."""
+    if missing("accelerate"):
+        result["left_out"]["distillation"] = "accelerate is not installed"
+        return
+    import distil_step
+
+    ways = [way for way in distil_step.WAYS if way.name in ("plain, bf16", "fast", "fast, masked rows")]
+    ways = [way._replace(precision="bf16") for way in ways]
+    shape = argparse.Namespace(
+        device=bench.device.torch.type, vocabulary=bench.sizes["vocab_size"], hidden=bench.sizes["hidden_size"],
+        layers=bench.sizes["num_hidden_layers"], length=16 if bench.tiny else 512, compile=False,
+    )  # fmt: skip
+    batch = 2 if bench.tiny else 16
+    steps = {way.name: distil_step.step_of(way, shape, batch) for way in ways}
+    found = result["distillation"] = {"batch": batch, "length": shape.length, "seconds": {name: [] for name in steps}}
+    for number in range(bench.rounds + 1):
+        for name, step in steps.items():
+            began = bench.sync()
+            step(number)
+            if number:
+                found["seconds"][name].append(bench.sync() - began)
+    steps.clear()
+    bench.empty()
+    found["largest"] = {}
+    for way in ways:
+        batch = found["batch"]
+        while bench.left() > 0.05 * bench.limit and batch <= (4 if bench.tiny else 2**14):
+            try:
+                step = distil_step.step_of(way, shape, batch)
+                step(0)
+                began = bench.sync()
+                step(1)
+                found["largest"][way.name] = {
+                    "batch": batch,
+                    "tokens_per_second": batch * shape.length / (bench.sync() - began),
+                }
+            except torch.OutOfMemoryError:
+                break
+            finally:
+                step = None
+                bench.empty()
+            batch *= 2
+
+
+def speeds(result: dict[str, Any], task: str, way: str, of: str = "tokens") -> list[float]:
+    """A second, round by round."""
+    return [each[of] / each["seconds"] for each in result["fine_tuning"] if (each["task"], each["way"]) == (task, way)]
+
+
+def whole_run(bench: Bench, result: dict[str, Any]) -> dict[str, float]:
+    """Task → hours of the standard recipe at its full row count, one seed: a division, nothing run."""
+    hours = {}
+    for task, (_, _, _, epochs, (train_rows, validation, test)) in TASKS.items():
+        mean = float(bench.lengths(task, EPOCH_ROWS, 0).mean())
+        fine_tuned = epochs * train_rows * mean / median(speeds(result, task, "flue-bench"))
+        predicted = (epochs * validation + test) * mean / result["prediction"][task]
+        hours[task] = (fine_tuned + predicted) / 3600
+    return hours
+
+
+def markdown(bench: Bench, result: dict[str, Any]) -> str:
+    """What has been measured so far."""
+    top, shape = (
+        result["peak"]["flops_per_second"],
+        "a tiny shape: a test of the script" if bench.tiny else "CamemBERT-base's",
+    )
+    text = f"# On a GPU\n\n{result['machine']['device']}; random weights of {shape}, bf16 autocast. "
+    text += f"Peak of matrix products ({result['peak']['n']}³, bf16): {top / 1e12:,.2f} Tflop/s.\n"
+    if result.get("fine_tuning"):
+        rows = []
+        for task in TASKS:
+            ways = {way: speeds(result, task, way) for way in ("padded", "dynamic", "grouped", "flue-bench")}
+            ours = ways["flue-bench"]
+            if not ours:
+                continue
+            share = median(speeds(result, task, "flue-bench", "flops")) / top
+            ratios = [
+                f"{median(r):.2f} ({min(r):.2f} to {max(r):.2f})"
+                if (r := [a / b for a, b in zip(ours, ways[way], strict=False)])
+                else "-"
+                for way in ("padded", "dynamic", "grouped")
+            ]
+            rows.append([task, f"{median(ours):,.0f}", *ratios, f"{100 * share:.1f} %"])
+        header = ["lengths of", "real tokens/s", "÷ Trainer padded", "÷ dynamic", "÷ grouped", "of the peak"]
+        text += f"\n## Fine-tuning, {bench.batch} rows a batch\n\n{common.markdown_table(header, rows)}\n"
+    if result.get("batches"):
+        rows = [
+            [f"{each['rows']:,}", "memory is full", ""]
+            if each.get("full")
+            else [f"{each['rows']:,}", f"{each['tokens_per_second']:,.0f}", f"{100 * each['flops'] / top:.1f} %"]
+            for each in result["batches"]
+        ]
+        table = common.markdown_table(["rows of 128", "tokens/s", "of the peak"], rows)
+        text += (
+            f"\n## Larger batches\n\nWhat the card gives; a recipe's batch size is part of its numbers.\n\n{table}\n"
+        )
+    if found := result.get("distillation"):
+        plain = found["seconds"]["plain, bf16"]
+        rows = []
+        for name, seconds in found["seconds"].items():
+            ratios = [a / b for a, b in zip(plain, seconds, strict=True)]
+            best = found.get("largest", {}).get(name, {})
+            speed = found["batch"] * found["length"] / median(seconds)
+            rows.append(
+                [
+                    name,
+                    f"{speed:,.0f}",
+                    f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+                    f"{best.get('batch', 0):,}",
+                    f"{best.get('tokens_per_second', 0):,.0f}",
+                ]
+            )
+        header = ["way", "tokens/s", "as fast as plain, bf16", "largest batch of 2ⁿ", "tokens/s there"]
+        text += f"\n## A distillation step, {found['batch']} of {found['length']} tokens\n\n"
+        text += common.markdown_table(header, rows) + "\n"
+    if hours := result.get("hours"):
+        rows = [[task, f"{each:.2f}"] for task, each in hours.items()]
+        rows.append(["all of FLUE", f"{math.fsum(hours.values()):.2f}"])
+        text += "\n## A whole run, one seed\n\nRows · epochs · mean tokens over the speeds above: a division.\n\n"
+        text += common.markdown_table(["task (recipe standard)", "hours"], rows) + "\n"
+    for what, why in result["left_out"].items():
+        text += f"\nLeft out: {what} ({why}).\n"
+    packages = ", ".join(f"{name} {version}" for name, version in result["machine"]["packages"].items())
+    return f"{text}\n{result['seconds']:.0f} s in all; {packages}; CUDA {torch.version.cuda}.\n"
+
+
+def main() -> None:
+    """Measures one thing after the other, and writes after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (default: cuda)")
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes, to test the script")
+    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    parser.add_argument("--steps", type=int, default=30, help="timed optimiser steps a round (default: 30)")
+    parser.add_argument("--minutes", type=float, default=7.5, help="default: 7.5")
+    parser.add_argument("--lengths", action="store_true", help="count lengths instead, and write lengths.json")
+    parser.add_argument("--tokenizer", type=Path, help="with --lengths: folder of CamemBERT-base's tokenizer")
+    parser.add_argument("--data-dir", type=Path, help="with --lengths: where the tasks' data lies")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    arguments = parser.parse_args()
+    if arguments.lengths:
+        counted = count_lengths(arguments.tokenizer, arguments.data_dir)
+        lines = (f"{json.dumps(name)}: {json.dumps(rows)}" for name, rows in counted.items())
+        LENGTHS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        return
+    bench = Bench(arguments)
+    here = environment(bench.device)
+    machine = {key: getattr(here, key) for key in ("device", "packages", "python", "threads", "commit", "dirty")}
+    result: dict[str, Any] = {"machine": machine, "batch": bench.batch, "left_out": {}, "seconds": 0.0}
+    for part in (peak, fine_tuning, prediction, batches, distillation):
+        part(bench, result)
+        if part is prediction and all(speeds(result, task, "flue-bench") for task in TASKS):
+            result["hours"] = whole_run(bench, result)
+        result["seconds"] = time.perf_counter() - bench.began
+        common.write(arguments.results / "performance", "gpu", result, markdown(bench, result))
+        print(f"{part.__name__}: done after {result['seconds']:.0f} s", flush=True)
+    print(markdown(bench, result))
+
+
+if __name__ == "__main__":
+    main()

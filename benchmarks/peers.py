@@ -1,0 +1,266 @@
+"""What do I gain over what I use today? flue-bench beside ``transformers.Trainer``, ``evaluate`` and seqeval, paired.
+
+    python benchmarks/peers.py [--quick]
+    python benchmarks/peers.py --data-dir DIR --model camembert-base embedded:teacher DIR --tokenizer DIR
+
+- **Fine-tuning and prediction**, as ``benchmarks/speed.py`` measures them: Trainer as ``run_glue.py`` and
+  ``run_ner.py`` set it up (padded to ``max_length``; to the longest row of a batch; grouped by length), in fp32 and
+  bf16; same data, model, and number of optimiser steps. Each round draws its rows anew, and the ways take turns in it.
+  ``camembert-base`` stands for its shape with random weights: ``--tokenizer`` is the folder of its tokenizer. Without
+  ``--data-dir`` the tasks are the embedded ones.
+- **Scoring**: the same tags through seqeval, through ``evaluate`` (whose own scripts are on the hub, so that what they
+  call stands in a metric here), and through ours: the same number, and the ratio of times.
+- **Scores**: of whole runs with both, from ``benchmarks/compare_scores.py``.
+
+Ratios are of one round; the table has the median and the range. It is written to ``--results``/performance/peers.md and
+peers.json; a model and task measured again replaces what was measured before, the rest stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+import common
+import speed
+from flue_bench import models, registry, source
+from flue_bench import scoring as our_scoring
+from flue_bench.device import pick_device, prepare
+from measure import FINE_TUNING, OURS, PREDICTION, WORKS
+
+SHAPE = "camembert-base"
+REAL = ["xnli-small", "wikineural-small", "amazon-books"]
+EMBEDDED = ["mini-xnli", "mini-ner", "mini-cls"]
+QUICK = {"rounds": 2, "steps": 2, "rows": 16, "warmup_steps": 1, "scoring_rows": 500}
+WRONG = 0.05
+"""Share of words with a random tag, for scoring."""
+
+
+def camembert_base(tokenizer: Path, folder: Path) -> str:
+    """A folder with CamemBERT-base's tokenizer, and random weights of its shape."""
+    import torch
+    from transformers import AutoTokenizer, CamembertConfig, CamembertForMaskedLM
+
+    words = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
+    words.save_pretrained(folder)
+    shape = {"max_position_embeddings": 514, "type_vocab_size": 1, "vocab_size": len(words), "pad_token_id": 1}
+    torch.manual_seed(0)
+    CamembertForMaskedLM(CamembertConfig(**shape)).half().save_pretrained(folder)
+    return str(folder)
+
+
+def speeds(model: str, arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each task with its measurements, and what they are of."""
+    asked = argparse.Namespace(**{**vars(arguments), "model": model})
+    for task, rounds in speed.run(asked, (FINE_TUNING, PREDICTION)):
+        work = common.load(task, model, arguments.data_dir)
+        recipe = work.task.named_recipe("standard")
+        yield (
+            task,
+            {
+                "batch_size": arguments.batch_size or recipe.batch_size,
+                "max_length": recipe.max_length,
+                "mean_tokens": float(work.encode("train", recipe.max_length).lengths.mean()),
+                "settings": {key: getattr(arguments, key) for key in QUICK},
+                "measurements": rounds,
+            },
+        )
+
+
+def scoring(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Entity-level F1 in each way: WikiNEuRal's test tags, or generated ones, and the same with some replaced.
+
+    Raises:
+        AssertionError: they do not agree.
+    """
+    import evaluate
+    import seqeval.metrics as seqeval
+    from datasets import Features, List, Value
+    from seqeval.scheme import IOB2
+
+    from flue_bench.metrics import EntityScores
+
+    class Seqeval(evaluate.Metric):  # type: ignore[misc]
+        """What the hub's script ``seqeval`` computes, in strict mode."""
+
+        def _info(self) -> Any:
+            features = Features({"predictions": List(Value("string")), "references": List(Value("string"))})
+            return evaluate.MetricInfo(description="", citation="", features=features)
+
+        def _compute(self, predictions: Any, references: Any) -> Any:
+            report = seqeval.classification_report(
+                references, predictions, output_dict=True, mode="strict", scheme=IOB2, zero_division=0
+            )
+            return {"f1": report["micro avg"]["f1-score"], "accuracy": seqeval.accuracy_score(references, predictions)}
+
+    task = registry.select([common.task_file("wikineural-small")])[0]
+    labels, random = task.task.labels, np.random.RandomState(0)
+    if arguments.data_dir:
+        splits = source.load(task, data_dir=arguments.data_dir, offline=True).splits
+        gold = [list(example.tags) for example in splits["test"][: arguments.scoring_rows]]
+    else:
+        gold = [random.randint(len(labels), size=20).tolist() for _ in range(arguments.scoring_rows or 10_000)]
+    guessed = [
+        np.where(random.uniform(size=len(tags)) < WRONG, random.randint(len(labels), size=len(tags)), tags).tolist()
+        for tags in gold
+    ]
+    names, guesses = ([[labels[tag] for tag in tags] for tags in side] for side in (gold, guessed))
+    theirs, ours = Seqeval(), EntityScores(labels, "IOB2")
+    ways: dict[str, Callable[[], float]] = {
+        "seqeval, f1_score": lambda: seqeval.f1_score(names, guesses, mode="strict", scheme=IOB2),
+        "seqeval in evaluate": lambda: theirs.compute(predictions=guesses, references=names)["f1"],
+        "flue-bench in evaluate": lambda: ours.compute(predictions=guessed, references=gold)["entity_f1_micro"],
+        OURS: lambda: our_scoring.entity_scores(gold, guessed, labels, "IOB2").scores["entity_f1_micro"],
+    }
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    scores = {}
+    for _ in range(arguments.rounds + 1):
+        for way, score in ways.items():
+            began = time.perf_counter()
+            scores[way] = float(score())
+            seconds[way].append(time.perf_counter() - began)
+    assert max(scores.values()) - min(scores.values()) < 1e-12, scores
+    return {
+        "rows": len(gold),
+        "tags": "WikiNEuRal's test" if arguments.data_dir else "generated",
+        "entity_f1_micro": scores[OURS],
+        "seconds": {way: each[1:] for way, each in seconds.items()},  # the first is a warm-up
+    }
+
+
+def ratios(task: dict[str, Any], work: str, precision: str, way: str, theirs: str) -> str:
+    """Our speed over that of one of Trainer's ways, round by round: median, range, and median by processor time."""
+    rounds = [each for each in task["measurements"] if each["work"] == work]
+    wall, processor = (
+        speed.ratio(speed.speeds(rounds, OURS, precision, clock), speed.speeds(rounds, way, theirs, clock))
+        for clock in ("seconds", "processor_seconds")
+    )
+    return f"{_spread(wall)}; {processor['median']:.2f}"
+
+
+def markdown(result: dict[str, Any], results: Path) -> str:
+    """All that has been measured."""
+    text = """# What flue-bench gains over what people use
+
+How many times as fast, by wall time: median over rounds (lowest to highest); after the semicolon the median by
+processor time, which says more where others use the same cores. A ratio is taken within a round, in which the ways take
+turns on the same rows. The last columns are each tool's defaults: flue-bench's precision is auto, Trainer's fp32. So
+few rows as are predicted here make one or two batches of ours, whose padding a whole test set would not have.
+"""
+    for work, ways in WORKS.items():
+        others = [way for way in ways if way != OURS]
+        rows = []
+        for name, model in result["models"].items():
+            for task, each in model["tasks"].items():
+                measured = {one["precision"] for one in each["measurements"]}
+                for precision in sorted(measured, reverse=True):
+                    defaults = precision == model["automatic"] and "fp32" in measured
+                    rows.append(
+                        [
+                            f"{name}, {task}",
+                            f"{each['max_length'] / each['mean_tokens']:.2f}",
+                            precision,
+                            *(ratios(each, work, precision, way, precision) for way in others),
+                            *(
+                                ratios(each, work, precision, way, "fp32") if defaults else ""
+                                for way in others
+                                if way != "padded"
+                            ),
+                        ]
+                    )
+        header = ["model, task", "max_length / mean tokens", "precision", *(f"÷ Trainer {way}" for way in others)]
+        header += [f"auto ÷ {way}, fp32" for way in others if way != "padded"]
+        text += f"\n## {work.capitalize()}\n\n{common.markdown_table(header, rows)}\n"
+    if found := result.get("scoring"):
+        ours = found["seconds"][OURS]
+        table = [
+            [
+                way,
+                f"{median(each):.2f}",
+                _spread(speed.ratio([1 / one for one in ours], [1 / one for one in each])),
+            ]
+            for way, each in found["seconds"].items()
+        ]
+        text += f"\n## Scoring\n\nStrict entity-level F1 of {found['rows']:,} sentences ({found['tags']} tags, 5 % of "
+        text += f"them replaced): {100 * found['entity_f1_micro']:.4f} with each, to 1e-12.\n\n"
+        text += common.markdown_table(["", "seconds", "flue-bench as fast"], table) + "\n"
+    if (file := results / "trainer" / "scores.json").is_file():
+        trainer = json.loads(file.read_text(encoding="utf-8"))
+        rows = [
+            [
+                f"{each['task']} ({each['metric']})",
+                f"{np.mean(each['flue_bench']['scores']):.2f}",
+                f"{np.mean(each['trainer']['scores']):.2f}",
+                "{mean:+.2f} [{low:+.2f}, {high:+.2f}]".format(**each["difference"]),
+            ]
+            for each in trainer["tasks"]
+        ]
+        text += "\n## Scores\n\nThat no speed is bought with quality: the same cells with both, see "
+        text += (
+            f"[`trainer/scores.md`](../trainer/scores.md). Model {trainer['model']['name']}, mean over three seeds.\n\n"
+        )
+        text += common.markdown_table(["task", "flue-bench", "Trainer", "difference [95 %]"], rows) + "\n"
+    for name, model in result["models"].items():
+        sizes = "; ".join(
+            "{}: batches of {}, {rounds} rounds of {steps} steps, {rows} rows predicted".format(
+                task, each["batch_size"], **each["settings"]
+            )
+            for task, each in model["tasks"].items()
+        )
+        text += f"\n**{name}**. {sizes}. {common.machine_line(model['machine'])}\n"
+    return text
+
+
+def _spread(found: dict[str, float]) -> str:
+    return f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+
+
+def main() -> None:
+    """Measures what is asked for, then writes and prints everything measured so far."""
+    parser = common.parser(__doc__, [], ["embedded:teacher", "embedded:student"])
+    parser.add_argument("--tokenizer", type=Path, help=f"of {SHAPE}, a folder")
+    parser.add_argument("--quick", action="store_true", help=f"a first look: {QUICK}")
+    parser.add_argument("--rounds", type=int, default=3, help="default: 3")
+    parser.add_argument("--steps", type=int, default=4, help="timed optimiser steps a round (default: 4)")
+    parser.add_argument("--rows", type=int, default=128, help="to predict, a round (default: 128)")
+    parser.add_argument("--warmup-steps", type=int, default=1, help="before the first round, each way (default: 1)")
+    parser.add_argument("--scoring-rows", type=int, help="sentences to score (default: all; 0: leave it out)")
+    parser.add_argument("--batch-size", type=int, help="default: that of the task's recipe")
+    parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
+    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    arguments = parser.parse_args()
+    arguments.tasks = arguments.tasks or (REAL if arguments.data_dir else EMBEDDED)
+    if SHAPE in arguments.model and not arguments.tokenizer:
+        parser.error(f"--model {SHAPE} needs --tokenizer")
+    if arguments.quick:
+        vars(arguments).update(QUICK)
+
+    folder = arguments.results / "performance"
+    kept = folder / "peers.json"
+    result: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {"models": {}}
+    if arguments.scoring_rows != 0:
+        result["scoring"] = scoring(arguments)
+    for asked in arguments.model:
+        with TemporaryDirectory() as temporary:
+            place = camembert_base(arguments.tokenizer, Path(temporary)) if asked == SHAPE else asked
+            resolved = models.resolve(place, offline=True)
+            settled = prepare(pick_device(arguments.device), "auto", models.width(resolved.config))
+            name = "camembert-base's shape" if asked == SHAPE else resolved.ref.name
+            of = result["models"].setdefault(name, {"tasks": {}})
+            of |= {"automatic": settled.precision, "machine": common.versions(settled)}
+            for task, found in speeds(place, arguments):
+                of["tasks"][task] = found
+                common.write(folder, "peers", result, markdown(result, arguments.results))  # what there is
+    print(markdown(result, arguments.results))
+
+
+if __name__ == "__main__":
+    main()
