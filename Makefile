@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 RESULTS := results/local
 INSTALLED := $(VENV)/.installed
 
-# Waiting threads give the processor back, which matters where others use the same cores.
+# Waiting threads soon give the processor back, as in the command line (docs/decisions/0009-threads-and-memory.md).
 export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 20000
 
 .PHONY: run test check clean install
 

@@ -163,7 +163,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     tasks, simple, digests = [], {}, {}
-    for registered in registry.select(["mini", "mini-pairs"]):
+    for registered in registry.select(["mini", "mini-pawsx"]):
         task, data = registered.task, source.load(registered, offline=True)
         tasks.append(task)
         simple[task.name] = baselines(task, data.splits)

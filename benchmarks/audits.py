@@ -58,7 +58,7 @@ def main() -> None:
     display = Display(Console(stderr=True))
     parts = [HEAD.format(model=Path(options.model).name).rstrip()]
     for each in registry.select(
-        [*(str(ROOT / f"benchmarks/tasks/{name}.toml") for name in REAL), "mini", "mini-pairs"]
+        [*(str(ROOT / f"benchmarks/tasks/{name}.toml") for name in REAL), "mini", "mini-pawsx"]
     ):
         task = each.task
         data = source.load(each, data_dir=options.data_dir, offline=True)

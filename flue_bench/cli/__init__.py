@@ -63,8 +63,11 @@ def _add_plugins() -> None:
 
 def main() -> None:
     """Run the command line; errors meant for the user are one or two lines on stderr and an exit code."""
-    # Before torch is loaded: threads that spin while they wait make a busy machine many times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Before torch is loaded: threads that spin for long make a busy machine many times slower, and threads that sleep
+    # at once leave a small model to one core (docs/decisions/0009-threads-and-memory.md).
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     # A cluster takes its machine back by SIGTERM: end as an exception does, so that nothing half written stays behind.
     # While a step or a record is under way, `checkpoint.interruption` lets it end first.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

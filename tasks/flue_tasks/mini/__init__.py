@@ -18,8 +18,6 @@ from flue_tasks.mini.names import belongs, group_of
 from flue_tasks.mini.paraphrases import pair
 from flue_tasks.mini.reviews import review
 
-ROWS: dict[Split, int] = {"train": 1020, "validation": 204, "test": 408}
-
 _TEXTS: dict[str, tuple[int, Callable[[Random, int, str], tuple[tuple[str, ...], str, str | None]]]] = {
     "mini-cls": (2, review),
     "mini-pawsx": (2, pair),
@@ -28,7 +26,9 @@ _TEXTS: dict[str, tuple[int, Callable[[Random, int, str], tuple[tuple[str, ...],
 
 
 def read(folder: Path, split: Split, task: Task) -> Iterator[Example]:
-    """Generates a split: the reader ``mini``. The same rows on every machine; nothing is read from ``folder``.
+    """Generates a split, with as many rows as the task declares: the reader ``mini``.
+
+    The same rows on every machine; nothing is read from ``folder``.
 
     Raises:
         DataError: the task is not one of the four that this reader writes.
@@ -37,7 +37,7 @@ def read(folder: Path, split: Split, task: Task) -> Iterator[Example]:
         raise DataError(f"The reader 'mini' writes {', '.join(_TEXTS)} and mini-ner, not '{task.name}'.")
     rng, groups = Random(f"{task.name} {split}"), set[str]()
     keys: tuple[str, ...]
-    while (row := len(groups)) < ROWS[split]:
+    while (row := len(groups)) < task.rows[split]:
         if task.name == "mini-ner":
             words, tags = tagged(rng, row, split)
             keys, example = (" ".join(words),), Example("", "", words=words, tags=tags)

@@ -49,15 +49,12 @@ ROLES = _nouns(
     "voisine",
 )
 GROUPS = _nouns(
-    masculines="adhérents, agriculteurs, apprentis, artisans, avocats, bénévoles, candidats, chercheurs, clients, "
-    "commerçants, conseillers, cyclistes, danseurs, délégués, députés, élèves, employés, étudiants, "
-    "facteurs, gardiens, habitants, infirmiers, ingénieurs, invités, jardiniers, joueurs, journalistes, "
-    "jurés, lecteurs, locataires, marins, médecins, musiciens, ouvriers, parents, passagers, pêcheurs, "
-    "peintres, pompiers, randonneurs, retraités, soldats, spectateurs, stagiaires, touristes, vendeurs, "
-    "villageois, voisins, voyageurs",
-    feminines="actrices, adhérentes, athlètes, avocates, candidates, chanteuses, chercheuses, clientes, danseuses, "
-    "déléguées, employées, étudiantes, infirmières, joueuses, lectrices, musiciennes, nageuses, ouvrières, "
-    "passagères, retraitées, romancières, serveuses, skieuses, touristes, vendeuses, voisines, voyageuses",
+    masculines="avocats, bénévoles, candidats, chanteurs, chercheurs, clients, commerçants, conseillers, danseurs, "
+    "députés, élèves, employés, étudiants, gardiens, habitants, invités, jardiniers, joueurs, journalistes, jurés, "
+    "marins, médecins, musiciens, ouvriers, parents, passagers, peintres, pêcheurs, pompiers, retraités, soldats, "
+    "touristes, vendeurs, voisins, voyageurs",
+    feminines="avocates, candidates, chanteuses, clientes, danseuses, déléguées, employées, étudiantes, musiciennes, "
+    "ouvrières, passagères, retraitées, touristes, voisines",
 )
 
 # --- places -----------------------------------------------------------------------------------------------------------
@@ -158,32 +155,28 @@ GOODS = _nouns(
 # --- inference --------------------------------------------------------------------------------------------------------
 
 KINDS = {
-    Noun("véhicule", "m"): _nouns("vélo, camion, scooter, tracteur, autobus", "moto, voiture, camionnette, caravane"),
-    Noun("meuble", "m"): _nouns("buffet, bureau, tabouret, canapé, lit", "table, armoire, chaise, commode, étagère"),
-    Noun("instrument de musique", "m"): _nouns(
-        "violon, piano, tambour, accordéon, hautbois, saxophone", "guitare, flûte, trompette, clarinette, harpe"
-    ),
-    Noun("outil", "m"): _nouns(
-        "marteau, tournevis, râteau, rabot, burin", "scie, hache, pelle, perceuse, bêche, pioche"
-    ),
-    Noun("vêtement", "m"): _nouns(
-        "manteau, pantalon, pull, imperméable, gilet, costume", "robe, chemise, veste, jupe, cravate, écharpe"
-    ),
-    Noun("animal", "m"): _nouns(
-        "chien, chat, cheval, lapin, âne, mouton, canard, hamster, perroquet",
-        "vache, chèvre, poule, oie, tortue, jument",
-    ),
-    Noun("fruit", "m"): _nouns("melon, ananas, abricot, citron, kiwi", "pomme, poire, pêche, orange, mangue, figue"),
-    Noun("bijou", "m"): _nouns("collier, bracelet, médaillon, diadème", "bague, broche, gourmette, alliance"),
-    Noun("arbre", "m"): _nouns("chêne, tilleul, pommier, cerisier, sapin, érable, olivier, hêtre, bouleau"),
-    Noun("récipient", "m"): _nouns("vase, seau, bol, bocal, pichet, arrosoir", "bouteille, carafe, marmite, cruche"),
-    Noun("fleur", "f"): _nouns("lys, œillet, tournesol, dahlia", "rose, tulipe, orchidée, pivoine, jonquille"),
-    Noun("gâteau", "m"): _nouns(
-        "éclair, mille-feuille, macaron, financier, cake", "tarte, brioche, madeleine, charlotte"
-    ),
-    Noun("arme", "f"): _nouns("fusil, sabre, arc, poignard, pistolet", "épée, carabine, lance, arbalète"),
-    Noun("bateau", "m"): _nouns("voilier, paquebot, canoë, chalutier, cargo", "barque, péniche, goélette, pirogue"),
+    Noun("véhicule", "m"): _nouns("vélo, camion, tracteur, bus", "moto, voiture"),
+    Noun("meuble", "m"): _nouns("bureau, lit, canapé, buffet", "table, armoire, chaise, commode"),
+    Noun("instrument", "m"): _nouns("piano, violon, tambour", "flûte, trompette, harpe"),
+    Noun("outil", "m"): _nouns("marteau, tournevis, râteau", "scie, hache, pelle, perceuse"),
+    Noun("vêtement", "m"): _nouns("manteau, pantalon, pull, gilet, costume", "robe, chemise, veste, cravate, jupe"),
+    Noun("animal", "m"): _nouns("chien, chat, cheval, lapin, mouton", "vache, chèvre, poule, tortue"),
+    Noun("fruit", "m"): _nouns("melon, abricot, citron", "pomme, poire, pêche, orange, figue"),
+    Noun("bijou", "m"): _nouns("collier, bracelet", "bague, broche, alliance"),
+    Noun("arbre", "m"): _nouns("chêne, tilleul, sapin, cerisier, bouleau"),
+    Noun("récipient", "m"): _nouns("vase, seau, bol, bocal", "bouteille, cruche, carafe"),
+    Noun("fleur", "f"): _nouns("lys", "rose, tulipe, orchidée, pivoine"),
+    Noun("gâteau", "m"): _nouns("éclair, financier, macaron", "tarte, brioche, charlotte"),
+    Noun("arme", "f"): _nouns("fusil, sabre, poignard, pistolet", "épée, lance"),
+    Noun("bateau", "m"): _nouns("voilier, cargo, canot", "barque, péniche, pirogue"),
 }
+PEOPLE = _nouns(
+    "avocat, banquier, boulanger, capitaine, champion, chanteur, directeur, député, gardien, gendarme, guide, "
+    "journaliste, juge, maire, ministre, musicien, médecin, notaire, peintre, pharmacien, pilote, professeur, préfet, "
+    "secrétaire, sénateur, acteur, facteur, marchand, berger, témoin, voyageur, touriste, voisin, cousin, élève",
+    "chanteuse, cuisinière, directrice, journaliste, juge, ministre, notaire, présidente, voisine, actrice, avocate, "
+    "danseuse, députée, marchande, gardienne, cousine, cliente, élève, étudiante, touriste, secrétaire",
+)
 OBTAINED = _list(
     "acheté, vendu, trouvé, reçu, dessiné, photographié, choisi, perdu, commandé, emprunté, montré, réclamé, aperçu, "
     "décrit, remarqué"
@@ -196,18 +189,15 @@ WHEN = _list(
     "soir, au printemps, le mois dernier, dimanche, lundi matin, en juillet, l'an dernier"
 )
 DEEDS = _list(
-    "réussi l'examen, signé la pétition, goûté la soupe, visité le musée, vu le film, lu le rapport, payé la facture, "
-    "entendu l'explosion, accepté l'offre, quitté la salle, reçu la prime, compris la question, apporté le goûter, "
-    "manqué le bus, appris la nouvelle, mangé le dessert, rempli le formulaire, approuvé le projet, perdu la clé, "
-    "pris l'avion, voté la grève, attrapé la grippe, répondu au questionnaire, dormi sous la tente, traversé la "
-    "rivière, participé au débat, écrit au ministre, nagé dans le lac, apprécié le concert, gardé le ticket, refusé "
-    "le compromis, suivi la formation, rendu les clés, chanté le refrain, porté l'uniforme, visité la grotte, touché "
-    "le trésor, regardé le match, raté l'épreuve, oublié le mot de passe, dansé la valse, fermé les yeux"
+    "réussi l'examen, signé la pétition, visité le musée, vu le film, lu le rapport, payé la facture, entendu "
+    "l'explosion, accepté l'offre, quitté la salle, reçu la prime, compris la question, apporté le pain, manqué le "
+    "bus, appris la nouvelle, perdu la clé, pris l'avion, voté la grève, participé au débat, écrit au ministre, refusé "
+    "le compromis, suivi la formation, porté l'uniforme, touché le trésor, regardé le match, raté le train, fermé les "
+    "yeux, traversé la rivière, visité la ville, fini le livre, ouvert la porte, aidé le maire, vendu la maison"
 )
 SUBGROUPS = _list(
-    "de le premier étage, de le deuxième rang, de l'équipe rouge, de moins de trente ans, de le quartier nord, de "
-    "plus de soixante ans, aux cheveux longs, de le bâtiment C, de l'équipe de nuit, de la région, à lunettes, de le "
-    "dernier wagon, de la première table"
+    "de la région, à lunettes, aux cheveux longs, de la première table, de le bâtiment C, de le premier étage, de le "
+    "quartier nord, de l'équipe rouge, de moins de trente ans"
 )
 TASKS = tuple(
     tuple(item.split("|"))

@@ -1,0 +1,77 @@
+"""Why training in bf16 on a CPU goes without PyTorch's flash attention: forward and backward of one attention layer.
+
+    python benchmarks/attention.py [--rounds 9]
+
+Both kernels take turns on the same tensors, without dropout (with it PyTorch takes plain products by itself). Written
+to ``results/performance`` as attention.md and attention.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+import common
+from flue_bench.device import pick_device, prepare
+
+SHAPES = ((32, 4, 16, 64), (32, 4, 32, 64), (32, 12, 32, 64), (16, 12, 64, 64), (16, 12, 128, 64), (4, 12, 384, 64))
+"""(batch, heads, length, width of a head)."""
+KERNELS = {"flash": SDPBackend.FLASH_ATTENTION, "plain": SDPBackend.MATH}
+
+
+def seconds(tensors: tuple[torch.Tensor, ...], gradient: torch.Tensor, kernel: SDPBackend) -> float:
+    """Of one forward and backward pass."""
+    began = time.perf_counter()
+    with sdpa_kernel(kernel):
+        out = F.scaled_dot_product_attention(*tensors)
+    out.backward(gradient)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Writes and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--out", type=Path, default=Path("results/performance"))
+    arguments = parser.parse_args()
+
+    rows, found = [], []
+    for shape in SHAPES:
+        for precision in (torch.bfloat16, torch.float32):
+            tensors = tuple(torch.randn(shape, dtype=precision, requires_grad=True) for _ in range(3))
+            gradient = torch.randn(shape, dtype=precision)
+            ratios = []
+            for _ in range(arguments.rounds + 1):
+                taken = {name: seconds(tensors, gradient, kernel) for name, kernel in KERNELS.items()}
+                ratios.append(taken["flash"] / taken["plain"])
+            ratios = sorted(ratios[1:])  # the first warms up
+            name = str(precision).removeprefix("torch.")
+            found.append({"shape": shape, "precision": name, "flash_over_plain": ratios})
+            rows.append(
+                [" × ".join(map(str, shape)), name, f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"]
+            )
+    table = common.markdown_table(["batch × heads × length × width", "precision", "flash ÷ plain, time"], rows)
+    machine = common.versions(prepare(pick_device("cpu"), "bf16", 0))
+    text = f"""# Attention on the CPU: PyTorch's flash kernel, and plain products
+
+Forward and backward of one layer without dropout, {arguments.rounds} rounds in turns: median of the rounds' ratios (least
+to most). Above 1, plain products are faster.
+
+{common.machine_line(machine)}
+
+{table}
+
+`Device.training` therefore takes plain products on a CPU in bf16, and leaves fp32 and prediction alone.
+"""
+    common.write(arguments.out, "attention", {"machine": machine, "rounds": arguments.rounds, "shapes": found}, text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
