@@ -54,14 +54,14 @@ def main() -> None:
             name = str(precision).removeprefix("torch.")
             found.append({"shape": shape, "precision": name, "flash_over_plain": ratios})
             rows.append(
-                [" × ".join(map(str, shape)), name, f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"]
+                [" x ".join(map(str, shape)), name, f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"]
             )
-    table = common.markdown_table(["batch × heads × length × width", "precision", "flash ÷ plain, time"], rows)
+    table = common.markdown_table(["batch x heads x length x width", "precision", "flash ÷ plain, time"], rows)
     machine = common.versions(prepare(pick_device("cpu"), "bf16", 0))
     text = f"""# Attention on the CPU: PyTorch's flash kernel, and plain products
 
-Forward and backward of one layer without dropout, {arguments.rounds} rounds in turns: median of the rounds' ratios (least
-to most). Above 1, plain products are faster.
+Forward and backward of one layer without dropout, {arguments.rounds} rounds in turns: median of the rounds' ratios
+(least to most). Above 1, plain products are faster.
 
 {common.machine_line(machine)}
 
