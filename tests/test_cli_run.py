@@ -96,9 +96,9 @@ def test_nothing_named_runs_the_mini_tasks_without_network(tmp_path: Path) -> No
     done = flue_bench("run", "--limit", "48", "--set", "epochs=1", cwd=tmp_path, env=no_network(tmp_path))
     assert done.returncode == 0, done.stderr
     for model in ("teacher", "student"):
-        assert len(list((tmp_path / "results" / "runs" / f"embedded--{model}").iterdir())) == 2
+        assert len(list((tmp_path / "results" / "runs" / f"embedded--{model}").iterdir())) == 3
     assert "embedded:student keeps" in done.stdout
-    for task in ("mini-cls", "mini-ner"):
+    for task in ("mini-cls", "mini-ner", "mini-xnli"):
         assert task in done.stdout
 
 

@@ -44,7 +44,8 @@ def test_groups() -> None:
 def test_every_task_says_what_it_is(each: Registered) -> None:
     task = each.task
     assert each.file.stem == task.name
-    assert task.title and task.licence and task.groups and task.rows
+    assert task.title and task.licence and task.rows
+    assert task.groups or task.name == "mini-pawsx"
     assert task.metric == ("entity_f1_micro" if task.kind == "tokens" else "f1_macro")
     assert {"standard", "quick"} <= set(task.recipe)
     assert task.named_recipe("quick").epochs < task.named_recipe("standard").epochs
