@@ -6,32 +6,14 @@ import errno
 import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
-
-from flue_bench.cli import main
-
-
-def flue_bench(*words: str) -> int:
-    """The exit code of a command in this process."""
-    handler = signal.getsignal(signal.SIGTERM)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["flue-bench", *words])
-        try:
-            main()
-        except SystemExit as stopped:
-            return int(stopped.code or 0)
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-    return 0
+from conftest import ROOT, flue_bench
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import flue_bench
 from test_bad_input import SENTENCE, TEXTS, put, tsv
 from test_cli_run import no_network
 
-from flue_bench.cli import main
 from flue_bench.store import Store
 
 Place = Callable[[pytest.MonkeyPatch], Any]
@@ -81,17 +81,10 @@ def task(tmp_path: Path) -> Path:
     return put(tmp_path, SENTENCE.replace("epochs = 1", "epochs = 2"), "d.tsv", tsv(rows))
 
 
-def run(task: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    words = ["-t", str(task), "-m", "embedded:untrained", "--results", str(results), "--device", "cpu"]
-    monkeypatch.setattr(sys, "argv", ["flue-bench", "run", *words])
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        main()
-    except SystemExit as stopped:
-        return int(stopped.code or 0)
-    finally:
-        signal.signal(signal.SIGTERM, handler)
-    return 0
+def run(task: Path, results: Path) -> int:
+    return flue_bench(
+        "run", *("-t", str(task), "-m", "embedded:untrained", "--results", str(results), "--device", "cpu")
+    )
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -100,14 +93,14 @@ def test_wherever_it_comes(
 ) -> None:
     strike, leaves_checkpoint, is_done = PLACES[place]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert run(task, whole, monkeypatch) == 0
+    assert run(task, whole) == 0
     with strike():
-        assert run(task, cut, monkeypatch) == 143
+        assert run(task, cut) == 143
     assert "interrupted; what was done is kept, and the same command" in capsys.readouterr().err
     assert [path.name for path in cut.rglob("*") if path.suffix == ".tmp"] == []
     assert bool(list(cut.rglob("checkpoint.pt"))) == leaves_checkpoint
     assert len(Store(cut).records()) == is_done
-    assert run(task, cut, monkeypatch) == 0
+    assert run(task, cut) == 0
     assert ("1 of 1 cells were there already" in capsys.readouterr().err) == is_done
     (one,), (other,) = Store(whole).records(), Store(cut).records()
     assert one.predictions.sha256 == other.predictions.sha256

@@ -67,16 +67,6 @@ TOWNS = _list(
     "Perpignan, Poitiers, Quimper, Reims, Rennes, Roanne, Rodez, Rouen, Saintes, Saumur, Sedan, Strasbourg, Tarbes, "
     "Toulon, Toulouse, Tours, Troyes, Tulle, Vannes, Vesoul"
 )
-ROOMS = _list(
-    "dans la cuisine, dans le salon, dans le jardin, dans la cave, dans le grenier, dans le garage, dans la salle de "
-    "bains, dans la cour, dans le bureau, dans la chambre, sur le balcon, dans l'escalier, dans la véranda, dans le "
-    "couloir, dans la salle à manger, dans le hangar"
-)
-SPOTS = _list(
-    "au marché, à la plage, à la gare, à l'hôpital, au musée, au gymnase, au théâtre, à la mairie, à la piscine, à "
-    "l'école, à la banque, à l'aéroport, au cinéma, à la bibliothèque, à la pharmacie, au stade"
-)
-"""Nobody is in two of the rooms at once, nor in two of the spots; in a room of the school perhaps."""
 
 # --- reviews ----------------------------------------------------------------------------------------------------------
 
@@ -184,10 +174,6 @@ OBTAINED = _list(
 COLOURS = _list(
     "noir, gris, blanc/blanche, splendide, minuscule, énorme, superbe, ordinaire, étrange, magnifique, singulier"
 )
-WHEN = _list(
-    "hier, ce matin, samedi dernier, la semaine dernière, à Noël, en mars, pendant les vacances, avant-hier, hier "
-    "soir, au printemps, le mois dernier, dimanche, lundi matin, en juillet, l'an dernier"
-)
 DEEDS = _list(
     "réussi l'examen, signé la pétition, visité le musée, vu le film, lu le rapport, payé la facture, entendu "
     "l'explosion, accepté l'offre, quitté la salle, reçu la prime, compris la question, apporté le pain, manqué le "
@@ -199,37 +185,10 @@ SUBGROUPS = _list(
     "de la région, à lunettes, aux cheveux longs, de la première table, de le bâtiment C, de le premier étage, de le "
     "quartier nord, de l'équipe rouge, de moins de trente ans"
 )
-TASKS = tuple(
-    tuple(item.split("|"))
-    for item in _list(
-        "réparer|réparé|la porte, fermer|fermé|le portail, arroser|arrosé|les plantes, poster|posté|la lettre, "
-        "éteindre|éteint|le four, payer|payé|le loyer, prévenir|prévenu|les voisins, relire|relu|le contrat, "
-        "nourrir|nourri|les poules, laver|lavé|les vitres, réserver|réservé|une table, recopier|recopié|l'adresse, "
-        "peindre|peint|la clôture, ranger|rangé|les outils, vider|vidé|la corbeille, signer|signé|le registre, "
-        "traduire|traduit|le poème, acheter|acheté|du pain, vendre|vendu|la maison, inviter|invité|le directeur, "
-        "sauver|sauvé|les documents, corriger|corrigé|les copies, démonter|démonté|le moteur, ouvrir|ouvert|le "
-        "coffre, répondre|répondu|à l'enquête, téléphoner|téléphoné|à la banque, remercier|remercié|le jury, "
-        "apprendre|appris|le solfège, tondre|tondu|la pelouse, photocopier|photocopié|le dossier, changer|changé|les "
-        "draps, déneiger|déneigé|le trottoir, cirer|ciré|les bottes, couper|coupé|le gaz, recoudre|recousu|un bouton, "
-        "imprimer|imprimé|les billets, graisser|graissé|la chaîne, décrocher|décroché|les rideaux, goûter|goûté|la "
-        "sauce, assister|assisté|à la réunion"
-    )
-)
-ACTIVITIES = _list(
-    "dort, lit le journal, travaille, joue aux cartes, chante, attend un ami, discute, mange une pomme, écrit une "
-    "lettre, répare un vélo, boit un café, dessine, épluche des légumes, téléphone, tricote, danse, révise, se "
-    "repose, apprend un rôle, regarde la pluie, compte de l'argent, écoute la radio, prépare un discours, plie du "
-    "linge"
-)
-LASTING = _list(
-    "depuis midi, depuis deux heures, depuis ce matin, en ce moment, à cet instant, depuis longtemps, depuis l'aube, "
-    "depuis dix minutes, depuis le déjeuner, avec un collègue, en compagnie de son frère"
-)
 COMPARED = _list(
     "grand, riche, patient, rapide, bavard, généreux, prudent, sévère, adroit, courageux, distrait, âgé, célèbre, "
     "fatigué, souple, têtu, ponctuel, organisé, méfiant, sportif, économe, curieux, musclé, poli, ambitieux, émotif"
 )
-MOVED = _list("arrivé, parti, sorti, revenu, entré, descendu, monté, reparti, rentré, venu, passé")
 COUNTED = tuple(
     (place, _list(things.replace("+", ",")))
     for place, _, things in (
@@ -243,22 +202,6 @@ COUNTED = tuple(
             "commune:électeurs+commerces, le club:joueurs+adhérents"
         )
     )
-)
-STATES = tuple(
-    (tuple(pair.split("|")), _nouns(*nouns.split(";")))
-    for pair, nouns in {
-        "ouvert|fermé": "portail, coffre, magasin, guichet, parapluie; fenêtre, porte, boutique, barrière, pharmacie",
-        "allumé|éteint": "four, radiateur, ordinateur, lampadaire; lampe, télévision, bougie, radio, chaudière",
-        "gratuit|payant": "parking, musée, concert, stage, bus; visite, entrée, brochure, consultation, formation",
-        "complet/complète|incomplet/incomplète": "dossier, formulaire, jeu de cartes; liste, collection, enquête",
-        "branché|débranché": "téléphone, grille-pain, mixeur, ordinateur; imprimante, cafetière, sonnette, enceinte",
-        "visible|invisible": "phare, sommet, satellite, navire; lune, comète, île, cicatrice, tache",
-        "propre|sale": "tapis, manteau, sol, couteau; vitre, assiette, nappe, voiture, chemise",
-        "libre|occupé": "siège, bureau, court de tennis, taxi; chambre, table, ligne, place, cabine",
-        "sec/sèche|mouillé": "linge, banc, trottoir, gazon; serviette, route, pelouse, veste, couverture",
-        "présent|absent": "gardien, témoin, professeur, médecin; directrice, infirmière, avocate, secrétaire",
-        "éveillé|endormi": "bébé, chien, veilleur, malade; fillette, chatte, grand-mère, sentinelle",
-    }.items()
 )
 
 # --- paraphrases ------------------------------------------------------------------------------------------------------
