@@ -34,6 +34,7 @@ from flue_bench.errors import FlueBenchError, HubError, ModelNotFoundError, Offl
 
 if TYPE_CHECKING:
     import httpx2
+    from huggingface_hub import ModelCard
 
 RepoType = Literal["model", "dataset"]
 
@@ -147,6 +148,28 @@ def files(repo_id: str, *, repo_type: RepoType, revision: str | None, offline: b
     if cached is None:
         raise _out_of_reach(repo_id, repo_type, revision, ["the list of its files"], offline)
     return cached.present
+
+
+def validate(card: ModelCard, name: str) -> None:
+    """Have the hub check a model card's metadata, as it does before an upload (``huggingface_hub``'s own request).
+
+    Args:
+        card: with its metadata.
+        name: of the model, for messages.
+
+    Raises:
+        OfflineError: no network, or it is switched off.
+        HubError: the hub refuses the metadata, or does not answer as a hub does.
+    """
+    if not reachable():
+        why = "network use is switched off" if huggingface_hub.is_offline_mode() else "it is out of reach"
+        raise OfflineError(f"The card was not checked: the hub at {endpoint()} does that, and {why}.")
+    with _asking(name, "model", None):
+        try:
+            card.validate()
+        except ValueError as error:  # what HTTP 400 becomes; its text is what a user needs, a token is not
+            said = str(error).replace(huggingface_hub.get_token() or "\0", "…")[:500]
+            raise HubError(f"{endpoint()} refuses the card's metadata: {said}") from error
 
 
 def cache_dir() -> Path:

@@ -27,6 +27,8 @@ from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 from xml.sax.saxutils import escape
 
+import yaml
+
 Files = Mapping[str, bytes]
 RepoType = Literal["model", "dataset"]
 Fault = Literal["404", "500", "hang", "stall", "truncate", "corrupt", "short", "nonsense"]
@@ -142,6 +144,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self.hub.requests.append(f"POST {self.path}")
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        said = _card_faults(body["content"]) if self.path == "/api/validate-yaml" else "Not found"
+        content = f"{said} (you sent {self.headers.get('Authorization')})".encode()
+        self._head(400 if said else 200, {"Content-Type": "text/plain", "Content-Length": str(len(content))})
+        self.wfile.write(content)
+
     def _answer(self) -> None:
         line = f"{self.command} {self.path}"
         self.hub.requests.append(line)
@@ -243,6 +253,18 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in headers.items():
             self.send_header(key, value)
         self.end_headers()
+
+
+def _card_faults(card: str) -> str:
+    """What the hub would say against a card's ``model-index``; nothing if it takes it."""
+    for model in yaml.safe_load(card.split("---")[1])["model-index"]:
+        for result in model["results"]:
+            if not result["task"].get("type") or not {"name", "type"} <= result["dataset"].keys():
+                return "a result needs task.type, dataset.type and dataset.name"
+            for metric in result["metrics"]:
+                if not metric.get("type") or not isinstance(metric.get("value"), float):
+                    return f"metric {metric.get('name')} needs a type and a number"
+    return ""
 
 
 def _sha256(content: bytes) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from factories import make_record
+from hub_standin import StandIn
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from typer.testing import CliRunner, Result
@@ -164,6 +167,44 @@ def test_a_text_without_metadata_gets_them(results: Path, tmp_path: Path) -> Non
     assert call("--model", MODEL, "--results", results, "--out", out).exit_code == 0
     assert ModelCard.load(out).data.model_name == MODEL
     assert "---\n# Mon modèle\n" in out.read_text(encoding="utf-8")
+
+
+def validated(hub: StandIn, results: Path, tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """``flue-bench card --validate`` against this hub."""
+    command = [sys.executable, "-m", "flue_bench", "card", "-m", MODEL, "--validate"]
+    command += ["--results", str(results), "--out", str(tmp_path / "README.md")]
+    return subprocess.run(command, env=hub.env(tmp_path) | env, capture_output=True, text=True, timeout=120)
+
+
+def test_the_hub_takes_our_metadata(results: Path, tmp_path: Path) -> None:
+    with StandIn() as hub:
+        done = validated(hub, results, tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == f"{hub.endpoint} takes the metadata.\n"
+        assert "POST /api/validate-yaml" in hub.requests and (tmp_path / "README.md").is_file()
+
+
+def test_what_the_hub_refuses_is_told_and_not_written(results: Path, tmp_path: Path) -> None:
+    theirs = THEIRS.replace("value: 0.5", "value: good")
+    (tmp_path / "README.md").write_text(theirs, encoding="utf-8")
+    with StandIn() as hub:
+        done = validated(hub, results, tmp_path, HF_TOKEN="hf_secret")
+    assert done.returncode == 1 and "needs a type and a number" in done.stderr
+    assert "Traceback" not in done.stderr and "hf_secret" not in done.stderr
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == theirs
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [({"HF_HUB_OFFLINE": "1"}, "switched off"), ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "out of reach")],
+)
+def test_without_a_hub_nothing_is_said_of_the_metadata(
+    results: Path, tmp_path: Path, env: dict[str, str], said: str
+) -> None:
+    with StandIn() as hub:
+        done = validated(hub, results, tmp_path, **env)
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "README.md").exists() and "takes" not in done.stderr
 
 
 def test_what_cannot_be_asked(results: Path, tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ def card(
         Path | None,
         typer.Option(help="A model card (README.md) to write or update; what is not ours in it is kept."),
     ] = None,
+    validate: Annotated[
+        bool, typer.Option("--validate", help="Have the hub check the metadata before anything is written.")
+    ] = False,
 ) -> None:
     """Write a model's scores as a hub model card: model-index metadata and an evaluation section."""
     from flue_bench import card as cards
@@ -31,7 +34,13 @@ def card(
         raise UsageError(
             f"No records in {where}. Make some with flue-bench run, or name another folder with --results."
         )
-    made = cards.updated(out, *cards.settings(records, model))
+    name, of_model = cards.settings(records, model)
+    made = cards.updated(out, name, of_model)
+    if validate:
+        from flue_bench import hub
+
+        hub.validate(made, name)
+        typer.echo(f"{hub.endpoint()} takes the metadata.", err=True)
     if out is None:
         typer.echo(str(made), nl=False)
         return
