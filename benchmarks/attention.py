@@ -1,4 +1,4 @@
-"""Why training in bf16 on a CPU goes without PyTorch's flash attention: forward and backward of one attention layer.
+"""Up to which length training in bf16 on a CPU goes without PyTorch's flash attention: one layer, forward and backward.
 
     python benchmarks/attention.py [--rounds 9]
 
@@ -18,9 +18,10 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import common
-from flue_bench.device import pick_device, prepare
+from flue_bench.device import MAX_LENGTH_FOR_PLAIN_ATTENTION, pick_device, prepare
 
-SHAPES = ((32, 4, 16, 64), (32, 4, 32, 64), (32, 12, 32, 64), (16, 12, 64, 64), (16, 12, 128, 64), (4, 12, 384, 64))
+LENGTHS = (16, 32, 64, 128, 192, 256, 384, 512)
+SHAPES = tuple((4096 // length, heads, length, 64) for length in LENGTHS for heads in (4, 12))
 """(batch, heads, length, width of a head)."""
 KERNELS = {"flash": SDPBackend.FLASH_ATTENTION, "plain": SDPBackend.MATH}
 
@@ -67,7 +68,8 @@ Forward and backward of one layer without dropout, {arguments.rounds} rounds in 
 
 {table}
 
-`Device.training` therefore takes plain products on a CPU in bf16, and leaves fp32 and prediction alone.
+`Device.training` therefore takes plain products on a CPU in bf16 up to a length of {MAX_LENGTH_FOR_PLAIN_ATTENTION},
+and leaves fp32, longer rows and prediction alone.
 """
     common.write(arguments.out, "attention", {"machine": machine, "rounds": arguments.rounds, "shapes": found}, text)
     print(text)

@@ -24,6 +24,8 @@ from flue_bench.record import Environment
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn", "huggingface_hub")
 MIN_HIDDEN_FOR_CPU_BF16 = 256
 """Below this width the casts of autocast cost a CPU more than its faster products save (results/performance)."""
+MAX_LENGTH_FOR_PLAIN_ATTENTION = 160
+"""Up to about here plain products train faster than flash attention in bf16 on a CPU (results/performance)."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,13 @@ class Device:
         return torch.autocast(self.torch.type, dtype=torch.bfloat16)
 
     @contextlib.contextmanager
-    def training(self) -> Iterator[None]:
-        """``autocast`` for a forward pass that a backward pass follows.
+    def training(self, length: int) -> Iterator[None]:
+        """``autocast`` for a forward pass over rows of this length that a backward pass follows.
 
-        On a CPU in bf16 without PyTorch's flash attention, whose backward pass takes there up to three times as long as
-        that of plain products (``benchmarks/attention.py``). With dropout PyTorch never takes it, so nothing changes.
+        Short rows on a CPU in bf16 go without PyTorch's flash attention, which takes there up to three times as long as
+        plain products (``results/performance/attention.md``). With dropout PyTorch never takes it: nothing changes.
         """
-        slow = self.torch.type == "cpu" and self.precision == "bf16"
+        slow = self.torch.type == "cpu" and self.precision == "bf16" and length <= MAX_LENGTH_FOR_PLAIN_ATTENTION
         with sdpa_kernel(SDPBackend.MATH) if slow else contextlib.nullcontext(), self.autocast():
             yield
 

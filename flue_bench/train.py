@@ -179,7 +179,7 @@ def add_gradient(
     count = torch.cat([part.labels.flatten() for part in parts]).ne(IGNORED).sum()
     total = torch.zeros((), device=device.torch)
     for part in parts:
-        with device.training():
+        with device.training(part.inputs["input_ids"].shape[1]):
             logits = model(**part.inputs).logits  # (rows, labels), for tokens (rows, longest, labels)
         logits, labels = logits.float().flatten(0, -2), part.labels.flatten()
         loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum") / count

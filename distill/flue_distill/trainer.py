@@ -149,7 +149,7 @@ def train(
                     batch = to_device(batch, device.torch)
                     with device.autocast():
                         target = taught(batch, recipe.kl_rows) if taught else None
-                    with device.training():
+                    with device.training(batch.ids.shape[1]):
                         loss, share = model(batch, target, counts)
                     # Replicas average their gradients, and the shares of the loss are to be summed.
                     (loss * accelerator.num_processes).backward()
