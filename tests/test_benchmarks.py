@@ -248,9 +248,9 @@ def test_trainer_alone(tasks: list[str]) -> None:
 def test_scoring_agrees_with_seqeval(trainer: ModuleType, shared: Path) -> None:
     import peers  # type: ignore[import-not-found]
 
-    found = peers.scoring(argparse.Namespace(data_dir=shared / "data", scoring_rows=60, rounds=1))
-    assert found["rows"] == 60 and 0.5 < found["entity_f1_micro"] < 1
-    assert {len(seconds) for seconds in found["seconds"].values()} == {1} and len(found["seconds"]) == 4
+    for found in peers.scoring(argparse.Namespace(data_dir=shared / "data", scoring_rows=60, rounds=1)):
+        assert " of 60 " in found["of"] and 0.5 < found["score"] < 1
+        assert {len(seconds) for seconds in found["seconds"].values()} == {1} and len(found["seconds"]) == 4
 
 
 def test_peers_are_put_in_tables(trainer: ModuleType, tmp_path: Path) -> None:
@@ -270,13 +270,12 @@ def test_peers_are_put_in_tables(trainer: ModuleType, tmp_path: Path) -> None:
     machine = trainer.common.versions(Device(CPU, "fp32", ""))
     result = {
         "models": {"m": {"automatic": "bf16", "machine": machine, "tasks": {"t": task}}},
-        "scoring": {"rows": 2, "tags": "generated", "entity_f1_micro": 0.5}
-        | {"seconds": {measure.OURS: [1.0], "seqeval": [3.0]}},
+        "scoring": [{"of": "F1 of 2 rows", "score": 0.5, "seconds": {measure.OURS: [1.0], "seqeval": [3.0]}}],
     }
     text = peers.markdown(result, tmp_path)
     assert "| m, t | 2.00 | fp32 |" + 3 * " 3.00 (2.00 to 4.00); 4.00 |" + "  |  |" in text
     assert "| m, t | 2.00 | bf16 |" + 5 * " 3.00 (2.00 to 4.00); 4.00 |" in text
-    assert "| seqeval | 3.00 | 3.00 (3.00 to 3.00) |" in text and "3 rounds of 4 steps, 8 rows predicted" in text
+    assert "| seqeval | 3000.0 | 3.00 (3.00 to 3.00) |" in text and "3 rounds of 4 steps, 8 rows predicted" in text
 
 
 def test_a_run_is_split_into_its_parts(trainer: ModuleType, tasks: list[str]) -> None:
