@@ -18,6 +18,7 @@ import torch
 import transformers
 from accelerate.state import AcceleratorState
 from distilling import CPU, RECIPE, SPECIAL, data, distil, distil_among, distil_and_save, teacher
+from filelock import FileLock
 from rich.console import Console
 from tiny import SENTENCES, tiny
 from typer.testing import CliRunner
@@ -176,7 +177,7 @@ def test_killed_and_resumed_to_the_bit(tmp_path: Path) -> None:
 
     assert curve(folder) == curve(tmp_path / "whole")
     left = sorted(path.name for path in (folder / CHECKPOINTS).iterdir())
-    assert left == ["step-000000029", "step-000000030"]  # rotated, and nothing half written
+    assert left == ["lock", "step-000000029", "step-000000030"]  # rotated, and nothing half written
 
 
 def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
@@ -202,6 +203,15 @@ def test_ctrl_c_ends_the_step_and_keeps_it(tmp_path: Path) -> None:
     assert [path.name for path in checkpoint.steps(tmp_path / "cut" / CHECKPOINTS)] == ["step-000000005"]
     found, trained = distil(tmp_path / "cut", settings)
     assert trained.resumed == 1 and same(found, wanted)
+
+
+def test_two_do_not_train_into_one_folder(tmp_path: Path) -> None:
+    """As when a job is begun again while the one before still runs."""
+    settings = {"steps": 2}
+    (tmp_path / CHECKPOINTS).mkdir()
+    with FileLock(tmp_path / CHECKPOINTS / "lock"), pytest.raises(UsageError, match="Another process is training into"):
+        distil(tmp_path, settings)
+    assert distil(tmp_path, settings)[1].steps == 2
 
 
 def test_another_run_is_not_resumed(tmp_path: Path) -> None:

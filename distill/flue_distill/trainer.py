@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from flue_bench import checkpoint
@@ -103,7 +104,8 @@ def train(
 
     Raises:
         ModelError: a loss or gradient is no longer finite; the step is not applied.
-        UsageError: the checkpoint is of another run, or the batch is smaller than the number of processes.
+        UsageError: the checkpoint is of another run, another process is training into ``folder``, or the batch is
+            smaller than the number of processes.
         KeyboardInterrupt, SystemExit: a signal came; the checkpoint is written.
     """
     if recipe.batch_sequences < accelerator.num_processes:
@@ -225,6 +227,15 @@ class _Run:
         self.folder, self.identity = folder, digest_of(identity)
         self.step = self.tokens = self.resumed = 0
         self.seconds, self.saved = 0.0, time.perf_counter()
+        if self.writes:
+            with _explained(folder):
+                (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)  # first: by it a begun run is known
+                # The operating system holds it, so it ends with its process, however that ends.
+                self.lock = FileLock(folder / CHECKPOINTS / "lock", is_singleton=True)
+                try:
+                    self.lock.acquire(blocking=False)
+                except Timeout:
+                    raise UsageError(f"Another process is training into {folder}: wait for it, or stop it.") from None
         if found := checkpoint.steps(folder / CHECKPOINTS):
             state = checkpoint.load(found[-1])
             assert state is not None
@@ -240,7 +251,6 @@ class _Run:
         accelerator.wait_for_everyone()  # all have read before one writes
         if self.writes:
             with _explained(folder):
-                (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)  # first: by it a begun run is known
                 _cut_log(folder / LOG, self.step)
 
     def count(self, tokens: int, seconds: float) -> None:
