@@ -47,8 +47,8 @@ SIZES = {
     "sequence length": (32, 64, 128, 256, 512),
     "classes": (2, 20, 200),
     "types of entity": (1, 10, 100),
-    "seeds": (1, 2, 4),
-    "models": (1, 2, 4),
+    "seeds": (1, 2, 4, 8, 16),
+    "models": (1, 2, 4, 8, 16),
 }
 CPU = Device(torch.device("cpu"), "fp32", "")
 
