@@ -329,6 +329,8 @@ def test_the_result_loads_everywhere(work: Path, tmp_path: Path) -> None:
     assert not (out / CHECKPOINTS).exists()
 
     assert not carry_out(work, out, resume=True)  # finished: nothing to do
+    with pytest.raises(UsageError, match=r"holds a finished run with steps 6, not 7: give another folder"):
+        carry_out(work, out, resume=True, steps=7)
     with pytest.raises(UsageError, match="not empty"):
         carry_out(work, out)
 

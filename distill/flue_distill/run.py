@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,6 +118,7 @@ def distil(
         FlueBenchError: whatever keeps it from being carried out.
     """
     if resume and (out / result.DISTILLATION).exists():
+        _check_finished(out, recipe)
         checkpoint.drop(out / CHECKPOINTS)  # which a kill may have left
         return False
     _check_out(out, resume)
@@ -205,6 +207,17 @@ def _check_out(out: Path, resume: bool) -> None:
         raise UsageError(f"--out {out} is not empty: --resume goes on with a run begun there; or give another folder.")
     if present and CHECKPOINTS not in present:
         raise UsageError(f"--out {out} holds no unfinished run: give another folder, or leave --resume out.")
+
+
+def _check_finished(out: Path, recipe: DistilRecipe) -> None:
+    """What is asked for is what was done, but for the models, whose names may be paths."""
+    done = json.loads((out / result.DISTILLATION).read_text(encoding="utf-8"))["recipe"]
+    asked = recipe.model_dump(mode="json", exclude={"teacher", "student"})
+    if recipe.precision == "auto":
+        asked["precision"] = done["precision"]
+    other = [f"{key} {done[key]}, not {value}" for key, value in asked.items() if done.get(key, value) != value]
+    if other:
+        raise UsageError(f"--out {out} holds a finished run with {'; '.join(other)}: give another folder.")
 
 
 def _shown(bar: Bar, weights: LossWeights, display: Display) -> Any:
