@@ -19,6 +19,7 @@ import json
 import math
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import special, stats
 
 import common
 from flue_bench import statistics
@@ -132,7 +133,7 @@ def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bo
         return statistics.t_test(statistics.Estimate(w @ np.concatenate(models), 0, se, clusters - 1))
 
     truth, lesser = true_score(metric, ACCURACY, sd), true_score(metric, KEPT * ACCURACY, sd)
-    entry = statistics.score_interval(statistics.estimate(ours(0), [1]), metric)
+    entry = statistics.score_interval(ours(0), metric)
     equal = statistics.estimate(ours(0, 1), [1, -1])
     welch = statistics.estimate(replace(ours(0, 1), examples=np.zeros((2, 2))), [1, -1])
     pair = ours(2, 0)
@@ -170,6 +171,36 @@ def simulate(rounds: int, sd: float, seeds: int, examples: int) -> list[dict[str
     ]
 
 
+def coverage(share: float, seeds: int, rule: Callable[[Floats, int], Floats]) -> float:
+    """Of a 95 % interval around a normal mean whose variance is known but for this share of it, which seeds estimate.
+
+    Args:
+        share: of the variance, truly.
+        seeds: one more than the estimate has degrees of freedom.
+        rule: half the interval in standard errors, from the share that is estimated and its degrees of freedom.
+    """
+    chi_squared = stats.chi2.ppf((np.arange(400) + 0.5) / 400, seeds - 1)
+    estimated = share * chi_squared / (seeds - 1)
+    total = estimated + 1 - share
+    half = rule(np.minimum(estimated / total, 1), seeds - 1)
+    return float(np.mean(1 - 2 * special.ndtr(-half * np.sqrt(total))))
+
+
+def _cochran_cox(share: Floats, freedom: int) -> Floats:
+    return np.asarray(share * special.stdtrit(freedom, 0.975) + (1 - share) * special.ndtri(0.975))
+
+
+def _flue_bench(share: Floats, freedom: int) -> Floats:
+    return np.array([statistics.quantile_of_sum([each, 1 - each], [freedom, math.inf]) for each in share])
+
+
+RULES: dict[str, Callable[[Floats, int], Floats]] = {
+    "Satterthwaite": lambda share, freedom: np.asarray(special.stdtrit(np.minimum(freedom / share**2, 1e9), 0.975)),
+    "flue-bench": _flue_bench,
+    "Cochran & Cox": _cochran_cox,
+}
+SHARES = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
+
 COLUMNS = {
     "entry_covered": "entry",
     "difference_covered": "difference",
@@ -199,6 +230,14 @@ def report(rows: list[dict[str, Any]]) -> str:
             for row in rows
         ],
     )
+    rules = common.markdown_table(
+        ["seeds, rule", *(f"{100 * share:.0f} %" for share in SHARES)],
+        [
+            [f"{seeds}, {name}", *(f"{100 * coverage(share, seeds, rule):.1f}" for share in SHARES)]
+            for seeds in SEEDS
+            for name, rule in RULES.items()
+        ],
+    )
     fewest, most = (pick(row["rounds"] for row in rows) for pick in (min, max))
     errors = sorted({f"±{196 * math.sqrt(0.05 * 0.95 / rounds):.1f} for {rounds:,}" for rounds in (most, fewest)})
     replicates = " or ".join(f"{count:,}" for count in sorted({row["replicates"] for row in rows}))
@@ -224,6 +263,13 @@ replicates: {replicates} (flue-bench takes {statistics.REPLICATES:,}).
 - **ours finds 3 %**: how often a student that keeps 97 % of the teacher's accuracy is told apart from it.
 
 {table}
+
+## The interval of a single entry
+
+Coverage around a mean that is exactly normal, by the share of its variance that comes from the seeds (columns); the
+rest is known. By quadrature, without chance. `statistics.quantile_of_sum` says what the rules are.
+
+{rules}
 """
 
 
@@ -236,7 +282,7 @@ def write(folder: Path, rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Every setting in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=2000, help="made-up test sets a setting (default: 2000)")
+    parser.add_argument("--rounds", type=int, default=5000, help="made-up test sets a setting (default: 5000)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder (default: results/statistics)")
     asked = parser.parse_args()
     kept = asked.out / "simulation.json"

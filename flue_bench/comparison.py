@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Question = Literal["pretrained", "trained"]
 
-METHOD = 1
+METHOD = 2
 """Raised when the same predictions would give another interval: what is cached is then computed anew."""
 
 LEVEL = 0.05
@@ -184,8 +184,9 @@ def interval(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> I
     def compute() -> Interval:
         measured = _measure([entry], metric, evidence)
         several = len(entry.seeds) > 1
-        found = statistics.estimate(_means(measured, drawn=several), [1])
-        low, high = statistics.score_interval(found, metric)
+        means = _means(measured, drawn=several)
+        found = statistics.estimate(means, [1])
+        low, high = statistics.score_interval(means, metric)
         return Interval(
             mean=found.value,
             low=low,
@@ -436,7 +437,10 @@ def _counts(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> tu
     cluster = np.empty(0, np.int64)
     counted = []
     for record in records:
-        table = evidence.predictions(record).sort_by("id")
+        table = evidence.predictions(record)
+        if lacking := {"id", "group", "gold", "predicted"} - set(table.column_names):
+            raise RecordError(f"{record.predictions.file}: has no column {', '.join(sorted(lacking))}.")
+        table = table.sort_by("id")
         if gold is None:
             gold, ids = table["gold"].to_pylist(), table["id"].to_pylist()
             _, first, names = np.unique(table["group"].to_numpy(), return_index=True, return_inverse=True)
@@ -446,7 +450,17 @@ def _counts(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> tu
                 f"{record.predictions.file}: not the test set of {records[0].predictions.file}, "
                 "though both name the same data; run one of them again."
             )
-        of_examples = _example_counts(table, record, metric)
+        try:
+            of_examples = _example_counts(table, record, metric)
+        except (
+            IndexError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:  # columns or labels that the record does not have
+            raise RecordError(
+                f"{record.predictions.file}: cannot be scored: {error}. See flue-bench verify."
+            ) from error
         of_clusters = np.zeros((int(cluster.max()) + 1, *of_examples.shape[1:]))
         np.add.at(of_clusters, cluster, of_examples)
         counted.append(of_clusters)

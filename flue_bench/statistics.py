@@ -252,23 +252,46 @@ def t_interval(found: Estimate, confidence: float = 0.95) -> tuple[float, float]
     return found.value - half, found.value + half
 
 
-def score_interval(found: Estimate, metric: str, confidence: float = 0.95) -> tuple[float, float]:
-    """Both ends of a single score's interval: Student's on the logit scale, by the delta method (Agresti 2013, 3.1).
+def score_interval(means: Means, metric: str, confidence: float = 0.95) -> tuple[float, float]:
+    """Both ends of one model's interval, on the logit scale, by the delta method (Agresti 2013, 3.1).
 
     A score that is nearly perfect cannot vary upwards as much as downwards, and the interval ends before 1. Of MCC,
-    which begins at -1, this is Fisher's transformation. A score at the very end of its range has a point for an
-    interval.
+    which begins at -1, this is Fisher's transformation. A score at the very end of its range, where nothing varies, has
+    the bound of Clopper and Pearson (1934) for as many trials as the test set has clusters.
     """
     from scipy import special
 
+    found = estimate(means, [1])
     lowest = -1.0 if metric == "mcc" else 0.0
     width = 1 - lowest
     share = (found.value - lowest) / width
     if not 0 < share < 1:
-        return found.value, found.value
-    half = _t(found.freedom, confidence) * found.se / width / (share * (1 - share))
+        bound = ((1 - confidence) / 2) ** (1 / means.clusters)
+        return (lowest + width * bound, 1.0) if share >= 1 else (lowest, lowest + width * (1 - bound))
+    variances, freedoms = (found.se_seeds**2, found.se_examples**2), (float(means.freedom[0]), means.clusters - 1)
+    half = quantile_of_sum(variances, freedoms, confidence) * found.se / width / (share * (1 - share))
     low, high = lowest + width * special.expit(special.logit(share) + np.array([-half, half]))
     return float(low), float(high)
+
+
+def quantile_of_sum(variances: Sequence[float], freedoms: Sequence[float], confidence: float = 0.95) -> float:
+    """Half an interval's width in standard errors, where few seeds tell one variance and many examples the other.
+
+    Student's quantiles of the components, as far as they exceed the normal one, weighted by (share of the
+    variance)^1.75. With an exponent of 1 this is the rule of Cochran & Cox (1957, section 4.14), which is too wide;
+    with 2 the first term of Welch's series (1947), too narrow, as is Satterthwaite's rule. Coverage of each:
+    ``results/statistics/simulation.md``.
+
+    Args:
+        variances: the estimates that are summed, none negative.
+        freedoms: the degrees of freedom of each.
+        confidence: between 0 and 1.
+    """
+    total = math.fsum(variances)
+    normal = _t(math.inf, confidence)
+    return normal + math.fsum(
+        (v / total) ** 1.75 * (_t(d, confidence) - normal) for v, d in zip(variances, freedoms, strict=True) if v > 0
+    )
 
 
 def t_test(found: Estimate) -> float:
@@ -302,12 +325,22 @@ def fieller(means: Means, confidence: float = 0.95) -> tuple[float, float]:
     if second <= 0:
         raise ValueError("the denominator's mean is not above zero")
     t = _t(estimate(means, [1, -first / second]).freedom, confidence)
-    v = means.examples + np.diag(means.seeds)
-    # first - r second = ± t se(r), squared: a r² - 2 b r + c = 0
+    seeds = np.diag(means.seeds)
+    # A ratio whose estimated variance from the examples is negative is judged by the seeds alone, as ``estimate`` does;
+    # the ratio that was found lies in both sets.
+    both, alone = (_within(first, second, v, t) for v in (seeds + means.examples, seeds))
+    return min(both[0], alone[0]), max(both[1], alone[1])
+
+
+def _within(first: float, second: float, v: Floats, t: float) -> tuple[float, float]:
+    """Ends of the ratios r with ``(first - r second)² ≤ t² (1, -r) v (1, -r)'``; a point where there is none."""
+    # a r² - 2 b r + c ≤ 0
     a, b, c = second**2 - t * t * v[1, 1], first * second - t * t * v[0, 1], first**2 - t * t * v[0, 0]
     if a <= 0:
         return -math.inf, math.inf
-    root = math.sqrt(max(b * b - a * c, 0.0))
+    if b * b < a * c:
+        return first / second, first / second
+    root = math.sqrt(b * b - a * c)
     return float((b - root) / a), float((b + root) / a)
 
 
