@@ -18,7 +18,7 @@ from flue_bench import audit, registry, source
 from flue_bench.progress import Display
 
 ROOT = Path(__file__).resolve().parent.parent
-REAL = ("sick", "pawsx-small", "wikineural-small", "amazon-books", "sick-to-xnli")
+REAL = ("sick", "rte3", "xnli-small", "pawsx-small", "wikineural-small", "panx", "amazon-books", "sick-to-xnli")
 
 HEAD = """# What the data sets share, and how they are made up
 

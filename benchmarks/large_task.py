@@ -1,12 +1,12 @@
-"""What does a large task take? Time and peak memory of loading, encoding and batching XNLI's number of pairs.
+"""What does a large task take? Time and peak memory of loading, encoding, batching and auditing XNLI's number of pairs.
 
     python benchmarks/large_task.py
 
 Generated pairs of about XNLI's lengths, in a parquet file with a task file beside it; the tokenizer is an embedded
 model's. Loading reads, checks and hashes them, encoding tokenises the training split, an epoch draws its batches and
-pads each, as training does. Every size is measured in a process of its own; peak memory is that process's resident
-set so far, so that what a step adds is the difference. The table goes to ``--results``/performance/large_task.md and
-large_task.json.
+pads each, as training does, and an audit compares validation and test (300 rows each) with all others. Every size is
+measured in a process of its own; peak memory is that process's resident set so far, so that what a step adds is the
+difference. The table goes to ``--results``/performance/large_task.md and large_task.json.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import pyarrow.parquet
 
 XNLI = 392_702
 SIZES = (1_000, 10_000, 100_000, XNLI)
-STEPS = ("start", "load", "encode", "epoch")
+STEPS = ("start", "load", "encode", "epoch", "audit")
 TASK = """
 name = "essai-grand"
 kind = "sentence-pair"
@@ -83,10 +83,12 @@ def measure(folder: Path) -> dict[str, Any]:
 
     import numpy as np
     import torch
+    from rich.console import Console
 
-    from flue_bench import models, registry, source
+    from flue_bench import audit, models, registry, source
     from flue_bench.batches import training_batches
     from flue_bench.encode import encode
+    from flue_bench.progress import Display
 
     found: dict[str, Any] = {"seconds": {}, "peak_mb": {}}
     began = 0.0
@@ -110,6 +112,8 @@ def measure(folder: Path) -> dict[str, Any]:
         for block in (batch.inputs["input_ids"], batch.labels):
             content.update(block.numpy().tobytes())
     done("epoch")
+    audit.audit(task.task, data, Display(Console(quiet=True)))
+    done("audit")
     return found | {"rows": len(encoded), "subwords": len(encoded.ids), "content": content.hexdigest()}
 
 
@@ -136,7 +140,7 @@ def main() -> None:
         f"# A task of XNLI's size\n\n`python benchmarks/large_task.py`. {common.machine_line(here)}\n\n"
         f"{common.markdown_table(header, [line(each) for each in found])}\n\n"
         "Seconds of processor time; peaks of the process so far. 'start' is Python with torch and transformers loaded, "
-        "'epoch' draws and pads all batches of one epoch.\n"
+        "'epoch' draws and pads all batches of one epoch, 'audit' is that of `flue-bench tasks audit`.\n"
     )
     print(text)
     common.write(arguments.results / "performance", "large_task", {"machine": here, "sizes": found}, text)
