@@ -252,7 +252,7 @@ few rows as are predicted here make one or two batches of ours, whose padding a 
             ]
             for each in trainer["tasks"]
         ]
-        text += "\n## Scores\n\nThat no speed is bought with quality: the same cells with both, see "
+        text += "\n## Scores\n\nWhether speed is bought with quality: the same cells with both, see "
         text += (
             f"[`trainer/scores.md`](../trainer/scores.md). Model {trainer['model']['name']}, mean over three seeds.\n\n"
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flue_bench import registry
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
 from flue_bench.leaderboard import board
+from flue_bench.leaderboard.wording import in_markdown, plain
 from flue_bench.record import RunRecord
 from flue_bench.statistics import mean_sd
 
@@ -114,7 +115,7 @@ def results(of_model: Iterable[Setting]) -> list[EvalResult]:
         )
         for setting in of_model
         for first in setting.records[:1]
-        for name in [first.metric, *(each for each in first.scores if each != first.metric)]
+        for name in _names(setting)
         for mean, sd in [_over_seeds(setting, name)]
     ]
 
@@ -130,7 +131,7 @@ def section(of_model: Sequence[Setting]) -> str:
         score = f"{100 * mean:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}") + f" ({len(setting.records)})"
         marks = " †" if any(record.collapsed for record in setting.records) else ""
         recipe = f"{first.recipe_name}, {first.cell.recipe.precision}"
-        lines.append([setting.title, recipe, first.metric, score + marks])
+        lines.append([*map(in_markdown, (setting.title, recipe)), first.metric, score + marks])
     headings = ("test set", "recipe", "metric", "mean ± sd (seeds)")
     metrics = dict.fromkeys(setting.records[0].metric for setting in of_model)
     dagger = "\n† Some of these runs predict a single class.\n" if any("†" in line[-1] for line in lines) else ""
@@ -180,11 +181,13 @@ def updated(path: Path | None, name: str, of_model: Sequence[Setting]) -> ModelC
     about.eval_results = [*others, *results(of_model)]
     line_end = "\r\n" if "\r\n" in card.text else "\n"
     ours = section(of_model).replace("\n", line_end)
+    if card.text.count(BEGIN) != card.text.count(END):
+        raise RecordError(f"{path}: '{BEGIN}' and '{END}' should come in pairs: put right what belongs to flue-bench.")
     marked = re.compile(re.escape(BEGIN) + r".*?" + re.escape(END) + r"(\r?\n)?", re.DOTALL)
     if marked.search(card.text):
         card.text = marked.sub(lambda _: ours, card.text, count=1)
     else:
-        above = card.text.rstrip() or f"\n# {name}"
+        above = card.text.rstrip() or f"\n# {in_markdown(name)}"
         card.text = f"{above}{2 * line_end}{ours}"
     return card
 
@@ -215,6 +218,13 @@ def _setting(records: tuple[RunRecord, ...]) -> Setting:
     return Setting(f"{first.task_title}{limit}{other}", cell.task, config, None, records)
 
 
+def _names(setting: Setting) -> list[str]:
+    """The scores that every seed has, the headline metric first."""
+    first, *others = setting.records
+    shared = [name for name in first.scores if all(name in record.scores for record in others)]
+    return sorted(shared, key=lambda name: name != first.metric)
+
+
 def _over_seeds(setting: Setting, metric: str) -> tuple[float, float | None]:
     summary = mean_sd([record.scores[metric] for record in setting.records])
     return summary.mean, summary.sd if len(setting.records) > 1 else None
@@ -232,7 +242,7 @@ def _command(setting: Setting) -> str:
     words += [word for record in setting.records for word in ("--seed", str(record.cell.seed))]
     if first.cell.limit is not None:
         words += ["--limit", str(first.cell.limit)]
-    return shlex.join(words)
+    return plain(shlex.join(words)).replace("<!--", "")  # which would end our section
 
 
 def _homepage() -> str | None:

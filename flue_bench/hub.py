@@ -159,7 +159,8 @@ def validate(card: ModelCard, name: str) -> None:
 
     Raises:
         OfflineError: no network, or it is switched off.
-        HubError: the hub refuses the metadata, or does not answer as a hub does.
+        HubError: the hub refuses the metadata, or breaks off. Whatever else it answers with success counts as consent,
+            as it does in huggingface_hub.
     """
     if not reachable():
         why = "network use is switched off" if huggingface_hub.is_offline_mode() else "it is out of reach"

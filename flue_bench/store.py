@@ -225,7 +225,7 @@ def read_predictions(record: RunRecord, folder: Path) -> pyarrow.Table:
         folder: where the record's file lies.
 
     Raises:
-        RecordError: the file is missing, or is not the one that the record was written with.
+        RecordError: the file is missing, damaged, or not the one that the record was written with.
     """
     import pyarrow.parquet
 
@@ -236,7 +236,10 @@ def read_predictions(record: RunRecord, folder: Path) -> pyarrow.Table:
         raise RecordError(f"{path}: cannot be read: {error.strerror}.") from error
     if hashlib.sha256(content).hexdigest() != record.predictions.sha256:
         raise RecordError(f"{path}: not the file that its record was written with (SHA-256 differs).")
-    return pyarrow.parquet.read_table(pyarrow.BufferReader(content))
+    try:
+        return pyarrow.parquet.read_table(pyarrow.BufferReader(content))
+    except (OSError, pyarrow.ArrowException) as error:
+        raise RecordError(f"{path}: damaged: {error}.") from error
 
 
 def _slug(name: str, otherwise: str) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 from boards import teacher_and_student, write_run
 from factories import make_record
 
 from flue_bench import comparison
 from flue_bench.comparison import Evidence
+from flue_bench.errors import UsageError
 from flue_bench.leaderboard.board import Board, Entry, build
 from flue_bench.leaderboard.evidence import weigh
 from flue_bench.leaderboard.latex import escaped, latex
@@ -178,3 +181,37 @@ def test_it_compiles(store: Store, board: Board, tmp_path: Path) -> None:
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_scores_that_do_not_follow_from_the_predictions_have_no_interval(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for seed in (0, 1):
+        write_run(store, "a", "xnli", seed, 0.8)
+    changed = [r.model_copy(update={"scores": r.scores | {"f1_macro": 0.99}}) for r in store.records()]
+    board = weigh(build(changed), changed, Evidence((store.root,)))
+    assert entries(board)["a"].interval is None
+    assert "the records 99.00; see flue-bench verify" in str(board.left_out)
+
+
+@pytest.mark.parametrize("what", ["columns", "pages"])
+def test_damaged_predictions_end_no_board(what: str, tmp_path: Path) -> None:
+    """Whose hash was put right: what is wrong shows only when they are read."""
+    store = Store(tmp_path)
+    record = write_run(store, "a", "xnli", 0, 0.8)
+    path = next(tmp_path.rglob("*.parquet"))
+    if what == "columns":
+        pyarrow.parquet.write_table(pyarrow.table({"id": ["a"]}), path)
+    else:
+        content = bytearray(path.read_bytes())
+        content[10:200] = bytes(190)
+        path.write_bytes(content)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    changed = [record.model_copy(update={"predictions": record.predictions.model_copy(update={"sha256": sha256})})]
+    board = weigh(build(changed), changed, Evidence((store.root,)))
+    assert entries(board)["a"].interval is None
+    assert {"columns": "has no column gold, group, predicted", "pages": "damaged"}[what] in str(board.left_out)
+
+
+def test_a_model_is_not_its_own_student(store: Store) -> None:
+    with pytest.raises(UsageError, match="are both org/maitre"):
+        build(store.records(), pair=("org/maitre", "org/maitre"))

@@ -221,3 +221,40 @@ def test_what_cannot_be_asked(results: Path, tmp_path: Path) -> None:
         assert isinstance(error, kind) and said in str(error)
     empty = call("-m", MODEL, "--results", tmp_path / "rien").exception
     assert isinstance(empty, UsageError) and "No records in" in str(empty)
+
+
+def test_a_name_drives_neither_the_terminal_nor_the_page(tmp_path: Path) -> None:
+    name = f"a|b\n## h \x1b[31m <script> {card.END}"
+    record = xnli(0, 0.8)
+    record = record.model_copy(
+        update={"cell": record.cell.model_copy(update={"model": record.cell.model.model_copy(update={"name": name})})}
+    )
+    _, of_model = card.settings([record], name)
+    out = tmp_path / "README.md"
+    made = str(card.updated(out, name, of_model))
+    text = made.rpartition("---\n")[2]
+    assert "\x1b" not in text and "\n## h" not in text and text.count(card.END) == 1
+    out.write_text(made, encoding="utf-8")
+    assert str(card.updated(out, name, of_model)) == made
+
+
+def test_a_mark_without_its_other_end_is_told(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "README.md"
+    out.write_text(f"# Moi\n\n{card.BEGIN}\n\nMon texte.\n", encoding="utf-8")
+    error = call("-m", MODEL, "--results", results, "--out", out).exception
+    assert isinstance(error, RecordError) and "should come in pairs" in str(error)
+    assert "Mon texte." in out.read_text(encoding="utf-8")
+
+
+def test_a_score_that_one_seed_lacks_is_left_out(results: Path) -> None:
+    records = [xnli(0, 0.8), xnli(1, 0.9)]
+    records[1] = records[1].model_copy(update={"scores": {k: v for k, v in records[1].scores.items() if k != "mcc"}})
+    names = {each.metric_name for each in card.results(card.settings(records, MODEL)[1])}
+    assert "f1_macro" in names and "mcc" not in names
+
+
+def test_a_damaged_record_is_told(results: Path) -> None:
+    path = next(results.rglob("seed0*.json"))
+    path.write_text("{", encoding="utf-8")
+    done = call("-m", MODEL, "--results", results)
+    assert done.exit_code == 0 and f"Left out: {path}" in done.stderr

@@ -64,3 +64,12 @@ def test_every_command_has_help(
 def test_python_m_is_a_door_too() -> None:
     done = subprocess.run([sys.executable, "-m", "flue_bench", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("flue-bench ")
+
+
+@pytest.mark.parametrize("endpoint", ["", "http://[::", "huggingface.co"])
+def test_an_endpoint_that_is_no_address_is_told(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    assert call(monkeypatch, "tasks") == 2
+    assert "HF_ENDPOINT is" in capsys.readouterr().err

@@ -247,3 +247,15 @@ def test_it_starts_without_torch(root: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].strip() == "loaded:"
+
+
+def test_a_task_without_its_predictions_is_noted(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = sorted(root.glob("runs/*/xnli/*.parquet"))
+    files[0].unlink()
+    found = answer(monkeypatch, capsys, root, "org/a", "org/b")
+    assert [line["task"] for line in found["lines"]] == ["paws-x"]
+    assert any("xnli" in note and "not found" in note for note in found["notes"])
+    assert call(monkeypatch, "compare", "org/a", "org/b", "-t", "xnli", "--results", str(root)) == 1
+    assert "Nothing to compare" in capsys.readouterr().err

@@ -150,7 +150,7 @@ def test_predictions_that_are_no_parquet(record: Path) -> None:
     path = record.with_name(f"{record.stem}.predictions.parquet")
     path.write_bytes(b"rien")
     edit(record, "predictions.sha256", hashlib.sha256(b"rien").hexdigest())
-    assert "cannot be scored" in "; ".join(faults(record))
+    assert "damaged" in "; ".join(faults(record))
 
 
 def test_labels_are_those_of_the_installed_task_of_that_version(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 import flue_bench
 from flue_bench import plugins
 from flue_bench.cli import card, compare, doctor, fetch, leaderboard, run, speed, tasks, verify
-from flue_bench.errors import FlueBenchError, TaskFileError, printable
+from flue_bench.errors import FlueBenchError, TaskFileError, UsageError, printable, quoted
 
 app = typer.Typer(
     name="flue-bench",
@@ -61,6 +62,20 @@ def _add_plugins() -> None:
         app.command(name)(command)
 
 
+def _check_endpoint() -> None:
+    """huggingface_hub takes whatever ``HF_ENDPOINT`` says, and fails on it much later or with a traceback."""
+    endpoint = os.environ.get("HF_ENDPOINT")
+    if endpoint is None:
+        return
+    try:
+        parts = urlsplit(endpoint)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(f"HF_ENDPOINT is {quoted(endpoint)}: it should be an address like https://huggingface.co.")
+
+
 def main() -> None:
     """Run the command line; errors meant for the user are one or two lines on stderr and an exit code."""
     # Before torch is loaded: threads that spin for long make a busy machine many times slower, and threads that sleep
@@ -72,6 +87,7 @@ def main() -> None:
     # While a step or a record is under way, `checkpoint.interruption` lets it end first.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
+        _check_endpoint()
         _add_plugins()
         app()
     except FlueBenchError as error:

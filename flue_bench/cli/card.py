@@ -28,7 +28,11 @@ def card(
     from flue_bench.store import Store
 
     folders = results or [Path("results")]
-    records = [record for folder in folders for record in Store(folder).records()]
+    contents = {folder: Store(folder).read() for folder in folders}
+    for folder, content in contents.items():
+        for path, reason in content.damaged:
+            typer.echo(f"Left out: {folder / path}: {reason}", err=True)
+    records = [record for content in contents.values() for record in content.records]
     if not records:
         where = ", ".join(map(str, folders))
         raise UsageError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from flue_bench.cli.output import put
-from flue_bench.errors import UnknownNameError, UsageError
+from flue_bench.errors import RecordError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -134,7 +134,9 @@ def compare(
     if not pairs:
         raise UsageError("\n".join([f"Nothing to compare {label_a} and {label_b} on.", *notes[:1]]))
 
-    lines = _lines(pairs, metric, question, retention, Evidence(tuple(folders)))
+    lines = _lines(pairs, metric, question, retention, Evidence(tuple(folders)), notes)
+    if not lines:
+        raise RecordError("\n".join([f"Nothing to compare {label_a} and {label_b} by.", *notes[-1:]]))
     notes = _reasons(lines) + notes + _collapsed(pairs)
     answer = Answer(question.value, label_a, label_b, lines, notes)
     if format_ is Format.terminal and out is None:
@@ -266,22 +268,34 @@ def _one_seed(pairs: list[_Pair], seed: int | None, notes: list[str]) -> list[_P
 
 
 def _lines(
-    pairs: list[_Pair], metric: str | None, question: QuestionChoice, margin: float | None, evidence: Any
+    pairs: list[_Pair],
+    metric: str | None,
+    question: QuestionChoice,
+    margin: float | None,
+    evidence: Any,
+    notes: list[str],
 ) -> list[Line]:
-    """Every pair's comparison, the p-values adjusted over the tasks."""
+    """Every pair's comparison, the p-values adjusted over the tasks; a pair without its predictions is noted."""
     from flue_bench import comparison
 
     kind: comparison.Question = "trained" if question is QuestionChoice.trained else "pretrained"
-    compared = [comparison.compare(p.a, p.b, metric or p.a[0].metric, evidence, kind) for p in pairs]
-    kept = [
-        None if margin is None else comparison.retention(p.a, p.b, metric or p.a[0].metric, evidence, kind, margin)
-        for p in pairs
-    ]
+    whole, compared, kept = [], [], []
+    for pair in pairs:
+        name = metric or pair.a[0].metric
+        try:
+            found = comparison.compare(pair.a, pair.b, name, evidence, kind)
+            share = None if margin is None else comparison.retention(pair.a, pair.b, name, evidence, kind, margin)
+        except RecordError as error:
+            notes.append(f"{pair.title}: {error}")
+            continue
+        whole.append(pair)
+        compared.append(found)
+        kept.append(share)
     adjusted = _adjusted([each.p for each in compared])
     adjusted_kept = _adjusted([each.p if each else None for each in kept])
     return [
         Line(pair.title, found, p, _verdict(found, p), share, p_kept, _retention_verdict(share, p_kept))
-        for pair, found, p, share, p_kept in zip(pairs, compared, adjusted, kept, adjusted_kept, strict=True)
+        for pair, found, p, share, p_kept in zip(whole, compared, adjusted, kept, adjusted_kept, strict=True)
     ]
 
 
@@ -435,18 +449,18 @@ def _terminal(answer: Answer) -> str:
 def _markdown(answer: Answer) -> str:
     from tabulate import tabulate
 
-    from flue_bench.leaderboard.render import _escaped
+    from flue_bench.leaderboard.wording import in_markdown
 
-    parts = ["\n".join(f"{_escaped(text)}  " for text in _said(answer)).rstrip()]
+    parts = ["\n".join(f"{in_markdown(text)}  " for text in _said(answer)).rstrip()]
     for headers, cells in (HEADERS, _cells(answer)), (RETENTION_HEADERS, _retention_cells(answer)):
         if cells:
-            escaped = [[_escaped(cell) for cell in line] for line in cells]
+            lines = [[in_markdown(cell) for cell in line] for line in cells]
             plain_headers = [header.replace("\n", " ") for header in headers]
             align = ["left" if header in ("task", "verdict") else "right" for header in headers]
-            parts.append(tabulate(escaped, plain_headers, tablefmt="pipe", colalign=align, disable_numparse=True))
+            parts.append(tabulate(lines, plain_headers, tablefmt="pipe", colalign=align, disable_numparse=True))
     parts.append(_methods(answer))
     if answer.notes:
-        parts.append("\n".join(f"- {_escaped(note)}" for note in answer.notes))
+        parts.append("\n".join(f"- {in_markdown(note)}" for note in answer.notes))
     return "\n\n".join(parts) + "\n"
 
 

@@ -470,6 +470,8 @@ def _distilled(rows: list[Row]) -> Iterator[tuple[int, int]]:
 def _asked(rows: list[Row], teacher: str, student: str) -> Iterator[tuple[int, int]]:
     """The same for the models of these names."""
     teachers, students = _rows_of(rows, teacher), _rows_of(rows, student)
+    if rows[teachers[0]].model_digest == rows[students[0]].model_digest:
+        raise UsageError(f"--teacher and --student are both {rows[teachers[0]].label}: name two models.")
     for number in students:
         yield number, min(teachers, key=lambda i: _unlike(rows[number], rows[i]))
 

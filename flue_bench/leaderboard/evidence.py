@@ -18,6 +18,9 @@ from flue_bench.leaderboard.board import Board, Column, Entry, Kept, Note, Pair,
 from flue_bench.record import RunRecord
 from flue_bench.statistics import holm
 
+SAME = 1e-6
+"""Means of scores differ by less from rounding."""
+
 
 def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Board:
     """The same board with intervals, verdicts against each column's best entry, and intervals of what students keep.
@@ -38,10 +41,15 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
 
     def interval(label: str, column: Column, entry: Entry) -> Entry:
         try:
-            return replace(entry, interval=comparison.interval(runs(entry), column.metric, evidence))
+            found = comparison.interval(runs(entry), column.metric, evidence)
         except RecordError as error:
             left_out.add(Note(label, f"{column.title}: no interval: {error}"))
             return entry
+        if abs(found.mean - entry.mean) > SAME:
+            means = f"the predictions give {100 * found.mean:.2f}, the records {100 * entry.mean:.2f}"
+            left_out.add(Note(label, f"{column.title}: no interval: {means}; see flue-bench verify"))
+            return entry
+        return replace(entry, interval=found)
 
     def versus(column: Column, entries: list[Entry | None]) -> list[Entry | None]:
         best = max((entry for entry in entries if entry), key=lambda entry: entry.mean, default=None)

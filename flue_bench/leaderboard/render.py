@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -22,6 +21,7 @@ from flue_bench.leaderboard.wording import (
     NOTHING,
     best_of,
     caption,
+    in_markdown,
     interval_text,
     kept_text,
     machine_text,
@@ -84,8 +84,8 @@ def markdown(board: Board) -> str:
     if board.rows:
         cells = [
             [
-                _escaped(row.label),
-                _escaped(setting_text(board, row)),
+                in_markdown(row.label),
+                in_markdown(setting_text(board, row)),
                 f"{row.parameters / 1e6:,.1f}",
                 *(_markdown_entry(entry, mark) for entry, mark in zip(row.entries, best[i], strict=True)),
             ]
@@ -93,7 +93,7 @@ def markdown(board: Board) -> str:
         ]
         cells += [
             [
-                _escaped(f"{board.rows[pair.student].label} / {board.rows[pair.teacher].label}"),
+                in_markdown(f"{board.rows[pair.student].label} / {board.rows[pair.teacher].label}"),
                 "kept",
                 share(pair.parameters),
                 *(kept_text(kept).replace("\n", " ") for kept in pair.kept),
@@ -104,20 +104,26 @@ def markdown(board: Board) -> str:
             "model",
             "recipe",
             "parameters (M)",
-            *(f"{_escaped(column.title)} `{plain(column.metric)}`" for column in board.columns),
+            *(f"{in_markdown(column.title)} `{plain(column.metric)}`" for column in board.columns),
         ]
         align = ["left", "left"] + ["right"] * (len(headers) - 2)
         table = tabulate(cells, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
         lines = [table, "", caption(board, "(n)")]
     for line in retention(board):
-        lines += ["", _escaped(line)]
+        lines += ["", in_markdown(line)]
     for each in tables(board):
         align = ["right" if i in each.numbers else "left" for i in range(len(each.headers))]
-        cells = [[_escaped(cell) for cell in line] for line in each.lines]
+        cells = [[in_markdown(cell) for cell in line] for line in each.lines]
         table = tabulate(cells, each.headers, tablefmt="pipe", colalign=align, disable_numparse=True)
-        lines += ["", f"{_escaped(each.title)}:", "", table, *(["", _escaped(each.caption)] if each.caption else [])]
+        lines += [
+            "",
+            f"{in_markdown(each.title)}:",
+            "",
+            table,
+            *(["", in_markdown(each.caption)] if each.caption else []),
+        ]
     for heading, said in notes(board).items():
-        lines += ["", f"{heading}:", "", *(f"- {_escaped(note)}" for note in said)]
+        lines += ["", f"{heading}:", "", *(f"- {in_markdown(note)}" for note in said)]
     return "\n".join(lines) + "\n"
 
 
@@ -289,8 +295,3 @@ def _markdown_entry(entry: Entry | None, best: bool) -> str:
     score = f"{percent(entry, ' ± ')}{marks(entry)}"
     interval = f" {interval_text(entry.interval)}" if entry.interval else ""
     return f"{f'**{score}**' if best else score}{interval} ({entry.n})"
-
-
-def _escaped(text: str) -> str:
-    """Plain text for Markdown; an underscore within a word needs no escape."""
-    return re.sub(r"[\\`*\[\]<>|~&$#!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain(text))

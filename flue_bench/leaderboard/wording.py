@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from flue_bench.comparison import LEVEL, Interval
@@ -208,3 +209,8 @@ def notes(board: Board) -> dict[str, list[str]]:
 def plain(text: str) -> str:
     """Without control and direction characters: a name from a foreign record must not drive the terminal."""
     return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def in_markdown(text: str) -> str:
+    """Plain text for Markdown; an underscore within a word needs no escape."""
+    return re.sub(r"[\\`*\[\]<>|~&$#!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain(text))
