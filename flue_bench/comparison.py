@@ -131,21 +131,26 @@ class Evidence:
     _files: dict[str, list[Path]] = field(default_factory=dict, compare=False, repr=False)
 
     def predictions(self, record: RunRecord) -> pyarrow.Table:
-        """The record's test predictions, wherever in the folders they lie.
+        """The record's test predictions without their probabilities, wherever in the folders they lie.
 
         Raises:
-            RecordError: there is no such file, or it is not the one that the record was written with.
+            RecordError: there is no such file, it is not the one that the record was written with, or lacks a column.
         """
         if not self._files:
             for path in sorted(p for folder in self.folders for p in folder.glob("runs/*/*/*.predictions.parquet")):
                 self._files.setdefault(path.name, []).append(path)
         name = Path(record.predictions.file).name
+        columns = ["id", "group", "gold", "predicted"] + ["subwords"] * (record.kind == "tokens")
         problem = RecordError(f"{name}: not found under {', '.join(f'{folder}/runs' for folder in self.folders)}.")
         for path in self._files.get(name, []):
             try:
-                return read_predictions(record, path.parent)
+                table = read_predictions(record, path.parent, columns)
             except RecordError as error:
                 problem = error
+                continue
+            if lacking := sorted(set(columns) - set(table.column_names)):
+                raise RecordError(f"{name}: has no column {', '.join(lacking)}.")
+            return table
         raise problem
 
     def kept(self, key: Any, kind: type[_Found], compute: Callable[[], _Found]) -> _Found:
@@ -437,10 +442,7 @@ def _counts(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> tu
     cluster = np.empty(0, np.int64)
     counted = []
     for record in records:
-        table = evidence.predictions(record)
-        if lacking := {"id", "group", "gold", "predicted"} - set(table.column_names):
-            raise RecordError(f"{record.predictions.file}: has no column {', '.join(sorted(lacking))}.")
-        table = table.sort_by("id")
+        table = evidence.predictions(record).sort_by("id")
         if gold is None:
             gold, ids = table["gold"].to_pylist(), table["id"].to_pylist()
             _, first, names = np.unique(table["group"].to_numpy(), return_index=True, return_inverse=True)
@@ -452,12 +454,7 @@ def _counts(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> tu
             )
         try:
             of_examples = _example_counts(table, record, metric)
-        except (
-            IndexError,
-            KeyError,
-            TypeError,
-            ValueError,
-        ) as error:  # columns or labels that the record does not have
+        except (IndexError, TypeError, ValueError) as error:  # labels that the record does not have
             raise RecordError(
                 f"{record.predictions.file}: cannot be scored: {error}. See flue-bench verify."
             ) from error

@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,12 +217,13 @@ def read_record(path: Path) -> RunRecord:
     return record
 
 
-def read_predictions(record: RunRecord, folder: Path) -> pyarrow.Table:
+def read_predictions(record: RunRecord, folder: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
     """The test predictions that belong to a record.
 
     Args:
-        record: names the file and its hash.
+        record: names the file and its hash, which is that of the whole file.
         folder: where the record's file lies.
+        columns: read these alone, as far as they are there.
 
     Raises:
         RecordError: the file is missing, damaged, or not the one that the record was written with.
@@ -237,9 +238,10 @@ def read_predictions(record: RunRecord, folder: Path) -> pyarrow.Table:
     if hashlib.sha256(content).hexdigest() != record.predictions.sha256:
         raise RecordError(f"{path}: not the file that its record was written with (SHA-256 differs).")
     try:
-        return pyarrow.parquet.read_table(pyarrow.BufferReader(content))
+        return pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)).read(columns=columns)
     except (OSError, pyarrow.ArrowException) as error:
-        raise RecordError(f"{path}: damaged: {error}.") from error
+        reason = str(error).partition("\n")[0]
+        raise RecordError(f"{path}: damaged: {reason}.") from error
 
 
 def _slug(name: str, otherwise: str) -> str:

@@ -49,7 +49,7 @@ def rescored(record: RunRecord, table: pyarrow.Table) -> scoring.Scores:
 
 
 def faults(path: Path) -> list[str]:
-    """What is wrong with a record, in words; nothing if it is as it was written.
+    """What is wrong with a record, in words; nothing if its parts bear each other out.
 
     Checked are: the JSON schema, the digests of cell and setting, the SHA-256 of the predictions and their rows, every
     score and class of the record, whether the model collapsed, the epoch selected, that the most probable label is the

@@ -266,7 +266,14 @@ def test_peers_are_put_in_tables(trainer: ModuleType, tmp_path: Path) -> None:
         for precision in ("fp32", "bf16")
     ]
     settings = {"rounds": 3, "steps": 4, "rows": 8, "warmup_steps": 1, "scoring_rows": None}
-    task = {"max_length": 100, "mean_tokens": 50.0, "batch_size": 8, "settings": settings, "measurements": rounds}
+    task = {
+        "max_length": 100,
+        "mean_tokens": 50.0,
+        "test_padding": 1.02,
+        "batch_size": 8,
+        "settings": settings,
+        "measurements": rounds,
+    }
     machine = trainer.common.versions(Device(CPU, "fp32", ""))
     result = {
         "models": {"m": {"automatic": "bf16", "machine": machine, "tasks": {"t": task}}},

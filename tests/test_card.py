@@ -219,6 +219,7 @@ def test_what_cannot_be_asked(results: Path, tmp_path: Path) -> None:
     ):
         error = call(*words, "--results", results).exception
         assert isinstance(error, kind) and said in str(error)
+    (tmp_path / "rien").mkdir()
     empty = call("-m", MODEL, "--results", tmp_path / "rien").exception
     assert isinstance(empty, UsageError) and "No records in" in str(empty)
 

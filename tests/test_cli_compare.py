@@ -189,7 +189,8 @@ def test_what_cannot_be_asked(
 
 
 def test_no_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "No records in" in refused(monkeypatch, capsys, tmp_path / "none", "org/a", "org/b")
+    assert "No records in" in refused(monkeypatch, capsys, tmp_path, "org/a", "org/b")
+    assert "no such folder" in refused(monkeypatch, capsys, tmp_path / "none", "org/a", "org/b")
 
 
 def test_other_data_is_not_compared(

@@ -549,9 +549,13 @@ def test_a_damaged_file_is_left_out_with_its_path(tmp_path: Path) -> None:
 
 
 def test_nothing_to_show_names_the_command_that_makes_records(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(UsageError, match=r"No records in .*flue-bench run"):
-            shown("--results", folder)
+    with pytest.raises(UsageError, match=r"No records in .*flue-bench run"):
+        shown("--results", tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_not_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="absent: there is no such folder"):
+        shown("--results", tmp_path, "--results", tmp_path / "absent")
 
 
 def test_teacher_and_student_go_together(tmp_path: Path) -> None:

@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 
-from flue_bench.errors import RecordError, UsageError
+from flue_bench.cli.results import Results, damaged, read, records_of
+from flue_bench.errors import RecordError
 
 
 def card(
     model: Annotated[str, typer.Option("--model", "-m", help="As the board names it, or the start of its digest.")],
-    results: Annotated[
-        list[Path] | None, typer.Option(show_default="results", help="A results directory. Repeatable.")
-    ] = None,
+    results: Results = None,
     out: Annotated[
         Path | None,
         typer.Option(help="A model card (README.md) to write or update; what is not ours in it is kept."),
@@ -25,20 +24,11 @@ def card(
 ) -> None:
     """Write a model's scores as a hub model card: model-index metadata and an evaluation section."""
     from flue_bench import card as cards
-    from flue_bench.store import Store
 
-    folders = results or [Path("results")]
-    contents = {folder: Store(folder).read() for folder in folders}
-    for folder, content in contents.items():
-        for path, reason in content.damaged:
-            typer.echo(f"Left out: {folder / path}: {reason}", err=True)
-    records = [record for content in contents.values() for record in content.records]
-    if not records:
-        where = ", ".join(map(str, folders))
-        raise UsageError(
-            f"No records in {where}. Make some with flue-bench run, or name another folder with --results."
-        )
-    name, of_model = cards.settings(records, model)
+    found = read(results)
+    for path, reason in damaged(found):
+        typer.echo(f"Left out: {path}: {reason}", err=True)
+    name, of_model = cards.settings(records_of(found), model)
     made = cards.updated(out, name, of_model)
     if validate:
         from flue_bench import hub

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from flue_bench.cli.output import put
+from flue_bench.cli.results import Results, damaged, read, records_of
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -74,9 +75,7 @@ class Answer:
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="A model as the board names it, or the start of its digest.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another one. 'NAME (RECIPE, PRECISION)' tells rows apart.")],
-    results: Annotated[
-        list[Path] | None, typer.Option(show_default="results", help="A results directory. Repeatable.")
-    ] = None,
+    results: Results = None,
     task: Annotated[list[str] | None, typer.Option("--task", "-t", help="Task or board column. Repeatable.")] = None,
     question: Annotated[
         QuestionChoice,
@@ -107,19 +106,10 @@ def compare(
     from rich.console import Console
 
     from flue_bench.comparison import Evidence
-    from flue_bench.store import Store
 
-    folders = results or [Path("results")]
-    records, notes = [], []
-    for folder in folders:
-        contents = Store(folder).read()
-        records += contents.records
-        notes += [f"{folder / path}: {reason}" for path, reason in contents.damaged]
-    if not records:
-        where = ", ".join(map(str, folders))
-        raise UsageError(
-            f"No records in {where}. Make some with flue-bench run, or name another folder with --results."
-        )
+    contents = read(results)
+    records = records_of(contents)
+    notes = [f"{path}: {reason}" for path, reason in damaged(contents)]
     rows = _rows(records)
     label_a, label_b = _pick(rows, a), _pick(rows, b)
     if label_a == label_b:
@@ -134,7 +124,7 @@ def compare(
     if not pairs:
         raise UsageError("\n".join([f"Nothing to compare {label_a} and {label_b} on.", *notes[:1]]))
 
-    lines = _lines(pairs, metric, question, retention, Evidence(tuple(folders)), notes)
+    lines = _lines(pairs, metric, question, retention, Evidence(tuple(contents)), notes)
     if not lines:
         raise RecordError("\n".join([f"Nothing to compare {label_a} and {label_b} by.", *notes[-1:]]))
     notes = _reasons(lines) + notes + _collapsed(pairs)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import typer
 
 from flue_bench.cli.output import put
+from flue_bench.cli.results import Results, damaged, read, records_of
 from flue_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,9 +33,7 @@ class Format(StrEnum):
 
 
 def leaderboard(
-    results: Annotated[
-        list[Path] | None, typer.Option(show_default="results", help="A results directory. Repeatable.")
-    ] = None,
+    results: Results = None,
     metric: Annotated[
         str | None, typer.Option(help="Show this score, e.g. accuracy, instead of each task's headline metric.")
     ] = None,
@@ -57,26 +56,15 @@ def leaderboard(
 
     from flue_bench.comparison import Evidence
     from flue_bench.leaderboard import board, evidence, published, render
-    from flue_bench.store import Store
 
-    folders = results or [Path("results")]
-    contents = [Store(folder).read() for folder in folders]
-    if not any(any(content) for content in contents):
-        where = ", ".join(map(str, folders))
-        raise UsageError(
-            f"No records in {where}. Make some with flue-bench run, or name another folder with --results."
-        )
-    records = [record for content in contents for record in content.records]
+    found = read(results)
+    folders, records = list(found), records_of(found)
     built = board.build(
         records,
-        [failure for content in contents for failure in content.failures],
-        [
-            (folder / path, reason)
-            for folder, content in zip(folders, contents, strict=True)
-            for path, reason in content.damaged
-        ],
+        [failure for contents in found.values() for failure in contents.failures],
+        damaged(found),
         metric,
-        [speed for content in contents for speed in content.speeds],
+        [speed for contents in found.values() for speed in contents.speeds],
         (teacher, student) if teacher and student else None,
     )
     proof = Evidence(tuple(folders))

@@ -226,8 +226,11 @@ def _per_class(records: list[RunRecord]) -> dict[str, dict[str, ClassScores]]:
             support=each[0].support,
         )
 
+    def shared(level: str) -> list[str]:
+        return [name for name in first[level] if all(name in record.per_class.get(level, {}) for record in records)]
+
     first = records[0].per_class
-    return {level: {name: mean(level, name) for name in first[level]} for level in LEVELS if level in first}
+    return {level: {name: mean(level, name) for name in shared(level)} for level in LEVELS if level in first}
 
 
 def _confusion(records: list[RunRecord], evidence: Evidence) -> Confusion:
@@ -244,8 +247,13 @@ def _counted(records: list[RunRecord], evidence: Evidence) -> Confusion:
     counts = np.zeros((len(labels), len(labels)), np.int64)
     for record in records:
         table = evidence.predictions(record)
-        gold, predicted = (class_of[_flat(table[name].to_pylist())] for name in ("gold", "predicted"))
-        np.add.at(counts, (gold, predicted), 1)
+        try:
+            gold, predicted = (class_of[_flat(table[name].to_pylist())] for name in ("gold", "predicted"))
+            np.add.at(counts, (gold, predicted), 1)
+        except (IndexError, TypeError, ValueError) as error:  # labels that the record does not have
+            raise RecordError(
+                f"{record.predictions.file}: cannot be counted: {error}. See flue-bench verify."
+            ) from error
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return Confusion(labels, counts.tolist(), shares.round(3).tolist())
 
