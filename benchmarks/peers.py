@@ -31,8 +31,9 @@ import numpy as np
 
 import common
 import speed
-from flue_bench import models, registry, source
+from flue_bench import models, registry, source, train
 from flue_bench import scoring as our_scoring
+from flue_bench.batches import prediction_batches
 from flue_bench.device import pick_device, prepare
 from measure import FINE_TUNING, OURS, PREDICTION, WORKS
 
@@ -69,10 +70,18 @@ def speeds(model: str, arguments: argparse.Namespace) -> Iterator[tuple[str, dic
                 "batch_size": arguments.batch_size or recipe.batch_size,
                 "max_length": recipe.max_length,
                 "mean_tokens": float(work.encode("train", recipe.max_length).lengths.mean()),
+                "test_padding": test_padding(work, recipe.max_length),
                 "settings": {key: getattr(arguments, key) for key in QUICK},
                 "measurements": rounds,
             },
         )
+
+
+def test_padding(work: common.Work, max_length: int) -> float:
+    """Positions that we compute for each token of the whole test set."""
+    lengths = work.encode("test", max_length).lengths
+    batches = prediction_batches(lengths, train.POSITIONS)
+    return float(sum(int(lengths[rows].max()) * len(rows) for rows in batches) / lengths.sum())
 
 
 def scoring(arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -193,25 +202,33 @@ def ratios(task: dict[str, Any], work: str, precision: str, way: str, theirs: st
 
 def markdown(result: dict[str, Any], results: Path) -> str:
     """All that has been measured."""
-    text = """# What flue-bench gains over what people use
+    text = f"""# What flue-bench gains over what people use
 
 How many times as fast, by wall time: median over rounds (lowest to highest); after the semicolon the median by
 processor time, which says more where others use the same cores. A ratio is taken within a round, in which the ways take
-turns on the same rows. The last columns are each tool's defaults: flue-bench's precision is auto, Trainer's fp32. So
-few rows as are predicted here make one or two batches of ours, whose padding a whole test set would not have.
+turns on the same rows. The last columns are each tool's defaults: flue-bench's precision is auto, Trainer's fp32.
+
+Prediction is in batches of at most {train.POSITIONS:,} positions. The few rows that are predicted here make one or two
+of them, with padding that a whole test set does not have: the column "padding" has the positions that flue-bench
+computed for each token, and in brackets those that it would have computed on the whole test set.
 """
     for work, ways in WORKS.items():
         others = [way for way in ways if way != OURS]
         rows = []
         for name, model in result["models"].items():
             for task, each in model["tasks"].items():
+                padding = f"{each['max_length'] / each['mean_tokens']:.2f}"
+                if work == PREDICTION:
+                    ours = [one for one in each["measurements"] if (one["work"], one["way"]) == (work, OURS)]
+                    here = sum(one["positions"] for one in ours) / sum(one["tokens"] for one in ours)
+                    padding = f"{here:.2f} ({each['test_padding']:.2f})"
                 measured = {one["precision"] for one in each["measurements"]}
                 for precision in sorted(measured, reverse=True):
                     defaults = precision == model["automatic"] and "fp32" in measured
                     rows.append(
                         [
                             f"{name}, {task}",
-                            f"{each['max_length'] / each['mean_tokens']:.2f}",
+                            padding,
                             precision,
                             *(ratios(each, work, precision, way, precision) for way in others),
                             *(
@@ -221,7 +238,8 @@ few rows as are predicted here make one or two batches of ours, whose padding a 
                             ),
                         ]
                     )
-        header = ["model, task", "max_length / mean tokens", "precision", *(f"÷ Trainer {way}" for way in others)]
+        about = "padding" if work == PREDICTION else "max_length / mean tokens"
+        header = ["model, task", about, "precision", *(f"÷ Trainer {way}" for way in others)]
         header += [f"auto ÷ {way}, fp32" for way in others if way != "padded"]
         text += f"\n## {work.capitalize()}\n\n{common.markdown_table(header, rows)}\n"
     if result.get("scoring"):
