@@ -40,13 +40,27 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _check_endpoint() -> None:
+    """huggingface_hub takes whatever ``HF_ENDPOINT`` says, and fails on it much later or with a traceback."""
+    endpoint = os.environ.get("HF_ENDPOINT")
+    if endpoint is None:
+        return
+    try:
+        parts = urlsplit(endpoint)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(f"HF_ENDPOINT is {quoted(endpoint)}: it should be an address like https://huggingface.co.")
+
+
 @app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    _check_endpoint()
 
 
 def _add_plugins() -> None:
@@ -62,20 +76,6 @@ def _add_plugins() -> None:
         app.command(name)(command)
 
 
-def _check_endpoint() -> None:
-    """huggingface_hub takes whatever ``HF_ENDPOINT`` says, and fails on it much later or with a traceback."""
-    endpoint = os.environ.get("HF_ENDPOINT")
-    if endpoint is None:
-        return
-    try:
-        parts = urlsplit(endpoint)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        good = False
-    if not good:
-        raise UsageError(f"HF_ENDPOINT is {quoted(endpoint)}: it should be an address like https://huggingface.co.")
-
-
 def main() -> None:
     """Run the command line; errors meant for the user are one or two lines on stderr and an exit code."""
     # Before torch is loaded: threads that spin for long make a busy machine many times slower, and threads that sleep
@@ -87,7 +87,6 @@ def main() -> None:
     # While a step or a record is under way, `checkpoint.interruption` lets it end first.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        _check_endpoint()
         _add_plugins()
         app()
     except FlueBenchError as error:
