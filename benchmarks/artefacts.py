@@ -22,10 +22,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
 import common
-from flue_bench import registry, scoring, source
+from flue_bench.data import registry, sources
+from flue_bench.kinds import scoring
 from flue_bench.record import RunRecord
-from flue_bench.statistics import mean_sd
-from flue_bench.store import Store
+from flue_bench.results.store import Store
+from flue_bench.statistics.intervals import mean_sd
 from flue_bench.task import Example, Split, Task
 
 CS = (0.01, 0.1, 1.0, 10.0)
@@ -164,7 +165,7 @@ def main() -> None:
 
     tasks, simple, digests = [], {}, {}
     for registered in registry.select(["mini", "mini-pawsx"]):
-        task, data = registered.task, source.load(registered, offline=True)
+        task, data = registered.task, sources.load(registered, offline=True)
         tasks.append(task)
         simple[task.name] = baselines(task, data.splits)
         digests[task.name] = data.ref.digest

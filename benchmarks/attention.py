@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import common
-from flue_bench.device import MAX_LENGTH_FOR_PLAIN_ATTENTION, pick_device, prepare
+from flue_bench.training.device import MAX_LENGTH_FOR_PLAIN_ATTENTION, pick_device, prepare
 
 LENGTHS = (16, 32, 64, 128, 192, 256, 384, 512)
 SHAPES = tuple((4096 // length, heads, length, 64) for length in LENGTHS for heads in (4, 12))

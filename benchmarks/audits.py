@@ -14,7 +14,8 @@ from pathlib import Path
 from rich.console import Console
 from tabulate import tabulate
 
-from flue_bench import audit, registry, source
+from flue_bench.data import registry, sources
+from flue_bench.jobs import audit
 from flue_bench.progress import Display
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,7 +62,7 @@ def main() -> None:
         [*(str(ROOT / f"benchmarks/tasks/{name}.toml") for name in REAL), "mini", "mini-pawsx"]
     ):
         task = each.task
-        data = source.load(each, data_dir=options.data_dir, offline=True)
+        data = sources.load(each, data_dir=options.data_dir, offline=True)
         length = task.named_recipe("standard").max_length
         cut = audit.subwords(task, data, options.model, length, offline=True)
         cut = replace(cut, tokenizer=Path(options.model).name)

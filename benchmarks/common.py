@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 
-from flue_bench import models, registry, source
-from flue_bench.device import Device, environment
-from flue_bench.encode import Encoded, encode
-from flue_bench.models import Resolved
+from flue_bench.data import registry, sources
 from flue_bench.task import SPLITS, Example, Split, Task
+from flue_bench.training import models
+from flue_bench.training.device import Device, environment
+from flue_bench.training.encode import Encoded, encode
+from flue_bench.training.models import Resolved
 
 TASKS = Path(__file__).resolve().parent / "tasks"
 
@@ -41,9 +42,9 @@ def load(task: str, model: str, data_dir: Path | None, limit: int | None = None)
     """Make a task and a model ready; ``limit`` leaves the examples that ``flue-bench run --limit`` leaves."""
     registered = registry.select([task_file(task)])[0]
     resolved = models.resolve(model, offline=True)
-    splits = source.load(registered, data_dir=data_dir, offline=True).splits
+    splits = sources.load(registered, data_dir=data_dir, offline=True).splits
     if limit is not None:
-        from flue_bench.runner import limited  # wants pyarrow, which the speed benchmark does without
+        from flue_bench.jobs.runner import limited  # wants pyarrow, which the speed benchmark does without
 
         splits = {split: limited(splits[split], limit) for split in SPLITS}
     return Work(registered.task, resolved, models.load_tokenizer(resolved), splits)

@@ -19,12 +19,13 @@ from rich.console import Console
 
 import common
 import trainer
-from flue_bench import registry, runner
-from flue_bench.device import pick_device, prepare
+from flue_bench.data import registry
+from flue_bench.jobs import runner
 from flue_bench.progress import Display
 from flue_bench.record import RunRecord
-from flue_bench.statistics import mean_sd, welch_interval
-from flue_bench.store import Store
+from flue_bench.results.store import Store
+from flue_bench.statistics.intervals import mean_sd, welch_interval
+from flue_bench.training.device import pick_device, prepare
 
 
 def theirs(record: RunRecord, work: common.Work, padding: trainer.Padding, device: str, folder: Path) -> dict[str, Any]:

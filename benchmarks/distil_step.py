@@ -29,8 +29,8 @@ import torch
 from transformers import CamembertConfig
 
 import common
-from flue_bench.device import Device, keep_freed_memory, peak_memory, pick_device, prepare, seed_step
-from flue_bench.optim import adamw
+from flue_bench.training.device import Device, keep_freed_memory, peak_memory, pick_device, prepare, seed_step
+from flue_bench.training.optim import adamw
 from flue_distill.data import Data, Stream, to_device
 from flue_distill.masking import IGNORED
 from flue_distill.objective import LossParts, plain

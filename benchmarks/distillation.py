@@ -19,8 +19,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from flue_bench.statistics import mean_sd
-from flue_bench.store import Store
+from flue_bench.results.store import Store
+from flue_bench.statistics.intervals import mean_sd
 from flue_distill.trainer import LOG, read_log
 
 MODELS = {

@@ -74,11 +74,11 @@ from transformers import (
 )
 
 import common
-from flue_bench import train
-from flue_bench.device import Device, environment, pick_device, prepare
-from flue_bench.encode import Encoded
-from flue_bench.models import EMBEDDED
 from flue_bench.recipe import Recipe
+from flue_bench.training import train
+from flue_bench.training.device import Device, environment, pick_device, prepare
+from flue_bench.training.encode import Encoded
+from flue_bench.training.models import EMBEDDED
 
 LENGTHS = HERE / "lengths.json"
 BIN = 4

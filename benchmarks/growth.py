@@ -34,13 +34,16 @@ from rich.console import Console
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 import common
-from flue_bench import models, registry, runner, scoring
-from flue_bench.device import Device, keep_freed_memory, peak_memory, pick_device, prepare
-from flue_bench.encode import Encoded
-from flue_bench.optim import adamw
+from flue_bench.data import registry
+from flue_bench.jobs import runner
+from flue_bench.kinds import scoring
 from flue_bench.progress import Display
-from flue_bench.store import Store
-from flue_bench.train import add_gradient
+from flue_bench.results.store import Store
+from flue_bench.training import models
+from flue_bench.training.device import Device, keep_freed_memory, peak_memory, pick_device, prepare
+from flue_bench.training.encode import Encoded
+from flue_bench.training.optim import adamw
+from flue_bench.training.train import add_gradient
 
 POSITIONS, ROWS, TAGGED = 4096, 200, 20_000
 SIZES = {

@@ -32,14 +32,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flue_bench.store import Store, read_predictions
+from flue_bench.results.store import Store, read_predictions
 
 FORKED = multiprocessing.get_context("forkserver")
 """Its server imports what takes seconds, once; every process that is to be killed is forked from it."""
 PRELOADED = [
     "flue_bench.cli",
-    "flue_bench.leaderboard.render",
-    "flue_bench.runner",
+    "flue_bench.boards.render",
+    "flue_bench.jobs.runner",
     "flue_distill.run",
     "pandas",
     "pyarrow.parquet",
@@ -99,8 +99,8 @@ class Ended(NamedTuple):
 
 def works(words: list[str], out: Path, kill: Kill, checkpoints: bool) -> None:
     """The command in this process, which kills itself at a touch of its folder; its words go to a file beside it."""
-    from flue_bench import train
     from flue_bench.cli import main
+    from flue_bench.training import train
     from flue_distill import texts
 
     with out.with_name("said").open("w") as said:
@@ -290,7 +290,7 @@ def main() -> None:
     import torch
 
     import common
-    from flue_bench.device import prepare
+    from flue_bench.training.device import prepare
 
     columns = list(dict.fromkeys(column for tally in table.values() for column in tally))
     rows = [[name, *(str(tally[column]) for column in columns)] for name, tally in table.items()]

@@ -85,10 +85,12 @@ def measure(folder: Path) -> dict[str, Any]:
     import torch
     from rich.console import Console
 
-    from flue_bench import audit, models, registry, source
-    from flue_bench.batches import training_batches
-    from flue_bench.encode import encode
+    from flue_bench.data import registry, sources
+    from flue_bench.jobs import audit
     from flue_bench.progress import Display
+    from flue_bench.training import models
+    from flue_bench.training.batches import training_batches
+    from flue_bench.training.encode import encode
 
     found: dict[str, Any] = {"seconds": {}, "peak_mb": {}}
     began = 0.0
@@ -102,7 +104,7 @@ def measure(folder: Path) -> dict[str, Any]:
     (task,) = registry.select([str(folder / "task.toml")])
     tokenizer = models.load_tokenizer(models.resolve("embedded:teacher"))
     done("start")
-    data = source.load(task)
+    data = sources.load(task)
     done("load")
     encoded = encode(data.splits["train"], task.task, tokenizer, 128)
     done("encode")
@@ -132,7 +134,7 @@ def main() -> None:
     import torch
 
     import common
-    from flue_bench.device import prepare
+    from flue_bench.training.device import prepare
 
     here = common.versions(prepare(torch.device("cpu"), "fp32", 128))
     header = ["rows", "sub-words", *(f"{step}, s" for step in STEPS), *PEAKS]

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 import common
-from flue_bench.store import Store
+from flue_bench.results.store import Store
 
 
 def main() -> None:

@@ -75,11 +75,13 @@ def fill(folder: Path, models: int, tasks: int, seeds: int) -> Filled:
     from rich.console import Console
     from safetensors import torch as safetensors
 
-    from flue_bench import models as known
-    from flue_bench import registry, runner, scoring, source
+    from flue_bench.data import registry, sources
+    from flue_bench.jobs import runner
+    from flue_bench.kinds import scoring
     from flue_bench.progress import Display
     from flue_bench.record import Predictions, RunRecord
-    from flue_bench.store import Store
+    from flue_bench.results.store import Store
+    from flue_bench.training import models as known
 
     store, words = Store(folder / "results"), []
     for number in range(models):
@@ -102,7 +104,7 @@ def fill(folder: Path, models: int, tasks: int, seeds: int) -> Filled:
     grid = runner.Grid([words[1]], found[:1], [0], device="cpu")
     (first,) = runner.run(grid, store, Display(Console(file=io.StringIO()))).records
     for number, task in enumerate(found):
-        data = source.load(task)
+        data = sources.load(task)
         examples = data.splits["test"]
         gold = np.array([example.label for example in examples])
         for model in (known.resolve(word) for word in words[1 : 2 * models : 2]):
@@ -171,7 +173,7 @@ def main() -> None:
     import torch
 
     import common
-    from flue_bench.device import prepare
+    from flue_bench.training.device import prepare
 
     here = common.versions(prepare(torch.device("cpu"), "fp32", 128))
     lines = [

@@ -19,11 +19,11 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 import common
 import trainer
-from flue_bench import models, train
-from flue_bench.batches import Ints, training_batches
-from flue_bench.device import Device, keep_freed_memory, pick_device, prepare
-from flue_bench.encode import Encoded
 from flue_bench.recipe import Recipe
+from flue_bench.training import models, train
+from flue_bench.training.batches import Ints, training_batches
+from flue_bench.training.device import Device, keep_freed_memory, pick_device, prepare
+from flue_bench.training.encode import Encoded
 
 OURS = "flue-bench"
 WAYS = ("padded", "dynamic", "grouped", OURS)

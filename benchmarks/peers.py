@@ -31,10 +31,11 @@ import numpy as np
 
 import common
 import speed
-from flue_bench import models, registry, source, train
-from flue_bench import scoring as our_scoring
-from flue_bench.batches import prediction_batches
-from flue_bench.device import pick_device, prepare
+from flue_bench.data import registry, sources
+from flue_bench.kinds import scoring as our_scoring
+from flue_bench.training import models, train
+from flue_bench.training.batches import prediction_batches
+from flue_bench.training.device import pick_device, prepare
 from measure import FINE_TUNING, OURS, PREDICTION, WORKS
 
 SHAPE = "camembert-base"
@@ -166,7 +167,7 @@ def _predictions(name: str, arguments: argparse.Namespace) -> tuple[Sequence[str
     task = registry.select([common.task_file(name)])[0]
     labels, random, tokens = task.task.labels, np.random.RandomState(0), task.task.kind == "tokens"
     if arguments.data_dir:
-        test = source.load(task, data_dir=arguments.data_dir, offline=True).splits["test"][: arguments.scoring_rows]
+        test = sources.load(task, data_dir=arguments.data_dir, offline=True).splits["test"][: arguments.scoring_rows]
         gold = [list(example.tags) if tokens else [example.label] for example in test]
     else:
         gold = random.randint(len(labels), size=(arguments.scoring_rows or 10_000, 20 if tokens else 1)).tolist()

@@ -29,16 +29,19 @@ from rich.console import Console
 from torch import nn
 
 import common
-from flue_bench import models, registry, runner, scoring, source, train
-from flue_bench.device import pick_device, prepare
-from flue_bench.encode import Encoded
+from flue_bench.data import registry, sources
+from flue_bench.jobs import runner
+from flue_bench.kinds import scoring
 from flue_bench.progress import Display
-from flue_bench.store import Store
+from flue_bench.results.store import Store
+from flue_bench.training import models, train
+from flue_bench.training.device import pick_device, prepare
+from flue_bench.training.encode import Encoded
 
 STEP = ("forward", "backward", "optimiser", "predict: forward")
 """The parts that a run is for; the first three are the training step."""
 PARTS: tuple[tuple[Any, str, str], ...] = (
-    (source, "load", "load data"),
+    (sources, "load", "load data"),
     (models, "resolve", "identify model"),
     (models, "load_model", "load model"),
     (models, "load_tokenizer", "tokenise"),

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 import common
-from flue_bench import statistics
+from flue_bench.statistics import intervals
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -49,7 +49,7 @@ SPURIOUS = 0.7
 DIFFICULTY = {"cluster": 0.2, "example": 0.4, "model": 0.2, "seed": 0.2}
 """Shares of the variance of an example's difficulty."""
 METRICS = ("accuracy", "f1_macro", "entity_f1_micro")
-REPLICATES = statistics.REPLICATES // 4
+REPLICATES = intervals.REPLICATES // 4
 """Of the bootstrap; to save time."""
 LEVEL = 0.05
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "statistics"
@@ -116,13 +116,13 @@ def _count(cluster: Ints, label: Ints, counted: NDArray[np.bool_], labels: int) 
 
 def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bool]:
     """What each method says of one test set: teacher, a model as good, and the student, in this order."""
-    models, clusters = np.split(statistics.score(counts.sum(1), metric), 3), counts.shape[1]
-    covariance = statistics.covariance(resampled, metric, clusters)
+    models, clusters = np.split(intervals.score(counts.sum(1), metric), 3), counts.shape[1]
+    covariance = intervals.covariance(resampled, metric, clusters)
     n = len(models[0])
 
-    def ours(*chosen: int) -> statistics.Means:
+    def ours(*chosen: int) -> intervals.Means:
         rows = np.concatenate([np.arange(n) + n * i for i in chosen])
-        return statistics.seeds_and_examples([models[i] for i in chosen], covariance[np.ix_(rows, rows)], clusters)
+        return intervals.seeds_and_examples([models[i] for i in chosen], covariance[np.ix_(rows, rows)], clusters)
 
     def examples_alone(taken: int) -> float:
         """P-value that pairs the examples of so many seeds' mean scores, and knows of no spread over seeds."""
@@ -130,26 +130,26 @@ def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bo
         w[:2, :taken] = [[1 / taken], [-1 / taken]]
         w = w.ravel()
         se = math.sqrt(w @ covariance @ w)
-        return statistics.t_test(statistics.Estimate(w @ np.concatenate(models), 0, se, clusters - 1))
+        return intervals.t_test(intervals.Estimate(w @ np.concatenate(models), 0, se, clusters - 1))
 
     truth, lesser = true_score(metric, ACCURACY, sd), true_score(metric, KEPT * ACCURACY, sd)
-    entry = statistics.score_interval(ours(0), metric)
-    equal = statistics.estimate(ours(0, 1), [1, -1])
-    welch = statistics.estimate(replace(ours(0, 1), examples=np.zeros((2, 2))), [1, -1])
+    entry = intervals.score_interval(ours(0), metric)
+    equal = intervals.estimate(ours(0, 1), [1, -1])
+    welch = intervals.estimate(replace(ours(0, 1), examples=np.zeros((2, 2))), [1, -1])
     pair = ours(2, 0)
-    unequal = statistics.estimate(pair, [1, -1])
-    low, high = statistics.t_interval(unequal)
-    kept_low, kept_high = statistics.fieller(pair)
+    unequal = intervals.estimate(pair, [1, -1])
+    low, high = intervals.t_interval(unequal)
+    kept_low, kept_high = intervals.fieller(pair)
     return {
         "entry_covered": entry[0] <= truth <= entry[1],
-        "false_positive": statistics.t_test(equal) <= LEVEL,
+        "false_positive": intervals.t_test(equal) <= LEVEL,
         "difference_covered": low <= lesser - truth <= high,
-        "found": statistics.t_test(unequal) <= LEVEL,
+        "found": intervals.t_test(unequal) <= LEVEL,
         "retention_covered": kept_low <= lesser / truth <= kept_high,
-        "false_non_inferior": statistics.t_test_above(statistics.estimate(pair, [1, -lesser / truth])) <= LEVEL,
+        "false_non_inferior": intervals.t_test_above(intervals.estimate(pair, [1, -lesser / truth])) <= LEVEL,
         "false_positive_examples_alone": examples_alone(n) <= LEVEL,
         "false_positive_one_seed": examples_alone(1) <= LEVEL,
-        "false_positive_seeds_alone": statistics.t_test(welch) <= LEVEL,
+        "false_positive_seeds_alone": intervals.t_test(welch) <= LEVEL,
     }
 
 
@@ -159,7 +159,7 @@ def simulate(rounds: int, sd: float, seeds: int, examples: int) -> list[dict[str
     said = {metric: Counter[str]() for metric in METRICS}
     for _ in range(rounds):
         classes, entities = test_set(rng, examples, ACCURACY * np.array([1, 1, KEPT]), sd, seeds)
-        drawn = statistics.resample(np.concatenate([classes, entities], axis=2), REPLICATES)
+        drawn = intervals.resample(np.concatenate([classes, entities], axis=2), REPLICATES)
         for metric in METRICS:
             kinds = slice(0, len(CLASSES)) if metric != "entity_f1_micro" else slice(len(CLASSES), None)
             counts = classes if metric != "entity_f1_micro" else entities
@@ -191,7 +191,7 @@ def _cochran_cox(share: Floats, freedom: int) -> Floats:
 
 
 def _flue_bench(share: Floats, freedom: int) -> Floats:
-    return np.array([statistics.quantile_of_sum([each, 1 - each], [freedom, math.inf]) for each in share])
+    return np.array([intervals.quantile_of_sum([each, 1 - each], [freedom, math.inf]) for each in share])
 
 
 RULES: dict[str, Callable[[Floats, int], Floats]] = {
@@ -250,7 +250,7 @@ def report(rows: list[dict[str, Any]]) -> str:
 
 In percent. Monte-Carlo error (95 %) around 5 and 95: {", ".join(errors)} test sets; the three metrics of a setting
 share theirs. How they are made: the head of `benchmarks/simulate_statistics.py`, which makes this file. Bootstrap
-replicates: {replicates} (flue-bench takes {statistics.REPLICATES:,}).
+replicates: {replicates} (flue-bench takes {intervals.REPLICATES:,}).
 
 - Coverage of the 95 % intervals (should be 95): **entry** {span("entry_covered")}; **difference**
   {span("difference_covered")}; **retention** {span("retention_covered")}.

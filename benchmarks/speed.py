@@ -24,7 +24,7 @@ from statistics import median
 from typing import Any
 
 import common
-from flue_bench.device import pick_device, prepare
+from flue_bench.training.device import pick_device, prepare
 from measure import FINE_TUNING, OURS, PREDICTION, WAYS, WORKS, Order, serve
 
 

@@ -23,9 +23,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import common
-from flue_bench.device import pick_device, prepare
 from flue_bench.record import Predictions, RunRecord
-from flue_bench.store import Store, read_predictions
+from flue_bench.results.store import Store, read_predictions
+from flue_bench.training.device import pick_device, prepare
 
 HEAVY = ("torch", "transformers", "evaluate", "datasets", "sklearn", "scipy", "pyarrow", "pydantic", "numpy")
 TARGETS = {"--help": 0.3, "leaderboard": 1.0}

@@ -30,11 +30,12 @@ from transformers import (
 
 import common
 from common import Work
-from flue_bench import models, scoring
-from flue_bench.device import pick_device, prepare
-from flue_bench.encode import IGNORED, Encoded
+from flue_bench.kinds import scoring
 from flue_bench.recipe import Recipe
 from flue_bench.task import Split
+from flue_bench.training import models
+from flue_bench.training.device import pick_device, prepare
+from flue_bench.training.encode import IGNORED, Encoded
 
 Padding = Literal["padded", "dynamic", "grouped"]
 """To ``max_length``; to the longest of a random batch; likewise, of batches grouped by length."""
@@ -203,7 +204,7 @@ def score(
     work: Work, split: Split, encoded: dict[Split, Encoded], prediction: Any
 ) -> tuple[dict[str, float], str | None]:
     """All scores of Trainer's predictions (padded logits and labels), by our own measures; if and how collapsed."""
-    from flue_bench.runner import decide, gold  # wants pyarrow, which the speed benchmark does without
+    from flue_bench.jobs.runner import decide, gold  # wants pyarrow, which the speed benchmark does without
 
     task, counts = work.task, encoded[split].subwords_per_word
     probabilities = list(torch.from_numpy(prediction.predictions).float().softmax(-1).numpy())

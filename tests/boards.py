@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow
 from factories import make_record, make_speed
 
-from flue_bench import scoring
+from flue_bench.kinds import scoring
 from flue_bench.record import Predictions, RunRecord
-from flue_bench.store import Store
+from flue_bench.results.store import Store
 
 LABELS = {
     "paws-x": ("different", "paraphrase"),

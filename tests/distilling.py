@@ -11,8 +11,8 @@ import numpy as np
 import torch
 import transformers
 
-from flue_bench import checkpoint
-from flue_bench.device import Device
+from flue_bench.training import checkpoint
+from flue_bench.training.device import Device
 from flue_distill.data import Data
 from flue_distill.recipe import DistilRecipe
 from flue_distill.student import MaskedLM, Teacher, from_config, student_of

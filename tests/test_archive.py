@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flue_bench import archive
+from flue_bench.data import archives
 from flue_bench.errors import DataError
 
 FILES = {"corpus/fr/train.tsv": "texte\tnote\n", "corpus/fr/test.tsv": "été\t1\n", "corpus/LISEZMOI": "Bonjour."}
@@ -42,10 +42,10 @@ def contents(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(("name", "make"), [("a.tar.gz", tar), ("a.tgz", tar), ("a.tar.xz", tar), ("a.zip", zipped)])
 def test_unpacks(tmp_path: Path, name: str, make: Callable[[Path, dict[str, str]], Path]) -> None:
     file = make(tmp_path / name, FILES)
-    archive.unpack([file], tmp_path / "out")
+    archives.unpack([file], tmp_path / "out")
     assert contents(tmp_path / "out") == FILES
     assert not (tmp_path / "out/corpus/LISEZMOI").stat().st_mode & (stat.S_ISUID | stat.S_IXUSR)
-    archive.unpack([file], tmp_path / "some", ["corpus/*/te*.tsv"])
+    archives.unpack([file], tmp_path / "some", ["corpus/*/te*.tsv"])
     assert list(contents(tmp_path / "some")) == ["corpus/fr/test.tsv"]
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, "out", "some"])
 
@@ -53,15 +53,15 @@ def test_unpacks(tmp_path: Path, name: str, make: Callable[[Path, dict[str, str]
 def test_several_side_by_side_and_only_once(tmp_path: Path) -> None:
     (tmp_path / "mots.bz2").write_bytes(bz2.compress(b"un|D|O"))
     files = [zipped(tmp_path / "a.zip", {"a/x": "1"}), tmp_path / "mots.bz2"]
-    archive.unpack(files, tmp_path / "deep/out")
+    archives.unpack(files, tmp_path / "deep/out")
     assert contents(tmp_path / "deep/out") == {"a/x": "1", "mots": "un|D|O"}
     files[0].unlink()
-    archive.unpack(files, tmp_path / "deep/out")
+    archives.unpack(files, tmp_path / "deep/out")
 
 
 def test_stems() -> None:
     names = ["x-final.tar.gz", "XNLI-1.0.zip", "aij-wikiner-fr-wp3.bz2", "a.tgz", "README"]
-    assert [archive.stem(name) for name in names] == ["x-final", "XNLI-1.0", "aij-wikiner-fr-wp3", "a", "README"]
+    assert [archives.stem(name) for name in names] == ["x-final", "XNLI-1.0", "aij-wikiner-fr-wp3", "a", "README"]
 
 
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil", "a\\..\\evil", "c:evil"])
@@ -71,7 +71,7 @@ def test_paths_that_lead_out(
 ) -> None:
     file = make(tmp_path / f"a.{suffix}", {"good": "1", name: "evil"})
     with pytest.raises(DataError, match="leads out of its folder"):
-        archive.unpack([file], tmp_path / "in/out")
+        archives.unpack([file], tmp_path / "in/out")
     assert list((tmp_path / "in").iterdir()) == []
     assert not list(tmp_path.rglob("*evil*"))
 
@@ -81,29 +81,29 @@ def test_links_and_devices_are_refused(tmp_path: Path) -> None:
         info = tarfile.TarInfo("lien")
         info.type, info.linkname = kind, "/etc/passwd"
         with pytest.raises(DataError, match="'lien' is a link or a device"):
-            archive.unpack([tar(tmp_path / "a.tar.gz", {}, info)], tmp_path / "out")
+            archives.unpack([tar(tmp_path / "a.tar.gz", {}, info)], tmp_path / "out")
     linked = zipfile.ZipInfo("lien")
     linked.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as out:
         out.writestr(linked, "/etc/passwd")
     with pytest.raises(DataError, match="'lien' is a link or a device"):
-        archive.unpack([tmp_path / "a.zip"], tmp_path / "out")
+        archives.unpack([tmp_path / "a.zip"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = zipped(tmp_path / "bomb.zip", {"zeros": "0" * 2**20})
-    monkeypatch.setattr(archive, "RATIO_FREE", 2**10)
+    monkeypatch.setattr(archives, "RATIO_FREE", 2**10)
     with pytest.raises(DataError, match=r"unpacks to more than [\d,]+ bytes"):
-        archive.unpack([bomb], tmp_path / "out")
-    monkeypatch.setattr(archive, "MAX_RATIO", 10**6)
-    archive.unpack([bomb], tmp_path / "out")
-    monkeypatch.setattr(archive, "MAX_BYTES", 2**20 + 2**19)
+        archives.unpack([bomb], tmp_path / "out")
+    monkeypatch.setattr(archives, "MAX_RATIO", 10**6)
+    archives.unpack([bomb], tmp_path / "out")
+    monkeypatch.setattr(archives, "MAX_BYTES", 2**20 + 2**19)
     with pytest.raises(DataError, match="unpacks to more than 524,288 bytes"):  # what the first one left
-        archive.unpack([bomb, bomb], tmp_path / "twice")
-    monkeypatch.setattr(archive, "MAX_MEMBERS", 2)
+        archives.unpack([bomb, bomb], tmp_path / "twice")
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 2)
     with pytest.raises(DataError, match="more than 2 files"):
-        archive.unpack([tar(tmp_path / "a.tgz", FILES)], tmp_path / "many")
+        archives.unpack([tar(tmp_path / "a.tgz", FILES)], tmp_path / "many")
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.zip", "a.bz2", "a.xz", "a.gz"])
@@ -117,16 +117,16 @@ def test_damage_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
         whole.write_bytes(bz2.compress(b"un" * 999))  # for .xz and .gz: another format than the name says
     whole.write_bytes(whole.read_bytes()[:-40] if name != "a.bz2" else whole.read_bytes()[:-4])
     with pytest.raises(DataError, match=rf"{name} cannot be unpacked"):
-        archive.unpack([whole], tmp_path / "in/out")
+        archives.unpack([whole], tmp_path / "in/out")
     assert list((tmp_path / "in").iterdir()) == []
 
 
 def test_unknown_kind(tmp_path: Path) -> None:
     (tmp_path / "a.rar").write_bytes(b"Rar!")
     with pytest.raises(DataError, match="no archive that flue-bench knows"):
-        archive.unpack([tmp_path / "a.rar"], tmp_path / "out")
+        archives.unpack([tmp_path / "a.rar"], tmp_path / "out")
 
 
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
-    assert archive.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert archives.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

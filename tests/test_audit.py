@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from flue_bench import audit, models, registry, source
 from flue_bench.cli import app
-from flue_bench.encode import encode
+from flue_bench.data import registry, sources
 from flue_bench.errors import UsageError
+from flue_bench.jobs import audit
 from flue_bench.progress import Bar, Display
 from flue_bench.task import SPLITS
+from flue_bench.training import models
+from flue_bench.training.encode import encode
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks/tasks"
 QUIET = Console(file=io.StringIO())
@@ -62,7 +64,7 @@ def task_file(tmp_path: Path) -> Path:
 
 def audited(file: Path) -> audit.Audit:
     registered = registry.load_file(file)
-    return audit.audit(registered.task, source.load(registered), Display(QUIET))
+    return audit.audit(registered.task, sources.load(registered), Display(QUIET))
 
 
 def rows(found: dict[str, audit.Found]) -> dict[str, int]:
@@ -135,7 +137,7 @@ def test_near_texts_are_those_of_an_exhaustive_search(
 
 def test_sub_words(task_file: Path) -> None:
     registered = registry.load_file(task_file)
-    data = source.load(registered)
+    data = sources.load(registered)
     tokenizer = models.load_tokenizer(models.resolve("embedded:untrained"))
     lengths = [len(tokenizer(one.text, one.text_pair)["input_ids"]) for one in data.splits["test"]]
     cut = audit.subwords(registered.task, data, "embedded:untrained", max_length=16)
@@ -146,7 +148,7 @@ def test_sub_words(task_file: Path) -> None:
 
 def test_words_that_are_cut_off() -> None:
     registered = registry.registered()["mini-ner"]
-    data = source.load(registered)
+    data = sources.load(registered)
     cut = audit.subwords(registered.task, data, "embedded:untrained", max_length=10)
     tokenizer = models.load_tokenizer(models.resolve("embedded:untrained"))
     whole = encode(data.splits["test"], registered.task, tokenizer, max_length=10)
@@ -193,7 +195,7 @@ def test_what_the_task_files_say_of_shared_sentences(
     shared: Path, name: str, view: str, place: str, counted: int
 ) -> None:
     registered = registry.load_file(BENCHMARKS / f"{name}.toml")
-    splits = source.load(registered, data_dir=shared / "data").splits
+    splits = sources.load(registered, data_dir=shared / "data").splits
     texts = {split: [audit._texts(example) for example in splits[split]] for split in SPLITS}
     viewed = audit._viewed(texts, audit._views(registered.task.kind)[view])
     assert len(audit._same(viewed, splits)[place]) == counted
@@ -204,7 +206,7 @@ def test_what_the_task_files_say_of_shared_sentences(
 @pytest.mark.shared
 def test_what_the_task_file_says_of_repeated_reviews(shared: Path) -> None:
     registered = registry.load_file(BENCHMARKS / "amazon-books.toml")
-    splits = source.load(registered, data_dir=shared / "data").splits
+    splits = sources.load(registered, data_dir=shared / "data").splits
     same = audit._same({split: [audit._texts(example) for example in splits[split]] for split in SPLITS}, splits)
     assert {place: len(found) for place, found in same.items() if " in " in place and found} == {}
     assert sum(len(same[split]) for split in SPLITS) == 216

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flue_bench.batches import POOL, prediction_batches, training_batches
+from flue_bench.training.batches import POOL, prediction_batches, training_batches
 
 Ints = npt.NDArray[np.int64]
 LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=300).map(lambda rows: np.array(rows, np.int64))

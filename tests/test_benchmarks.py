@@ -17,14 +17,17 @@ import pytest
 import torch
 from conftest import ROOT
 
-from flue_bench import models, registry, runner, scoring, source
-from flue_bench.device import Device
-from flue_bench.optim import adamw
+from flue_bench.data import registry, sources
+from flue_bench.jobs import runner
+from flue_bench.jobs.runner import decide, gold
+from flue_bench.kinds import scoring
 from flue_bench.recipe import Recipe
 from flue_bench.record import DataRef
-from flue_bench.runner import decide, gold
-from flue_bench.store import Store
-from flue_bench.train import fine_tune, predict
+from flue_bench.results.store import Store
+from flue_bench.training import models
+from flue_bench.training.device import Device
+from flue_bench.training.optim import adamw
+from flue_bench.training.train import fine_tune, predict
 
 BENCHMARKS = ROOT / "benchmarks"
 CPU = torch.device("cpu")
@@ -375,7 +378,7 @@ def test_task_files_validate_and_take_no_registered_name(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_task_files_load(name: str, shared: Path) -> None:
     registered = registry.select([str(BENCHMARKS / "tasks" / f"{name}.toml")])[0]
-    found = source.load(registered, data_dir=shared / "data", offline=True)
+    found = sources.load(registered, data_dir=shared / "data", offline=True)
     ref: DataRef = found.ref
     assert ref.canonical, ref.deviations
     labels = {example.label for split in found.splits.values() for example in split}
@@ -388,7 +391,7 @@ def test_task_files_load(name: str, shared: Path) -> None:
 @pytest.mark.shared
 def test_positive_reviews_are_positive(shared: Path) -> None:
     registered = registry.select([str(BENCHMARKS / "tasks" / "amazon-books.toml")])[0]
-    splits = source.load(registered, data_dir=shared / "data", offline=True).splits
+    splits = sources.load(registered, data_dir=shared / "data", offline=True).splits
     praise = {"negative": 0, "positive": 0}
     for example in splits["train"]:
         text = example.text.lower()

@@ -14,16 +14,16 @@ import pytest
 from boards import teacher_and_student, write_run
 from factories import make_record
 
-from flue_bench import comparison
-from flue_bench.comparison import Evidence
+from flue_bench.boards.board import Board, Entry, build
+from flue_bench.boards.evidence import weigh
+from flue_bench.boards.latex import escaped, latex
+from flue_bench.boards.published import load, quote
+from flue_bench.boards.render import markdown, to_csv, to_json
 from flue_bench.errors import UsageError
-from flue_bench.leaderboard.board import Board, Entry, build
-from flue_bench.leaderboard.evidence import weigh
-from flue_bench.leaderboard.latex import escaped, latex
-from flue_bench.leaderboard.published import load, quote
-from flue_bench.leaderboard.render import markdown, to_csv, to_json
 from flue_bench.record import RunRecord
-from flue_bench.store import Store
+from flue_bench.results import comparison
+from flue_bench.results.comparison import Evidence
+from flue_bench.results.store import Store
 
 HOSTILE = "org/a_b%c$d&e#f{g}~^\\input{x}--[1] «é»"
 

@@ -15,10 +15,10 @@ from browser import CHROMIUM, Page, chromium
 from factories import make_record
 from typer.testing import CliRunner
 
-from flue_bench import comparison
+from flue_bench.boards.html import Scale
 from flue_bench.cli.leaderboard import leaderboard
-from flue_bench.leaderboard.html import Scale
-from flue_bench.store import Store
+from flue_bench.results import comparison
+from flue_bench.results.store import Store
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'></script><script>alert(2)</script>{{ 7*7 }}\u202e"
 

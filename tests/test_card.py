@@ -14,8 +14,9 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 from typer.testing import CliRunner, Result
 
-from flue_bench import card, registry
+from flue_bench.boards import card
 from flue_bench.cli import app
+from flue_bench.data import registry
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
 from flue_bench.record import RunRecord
 from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flue_bench.store import Store
+from flue_bench.results.store import Store
 from tests.test_cli import call
 from tests.test_comparison import seeds, sentences
 

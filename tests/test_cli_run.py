@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hub_standin import StandIn, cls_archive, folder_files, pawsx_files, tiny_camembert, wikiner_files, xnli_files
 
-from flue_bench import registry
+from flue_bench.data import registry
 
 MODEL = "cmarkea/distilcamembert-base"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from flue_bench import registry
 from flue_bench.cli.tasks import app
+from flue_bench.data import registry
 from flue_bench.errors import DataError, TaskFileError, UnknownNameError
-from flue_bench.store import Store
+from flue_bench.results.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples/third_party_task"

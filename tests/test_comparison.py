@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
 
-from flue_bench import comparison, scoring, statistics
-from flue_bench.comparison import Evidence, compare, interval, retention
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
+from flue_bench.kinds import scoring
 from flue_bench.record import RunRecord
-from flue_bench.store import Store
+from flue_bench.results import comparison
+from flue_bench.results.comparison import Evidence, compare, interval, retention
+from flue_bench.results.store import Store
+from flue_bench.statistics import intervals
 from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS
 from tests.factories import make_cell, make_record
 
@@ -222,7 +224,7 @@ def test_trained_models_are_paired_over_examples(tmp_path: Path) -> None:
         for table in (evidence(tmp_path).predictions(record) for record in (*a, *b))
     ]
     only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    assert found.test == "exact McNemar" and found.p == statistics.mcnemar(*only)
+    assert found.test == "exact McNemar" and found.p == intervals.mcnemar(*only)
     assert found.se_seeds == 0 and found.reason is None
     assert found.se_examples == pytest.approx(np.std(right[0] * 1.0 - right[1], ddof=1) / 120**0.5, rel=0.06)
     f1 = compare(a, b, "f1_macro", evidence(tmp_path), "trained")

@@ -20,15 +20,17 @@ from rich.console import Console
 from tiny import SENTENCES, tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flue_bench import models, registry, runner, source, train
-from flue_bench.comparison import Evidence
-from flue_bench.device import Device
-from flue_bench.encode import encode
-from flue_bench.leaderboard.board import build
-from flue_bench.leaderboard.evidence import weigh
+from flue_bench.boards.board import build
+from flue_bench.boards.evidence import weigh
+from flue_bench.data import registry, sources
+from flue_bench.jobs import runner
 from flue_bench.progress import Display
-from flue_bench.store import Store
+from flue_bench.results.comparison import Evidence
+from flue_bench.results.store import Store
 from flue_bench.task import Example, Source, Task
+from flue_bench.training import models, train
+from flue_bench.training.device import Device
+from flue_bench.training.encode import encode
 from flue_distill import objective
 from flue_distill.data import Stream
 from flue_distill.recipe import DistilRecipe
@@ -84,7 +86,7 @@ def test_a_grid_reads_and_tokenises_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: Any
 ) -> None:
     calls, watch = count
-    for owner, name in ((source, "load"), (runner, "encode"), (models, "load_tokenizer"), (torch.optim.AdamW, "step")):
+    for owner, name in ((sources, "load"), (runner, "encode"), (models, "load_tokenizer"), (torch.optim.AdamW, "step")):
         watch(owner, name)
     opened: Counter[str] = Counter()
     open_ = io.open

@@ -9,9 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from flue_bench import device as module
-from flue_bench.device import Device, environment, peak_memory, pick_device, prepare, reset_peak_memory, seed_step
 from flue_bench.errors import DeviceError
+from flue_bench.training import device as module
+from flue_bench.training.device import (
+    Device,
+    environment,
+    peak_memory,
+    pick_device,
+    prepare,
+    reset_peak_memory,
+    seed_step,
+)
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -144,7 +152,7 @@ def test_a_real_gpu() -> None:
 
 
 def test_peak_memory_is_not_inherited_from_a_larger_parent() -> None:
-    code = "import torch; from flue_bench.device import peak_memory; print(peak_memory(torch.device('cpu')))"
+    code = "import torch; from flue_bench.training.device import peak_memory; print(peak_memory(torch.device('cpu')))"
     large = f"import subprocess, sys; x = b'1' * 2**31; subprocess.run([sys.executable, '-c', {code!r}], check=True)"
     done = subprocess.run([sys.executable, "-c", large], capture_output=True, text=True, check=True)
     assert 50 * 2**20 < int(done.stdout) < 2**31

@@ -23,9 +23,9 @@ from rich.console import Console
 from tiny import SENTENCES, tiny
 from typer.testing import CliRunner
 
-from flue_bench import checkpoint, models
 from flue_bench.errors import FlueBenchError, ModelError, RecordError, UnknownNameError, UsageError
 from flue_bench.progress import Display
+from flue_bench.training import checkpoint, models
 from flue_distill import demo, run, trainer
 from flue_distill.curves import curves
 from flue_distill.data import Stream

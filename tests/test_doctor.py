@@ -12,8 +12,8 @@ import pytest
 from hub_standin import StandIn
 from test_cli_run import no_network
 
-from flue_bench import doctor
-from flue_bench.doctor import Finding
+from flue_bench.jobs import doctor
+from flue_bench.jobs.doctor import Finding
 
 TOKEN = "hf_" + "SecretSecretSecretSecret"
 

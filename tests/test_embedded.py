@@ -17,7 +17,7 @@ from transformers import (
     pipeline,
 )
 
-from flue_bench import models
+from flue_bench.training import models
 
 EMBEDDED = ROOT / "flue_bench" / "embedded"
 FOLDER = EMBEDDED / "untrained"

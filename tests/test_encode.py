@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import KINDS, SENTENCES, tiny
 
-from flue_bench import models
-from flue_bench.encode import IGNORED, Encoded, encode
 from flue_bench.task import Example, Source, Task
+from flue_bench.training import models
+from flue_bench.training.encode import IGNORED, Encoded, encode
 
 SOURCE = (Source(files={"train": "train.tsv"}),)
 SENTENCE = Task(name="phrases", kind="sentence", labels=("a", "b"), metric="accuracy", source=SOURCE)

@@ -13,7 +13,7 @@ import pytest
 from hub_standin import StandIn, cls_archive, folder_files, tiny_camembert, xnli_files
 from test_hub import TOKEN
 
-from flue_bench import registry
+from flue_bench.data import registry
 
 MODEL = "cmarkea/distilcamembert-base"
 OPEN = "from flue_bench.cli import main; main()"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flue_bench import registry, source
+from flue_bench.data import registry, sources
+from flue_bench.data.registry import Registered
 from flue_bench.errors import DataError, OfflineError
-from flue_bench.registry import Registered
 from flue_bench.task import SPLITS, Example
 
 FLUE = ("cls-books", "cls-dvd", "cls-music", "paws-x", "wikiner", "xnli")
@@ -111,7 +111,7 @@ def test_without_network_the_message_says_what_to_do(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(OfflineError, match=rf"No data for task '{name}'.*--data-dir"):
-        source.load(only(name), offline=True)
+        sources.load(only(name), offline=True)
 
 
 # The upstream formats
@@ -139,7 +139,7 @@ def test_webis_cls(tmp_path: Path) -> None:
         + REVIEW.format(rating="2.0", text="Mal fermé.", title="Un titre").replace("</text>", "")
         + REVIEW.format(rating="4.0", text="", title="Un titre")
     )
-    data = source.load(only("cls-dvd"), data_dir=cls_archive(tmp_path, reviews), offline=True)
+    data = sources.load(only("cls-dvd"), data_dir=cls_archive(tmp_path, reviews), offline=True)
     assert texts(data.splits["test"]) == {
         "Un film & une fête, vus <deux> fois 'hier'.": 1,
         "Raté.": 0,
@@ -150,7 +150,7 @@ def test_webis_cls(tmp_path: Path) -> None:
     assert sorted(example.label for example in data.splits["validation"]) == [0, 1]
     with tarfile.open(tmp_path / "D/cls-acl10-unprocessed.tar.gz", "w:gz") as out:
         out.add(tmp_path / "D/cls-acl10-unprocessed", "cls-acl10-unprocessed")
-    packed = source.load(only("cls-dvd"), data_dir=tmp_path / "D", offline=True)
+    packed = sources.load(only("cls-dvd"), data_dir=tmp_path / "D", offline=True)
     assert packed.ref.digest == data.ref.digest
     assert packed.ref.source == "archive:cls-acl10-unprocessed.tar.gz"
 
@@ -166,11 +166,11 @@ def test_webis_cls(tmp_path: Path) -> None:
 def test_broken_reviews(tmp_path: Path, reviews: str, message: str) -> None:
     folder = cls_archive(tmp_path, reviews.format(rating="5.0", text="Bon.", title="t"))
     with pytest.raises(DataError, match=message):
-        source.load(only("cls-dvd"), data_dir=folder, offline=True)
+        sources.load(only("cls-dvd"), data_dir=folder, offline=True)
     file = folder / "cls-acl10-unprocessed/fr/dvd/train.review"
     file.write_bytes("été".encode("latin1"))
     with pytest.raises(DataError, match=r"train\.review is not UTF-8: .* at byte 0"):
-        source.load(only("cls-dvd"), data_dir=folder, offline=True)
+        sources.load(only("cls-dvd"), data_dir=folder, offline=True)
 
 
 SENTENCES = [
@@ -182,7 +182,7 @@ SENTENCES = [
 
 def test_wikiner_upstream(tmp_path: Path) -> None:
     (tmp_path / "aij-wikiner-fr-wp3.bz2").write_bytes(bz2.compress(("\n" + "\n\n".join(SENTENCES)).encode()))
-    data = source.load(only("wikiner"), data_dir=tmp_path, offline=True)
+    data = sources.load(only("wikiner"), data_dir=tmp_path, offline=True)
     assert data.ref.cut == ("test", "validation")
     assert data.ref.rows == {"train": 36, "validation": 2, "test": 4}
     assert not data.ref.canonical
@@ -194,7 +194,7 @@ def test_wikiner_upstream(tmp_path: Path) -> None:
     for bad in ("Marie|I-PER", "Marie|NPP|I-DIV"):
         (tmp_path / "aij-wikiner-fr-wp3.bz2").write_bytes(bz2.compress(f"{SENTENCES[0]}\n{bad}\n".encode()))
         with pytest.raises(DataError, match=r"wp3, line 2: 'Marie\|.*' is not word\|POS\|TAG with a known tag"):
-            source.load(only("wikiner"), data_dir=tmp_path, offline=True)
+            sources.load(only("wikiner"), data_dir=tmp_path, offline=True)
 
 
 @pytest.mark.shared
@@ -209,7 +209,7 @@ def test_wikiner_upstream(tmp_path: Path) -> None:
     ],
 )
 def test_real_rows_in_the_upstream_layouts(shared: Path, name: str, rows: dict[str, int], labels: list[int]) -> None:
-    data = source.load(only(name), data_dir=shared / "data/upstream_samples", offline=True)
+    data = sources.load(only(name), data_dir=shared / "data/upstream_samples", offline=True)
     assert data.ref.rows == rows
     assert not data.ref.canonical
     assert data.ref.source.startswith("archive:")

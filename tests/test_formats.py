@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from flue_bench import formats
+from flue_bench.data import formats
 from flue_bench.errors import DataError
 
 TEXTS = ["L'été fut « long ».", 'Il a dit "non", puis s\'est tu.', "Deux, trois, quatre"]

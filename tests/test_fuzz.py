@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_bad_input import SENTENCE, TOKENS, jsonl, table, tarred, tsv, zipped
 
-from flue_bench import archive, formats, registry, source
+from flue_bench.data import archives, formats, registry, sources
 from flue_bench.errors import DataError, RecordError, TaskFileError
-from flue_bench.store import Store, read_record
+from flue_bench.results.store import Store, read_record
 
 FEW, MANY = 40, 200
 READERS = ("d.csv", "d.tsv", "d.jsonl", "d.parquet", "d.conll", "d.conllu", "d.tsv.gz", "d.jsonl.xz", "d.csv.bz2")
@@ -92,7 +92,7 @@ def read(name: str, content: bytes, folder: Path) -> None:
     assert all(len(values) >= 2 for _, values in rows)
     task = registry.Registered(_task(TOKENS if tokens else SENTENCE, name), folder / "essai.toml", "")
     try:
-        data = source.load(task)
+        data = sources.load(task)
     except DataError as error:
         assert len(str(error).splitlines()) <= 2 and len(str(error)) < 2000
         return
@@ -131,7 +131,7 @@ def test_archives(name: str, examples: int, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         target = tmp_path / "out" / str(count)
         try:
-            archive.unpack([tmp_path / name], target)
+            archives.unpack([tmp_path / name], target)
         except DataError as error:
             assert len(str(error).splitlines()) == 1
         assert target.is_dir() or not list((tmp_path / "out").glob(f".{count}-*"))

@@ -40,7 +40,7 @@ from hub_standin import (
     xnli_files,
 )
 
-from flue_bench import hub
+from flue_bench.data import hub
 from flue_bench.errors import HubError, OfflineError
 
 TOKEN = "hf_" + "SecretSecretSecretSecret"
@@ -55,7 +55,7 @@ FILES = {
 DRIVER = """
 import json, sys, time
 from pathlib import Path
-from flue_bench import hub
+from flue_bench.data import hub
 from flue_bench.errors import FlueBenchError
 for call, kwargs in json.loads(sys.argv[1]):
     started = time.monotonic()
@@ -336,7 +336,7 @@ def test_a_pattern_that_matches_nothing(standin: StandIn, tmp_path: Path) -> Non
 
 
 def test_reachable_asks_once_a_process(standin: StandIn, tmp_path: Path) -> None:
-    script = "from flue_bench import hub; print([hub.reachable(), hub.reachable(1.0), hub.reachable()])"
+    script = "from flue_bench.data import hub; print([hub.reachable(), hub.reachable(1.0), hub.reachable()])"
     for offline, expected in (("0", "[True, True, True]"), ("1", "[False, False, False]")):
         env = standin.env(tmp_path) | {"HF_HUB_OFFLINE": offline}
         done = subprocess.run([sys.executable, "-c", script], env=env, cwd=ROOT, capture_output=True, text=True)
@@ -345,7 +345,7 @@ def test_reachable_asks_once_a_process(standin: StandIn, tmp_path: Path) -> None
 
 
 def test_hub_imports_nothing_heavy() -> None:
-    script = "import sys; from flue_bench import hub; print(*sys.modules)"
+    script = "import sys; from flue_bench.data import hub; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"torch", "transformers", "datasets", "pandas", "sklearn", "evaluate"} & set(done.stdout.split())
 

@@ -10,8 +10,8 @@ from types import ModuleType
 import pytest
 from conftest import ROOT
 
-from flue_bench import registry
-from flue_bench.store import Store
+from flue_bench.data import registry
+from flue_bench.results.store import Store
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def share(task: str, results: Path, pipe: Connection) -> None:
 
     from rich.console import Console
 
-    from flue_bench import runner
+    from flue_bench.jobs import runner
     from flue_bench.progress import Display
 
     grid = runner.Grid(["embedded:untrained"], registry.select([task]), range(4), device="cpu")

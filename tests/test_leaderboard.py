@@ -18,12 +18,12 @@ from pydantic import ValidationError
 from rich.console import Console
 from typer.testing import CliRunner
 
+from flue_bench.boards.board import Board, Column, Entry, Row, build
+from flue_bench.boards.render import markdown, terminal, to_csv, to_json
 from flue_bench.cli.leaderboard import leaderboard
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
-from flue_bench.leaderboard.board import Board, Column, Entry, Row, build
-from flue_bench.leaderboard.render import markdown, terminal, to_csv, to_json
 from flue_bench.record import RunRecord
-from flue_bench.store import Store
+from flue_bench.results.store import Store
 
 HOSTILE = "org/mod|èle[red]x[/red]\x1b[31m\x07\n**gras** <b>`c`\u202e_"
 

@@ -1,4 +1,4 @@
-"""The ``evaluate`` metrics: same scores as ``flue_bench.scoring``, by name or by index, without the hub."""
+"""The ``evaluate`` metrics: same scores as ``flue_bench.kinds.scoring``, by name or by index, without the hub."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from flue_bench.errors import UnknownNameError
+from flue_bench.kinds.scoring import sentence_scores, token_scores
 from flue_bench.metrics import EntityScores, SentenceScores, WordScores
-from flue_bench.scoring import sentence_scores, token_scores
 from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS
 
 TAGS = ["O", "PER", "ORG", "LOC"]

@@ -21,13 +21,13 @@ from hub_standin import StandIn, folder_files
 from safetensors.torch import load_file, save_file
 from tiny import KINDS, SENTENCES, tiny
 
-from flue_bench import models
-from flue_bench.device import Device
-from flue_bench.encode import Encoded, encode
 from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError
 from flue_bench.recipe import Recipe
 from flue_bench.task import Example, Source, Task
-from flue_bench.train import Fit, fine_tune, predict
+from flue_bench.training import models
+from flue_bench.training.device import Device
+from flue_bench.training.encode import Encoded, encode
+from flue_bench.training.train import Fit, fine_tune, predict
 
 SOURCE = (Source(files={"train": "train.tsv"}),)
 TASKS = {
@@ -478,7 +478,7 @@ def test_a_hub_snapshot_and_its_copy_have_one_digest(folder_of: Callable[[str], 
         (folder / "distillation.json").write_text(json.dumps(made))
         files = folder_files(folder) | {"pytorch_model.bin": b"never fetched", "README.md": b"# Tiny"}
         commit = hub.add_repo("org/tiny", "model", files)
-        program = "from flue_bench.models import resolve; print(resolve('org/tiny').ref.model_dump_json())"
+        program = "from flue_bench.training.models import resolve; print(resolve('org/tiny').ref.model_dump_json())"
         done = subprocess.run(
             [sys.executable, "-c", program], env=hub.env(tmp_path), capture_output=True, text=True, timeout=120
         )

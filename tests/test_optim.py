@@ -7,7 +7,7 @@ import torch
 import transformers
 from torch import nn
 
-from flue_bench.optim import adamw, learning_rate_factor, set_learning_rate
+from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
 
 
 @pytest.mark.parametrize("schedule", ["linear", "constant"])

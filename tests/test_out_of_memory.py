@@ -19,12 +19,14 @@ from test_bad_input import SENTENCE, put, tsv
 from test_train import CONFIG, CPU, accuracy, network, sentences, weights
 from transformers import BertForTokenClassification
 
-from flue_bench import checkpoint, registry, runner
-from flue_bench.encode import IGNORED, Encoded
+from flue_bench.data import registry
+from flue_bench.jobs import runner
 from flue_bench.progress import Display
 from flue_bench.recipe import Recipe
-from flue_bench.store import Store
-from flue_bench.train import Progress, add_gradient, fine_tune, predict
+from flue_bench.results.store import Store
+from flue_bench.training import checkpoint
+from flue_bench.training.encode import IGNORED, Encoded
+from flue_bench.training.train import Progress, add_gradient, fine_tune, predict
 
 
 @contextmanager

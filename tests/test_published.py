@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from factories import CLS, make_record
 
+from flue_bench.boards.board import Board, Quote, build
+from flue_bench.boards.published import load, quote
+from flue_bench.boards.render import markdown
 from flue_bench.errors import RecordError
-from flue_bench.leaderboard.board import Board, Quote, build
-from flue_bench.leaderboard.published import load, quote
-from flue_bench.leaderboard.render import markdown
 from flue_bench.record import ClassScores, RunRecord
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flue_bench import registry
+from flue_bench.data import registry
 from flue_bench.errors import TaskFileError, UnknownNameError
 from flue_bench.task import Columns
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flue_bench.comparison import Evidence
-from flue_bench.leaderboard import board, evidence, render
-from flue_bench.store import FAILED, Store
-from flue_bench.verify import faults
+from flue_bench.boards import board, evidence, render
+from flue_bench.results.comparison import Evidence
+from flue_bench.results.store import FAILED, Store
+from flue_bench.results.verify import faults
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = sorted(path.parent for path in (ROOT / "results").rglob("leaderboard.md") if "local" not in path.parts)

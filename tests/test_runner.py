@@ -14,10 +14,11 @@ import pytest
 from hub_standin import sentences, tiny_camembert
 from rich.console import Console
 
-from flue_bench import registry, runner
+from flue_bench.data import registry
 from flue_bench.errors import UnknownNameError, UsageError
+from flue_bench.jobs import runner
 from flue_bench.progress import Display
-from flue_bench.store import Store, read_predictions
+from flue_bench.results.store import Store, read_predictions
 
 TASK = """
 name = "ton"

@@ -14,7 +14,7 @@ from seqeval.metrics import classification_report
 from seqeval.scheme import IOB1, IOB2, Entities
 from sklearn import metrics
 
-from flue_bench.scoring import (
+from flue_bench.kinds.scoring import (
     Scores,
     collapsed,
     entity_counts,

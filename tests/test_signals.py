@@ -18,7 +18,7 @@ from conftest import flue_bench
 from test_bad_input import SENTENCE, TEXTS, put, tsv
 from test_cli_run import no_network
 
-from flue_bench.store import Store
+from flue_bench.results.store import Store
 
 Place = Callable[[pytest.MonkeyPatch], Any]
 

@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from flue_bench import registry, source
+from flue_bench.data import registry, sources
+from flue_bench.data.registry import Registered
 from flue_bench.errors import DataError, OfflineError, UsageError
-from flue_bench.registry import Registered
 from flue_bench.task import SPLITS, Example, Split, Task
 
 NOBODY = {"hub": "personne/absent", "revision": "0" * 40, "files": {"train": "train-*.parquet"}}
@@ -55,12 +55,12 @@ def all_splits(folder: Path, texts: list[str] = TEXTS) -> Path:
     return folder
 
 
-def texts(data: source.TaskData, split: Split = "train") -> list[str]:
+def texts(data: sources.TaskData, split: Split = "train") -> list[str]:
     return [example.text for example in data.splits[split]]
 
 
 def test_plain_files(tmp_path: Path) -> None:
-    data = source.load(task(all_splits(tmp_path), {"files": FILES}))
+    data = sources.load(task(all_splits(tmp_path), {"files": FILES}))
     first = data.splits["test"][0]
     assert first == Example("test-0", first.group, f"{TEXTS[0]} (test)", label=0)
     assert len(first.group) == 16 and int(first.group, 16) >= 0
@@ -75,7 +75,7 @@ def test_text_is_nfc(tmp_path: Path) -> None:
     decomposed = unicodedata.normalize("NFD", "Où est l'été ? À Noël, garçon.")
     (tmp_path / "train.jsonl").write_text(json.dumps({"text": decomposed, "label": 1}) + "\n", encoding="utf-8")
     tsv(tmp_path, "test", [("bon", "oui")])
-    data = source.load(
+    data = sources.load(
         task(tmp_path, {"files": {"train": "train.jsonl", "validation": "test.tsv", "test": "test.tsv"}})
     )
     assert texts(data) == ["Où est l'été ? À Noël, garçon."]
@@ -97,7 +97,7 @@ def test_what_a_label_may_be(
     rows = [json.dumps({"text": f"n° {i}", "label": value}) for i, value in enumerate(values)]
     (tmp_path / "a.jsonl").write_text("\n".join(rows), encoding="utf-8")
     declared = {"files": dict.fromkeys(SPLITS, "a.jsonl"), "label_names": label_names}
-    data = source.load(task(tmp_path, declared, labels=labels))
+    data = sources.load(task(tmp_path, declared, labels=labels))
     assert [example.label for example in data.splits["train"]] == expected
 
 
@@ -123,7 +123,7 @@ def test_a_row_that_does_not_fit(
     good = {"text": "bon", "label": "oui"}
     (tmp_path / "a.jsonl").write_text(f"{json.dumps(good)}\n{json.dumps(row)}\n", encoding="utf-8")
     with pytest.raises(DataError, match=rf"a\.jsonl, {message}"):
-        source.load(task(tmp_path, {"files": {"train": "a.jsonl"}, "label_names": label_names}))
+        sources.load(task(tmp_path, {"files": {"train": "a.jsonl"}, "label_names": label_names}))
 
 
 def test_a_broken_source_is_not_passed_over(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_broken_source_is_not_passed_over(tmp_path: Path) -> None:
     all_splits(tmp_path / "sub")
     (tmp_path / "good.tsv").write_bytes((tmp_path / "sub/train.tsv").read_bytes())
     with pytest.raises(DataError, match="no column 'text'"):
-        source.load(task(tmp_path, {"files": {"train": "train.tsv"}}, second))
+        sources.load(task(tmp_path, {"files": {"train": "train.tsv"}}, second))
 
 
 def test_pairs_where_drop_if_and_columns_of_one_split(tmp_path: Path) -> None:
@@ -148,11 +148,11 @@ def test_pairs_where_drop_if_and_columns_of_one_split(tmp_path: Path) -> None:
         "where": {"langue": "fr"},
     }
     pairs = task(tmp_path, declared, kind="sentence-pair", rows={"train": 2, "validation": 3, "test": 3})
-    assert [e.text_pair for e in source.load(pairs).splits["test"]] == ["deux", "x", "va"]
+    assert [e.text_pair for e in sources.load(pairs).splits["test"]] == ["deux", "x", "va"]
 
     dropped = declared | {"drop_if": {"s1": "NS", "s2": "NS"}}
     dropped["files"] = {**FILES, "train": "validation.tsv"}
-    data = source.load(task(tmp_path, dropped, kind="sentence-pair", rows={"train": 3, "validation": 3, "test": 3}))
+    data = sources.load(task(tmp_path, dropped, kind="sentence-pair", rows={"train": 3, "validation": 3, "test": 3}))
     assert [(e.id, e.text, e.text_pair, e.label) for e in data.splits["test"]] == [
         ("test-0", "Un", "deux", 1),
         ("test-2", "Il", "va", 0),
@@ -165,7 +165,7 @@ def test_where_in_a_file_without_header(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("TRAIN\tbon\toui\nTEST\tmauvais\tnon\nTRAIN\tlong\tnon\n")
     files = {split: {"path": "a.tsv", "where": {"0": split.upper()}} for split in ("train", "test")}
     declared = {"files": files | {"validation": {"path": "a.tsv"}}, "columns": {"text": 1, "label": 2}}
-    data = source.load(task(tmp_path, declared))
+    data = sources.load(task(tmp_path, declared))
     assert (texts(data), texts(data, "test"), len(data.splits["validation"])) == (["bon", "long"], ["mauvais"], 3)
 
 
@@ -173,13 +173,13 @@ def test_own_ids_and_groups(tmp_path: Path) -> None:
     header = ("id", "premisse", "text", "label")
     for split in SPLITS:
         tsv(tmp_path, split, [("0", "p", "un", "oui"), ("a", "p", "deux", "non"), ("", "q", "un", "oui")], header)
-    data = source.load(task(tmp_path, {"files": FILES, "columns": {"id": "id", "group": "premisse"}}))
+    data = sources.load(task(tmp_path, {"files": FILES, "columns": {"id": "id", "group": "premisse"}}))
     first, second, third = data.splits["train"]
     assert [first.id, second.id, third.id] == ["0", "a", "train-2"]
     assert first.group == second.group != third.group
     tsv(tmp_path, "test", [("0", "p", "un", "oui"), ("0", "p", "deux", "non")], header)
     with pytest.raises(DataError, match="an id stands twice in test"):
-        source.load(task(tmp_path, {"files": FILES, "columns": {"id": "id"}}))
+        sources.load(task(tmp_path, {"files": FILES, "columns": {"id": "id"}}))
 
 
 def test_tokens_from_conll_and_from_parquet_are_the_same(tmp_path: Path) -> None:
@@ -190,10 +190,10 @@ def test_tokens_from_conll_and_from_parquet_are_the_same(tmp_path: Path) -> None
         (tmp_path / f"{split}.conll").write_text("\n\n".join(blocks), encoding="utf-8")
         table = pa.table({"tokens": [w for w, _ in sentences], "ner_tags": [t for _, t in sentences]})
         parquet.write_table(table, tmp_path / f"{split}-0.parquet")
-    conll = source.load(task(tmp_path, {"files": {s: f"{s}.conll" for s in SPLITS}}, kind="tokens"))
+    conll = sources.load(task(tmp_path, {"files": {s: f"{s}.conll" for s in SPLITS}}, kind="tokens"))
     columns = {"words": "tokens", "tags": "ner_tags"}
     hub = {"files": {s: f"{s}-*.parquet" for s in SPLITS}, "columns": columns}
-    columnar = source.load(task(tmp_path, hub, kind="tokens"))
+    columnar = sources.load(task(tmp_path, hub, kind="tokens"))
     assert conll.splits == columnar.splits
     assert conll.ref.digest == columnar.ref.digest
     example = conll.splits["train"][1]
@@ -201,9 +201,9 @@ def test_tokens_from_conll_and_from_parquet_are_the_same(tmp_path: Path) -> None
 
 
 def test_tokens_that_do_not_fit(tmp_path: Path) -> None:
-    def load(*rows: dict[str, Any]) -> source.TaskData:
+    def load(*rows: dict[str, Any]) -> sources.TaskData:
         (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-        return source.load(task(tmp_path, {"files": dict.fromkeys(SPLITS, "a.jsonl")}, kind="tokens"))
+        return sources.load(task(tmp_path, {"files": dict.fromkeys(SPLITS, "a.jsonl")}, kind="tokens"))
 
     good = {"words": ["Marie", ""], "tags": ["PER", "O"]}
     data = load(good, {"words": [], "tags": []})
@@ -223,20 +223,20 @@ def test_conll_has_no_named_columns_and_no_conditions(tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text("Marie PER\n")
     files = {"train": "a.conll"}
     with pytest.raises(DataError, match="CoNLL columns have numbers"):
-        source.load(task(tmp_path, {"files": files, "columns": {"words": "mot"}}, kind="tokens"))
+        sources.load(task(tmp_path, {"files": files, "columns": {"words": "mot"}}, kind="tokens"))
     with pytest.raises(DataError, match="no id, group, where or drop_if"):
-        source.load(task(tmp_path, {"files": files, "where": {"0": "x"}}, kind="tokens"))
+        sources.load(task(tmp_path, {"files": files, "where": {"0": "x"}}, kind="tokens"))
 
 
 def test_row_counts_make_data_canonical(tmp_path: Path) -> None:
     all_splits(tmp_path)
     rows = dict.fromkeys(SPLITS, len(TEXTS))
-    assert source.load(task(tmp_path, {"files": FILES}, rows=rows)).ref.canonical
-    ref = source.load(task(tmp_path, {"files": FILES}, rows=rows | {"test": 5010})).ref
+    assert sources.load(task(tmp_path, {"files": FILES}, rows=rows)).ref.canonical
+    ref = sources.load(task(tmp_path, {"files": FILES}, rows=rows | {"test": 5010})).ref
     assert not ref.canonical
     assert ref.deviations == (f"test has {len(TEXTS)} rows, canonical is 5,010",)
     without = {split: FILES[split] for split in ("train", "validation")}
-    ref = source.load(task(tmp_path, {"files": without}, rows=rows, split={"test": 0.25})).ref
+    ref = sources.load(task(tmp_path, {"files": without}, rows=rows, split={"test": 0.25})).ref
     assert (ref.canonical, ref.cut) == (False, ("test",))
     assert ref.deviations == (f"there is no test split, canonical is {len(TEXTS)}",)
 
@@ -244,20 +244,20 @@ def test_row_counts_make_data_canonical(tmp_path: Path) -> None:
 def test_a_missing_file_an_empty_split_and_no_share(tmp_path: Path) -> None:
     all_splits(tmp_path)
     with pytest.raises(DataError, match=r"has no absent\.tsv, the test split of task 'essai'"):
-        source.load(task(tmp_path, {"files": FILES | {"test": "absent.tsv"}}))
+        sources.load(task(tmp_path, {"files": FILES | {"test": "absent.tsv"}}))
     with pytest.raises(DataError, match="has no test split"):
-        source.load(task(tmp_path, {"files": {"train": "train.tsv"}}))
+        sources.load(task(tmp_path, {"files": {"train": "train.tsv"}}))
     with pytest.raises(DataError, match="has no validation split"):
-        source.load(task(tmp_path, {"files": {"train": "train.tsv", "test": "test.tsv"}}, split={"validation": 0}))
+        sources.load(task(tmp_path, {"files": {"train": "train.tsv", "test": "test.tsv"}}, split={"validation": 0}))
     with pytest.raises(DataError, match="gets no example for its train split"):
-        source.load(task(tmp_path, {"files": FILES, "where": {"label": "jamais"}}))
+        sources.load(task(tmp_path, {"files": FILES, "where": {"label": "jamais"}}))
 
 
 # Cutting splits
 
 
 def cut(examples: list[Example], share: float, seed: int = 0) -> tuple[list[Example], list[Example]]:
-    return source._parted(examples, share, seed)
+    return sources._parted(examples, share, seed)
 
 
 def numbered(count: int, labels: int, per_group: int = 1) -> list[Example]:
@@ -306,39 +306,39 @@ def test_test_is_cut_before_validation(tmp_path: Path) -> None:
     texts_ = [f"Phrase n° {i}." for i in range(200)]
     all_splits(tmp_path, texts_)
     declared = {"files": {"train": "train.tsv"}}
-    both = source.load(task(tmp_path, declared, split={"test": 0.25, "validation": 0.1}))
+    both = sources.load(task(tmp_path, declared, split={"test": 0.25, "validation": 0.1}))
     assert both.ref.rows == {"train": 134, "validation": 16, "test": 50}  # 8 of the 75 that each label has left
     assert both.ref.cut == ("test", "validation")
     assert both.splits["test"][0].id.startswith("train-")
-    given_test = source.load(task(tmp_path, {"files": {"train": "train.tsv", "test": "test.tsv"}}))
+    given_test = sources.load(task(tmp_path, {"files": {"train": "train.tsv", "test": "test.tsv"}}))
     assert given_test.ref.rows == {"train": 180, "validation": 20, "test": 200}
-    other = source.load(task(tmp_path, declared, split={"test": 0.25, "validation": 0.1, "seed": 1}))
+    other = sources.load(task(tmp_path, declared, split={"test": 0.25, "validation": 0.1, "seed": 1}))
     assert other.ref.digest != both.ref.digest
 
 
 def test_too_little_to_cut(tmp_path: Path) -> None:
     tsv(tmp_path, "train", [("bon", "oui"), ("bon", "non")])
     with pytest.raises(DataError, match="too few, or too alike"):
-        source.load(task(tmp_path, {"files": {"train": "train.tsv", "test": "train.tsv"}}))
+        sources.load(task(tmp_path, {"files": {"train": "train.tsv", "test": "train.tsv"}}))
 
 
 # Identity
 
 
 def test_the_digest_names_the_content(tmp_path: Path) -> None:
-    first = source.load(task(all_splits(tmp_path / "a"), {"files": FILES})).ref
-    again = source.load(task(all_splits(tmp_path / "b"), {"files": FILES})).ref
+    first = sources.load(task(all_splits(tmp_path / "a"), {"files": FILES})).ref
+    again = sources.load(task(all_splits(tmp_path / "b"), {"files": FILES})).ref
     assert (first.digest, first.files) == (again.digest, again.files)
     for file in (tmp_path / "b").iterdir():  # another form of the same rows
         rows = [line.split("\t") for line in file.read_text("utf-8").splitlines()[1:]]
         records = [{"label": ["non", "oui"].index(label), "text": text} for text, label in rows]
         file.with_suffix(".jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
-    other_form = source.load(task(tmp_path / "b", {"files": {s: f"{s}.jsonl" for s in SPLITS}})).ref
+    other_form = sources.load(task(tmp_path / "b", {"files": {s: f"{s}.jsonl" for s in SPLITS}})).ref
     assert other_form.digest == first.digest
     assert other_form.files != first.files
     changed = (tmp_path / "a/test.tsv").read_text("utf-8").replace("oui", "non", 1)
     (tmp_path / "a/test.tsv").write_text(changed, encoding="utf-8")
-    assert source.load(task(tmp_path / "a", {"files": FILES})).ref.digest != first.digest
+    assert sources.load(task(tmp_path / "a", {"files": FILES})).ref.digest != first.digest
 
 
 def test_large_data_takes_seconds(tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_large_data_takes_seconds(tmp_path: Path) -> None:
     table = table.append_column("text_pair", table["text"])
     parquet.write_table(table, tmp_path / "a.parquet")
     started = time.perf_counter()
-    data = source.load(task(tmp_path, {"files": dict.fromkeys(SPLITS, "a.parquet")}, kind="sentence-pair"))
+    data = sources.load(task(tmp_path, {"files": dict.fromkeys(SPLITS, "a.parquet")}, kind="sentence-pair"))
     assert time.perf_counter() - started < 12
     assert data.ref.rows["train"] == rows
 
@@ -361,18 +361,18 @@ def test_large_data_takes_seconds(tmp_path: Path) -> None:
 def test_nothing_to_be_had(tmp_path: Path) -> None:
     archives = {"archives": ["https://example.invalid/x-final.tar.gz"], "files": {"train": "x.tsv"}}
     with pytest.raises(OfflineError) as caught:
-        source.load(task(tmp_path, NOBODY, archives), offline=True)
+        sources.load(task(tmp_path, NOBODY, archives), offline=True)
     first, second = str(caught.value).splitlines()
     assert "No data for task 'essai'" in first and "--data-dir" in first and "network" in first
     assert "personne/absent" in second and "x-final.tar.gz" in second
     with pytest.raises(DataError, match=r"Put the files under --data-dir.*\n.*has no absent\.tsv"):
-        source.load(task(tmp_path, {"files": {"train": "absent.tsv"}}))
+        sources.load(task(tmp_path, {"files": {"train": "absent.tsv"}}))
     with pytest.raises(UsageError, match="no such folder"):
-        source.load(task(tmp_path, NOBODY), data_dir=tmp_path / "absent")
+        sources.load(task(tmp_path, NOBODY), data_dir=tmp_path / "absent")
 
 
 def test_the_next_source_serves_when_one_is_not_to_be_had(tmp_path: Path) -> None:
-    data = source.load(task(all_splits(tmp_path), NOBODY, {"files": FILES}), offline=True)
+    data = sources.load(task(all_splits(tmp_path), NOBODY, {"files": FILES}), offline=True)
     assert data.ref.source == "files"
 
 
@@ -383,7 +383,7 @@ def test_hub_files_in_the_data_directory(tmp_path: Path) -> None:
         table = pa.table({"text": [f"n° {shard}{i}" for i in range(3)], "label": [0, 1, 0]})
         parquet.write_table(table, folder / f"train-{shard}.parquet")
     files = {split: "fr/train-*.parquet" for split in SPLITS}
-    data = source.load(task(tmp_path, NOBODY | {"files": files}), data_dir=tmp_path / "D", offline=True)
+    data = sources.load(task(tmp_path, NOBODY | {"files": files}), data_dir=tmp_path / "D", offline=True)
     assert texts(data) == ["n° 00", "n° 01", "n° 02", "n° 10", "n° 11", "n° 12"]
     assert [example.id for example in data.splits["train"]][3] == "train-3"
     assert data.ref.source == "data-dir:personne/absent"
@@ -391,7 +391,7 @@ def test_hub_files_in_the_data_directory(tmp_path: Path) -> None:
     (folder / "train-0.parquet").unlink()
     (folder / "train-1.parquet").unlink()
     with pytest.raises(DataError, match=r"absent has no fr/train-\*\.parquet"):
-        source.load(task(tmp_path, NOBODY | {"files": files}), data_dir=tmp_path / "D", offline=True)
+        sources.load(task(tmp_path, NOBODY | {"files": files}), data_dir=tmp_path / "D", offline=True)
 
 
 @pytest.mark.parametrize("place", ["D/essai", "D", "."])
@@ -399,7 +399,7 @@ def test_plain_files_in_the_data_directory(tmp_path: Path, place: str) -> None:
     all_splits(tmp_path, ["de la tâche", "encore"])
     all_splits(tmp_path / place, ["du dossier", "encore"])
     (tmp_path / "D").mkdir(exist_ok=True)
-    data = source.load(task(tmp_path, {"files": FILES}), data_dir=tmp_path / "D")
+    data = sources.load(task(tmp_path, {"files": FILES}), data_dir=tmp_path / "D")
     assert texts(data)[0] == "du dossier (train)"
 
 
@@ -418,20 +418,20 @@ def test_our_own_columns_serve_any_task(tmp_path: Path, suffix: str) -> None:
             mark = "\t" if suffix == "tsv" else ","
             file.write_text("\n".join(mark.join(row) for row in (rows[0], *(r.values() for r in rows))), "utf-8")
     odd = NOBODY | {"columns": {"text": "premise"}, "where": {"langue": "fr"}}
-    data = source.load(task(tmp_path, odd), data_dir=tmp_path / "D", offline=True)
+    data = sources.load(task(tmp_path, odd), data_dir=tmp_path / "D", offline=True)
     assert texts(data, "test") == [f"{text} (test)" for text in TEXTS]
     assert data.ref.source == "data-dir:essai"
     (folder / "test.arff").touch()
     (folder / ("test.csv" if suffix != "csv" else "test.tsv")).touch()
     with pytest.raises(DataError, match="which of them is the test split"):
-        source.load(task(tmp_path, odd), data_dir=tmp_path / "D", offline=True)
+        sources.load(task(tmp_path, odd), data_dir=tmp_path / "D", offline=True)
 
 
 def test_our_own_conll(tmp_path: Path) -> None:
     for split in SPLITS:
         (tmp_path / "essai").mkdir(exist_ok=True)
         (tmp_path / f"essai/{split}.conll").write_text("Marie\tPER\n\nParis\tLOC\n")
-    data = source.load(task(tmp_path, NOBODY, kind="tokens"), data_dir=tmp_path, offline=True)
+    data = sources.load(task(tmp_path, NOBODY, kind="tokens"), data_dir=tmp_path, offline=True)
     assert [example.words for example in data.splits["test"]] == [("Marie",), ("Paris",)]
 
 
@@ -455,18 +455,18 @@ def archived(url: str) -> dict[str, Any]:
 def test_archives_in_the_data_directory(tmp_path: Path) -> None:
     file = packed(tmp_path / "D")
     declared = archived("https://example.invalid/x-final.zip")
-    data = source.load(task(tmp_path, declared), data_dir=tmp_path / "D", offline=True)
+    data = sources.load(task(tmp_path, declared), data_dir=tmp_path / "D", offline=True)
     assert len(data.splits["train"]) == len(TEXTS)
     assert data.ref.source == "archive:x-final.zip"
     assert list(data.ref.files) == ["x-final.zip"]
     assert not list((tmp_path / "cache").rglob("de"))
-    beside = source.load(task(tmp_path, declared), data_dir=tmp_path / "D/unpacked", offline=True)
+    beside = sources.load(task(tmp_path, declared), data_dir=tmp_path / "D/unpacked", offline=True)
     assert beside.ref.digest == data.ref.digest
     assert beside.ref.source == "data-dir:x-final"
     assert sorted(beside.ref.files) == [f"x-final/fr/{split}.tsv" for split in sorted(SPLITS)]
     file.write_bytes(file.read_bytes()[:-30])
     with pytest.raises(DataError, match=r"x-final\.zip cannot be unpacked"):
-        source.load(task(tmp_path, declared), data_dir=tmp_path / "D", offline=True)
+        sources.load(task(tmp_path, declared), data_dir=tmp_path / "D", offline=True)
 
 
 @pytest.fixture
@@ -488,13 +488,13 @@ def test_archives_are_downloaded_once(tmp_path: Path, served: str) -> None:
     file = packed(tmp_path / "www")
     declared = archived(f"{served}/x-final.zip")
     with pytest.raises(OfflineError):
-        source.load(task(tmp_path, declared), offline=True)
-    data = source.load(task(tmp_path, declared))
+        sources.load(task(tmp_path, declared), offline=True)
+    data = sources.load(task(tmp_path, declared))
     assert data.ref.source == "archive:x-final.zip"
     file.unlink()
-    assert source.load(task(tmp_path, declared), offline=True) == data
+    assert sources.load(task(tmp_path, declared), offline=True) == data
     with pytest.raises(DataError, match=r"No data for task 'essai'.*\n.*HTTP 404"):
-        source.load(task(tmp_path, archived(f"{served}/other.zip")))
+        sources.load(task(tmp_path, archived(f"{served}/other.zip")))
 
 
 # Readers
@@ -509,9 +509,9 @@ def read(folder: Path, split: Split, task: Task) -> Iterator[Example]:
 
 
 def test_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "readers", lambda: {"mien": read, "faux": lambda *_: [Example("", "", "a", label=2)]})
+    monkeypatch.setattr(sources, "readers", lambda: {"mien": read, "faux": lambda *_: [Example("", "", "a", label=2)]})
     (tmp_path / "sous").mkdir()
-    data = source.load(task(tmp_path / "sous", {"reader": "mien"}, split={"test": 0.3}, rows={"train": 4}))
+    data = sources.load(task(tmp_path / "sous", {"reader": "mien"}, split={"test": 0.3}, rows={"train": 4}))
     train = [*data.splits["train"], *data.splits["test"]]
     assert {example.id for example in train} == {"r0", "r1", "r2", "r3"}
     by_id = {example.id: example for example in train}
@@ -520,10 +520,10 @@ def test_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [example.id for example in data.splits["validation"]] == ["validation-0", "validation-1"]
     assert (data.ref.source, data.ref.cut, data.ref.canonical, data.ref.files) == ("reader:mien", ("test",), True, {})
     with pytest.raises(DataError, match="Reader faux, example 0 of train: unknown label 2"):
-        source.load(task(tmp_path, {"reader": "faux"}))
-    monkeypatch.setattr(source, "readers", lambda: {"vide": lambda *_: []})
+        sources.load(task(tmp_path, {"reader": "faux"}))
+    monkeypatch.setattr(sources, "readers", lambda: {"vide": lambda *_: []})
     with pytest.raises(DataError, match="reader:vide gives no training example"):
-        source.load(task(tmp_path, {"reader": "vide"}))
+        sources.load(task(tmp_path, {"reader": "vide"}))
 
 
 @pytest.mark.shared
@@ -531,8 +531,8 @@ def test_real_files(shared: Path, tmp_path: Path) -> None:
     pairs = {"columns": {"text": "premise", "text_pair": "hypo", "label": "label"}}
     labels = ["entailment", "neutral", "contradiction"]
 
-    def load(name: str, declared: dict[str, Any], **fields: Any) -> source.TaskData:
-        return source.load(task(tmp_path, declared, **fields), data_dir=shared / "data" / name)
+    def load(name: str, declared: dict[str, Any], **fields: Any) -> sources.TaskData:
+        return sources.load(task(tmp_path, declared, **fields), data_dir=shared / "data" / name)
 
     splits = {"train": "TRAIN", "validation": "TRIAL", "test": "TEST"}
     sick = {s: {"path": "sick_fr.tsv", "where": {"split": name}} for s, name in splits.items()}
@@ -560,4 +560,4 @@ def test_the_registry_reads_what_source_reads(tmp_path: Path) -> None:
         '[[source]]\nfiles = { train = "train.tsv", validation = "validation.tsv", test = "test.tsv" }\n'
     )
     (only,) = registry.select([str(tmp_path / "mien.toml")])
-    assert source.load(only).splits == source.load(task(tmp_path, {"files": FILES})).splits
+    assert sources.load(only).splits == sources.load(task(tmp_path, {"files": FILES})).splits

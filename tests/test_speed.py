@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from tiny import tiny
 from torch import nn
 
-from flue_bench import models, speed
-from flue_bench.device import Device
+from flue_bench.jobs import speed
 from flue_bench.record import SpeedRecord, digest_of
-from flue_bench.store import Store
+from flue_bench.results.store import Store
+from flue_bench.training import models
+from flue_bench.training.device import Device
 
 CPU = Device(torch.device("cpu"), "fp32", "")
 

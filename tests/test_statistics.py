@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from flue_bench.statistics import (
+from flue_bench.statistics.intervals import (
     Difference,
     Means,
     Summary,
@@ -98,7 +98,10 @@ def test_an_interval_needs_two_values() -> None:
 
 
 def test_scipy_is_not_imported_for_a_mean() -> None:
-    code = "import sys; from flue_bench.statistics import mean_sd; mean_sd([1, 2]); assert 'scipy' not in sys.modules"
+    code = (
+        "import sys; from flue_bench.statistics.intervals import mean_sd; mean_sd([1, 2]); "
+        "assert 'scipy' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

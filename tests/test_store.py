@@ -15,10 +15,10 @@ import pyarrow
 import pytest
 from factories import make_cell, make_failure, make_predictions, make_record, make_speed
 
-from flue_bench import store as store_module
 from flue_bench.errors import RecordError
 from flue_bench.record import Predictions, RunRecord
-from flue_bench.store import Store, read_predictions, read_record
+from flue_bench.results import store as store_module
+from flue_bench.results.store import Store, read_predictions, read_record
 
 
 def put(store: Store, table: pyarrow.Table | None = None, **record: Any) -> RunRecord:
@@ -282,7 +282,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from factories import make_cell
-from flue_bench.store import Store
+from flue_bench.results.store import Store
 with Store(Path(sys.argv[1])).lock(make_cell()):
     print("held", flush=True)
     time.sleep(60)

@@ -11,8 +11,8 @@ import torch
 import transformers
 from tiny import tiny
 
-from flue_bench import models
 from flue_bench.errors import FlueBenchError, ModelError, UsageError
+from flue_bench.training import models
 from flue_distill import run
 from flue_distill.masking import IGNORED
 from flue_distill.objective import LossParts, fast, plain

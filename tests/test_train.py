@@ -13,13 +13,13 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
 
-from flue_bench import checkpoint
-from flue_bench.batches import training_batches
-from flue_bench.device import Device, seed_step
-from flue_bench.encode import IGNORED, Encoded
 from flue_bench.errors import ModelError
 from flue_bench.recipe import Recipe
-from flue_bench.train import Progress, fine_tune, predict
+from flue_bench.training import checkpoint
+from flue_bench.training.batches import training_batches
+from flue_bench.training.device import Device, seed_step
+from flue_bench.training.encode import IGNORED, Encoded
+from flue_bench.training.train import Progress, fine_tune, predict
 
 CPU = Device(torch.device("cpu"), "fp32", "")
 CONFIG = BertConfig(

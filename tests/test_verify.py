@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from flue_bench import registry, rerun, runner
 from flue_bench.cli import app
+from flue_bench.data import registry
 from flue_bench.errors import RecordError, UsageError
+from flue_bench.jobs import rerun, runner
 from flue_bench.progress import Display
 from flue_bench.record import SCHEMA_VERSION, RunRecord
-from flue_bench.store import FAILED, Store, read_record
-from flue_bench.verify import faults, schema
+from flue_bench.results.store import FAILED, Store, read_record
+from flue_bench.results.verify import faults, schema
 
 ROOT = Path(__file__).resolve().parent.parent
 (FIRST,) = (ROOT / "tests/fixtures/v1").glob("*.json")
@@ -66,7 +67,7 @@ def edit_predictions(record: Path, change: Callable[[dict[str, Any]], object]) -
 
 def test_the_committed_schema_is_that_of_the_record() -> None:
     path = ROOT / "results/schema" / f"run-record.v{SCHEMA_VERSION}.json"
-    command = 'python -c "from flue_bench.verify import schema; print(schema(), end=str())"'
+    command = 'python -c "from flue_bench.results.verify import schema; print(schema(), end=str())"'
     assert path.read_text(encoding="utf-8") == schema(), f"{command} > {path.relative_to(ROOT)}"
     assert set(json.loads(schema())["properties"]) == set(RunRecord.model_fields)
 

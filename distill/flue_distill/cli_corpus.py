@@ -66,8 +66,9 @@ def _load_tokenizer(name: str, offline: bool) -> Any:
     """A tokenizer of a hub repository, or a directory that need not hold a model."""
     from transformers import AutoTokenizer
 
-    from flue_bench import hub, models
+    from flue_bench.data import hub
     from flue_bench.errors import ModelError
+    from flue_bench.training import models
 
     folder = Path(name).expanduser()
     if name.startswith("embedded:"):

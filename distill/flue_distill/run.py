@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from flue_bench import archive, checkpoint, models
-from flue_bench.device import environment, keep_freed_memory, peak_memory, prepare
+from flue_bench.data import archives
 from flue_bench.errors import DataError, ModelError, UsageError
-from flue_bench.models import Resolved
 from flue_bench.progress import Bar, Display
 from flue_bench.record import ModelRef
+from flue_bench.training import checkpoint, models
+from flue_bench.training.device import environment, keep_freed_memory, peak_memory, prepare
+from flue_bench.training.models import Resolved
 from flue_distill import demo, result
 from flue_distill.corpus import Manifest, open_corpus
 from flue_distill.data import Data
@@ -43,7 +44,7 @@ def find(recipe: DistilRecipe, offline: bool) -> Models:
     Raises:
         UsageError: neither is named.
         ModelError: one of them is no masked LM, or they do not fit.
-        ModelNotFoundError, HubError: as ``flue_bench.models.resolve``.
+        ModelNotFoundError, HubError: as ``flue_bench.training.models.resolve``.
     """
     refs: dict[str, dict[str, Any] | None] = {"teacher": None, "student": None}
     teacher = tokenizer = student = None
@@ -84,7 +85,7 @@ def _student(name: str, offline: bool) -> tuple[Resolved, bool]:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise ModelError(f"{folder / 'config.json'} cannot be used: {models.first_line(error)}.") from error
-    ref = ModelRef(name=folder.resolve().name, origin="directory", digest=archive.sha256(folder / "config.json")[:16])
+    ref = ModelRef(name=folder.resolve().name, origin="directory", digest=archives.sha256(folder / "config.json")[:16])
     return Resolved(ref, folder.resolve(), config), True
 
 

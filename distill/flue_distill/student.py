@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from flue_bench import models
 from flue_bench.errors import ModelError, UsageError
-from flue_bench.models import Resolved
+from flue_bench.training import models
+from flue_bench.training.models import Resolved
 from flue_distill.objective import Rows
 from flue_distill.recipe import KlRows
 

@@ -206,7 +206,7 @@ def _hub_source(given: str) -> Source:
     """``hub:org/name[@revision][:config]``, its revision resolved to a commit."""
     import huggingface_hub
 
-    from flue_bench import hub
+    from flue_bench.data import hub
 
     asked = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?(?::([\w.-]+))?", given)
     if asked is None:

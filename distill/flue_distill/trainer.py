@@ -18,11 +18,11 @@ from accelerate import Accelerator
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
-from flue_bench import checkpoint
-from flue_bench.device import Device, peak_memory, pick_device, seed_step
 from flue_bench.errors import ModelError, RecordError, UsageError
-from flue_bench.optim import adamw, learning_rate_factor, set_learning_rate
 from flue_bench.record import digest_of
+from flue_bench.training import checkpoint
+from flue_bench.training.device import Device, peak_memory, pick_device, seed_step
+from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
 from flue_distill.data import Data, Stream, to_device
 from flue_distill.objective import CHUNK_ROWS, LossParts, Rows, distil_loss, fast, mlm_loss, project
 from flue_distill.recipe import DistilRecipe

@@ -23,7 +23,7 @@ def card(
     ] = False,
 ) -> None:
     """Write a model's scores as a hub model card: model-index metadata and an evaluation section."""
-    from flue_bench import card as cards
+    from flue_bench.boards import card as cards
 
     found = read(results)
     for path, reason in damaged(found):
@@ -31,7 +31,7 @@ def card(
     name, of_model = cards.settings(records_of(found), model)
     made = cards.updated(out, name, of_model)
     if validate:
-        from flue_bench import hub
+        from flue_bench.data import hub
 
         hub.validate(made, name)
         typer.echo(f"{hub.endpoint()} takes the metadata.", err=True)

@@ -19,8 +19,8 @@ from flue_bench.errors import RecordError, UnknownNameError, UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from flue_bench.comparison import Comparison, Retention
     from flue_bench.record import RunRecord
+    from flue_bench.results.comparison import Comparison, Retention
 
 KEPT = 0.97
 """What a student has to keep of its teacher's score, where ``--retention`` does not say."""
@@ -105,7 +105,7 @@ def compare(
 
     from rich.console import Console
 
-    from flue_bench.comparison import Evidence
+    from flue_bench.results.comparison import Evidence
 
     contents = read(results)
     records = records_of(contents)
@@ -236,7 +236,7 @@ def _variants(records: Iterable[RunRecord]) -> dict[str, dict[tuple[Any, ...], l
 
 
 def _differs(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> str | None:
-    from flue_bench.comparison import differs
+    from flue_bench.results.comparison import differs
 
     return differs(a[0], b[0])
 
@@ -266,7 +266,7 @@ def _lines(
     notes: list[str],
 ) -> list[Line]:
     """Every pair's comparison, the p-values adjusted over the tasks; a pair without its predictions is noted."""
-    from flue_bench import comparison
+    from flue_bench.results import comparison
 
     kind: comparison.Question = "trained" if question is QuestionChoice.trained else "pretrained"
     whole, compared, kept = [], [], []
@@ -291,14 +291,14 @@ def _lines(
 
 def _adjusted(p_values: list[float | None]) -> list[float | None]:
     """Holm over those that are there."""
-    from flue_bench.statistics import holm
+    from flue_bench.statistics.intervals import holm
 
     adjusted = iter(holm([p for p in p_values if p is not None]))
     return [None if p is None else next(adjusted) for p in p_values]
 
 
 def _verdict(found: Comparison, p_holm: float | None) -> str:
-    from flue_bench.comparison import LEVEL
+    from flue_bench.results.comparison import LEVEL
 
     if p_holm is None:
         return "no verdict"
@@ -308,7 +308,7 @@ def _verdict(found: Comparison, p_holm: float | None) -> str:
 
 
 def _retention_verdict(found: Retention | None, p_holm: float | None) -> str:
-    from flue_bench.comparison import LEVEL
+    from flue_bench.results.comparison import LEVEL
 
     if found is None:
         return ""
@@ -397,7 +397,7 @@ def _methods(answer: Answer) -> str:
 
 def _print(answer: Answer, console: Any) -> None:
     """For the terminal."""
-    from flue_bench.leaderboard.wording import plain
+    from flue_bench.boards.wording import plain
 
     for text in _said(answer):
         console.print(plain(text), markup=False, highlight=False)
@@ -415,7 +415,7 @@ def _table(headers: Sequence[str], cells: list[list[str]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from flue_bench.leaderboard.wording import plain
+    from flue_bench.boards.wording import plain
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for header in headers:
@@ -439,7 +439,7 @@ def _terminal(answer: Answer) -> str:
 def _markdown(answer: Answer) -> str:
     from tabulate import tabulate
 
-    from flue_bench.leaderboard.wording import in_markdown
+    from flue_bench.boards.wording import in_markdown
 
     parts = ["\n".join(f"{in_markdown(text)}  " for text in _said(answer)).rstrip()]
     for headers, cells in (HEADERS, _cells(answer)), (RETENTION_HEADERS, _retention_cells(answer)):

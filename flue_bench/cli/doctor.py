@@ -23,7 +23,7 @@ def doctor(
 
     console = Console()
     with console.status("Looking around"):
-        from flue_bench.doctor import examine
+        from flue_bench.jobs.doctor import examine
 
         findings = list(examine(results))
     table = Table(box=None, show_header=False, pad_edge=False)

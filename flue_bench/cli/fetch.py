@@ -13,7 +13,7 @@ import typer
 from flue_bench.errors import FlueBenchError, UsageError
 
 if TYPE_CHECKING:
-    from flue_bench.registry import Registered
+    from flue_bench.data.registry import Registered
 
 
 class _Have(NamedTuple):
@@ -46,7 +46,7 @@ def fetch(
 
     from rich.console import Console
 
-    from flue_bench import registry
+    from flue_bench.data import registry
 
     tasks = registry.select(task or ["flue"])
     for each in tasks:
@@ -54,7 +54,8 @@ def fetch(
     with Console(stderr=True).status("Loading PyTorch and transformers"):
         from huggingface_hub import constants
 
-        from flue_bench import hub, models, source
+        from flue_bench.data import hub, sources
+        from flue_bench.training import models
 
     def find_model(name: str, offline: bool) -> _Have:
         found = models.resolve(name, offline)
@@ -62,7 +63,7 @@ def fetch(
         return _Have(found.ref.digest, found.ref.weights_bytes or 0, str(found.folder))
 
     def find_data(each: Registered, offline: bool) -> _Have:
-        data = source.load(each, data_dir=data_dir, offline=offline)
+        data = sources.load(each, data_dir=data_dir, offline=offline)
         folder = os.path.commonpath([file.parent for file in data.files]) if data.files else "made by its reader"
         return _Have(data.ref.digest, sum(file.stat().st_size for file in data.files), folder)
 

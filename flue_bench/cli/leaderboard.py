@@ -17,7 +17,7 @@ from flue_bench.cli.results import Results, damaged, read, records_of
 from flue_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from flue_bench.leaderboard.board import Run
+    from flue_bench.boards.board import Run
     from flue_bench.record import RunRecord
 
 
@@ -54,8 +54,8 @@ def leaderboard(
 
     from rich.console import Console
 
-    from flue_bench.comparison import Evidence
-    from flue_bench.leaderboard import board, evidence, published, render
+    from flue_bench.boards import board, evidence, published, render
+    from flue_bench.results.comparison import Evidence
 
     found = read(results)
     folders, records = list(found), records_of(found)
@@ -71,7 +71,7 @@ def leaderboard(
     built = evidence.weigh(built, records, proof)
     built = published.quote(built, records, published.load())
     if format_ is Format.html:
-        from flue_bench.leaderboard.html import html
+        from flue_bench.boards.html import html
 
         text = html(built, records, proof, _link(records, folders, out))
     elif format_ is not Format.terminal:
@@ -88,7 +88,7 @@ def leaderboard(
 
 def _link(records: list[RunRecord], folders: list[Path], out: Path | None) -> Callable[[Run], str | None]:
     """From a run to its record, where the page will lie near it: a path through the whole disk says too much."""
-    from flue_bench.store import Store
+    from flue_bench.results.store import Store
 
     by_run = {(record.cell_digest, record.predictions.sha256): record for record in records}
 

@@ -19,7 +19,7 @@ def put(text: str, out: Path | None) -> None:
     if out is None:
         typer.echo(text, nl=False)
         return
-    from flue_bench.store import staged
+    from flue_bench.results.store import staged
 
     target = out.resolve()
     try:

@@ -11,7 +11,7 @@ from flue_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from flue_bench.record import RunRecord
-    from flue_bench.store import Contents
+    from flue_bench.results.store import Contents
 
 Results = Annotated[list[Path] | None, typer.Option(show_default="results", help="A results directory. Repeatable.")]
 
@@ -22,7 +22,7 @@ def read(results: list[Path] | None) -> dict[Path, Contents]:
     Raises:
         UsageError: one of them is no directory, or nothing is in any.
     """
-    from flue_bench.store import Store
+    from flue_bench.results.store import Store
 
     folders = results or [Path("results")]
     for folder in folders:

@@ -11,7 +11,7 @@ import typer
 from flue_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from flue_bench.runner import Outcome
+    from flue_bench.jobs.runner import Outcome
 
 EMBEDDED = ["embedded:teacher", "embedded:student"]
 """What runs where no model is named."""
@@ -68,16 +68,16 @@ def run(
 
     from rich.console import Console
 
-    from flue_bench import registry
+    from flue_bench.data import registry
 
     tasks = registry.select(task or (["flue"] if model else ["mini"]))  # before torch: a misspelt name is told at once
     console = Console(stderr=True)
     if not model:
         console.print(f"No --model given: {' and '.join(EMBEDDED)}, small enough for any machine.", highlight=False)
     with console.status("Loading PyTorch and transformers"):
-        from flue_bench import runner
+        from flue_bench.jobs import runner
         from flue_bench.progress import Display
-        from flue_bench.store import Store
+        from flue_bench.results.store import Store
 
     grid = runner.Grid(
         models=list(dict.fromkeys(model or EMBEDDED)),
@@ -117,7 +117,7 @@ def _show(outcome: Outcome) -> None:
     """The board of this grid alone, on stdout."""
     from rich.console import Console
 
-    from flue_bench.leaderboard import board, render
+    from flue_bench.boards import board, render
 
     if outcome.records or outcome.failures:
         Console().print(render.terminal(board.build(outcome.records, outcome.failures)))

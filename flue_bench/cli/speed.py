@@ -38,9 +38,9 @@ def speed(
 
     console = Console(stderr=True)
     with console.status("Loading PyTorch and transformers"):
-        from flue_bench import speed
+        from flue_bench.jobs import speed
         from flue_bench.progress import Display
-        from flue_bench.store import Store
+        from flue_bench.results.store import Store
 
     display = Display(console)
     names = list(dict.fromkeys(model))

@@ -13,7 +13,7 @@ from flue_bench.cli.output import put
 from flue_bench.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from flue_bench.registry import Registered
+    from flue_bench.data.registry import Registered
     from flue_bench.task import Example, Source, Split, Task
 
 app = typer.Typer(help="List the tasks; show one; check a task file; audit its data.", invoke_without_command=True)
@@ -29,7 +29,7 @@ def table(context: typer.Context) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from flue_bench import registry
+    from flue_bench.data import registry
 
     columns = ("task", "version", "kind", "labels", "metric", "rows: train, validation, test", "groups", "licence")
     shown = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
@@ -56,7 +56,7 @@ def table(context: typer.Context) -> None:
 @app.command()
 def show(names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Task, group or task file.")]) -> None:
     """Show everything about a task: sources, recipes, licence, citation."""
-    from flue_bench import registry
+    from flue_bench.data import registry
 
     typer.echo("\n\n".join(_described(each) for each in registry.select(names)))
 
@@ -74,12 +74,12 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
 ) -> None:
     """Check a task file: validate it, load its data, and print some rows as a model will see them."""
-    from flue_bench import registry, source
+    from flue_bench.data import registry, sources
     from flue_bench.task import SPLITS
 
     for each in registry.select(files):
         task = each.task
-        data = source.load(each, data_dir=data_dir, offline=offline)
+        data = sources.load(each, data_dir=data_dir, offline=offline)
         typer.echo(f"{task.name} (version {task.version}, {task.kind}): {each.file}")
         typer.echo(f"source: {data.ref.source}, digest {data.ref.digest}; examples and labels:")
         for split in SPLITS:
@@ -123,8 +123,8 @@ def audit(
     from rich.markup import escape
     from rich.table import Table
 
-    from flue_bench import audit as audits
-    from flue_bench import registry, source
+    from flue_bench.data import registry, sources
+    from flue_bench.jobs import audit as audits
     from flue_bench.progress import Display
 
     chosen = registry.select([name])
@@ -134,7 +134,7 @@ def audit(
     display = Display(Console(stderr=True))
     with display.running():
         with display.bar(f"{task.name}: reading data"):
-            data = source.load(chosen[0], data_dir=data_dir, offline=offline)
+            data = sources.load(chosen[0], data_dir=data_dir, offline=offline)
         made = audits.audit(task, data, display)
         if tokenizer:
             length = max_length or task.named_recipe("standard").max_length
@@ -153,7 +153,7 @@ def audit(
 
 
 def _show_rows(task: Task, examples: list[Example], model: str, offline: bool) -> None:
-    from flue_bench import encode, models
+    from flue_bench.training import encode, models
 
     tokenizer = models.load_tokenizer(models.resolve(model, offline))
     length = task.named_recipe("standard").max_length

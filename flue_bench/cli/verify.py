@@ -11,8 +11,8 @@ import typer
 from flue_bench.errors import FlueBenchError, UsageError
 
 if TYPE_CHECKING:
+    from flue_bench.data.registry import Registered
     from flue_bench.progress import Display
-    from flue_bench.registry import Registered
 
 
 def verify(
@@ -46,9 +46,9 @@ def verify(
 
     from rich.console import Console
 
-    from flue_bench import registry
+    from flue_bench.data import registry
     from flue_bench.progress import Display
-    from flue_bench.verify import faults
+    from flue_bench.results.verify import faults
 
     files = _records(paths)
     console = Console(stderr=True)
@@ -62,7 +62,7 @@ def verify(
     if rerun:
         known = registry.registered() | {each.task.name: each for each in registry.select(task or [])}
         with console.status("Loading PyTorch and transformers"):
-            import flue_bench.rerun  # noqa: F401
+            import flue_bench.jobs.rerun  # noqa: F401
         for file in (file for file in files if not found[file]):
             same, said[file] = _trained_again(
                 file, known, display, model=model, device=device, data_dir=data_dir, offline=offline
@@ -81,7 +81,7 @@ def _records(paths: Iterable[Path]) -> list[Path]:
     Raises:
         UsageError: a path is neither a file nor a folder with records.
     """
-    from flue_bench.store import FAILED
+    from flue_bench.results.store import FAILED
 
     files: dict[Path, None] = {}
     for path in paths:
@@ -98,8 +98,8 @@ def _records(paths: Iterable[Path]) -> list[Path]:
 
 def _trained_again(file: Path, tasks: dict[str, Registered], display: Display, **how: Any) -> tuple[bool, str]:
     """Whether the predictions are the same to the byte, and what to say of it."""
-    from flue_bench.rerun import rerun
-    from flue_bench.store import read_record
+    from flue_bench.jobs.rerun import rerun
+    from flue_bench.results.store import read_record
 
     record = read_record(file)
     if record.cell.task not in tasks:

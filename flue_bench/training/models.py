@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from flue_bench import archive, hub
+from flue_bench.data import archives, hub
 from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError, quoted
 from flue_bench.record import ModelRef, digest_of
 from flue_bench.task import Task
@@ -25,7 +25,7 @@ from flue_bench.task import Task
 # For repositories without safetensors transformers would start a conversion on the hub (and a thread here).
 os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
 
-EMBEDDED = Path(__file__).parent / "embedded"
+EMBEDDED = Path(__file__).parents[1] / "embedded"
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -102,7 +102,7 @@ def resolve(name: str, offline: bool = False) -> Resolved:
     if "auto_map" in _json(folder / "config.json"):
         notes += (f"the repository's own code was not run: transformers' {config.model_type} stands for it",)
     tokenizer_files = matching(present, TOKENIZER_FILES)
-    files = {file: archive.sha256(folder / file) for file in ("config.json", *weights, *tokenizer_files)}
+    files = {file: archives.sha256(folder / file) for file in ("config.json", *weights, *tokenizer_files)}
     return Resolved(
         ref=ModelRef(
             name=shown,

@@ -15,12 +15,12 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from numpy.typing import NDArray
 
-from flue_bench.comparison import Evidence
+from flue_bench.boards import wording
+from flue_bench.boards.board import Board, Entry, Row, Run
 from flue_bench.errors import RecordError
-from flue_bench.leaderboard import wording
-from flue_bench.leaderboard.board import Board, Entry, Row, Run
+from flue_bench.kinds.scoring import entity_class
 from flue_bench.record import ClassScores, RunRecord
-from flue_bench.scoring import entity_class
+from flue_bench.results.comparison import Evidence
 
 HERE = Path(__file__).parent
 LEVELS = {"class": "Classes", "entity": "Entities", "word": "Words"}

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import torch
 
-from flue_bench import models, runner, source
+from flue_bench.data import sources
+from flue_bench.data.registry import Registered
 from flue_bench.errors import RecordError, UsageError
+from flue_bench.jobs import runner
 from flue_bench.progress import Display
 from flue_bench.record import PROTOCOL, Environment, RunRecord
-from flue_bench.registry import Registered
-from flue_bench.store import Store, read_predictions
+from flue_bench.results.store import Store, read_predictions
+from flue_bench.training import models
 
 AS_RECORDED = "as-recorded"
 """Name of the recipe that the task is given for the time of the run: the record's own, as resolved."""
@@ -89,7 +91,7 @@ def rerun(
         model = f"{cell.model.name}@{cell.model.revision}" if cell.model.revision else cell.model.name
     if (digest := models.resolve(model, offline).ref.digest) != cell.model.digest:
         raise UsageError(f"{model} is another model: digest {digest}, not {cell.model.digest}")
-    if (digest := source.load(task, data_dir=data_dir, offline=offline).ref.digest) != cell.data:
+    if (digest := sources.load(task, data_dir=data_dir, offline=offline).ref.digest) != cell.data:
         raise UsageError(f"the data of {cell.task} are others: digest {digest}, not {cell.data}")
 
     same_recipe = task.task.model_copy(update={"recipe": {AS_RECORDED: cell.recipe.model_dump()}})

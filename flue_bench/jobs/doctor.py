@@ -20,7 +20,7 @@ import huggingface_hub
 from huggingface_hub import constants
 
 import flue_bench
-from flue_bench import hub, registry
+from flue_bench.data import hub, registry
 from flue_bench.errors import FlueBenchError
 
 LITTLE, TOO_LITTLE = 5e9, 2e8
@@ -96,7 +96,7 @@ def _machine() -> Iterator[Finding]:
     try:
         import torch
 
-        from flue_bench.device import pick_device, prepare
+        from flue_bench.training.device import pick_device, prepare
     except (ImportError, OSError) as error:
         found = f"cannot be imported: {str(error).partition(chr(10))[0]}"
         yield Finding("problem", "torch", found, "Install torch again; README, Two commands.")

@@ -20,10 +20,10 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any
 
-from flue_bench import archive, formats, hub
+from flue_bench.data import archives, formats, hub
+from flue_bench.data.registry import Registered, readers
 from flue_bench.errors import DataError, HubError, OfflineError, UsageError, quoted
 from flue_bench.record import DataRef
-from flue_bench.registry import Registered, readers
 from flue_bench.task import SPLITS, Columns, Example, Source, Split, SplitFiles, Task
 
 _OWN_FORMATS = ("parquet", "jsonl", "csv", "tsv", "conll")
@@ -103,7 +103,7 @@ def _in(data_dir: Path, source: Source, task: Task) -> _Found | None:
         names = [url.rstrip("/").rsplit("/", 1)[-1] for url in source.archives]
         if all((data_dir / name).is_file() for name in names):
             return _unpacked(source, [data_dir / name for name in names])
-        unpacked = [archive.stem(name) for name in names]
+        unpacked = [archives.stem(name) for name in names]
         if all((data_dir / name).exists() for name in unpacked):
             return _Found(source, f"data-dir:{','.join(unpacked)}", data_dir)
         return None
@@ -151,12 +151,12 @@ def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bo
 
 
 def _unpacked(source: Source, files: Sequence[Path]) -> _Found:
-    hashes = {file: archive.sha256(file) for file in files}
+    hashes = {file: archives.sha256(file) for file in files}
     wanted = [each.path for each in source.files.values()]
     key = json.dumps([[(file.name, digest) for file, digest in hashes.items()], wanted])
     content = hashlib.sha256(key.encode()).hexdigest()[:16]
-    folder = hub.cache_dir() / "unpacked" / f"{archive.stem(files[0].name)}-{content}"
-    archive.unpack(files, folder, wanted)
+    folder = hub.cache_dir() / "unpacked" / f"{archives.stem(files[0].name)}-{content}"
+    archives.unpack(files, folder, wanted)
     return _Found(source, source.label, folder, hashes)
 
 
@@ -178,7 +178,7 @@ def _read(task: Task, found: _Found) -> TaskData:
             raise DataError(f"{found.folder} has no {files.path}, the {split} split of task '{task.name}'.")
         if not found.archives:
             read += paths
-            hashes |= {path.relative_to(found.folder).as_posix(): archive.sha256(path) for path in paths}
+            hashes |= {path.relative_to(found.folder).as_posix(): archives.sha256(path) for path in paths}
         if found.source.reader:
             examples, rows = _by_reader(task, found, split)
         elif files:

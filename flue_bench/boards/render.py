@@ -14,9 +14,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from flue_bench.leaderboard.board import Board, Column, Entry
-from flue_bench.leaderboard.latex import latex
-from flue_bench.leaderboard.wording import (
+from flue_bench.boards.board import Board, Column, Entry
+from flue_bench.boards.latex import latex
+from flue_bench.boards.wording import (
     NONE,
     NOTHING,
     best_of,

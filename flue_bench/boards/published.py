@@ -15,8 +15,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from flue_bench.boards.board import Board, Column, Entry, Quote, QuoteLine, build
 from flue_bench.errors import RecordError
-from flue_bench.leaderboard.board import Board, Column, Entry, Quote, QuoteLine, build
 from flue_bench.record import RunRecord
 from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS, Word
 

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from flue_bench import models
-from flue_bench.batches import training_batches
-from flue_bench.device import Device, environment, keep_freed_memory, pick_device, prepare
-from flue_bench.encode import encode
-from flue_bench.models import Resolved
+from flue_bench.jobs.runner import flops_per_example
 from flue_bench.record import SpeedRecord, digest_of
-from flue_bench.runner import flops_per_example
 from flue_bench.task import Example, Source, Task
+from flue_bench.training import models
+from flue_bench.training.batches import training_batches
+from flue_bench.training.device import Device, environment, keep_freed_memory, pick_device, prepare
+from flue_bench.training.encode import encode
+from flue_bench.training.models import Resolved
 
 SAMPLE = Path(__file__).parent / "sample.txt"
 """French texts of one to five sentences, one a line; ``benchmarks/make_texts.py`` wrote them."""

@@ -20,10 +20,10 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from flue_bench.comparison import LEVEL, Interval
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.record import Failure, RunRecord, SpeedRecord
-from flue_bench.statistics import mean_sd
+from flue_bench.results.comparison import LEVEL, Interval
+from flue_bench.statistics.intervals import mean_sd
 
 FLUE = ("cls", "paws-x", "xnli", "wikiner")
 """These columns stand first, in this order."""
@@ -71,7 +71,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Versus:
-    """An entry against the best of its column, as pretrained models: ``flue_bench.comparison.Comparison``."""
+    """An entry against the best of its column, as pretrained models: ``flue_bench.results.comparison.Comparison``."""
 
     difference: float
     """Entry minus best; a fraction of 1."""

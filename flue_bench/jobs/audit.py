@@ -25,8 +25,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from flue_bench.data.sources import TaskData
 from flue_bench.progress import Bar, Display
-from flue_bench.source import TaskData
 from flue_bench.task import SPLITS, Example, Kind, Split, Task
 
 SHINGLE = 5
@@ -169,8 +169,8 @@ def subwords(task: Task, data: TaskData, model: str, max_length: int, offline: b
     Raises:
         FlueBenchError: the model or its tokenizer cannot be had.
     """
-    from flue_bench import models
-    from flue_bench.encode import encode
+    from flue_bench.training import models
+    from flue_bench.training.encode import encode
 
     tokenizer = models.load_tokenizer(models.resolve(model, offline))
     lengths: dict[Split, Spread] = {}

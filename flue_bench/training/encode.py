@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from flue_bench.models import quiet
 from flue_bench.task import Example, Task
+from flue_bench.training.models import quiet
 
 IGNORED = -100
 """Label of a position that has no loss (torch's ``ignore_index``)."""

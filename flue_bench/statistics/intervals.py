@@ -1,7 +1,7 @@
 """Means over seeds and test examples, with intervals and tests that keep these two sources of chance apart.
 
 Everything starts from counts (…, classes, 3): true positives, predicted, gold, of each class or entity type. Every
-score of ``flue_bench.scoring`` follows from their sum over the test set, so that resampling counts is resampling
+score of ``flue_bench.kinds.scoring`` follows from their sum over the test set, so that resampling counts is resampling
 examples. Examples that share a premise or a source sentence form a cluster, and are drawn together.
 
 The estimator, and what simulations say of it: docs/decisions/0010-statistics.md.
@@ -94,7 +94,7 @@ def mean_sd(values: Sequence[float]) -> Summary:
 
 
 def score(counts: ArrayLike, metric: str) -> Floats:
-    """A score from counts; the same as ``flue_bench.scoring`` computes from predictions.
+    """A score from counts; the same as ``flue_bench.kinds.scoring`` computes from predictions.
 
     Args:
         counts: (…, classes, 3), true positives, predicted, gold. Without the row of O for a metric ``…_without_o``.

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flue_bench import registry, scoring
+from flue_bench.data import registry
 from flue_bench.errors import RecordError
+from flue_bench.kinds import scoring
 from flue_bench.record import SCHEMA_VERSION, ClassScores, RunRecord
-from flue_bench.store import read_predictions, read_record
+from flue_bench.results.store import read_predictions, read_record
 
 if TYPE_CHECKING:
     import pyarrow

@@ -12,12 +12,12 @@ from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from flue_bench import registry
+from flue_bench.boards import board
+from flue_bench.boards.wording import in_markdown, plain
+from flue_bench.data import registry
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
-from flue_bench.leaderboard import board
-from flue_bench.leaderboard.wording import in_markdown, plain
 from flue_bench.record import RunRecord
-from flue_bench.statistics import mean_sd
+from flue_bench.statistics.intervals import mean_sd
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard

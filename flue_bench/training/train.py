@@ -14,14 +14,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flue_bench import checkpoint
-from flue_bench.batches import prediction_batches, training_batches
-from flue_bench.device import Device, seed_step
-from flue_bench.encode import IGNORED, Encoded, Ints
 from flue_bench.errors import ModelError
-from flue_bench.optim import adamw, learning_rate_factor, set_learning_rate
 from flue_bench.recipe import Recipe
 from flue_bench.record import Epoch
+from flue_bench.training import checkpoint
+from flue_bench.training.batches import prediction_batches, training_batches
+from flue_bench.training.device import Device, seed_step
+from flue_bench.training.encode import IGNORED, Encoded, Ints
+from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
 
 Floats = npt.NDArray[np.float32]
 Validate = Callable[[nn.Module], dict[str, float]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from flue_bench.leaderboard.board import Board, Entry
-from flue_bench.leaderboard.wording import (
+from flue_bench.boards.board import Board, Entry
+from flue_bench.boards.wording import (
     AS_GOOD,
     COLLAPSED,
     NONE,

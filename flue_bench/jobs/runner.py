@@ -20,8 +20,18 @@ from filelock import Timeout
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from flue_bench import checkpoint, models, registry, scoring, source
-from flue_bench.device import (
+from flue_bench.data import registry, sources
+from flue_bench.data.registry import Registered
+from flue_bench.data.sources import TaskData
+from flue_bench.errors import FlueBenchError, UsageError
+from flue_bench.kinds import scoring
+from flue_bench.progress import Display
+from flue_bench.recipe import Recipe
+from flue_bench.record import Cell, Cost, Failure, Predictions, RunRecord, Truncation
+from flue_bench.results.store import Store
+from flue_bench.task import SPLITS, Example, Split, Task
+from flue_bench.training import checkpoint, models
+from flue_bench.training.device import (
     Device,
     environment,
     keep_freed_memory,
@@ -30,17 +40,9 @@ from flue_bench.device import (
     prepare,
     reset_peak_memory,
 )
-from flue_bench.encode import Encoded, encode
-from flue_bench.errors import FlueBenchError, UsageError
-from flue_bench.models import Resolved
-from flue_bench.progress import Display
-from flue_bench.recipe import Recipe
-from flue_bench.record import Cell, Cost, Failure, Predictions, RunRecord, Truncation
-from flue_bench.registry import Registered
-from flue_bench.source import TaskData
-from flue_bench.store import Store
-from flue_bench.task import SPLITS, Example, Split, Task
-from flue_bench.train import Floats, Progress, fine_tune, predict
+from flue_bench.training.encode import Encoded, encode
+from flue_bench.training.models import Resolved
+from flue_bench.training.train import Floats, Progress, fine_tune, predict
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def run(grid: Grid, store: Store, display: Display) -> Outcome:
             for each, cells in groupby(todo, key=lambda numbered: numbered[1][0]):
                 try:
                     with display.bar(f"{each.task.name}: reading data"):
-                        data = source.load(each, data_dir=grid.data_dir, offline=grid.offline)
+                        data = sources.load(each, data_dir=grid.data_dir, offline=grid.offline)
                 except FlueBenchError as error:
                     outcome.unloaded.append(f"{each.task.name}: {error}")
                     display.line(f"{each.task.name}: {error}")

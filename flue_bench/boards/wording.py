@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from flue_bench.comparison import LEVEL, Interval
-from flue_bench.leaderboard.board import Board, Entry, Kept, Machine, Row, Versus
+from flue_bench.boards.board import Board, Entry, Kept, Machine, Row, Versus
+from flue_bench.results.comparison import LEVEL, Interval
 
 COLLAPSED = "†"
 AS_GOOD = "≈"

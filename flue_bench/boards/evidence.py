@@ -11,12 +11,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from flue_bench import comparison
-from flue_bench.comparison import Evidence
+from flue_bench.boards.board import Board, Column, Entry, Kept, Note, Pair, Versus
 from flue_bench.errors import RecordError, UsageError
-from flue_bench.leaderboard.board import Board, Column, Entry, Kept, Note, Pair, Versus
 from flue_bench.record import RunRecord
-from flue_bench.statistics import holm
+from flue_bench.results import comparison
+from flue_bench.results.comparison import Evidence
+from flue_bench.statistics.intervals import holm
 
 SAME = 1e-6
 """Means of scores differ by less from rounding."""

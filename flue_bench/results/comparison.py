@@ -7,7 +7,7 @@ Two questions are kept apart:
   seed says nothing of the spread over seeds, so there is no verdict then.
 - ``trained``: which of *these two fine-tuned models* is better? The test set is the only source of chance.
 
-``flue_bench.statistics`` has the formulas; docs/decisions/0010-statistics.md the reasons.
+``flue_bench.statistics.intervals`` has the formulas; docs/decisions/0010-statistics.md the reasons.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from flue_bench import statistics
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
+from flue_bench.kinds.scoring import entity_class, entity_counts
 from flue_bench.record import RunRecord, digest_of
-from flue_bench.scoring import entity_class, entity_counts
-from flue_bench.statistics import Floats, Means
-from flue_bench.store import read_predictions
+from flue_bench.results.store import read_predictions
+from flue_bench.statistics import intervals
+from flue_bench.statistics.intervals import Floats, Means
 
 if TYPE_CHECKING:
     import pyarrow
@@ -190,14 +190,14 @@ def interval(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> I
         measured = _measure([entry], metric, evidence)
         several = len(entry.seeds) > 1
         means = _means(measured, drawn=several)
-        found = statistics.estimate(means, [1])
-        low, high = statistics.score_interval(means, metric)
+        found = intervals.estimate(means, [1])
+        low, high = intervals.score_interval(means, metric)
         return Interval(
             mean=found.value,
             low=low,
             high=high,
             seeds=len(entry.seeds),
-            sd=statistics.mean_sd(measured.scores[0].tolist()).sd,
+            sd=intervals.mean_sd(measured.scores[0].tolist()).sd,
             se_seeds=found.se_seeds if several else None,
             se_examples=found.se_examples,
             examples=measured.examples,
@@ -237,12 +237,12 @@ def compare(
         reason = _reason(first, second, question)
         if reason is None:
             means = _means(measured, drawn=question == "pretrained")
-            found = statistics.estimate(means, [1, -1])
-            low, high = statistics.t_interval(found)
+            found = intervals.estimate(means, [1, -1])
+            low, high = intervals.t_interval(found)
             if question == "trained":
                 p, test = _trained_test(measured, metric)
             else:
-                p, test = statistics.t_test(found), "t with Satterthwaite's degrees of freedom"
+                p, test = intervals.t_test(found), "t with Satterthwaite's degrees of freedom"
         return Comparison(
             question=question,
             metric=metric,
@@ -300,8 +300,8 @@ def retention(
             ratio = score_student / score_teacher
         if reason is None:
             means = _means(measured, drawn=question == "pretrained")
-            low, high = statistics.fieller(means)
-            p = statistics.t_test_above(statistics.estimate(means, [1, -margin]))
+            low, high = intervals.fieller(means)
+            p = intervals.t_test_above(intervals.estimate(means, [1, -margin]))
         return Retention(question, metric, score_student, score_teacher, ratio, low, high, margin, p, reason)
 
     return evidence.kept([metric, question, margin, first.key, second.key], Retention, compute)
@@ -401,8 +401,8 @@ def _measure(entries: Sequence[_Entry], metric: str, evidence: Evidence) -> _Mea
         counts, rows = _counts(records, metric, evidence)
         if counts.shape[1] < 2:
             raise RecordError(f"{task}: a test set of a single group of examples has no interval.")
-        scores.append(statistics.score(counts.sum(axis=1), metric))
-        covariance.append(statistics.covariance(statistics.resample(counts), metric, counts.shape[1]))
+        scores.append(intervals.score(counts.sum(axis=1), metric))
+        covariance.append(intervals.covariance(intervals.resample(counts), metric, counts.shape[1]))
         examples += rows
         clusters.append(counts.shape[1])
     cut = np.cumsum([len(entry.seeds) for entry in entries])[:-1]
@@ -419,16 +419,16 @@ def _measure(entries: Sequence[_Entry], metric: str, evidence: Evidence) -> _Mea
 def _means(measured: _Measured, drawn: bool) -> Means:
     """With the seeds as a source of chance (``drawn``) or taken as they are."""
     if drawn:
-        return statistics.seeds_and_examples(measured.scores, measured.covariance, measured.fewest)
-    return statistics.examples_only(np.concatenate(measured.scores), measured.covariance, measured.fewest)
+        return intervals.seeds_and_examples(measured.scores, measured.covariance, measured.fewest)
+    return intervals.examples_only(np.concatenate(measured.scores), measured.covariance, measured.fewest)
 
 
 def _trained_test(measured: _Measured, metric: str) -> tuple[float, str]:
     """P-value of two fine-tuned models, and the test's name."""
     hits = measured.counts[..., 0].sum(-1)  # (2, clusters)
     if metric in ("accuracy", "f1_micro") and measured.clusters == measured.examples:
-        return statistics.mcnemar(int((hits[0] > hits[1]).sum()), int((hits[0] < hits[1]).sum())), "exact McNemar"
-    return statistics.permutation_test(measured.counts, metric), "paired permutation"
+        return intervals.mcnemar(int((hits[0] > hits[1]).sum()), int((hits[0] < hits[1]).sum())), "exact McNemar"
+    return intervals.permutation_test(measured.counts, metric), "paired permutation"
 
 
 def _counts(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> tuple[Floats, int]:

@@ -1,8 +1,9 @@
-"""Imports go down only: which module stands on which floor, and what each floor may import."""
+"""Imports go one way: the table in CONTRIBUTING.md says which folder may import which."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,50 +13,21 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FLOORS = {
-    "words": ("", "errors", "task", "recipe", "record"),
-    "facts": (
-        "scoring",
-        "statistics",
-        "source",
-        "formats",
-        "archive",
-        "hub",
-        "plugins",
-        "registry",
-        "store",
-        "comparison",
-        "verify",
-    ),
-    "pictures": ("leaderboard", "card"),
-    "work": (
-        "device",
-        "optim",
-        "progress",
-        "checkpoint",
-        "models",
-        "encode",
-        "batches",
-        "train",
-        "runner",
-        "speed",
-        "doctor",
-        "rerun",
-        "audit",
-        "metrics",
-    ),
-    "door": ("cli", "__main__"),
-}
-"""Floor → the modules and sub-packages of flue_bench on it, from the ground up; "" is ``flue_bench/__init__.py``."""
-
-MAY_IMPORT = {floor: {*list(FLOORS)[: level + 1]} for level, floor in enumerate(FLOORS)} | {
-    "flue_tasks": {"words", "flue_tasks"},
-    "flue_distill": {"words", "facts", "work", "flue_distill"},
-}
-"""Who → the floors it may import. Nobody but itself imports a plugin: entry points are the only door."""
+TABLE = re.findall(r"^\| `([\w.]+)` \|.*\| (yes|no) \|$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.M)
+ORDER = [folder for folder, _ in TABLE]
+"""Folders of ``flue_bench``, each importing from itself and from those before it; "." is the words."""
 
 HEAVY = {"torch", "transformers", "evaluate", "accelerate"}
-MAY_IMPORT_HEAVY = {"work", "flue_distill"}
+MAY_IMPORT_HEAVY = {folder for folder, heavy in TABLE if heavy == "yes"} | {"metrics", "flue_distill"}
+MAY_IMPORT = {
+    **{folder: {*ORDER[: level + 1]} for level, folder in enumerate(ORDER)},
+    "results": {".", "kinds", "data", "statistics", "results"},
+    "boards": {".", "kinds", "data", "statistics", "results", "boards"},
+    "metrics": {".", "kinds"},
+    "flue_tasks": {".", "flue_tasks"},
+    "flue_distill": {".", "data", "training", "flue_distill"},
+}
+"""Who → the folders it may import. Nobody but itself imports a plugin: entry points are the only door."""
 NOT_FOR_HELP = ("torch", "transformers", "evaluate", "datasets", "sklearn", "scipy", "pandas", "pyarrow")
 
 
@@ -72,15 +44,20 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def floor_of(module: str) -> str:
-    """Floor of a module of the distribution, or the name of the plugin it belongs to."""
-    package, _, rest = module.partition(".")
+def folder_of(module: str) -> str:
+    """Folder of a module of the distribution, or the name of the plugin it belongs to."""
+    package, *rest = module.split(".")
     if package != "flue_bench":
         return package
-    for floor, names in FLOORS.items():
-        if rest.partition(".")[0] in names:
-            return floor
-    raise LookupError(f"{module} stands on no floor: add it to FLOORS in {Path(__file__).name}")
+    if rest == ["metrics"]:
+        return "metrics"
+    if rest == ["__main__"]:
+        return "cli"
+    is_folder = (ROOT / "flue_bench" / rest[0]).is_dir() if rest else False
+    folder = rest[0] if is_folder or len(rest) > 1 else "."
+    if folder not in ORDER:
+        raise LookupError(f"{module} is in no folder of the table in CONTRIBUTING.md")
+    return folder
 
 
 def imports(module: str, source: str, is_package: bool = False) -> Iterator[tuple[str, int, bool]]:
@@ -110,19 +87,19 @@ def imports(module: str, source: str, is_package: bool = False) -> Iterator[tupl
 
 
 def faults(module: str, source: str, is_package: bool = False) -> list[str]:
-    """Imports of ``module`` that its floor does not allow."""
-    floor = floor_of(module)
+    """Imports of ``module`` that its folder does not allow."""
+    folder = folder_of(module)
     found = []
     for name, line, lazy in imports(module, source, is_package):
         package = name.partition(".")[0]
-        if floor == "door" and lazy and package not in ("flue_tasks", "flue_distill"):
+        if folder == "cli" and lazy and package not in ("flue_tasks", "flue_distill"):
             continue  # a command imports what it needs when it runs
-        if package in HEAVY and floor not in MAY_IMPORT_HEAVY:
-            found.append(f"{module}:{line} ({floor}) imports {name}")
+        if package in HEAVY and folder not in MAY_IMPORT_HEAVY:
+            found.append(f"{module}:{line} ({folder}) imports {name}")
         if package in ("flue_bench", "flue_tasks", "flue_distill"):
-            target = floor_of(name)
-            if target not in MAY_IMPORT[floor] or (floor == "door" and target == "work"):
-                found.append(f"{module}:{line} ({floor}) imports {name} ({target})")
+            target = folder_of(name)
+            if target not in MAY_IMPORT[folder] or (folder == "cli" and target in ("jobs", "training")):
+                found.append(f"{module}:{line} ({folder}) imports {name} ({target})")
     return found
 
 
@@ -132,30 +109,31 @@ def test_imports_go_down_only(module: str) -> None:
     assert not faults(module, file.read_text(encoding="utf-8"), file.name == "__init__.py")
 
 
-def test_every_name_of_the_table_is_a_module() -> None:
-    named = {f"flue_bench.{name}".rstrip(".") for names in FLOORS.values() for name in names}
-    assert not named - set(MODULES)
+def test_every_folder_is_in_the_table() -> None:
+    folders = {file.parent.name for file in (ROOT / "flue_bench").glob("*/__init__.py")}
+    assert folders == {*ORDER} - {"."}
+    assert len(ORDER) <= 10
 
 
 @pytest.mark.parametrize(
     ("module", "source", "allowed"),
     [
-        ("flue_bench.source", "from flue_bench.task import Task", True),
-        ("flue_bench.source", "from flue_bench.runner import run", False),
-        ("flue_bench.source", "from .runner import run", False),
-        ("flue_bench.source", "def f():\n    import flue_bench.runner", False),
-        ("flue_bench.scoring", "import torch.nn", False),
-        ("flue_bench.train", "import torch.nn", True),
-        ("flue_bench.leaderboard.board", "import flue_bench.runner", False),
-        ("flue_bench.runner", "import flue_tasks", False),
-        ("flue_bench.cli.run", "from flue_bench import runner", False),
-        ("flue_bench.cli.run", "def f():\n    from flue_bench import runner", True),
-        ("flue_bench.cli.run", "if TYPE_CHECKING:\n    from flue_bench import runner", True),
-        ("flue_bench.store", "if TYPE_CHECKING:\n    from flue_bench import runner", False),
+        ("flue_bench.data.sources", "from flue_bench.task import Task", True),
+        ("flue_bench.data.sources", "from flue_bench.jobs.runner import run", False),
+        ("flue_bench.data.sources", "from ..jobs.runner import run", False),
+        ("flue_bench.data.sources", "def f():\n    import flue_bench.jobs.runner", False),
+        ("flue_bench.kinds.scoring", "import torch.nn", False),
+        ("flue_bench.training.train", "import torch.nn", True),
+        ("flue_bench.boards.board", "import flue_bench.jobs.runner", False),
+        ("flue_bench.jobs.runner", "import flue_tasks", False),
+        ("flue_bench.cli.run", "from flue_bench.jobs import runner", False),
+        ("flue_bench.cli.run", "def f():\n    from flue_bench.jobs import runner", True),
+        ("flue_bench.cli.run", "if TYPE_CHECKING:\n    from flue_bench.jobs import runner", True),
+        ("flue_bench.results.store", "if TYPE_CHECKING:\n    from flue_bench.jobs import runner", False),
         ("flue_bench.cli.run", "def f():\n    import flue_distill", False),
         ("flue_tasks.readers", "from flue_bench.errors import DataError", True),
-        ("flue_tasks.readers", "from flue_bench.formats import rows", False),
-        ("flue_distill.loss", "from flue_bench.optim import schedule", True),
+        ("flue_tasks.readers", "from flue_bench.data.formats import rows", False),
+        ("flue_distill.loss", "from flue_bench.training.optim import schedule", True),
         ("flue_distill.loss", "from flue_bench.cli import main", False),
     ],
 )
@@ -163,9 +141,9 @@ def test_the_rules_themselves(module: str, source: str, allowed: bool) -> None:
     assert (not faults(module, source)) is allowed
 
 
-def test_a_module_without_a_floor_is_an_error() -> None:
-    with pytest.raises(LookupError, match=r"flue_bench\.attic stands on no floor"):
-        floor_of("flue_bench.attic")
+def test_a_folder_without_a_line_is_an_error() -> None:
+    with pytest.raises(LookupError, match=r"flue_bench\.attic\.chest is in no folder"):
+        folder_of("flue_bench.attic.chest")
 
 
 def test_help_loads_nothing_heavy() -> None:

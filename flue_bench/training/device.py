@@ -187,7 +187,7 @@ def _cpu_name() -> str:
 
 def _checkout() -> tuple[str | None, bool | None]:
     """Commit of the checkout that flue-bench runs from, and whether it has changes; None for an installed wheel."""
-    folder = Path(__file__).resolve().parent.parent
+    folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None, None
 

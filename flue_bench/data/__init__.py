@@ -1,0 +1,1 @@
+"""Where examples come from: which tasks there are, their sources, file formats, archives and the hub."""

@@ -1,0 +1,1 @@
+"""What takes minutes or days: cells and grids, reruns, speed, audits, the doctor."""

@@ -1,0 +1,1 @@
+"""Records on disk: kept, read, compared, verified."""
