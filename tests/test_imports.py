@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from support import ROOT
 
 TABLE = re.findall(r"^\| `([\w.]+)` \|.*\| (yes|no) \|$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.M)
 ORDER = [folder for folder, _ in TABLE]

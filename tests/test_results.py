@@ -10,8 +10,8 @@ from flue_bench.boards import board, evidence, render
 from flue_bench.results.comparison import Evidence
 from flue_bench.results.store import FAILED, Store
 from flue_bench.results.verify import faults
+from support import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = sorted(path.parent for path in (ROOT / "results").rglob("leaderboard.md") if "local" not in path.parts)
 RECORDS = [
     path for folder in FOLDERS for path in sorted(folder.glob("runs/*/*/*.json")) if not path.name.endswith(FAILED)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from support import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

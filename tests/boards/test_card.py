@@ -1,0 +1,262 @@
+"""A model's card: what the hub's own classes read in it, and what is left alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
+from typer.testing import CliRunner, Result
+
+from flue_bench.boards import card
+from flue_bench.cli import app
+from flue_bench.data import registry
+from flue_bench.errors import RecordError, UnknownNameError, UsageError
+from flue_bench.record import RunRecord
+from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS
+from support.factories import make_record
+from support.hub_standin import StandIn
+
+MODEL = "org/modele"
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+def xnli(seed: int, score: float, canonical: bool = True, **cell: Any) -> RunRecord:
+    """A record whose data came from the hub."""
+    record = make_record(MODEL, "xnli", seed, score, canonical=canonical, revision=REVISION, **cell)
+    files = {f"fr/{split}-0.parquet": "0" * 64 for split in ("train", "test")}
+    data = record.data.model_copy(update={"source": "hub:facebook/xnli@b8dd5d7af511", "files": files})
+    return record.model_copy(update={"data": data, "task_title": "XNLI-FR"})
+
+
+def by_name(records: list[RunRecord]) -> dict[tuple[str, str], Any]:
+    """(data set, metric) → result."""
+    _, of_model = card.settings(records, MODEL)
+    return {(each.dataset_name, each.metric_name): each for each in card.results(of_model)}
+
+
+def test_every_score_has_a_name_on_the_hub_and_a_definition() -> None:
+    assert set(card.METRICS) == {*SENTENCE_METRICS, *TOKEN_METRICS}
+
+
+def test_canonical_data_of_flue_is_called_so_and_pinned() -> None:
+    found = by_name([xnli(0, 0.8), xnli(1, 0.9)])
+    result = found["FLUE: XNLI-FR", "f1_macro"]
+    assert (result.dataset_type, result.dataset_config, result.dataset_split) == ("facebook/xnli", "fr", "test")
+    assert result.dataset_revision == registry.registered()["xnli"].task.source[0].revision
+    assert (result.task_type, result.metric_type, result.metric_value) == ("text-classification", "f1", 0.85)
+    args = result.metric_args
+    assert (args["recipe"], args["seeds"], args["sd"]) == ("standard, fp32", [0, 1], 0.0707)
+    assert {name for _, name in found} == set(SENTENCE_METRICS)
+
+
+@pytest.mark.parametrize(
+    ("cell", "title"),
+    [
+        ({"limit": 2000}, "XNLI-FR, at most 2,000 rows a split"),
+        ({"canonical": False, "data": "f" * 16}, "XNLI-FR, data not canonical"),
+        ({"task_version": 99}, "XNLI-FR"),
+    ],
+)
+def test_other_data_keep_their_own_name(cell: Any, title: str) -> None:
+    found = by_name([xnli(0, 0.8, **cell), xnli(0, 0.7)])
+    result = found[title, "f1_macro"]
+    assert result.dataset_type == "xnli" and result.dataset_revision is None
+    assert "data " in result.dataset_config
+    assert "sd" not in result.metric_args  # a single seed
+    assert found["FLUE: XNLI-FR", "f1_macro"].metric_value == 0.7
+
+
+def test_two_recipes_are_two_settings() -> None:
+    _, of_model = card.settings([xnli(0, 0.8), xnli(0, 0.7, recipe={"epochs": 1}, recipe_name="quick epochs=1")], MODEL)
+    assert sorted(each.metric_value for each in card.results(of_model) if each.metric_name == "f1_macro") == [0.7, 0.8]
+    text = card.section(of_model)
+    assert f"flue-bench run --model {MODEL}@{REVISION} --task xnli --recipe standard --precision fp32 --seed 0" in text
+    assert "--recipe quick --set epochs=1" in text
+
+
+def test_the_section_has_mean_spread_seeds_and_definitions() -> None:
+    _, of_model = card.settings(
+        [
+            xnli(0, 0.8),
+            xnli(1, 0.9, collapsed="predicts only 'positif'"),
+            make_record(MODEL, "wikiner", revision=REVISION),
+        ],
+        MODEL,
+    )
+    text = card.section(of_model)
+    assert "| FLUE: XNLI-FR" in text and "85.00 ± 7.07 (2) †" in text and "80.00 (1)" in text
+    assert "† Some of these runs predict a single class." in text
+    assert "- `entity_f1_micro`: F1 of all entities" in text
+
+
+def call(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, ["card", *map(str, words)])
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "results"
+    for seed, score in enumerate((0.8, 0.9)):
+        record = xnli(seed, score)
+        path = folder / "runs/org--modele/xnli" / f"seed{seed}-{record.cell_digest}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(record.model_dump_json(), encoding="utf-8")
+    return folder
+
+
+def test_a_new_card_is_what_the_hub_reads(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "modele/README.md"
+    assert call("--model", MODEL, "--results", results, "--out", out).exit_code == 0
+    read = ModelCard.load(out)
+    name, parsed = model_index_to_eval_results(read.data.to_dict()["model-index"])
+    assert name == MODEL
+    assert parsed == read.data.eval_results and len(parsed) == len(SENTENCE_METRICS)
+    assert [each.metric_value for each in parsed if each.metric_name == "f1_macro"] == [0.85]
+    assert read.text.startswith(f"\n# {MODEL}\n")
+    assert call("--model", MODEL, "--results", results).stdout == out.read_text(encoding="utf-8")
+
+
+THEIRS = """---
+license: mit
+language: fr
+tags:
+- camembert
+model-index:
+- name: mon-modele
+  results:
+  - task:
+      type: text-classification
+    dataset:
+      name: Ailleurs
+      type: ailleurs
+    metrics:
+    - type: accuracy
+      value: 0.5
+---
+# Mon modèle
+
+Un mot avant.
+"""
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_what_is_not_ours_is_kept(results: Path, tmp_path: Path, line_end: str) -> None:
+    out = tmp_path / "README.md"
+    out.write_bytes(THEIRS.replace("\n", line_end).encode())
+    call("--model", MODEL, "--results", results, "--out", out)
+    once = out.read_bytes()
+    assert once.count(b"\n") == once.count(line_end.encode())
+    read = ModelCard.load(out)
+    assert (read.data.license, read.data.language, read.data.tags) == ("mit", "fr", ["camembert"])
+    assert read.data.model_name == "mon-modele"
+    assert [each.metric_value for each in read.data.eval_results or [] if each.dataset_type == "ailleurs"] == [0.5]
+    assert "# Mon modèle" in read.text and "Un mot avant." in read.text and card.BEGIN in read.text
+
+    out.write_bytes(once + f"Un mot après.{line_end}".encode())
+    call("--model", MODEL, "--results", results, "--out", out)
+    assert out.read_bytes() == once + f"Un mot après.{line_end}".encode()
+
+
+def test_a_text_without_metadata_gets_them(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "README.md"
+    out.write_text("# Mon modèle\n", encoding="utf-8")
+    assert call("--model", MODEL, "--results", results, "--out", out).exit_code == 0
+    assert ModelCard.load(out).data.model_name == MODEL
+    assert "---\n# Mon modèle\n" in out.read_text(encoding="utf-8")
+
+
+def validated(hub: StandIn, results: Path, tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """``flue-bench card --validate`` against this hub."""
+    command = [sys.executable, "-m", "flue_bench", "card", "-m", MODEL, "--validate"]
+    command += ["--results", str(results), "--out", str(tmp_path / "README.md")]
+    return subprocess.run(command, env=hub.env(tmp_path) | env, capture_output=True, text=True, timeout=120)
+
+
+def test_the_hub_takes_our_metadata(results: Path, tmp_path: Path) -> None:
+    with StandIn() as hub:
+        done = validated(hub, results, tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == f"{hub.endpoint} takes the metadata.\n"
+        assert "POST /api/validate-yaml" in hub.requests and (tmp_path / "README.md").is_file()
+
+
+def test_what_the_hub_refuses_is_told_and_not_written(results: Path, tmp_path: Path) -> None:
+    theirs = THEIRS.replace("value: 0.5", "value: good")
+    (tmp_path / "README.md").write_text(theirs, encoding="utf-8")
+    with StandIn() as hub:
+        done = validated(hub, results, tmp_path, HF_TOKEN="hf_secret")
+    assert done.returncode == 1 and "needs a type and a number" in done.stderr
+    assert "Traceback" not in done.stderr and "hf_secret" not in done.stderr
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == theirs
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [({"HF_HUB_OFFLINE": "1"}, "switched off"), ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "out of reach")],
+)
+def test_without_a_hub_nothing_is_said_of_the_metadata(
+    results: Path, tmp_path: Path, env: dict[str, str], said: str
+) -> None:
+    with StandIn() as hub:
+        done = validated(hub, results, tmp_path, **env)
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "README.md").exists() and "takes" not in done.stderr
+
+
+def test_what_cannot_be_asked(results: Path, tmp_path: Path) -> None:
+    broken, several = tmp_path / "broken.md", tmp_path / "several.md"
+    broken.write_text("---\na: [\n---\n", encoding="utf-8")
+    index = "".join(f"- name: m{i}\n  results: []\n" for i in range(2))
+    several.write_text(f"---\nmodel-index:\n{index}---\n", encoding="utf-8")
+    for words, kind, said in (
+        (("-m", "org/autre"), UnknownNameError, "org/modele"),
+        (("-m", MODEL, "--out", broken), RecordError, "cannot be read as a model card"),
+        (("-m", MODEL, "--out", several), UsageError, "holds several models"),
+    ):
+        error = call(*words, "--results", results).exception
+        assert isinstance(error, kind) and said in str(error)
+    (tmp_path / "rien").mkdir()
+    empty = call("-m", MODEL, "--results", tmp_path / "rien").exception
+    assert isinstance(empty, UsageError) and "No records in" in str(empty)
+
+
+def test_a_name_drives_neither_the_terminal_nor_the_page(tmp_path: Path) -> None:
+    name = f"a|b\n## h \x1b[31m <script> {card.END}"
+    record = xnli(0, 0.8)
+    record = record.model_copy(
+        update={"cell": record.cell.model_copy(update={"model": record.cell.model.model_copy(update={"name": name})})}
+    )
+    _, of_model = card.settings([record], name)
+    out = tmp_path / "README.md"
+    made = str(card.updated(out, name, of_model))
+    text = made.rpartition("---\n")[2]
+    assert "\x1b" not in text and "\n## h" not in text and text.count(card.END) == 1
+    out.write_text(made, encoding="utf-8")
+    assert str(card.updated(out, name, of_model)) == made
+
+
+def test_a_mark_without_its_other_end_is_told(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "README.md"
+    out.write_text(f"# Moi\n\n{card.BEGIN}\n\nMon texte.\n", encoding="utf-8")
+    error = call("-m", MODEL, "--results", results, "--out", out).exception
+    assert isinstance(error, RecordError) and "should come in pairs" in str(error)
+    assert "Mon texte." in out.read_text(encoding="utf-8")
+
+
+def test_a_score_that_one_seed_lacks_is_left_out(results: Path) -> None:
+    records = [xnli(0, 0.8), xnli(1, 0.9)]
+    records[1] = records[1].model_copy(update={"scores": {k: v for k, v in records[1].scores.items() if k != "mcc"}})
+    names = {each.metric_name for each in card.results(card.settings(records, MODEL)[1])}
+    assert "f1_macro" in names and "mcc" not in names
+
+
+def test_a_damaged_record_is_told(results: Path) -> None:
+    path = next(results.rglob("seed0*.json"))
+    path.write_text("{", encoding="utf-8")
+    done = call("-m", MODEL, "--results", results)
+    assert done.exit_code == 0 and f"Left out: {path}" in done.stderr

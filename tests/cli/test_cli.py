@@ -1,0 +1,66 @@
+"""The door: its plugins, its help, its way to say what went wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from flue_bench import plugins
+from support.command_line import call
+
+
+def plug(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    entry = EntryPoint(name, value, plugins.COMMANDS)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] if group == plugins.COMMANDS else [])
+
+
+def test_a_plugin_brings_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    plug(monkeypatch, "ici", "os:getcwd")
+    assert call(monkeypatch, "--help") == 0
+    assert "ici" in capsys.readouterr().out
+
+
+def test_a_plugin_cannot_take_a_name_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plug(monkeypatch, "run", "os:getcwd")
+    assert call(monkeypatch, "--help") == 2
+    assert "brings a command 'run'" in capsys.readouterr().err
+
+
+def test_a_broken_plugin_is_an_error_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plug(monkeypatch, "casse", "no_such_module:run")
+    assert call(monkeypatch, "tasks") == 2
+    said = capsys.readouterr().err
+    assert "casse = no_such_module:run" in said and "ModuleNotFoundError" in said and "Traceback" not in said
+
+
+COMMANDS = ("run", "fetch", "leaderboard", "compare", "verify", "card", "speed", "doctor", "tasks")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS, "tasks show", "tasks check", "tasks audit"])
+def test_every_command_has_help(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *command.split(), "--help") == 0
+    shown = capsys.readouterr().out
+    assert f"flue-bench {command}".strip() in shown and "Usage" in shown
+
+
+def test_python_m_is_a_door_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "flue_bench", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("flue-bench ")
+
+
+@pytest.mark.parametrize("endpoint", ["", "http://[::", "huggingface.co"])
+def test_an_endpoint_that_is_no_address_is_told(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    assert call(monkeypatch, "tasks") == 2
+    assert "HF_ENDPOINT is" in capsys.readouterr().err

@@ -1,0 +1,149 @@
+"""``flue-bench run`` as people call it: in a process of its own, against a hub on localhost or no network at all."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flue_bench.data import registry
+from support.command_line import no_network
+from support.hub_standin import (
+    StandIn,
+    cls_archive,
+    folder_files,
+    pawsx_files,
+    tiny_camembert,
+    wikiner_files,
+    xnli_files,
+)
+
+MODEL = "cmarkea/distilcamembert-base"
+
+
+def flue_bench(*words: str | Path, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", *map(str, words)]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240)
+
+
+@pytest.fixture(scope="module")
+def camembert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_camembert(tmp_path_factory.mktemp("models") / "distilcamembert-base")
+
+
+def revision(task: str) -> str:
+    """The commit that the task pins on the hub."""
+    pinned = registry.registered()[task].task.source[0].revision
+    assert pinned is not None
+    return pinned
+
+
+@pytest.mark.slow
+def test_a_model_and_no_task_is_all_of_flue_from_the_hub(tmp_path: Path, camembert: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "cls-acl10-unprocessed.tar.gz").write_bytes(cls_archive())
+    with StandIn() as hub:
+        commit = hub.add_repo(MODEL, "model", folder_files(camembert))
+        hub.add_repo("facebook/xnli", "dataset", {}, revisions={revision("xnli"): xnli_files()})
+        hub.add_repo("google-research-datasets/paws-x", "dataset", {}, revisions={revision("paws-x"): pawsx_files()})
+        hub.add_repo("Jean-Baptiste/wikiner_fr", "dataset", {}, revisions={revision("wikiner"): wikiner_files()})
+        env = hub.env(tmp_path) | {"FLUE_BENCH_DATA": str(data), "COLUMNS": "150"}
+        done = flue_bench("run", "--model", MODEL, cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(path.read_text()) for path in (tmp_path / "results" / "runs").rglob("seed0-*[0-9a-f].json")]
+    assert sorted(record["cell"]["task"] for record in records) == [
+        "cls-books", "cls-dvd", "cls-music", "paws-x", "wikiner", "xnli",
+    ]  # fmt: skip
+    assert {record["cell"]["model"]["name"] for record in records} == {MODEL}
+    assert {record["cell"]["model"]["revision"] for record in records} == {commit}
+    assert not any(record["data"]["canonical"] for record in records)  # so few rows are not FLUE, and it says so
+    for column in ("cls", "paws-x", "xnli", "wikiner"):
+        assert column in done.stdout
+    assert "rows" in done.stdout + done.stderr
+
+    # The hub is gone: the cache serves, and nothing is run twice.
+    again = flue_bench("run", "--model", MODEL, "--offline", cwd=tmp_path, env=env)
+    assert again.returncode == 0, again.stderr
+    assert "6 of 6 cells were there already" in again.stderr
+    board = flue_bench("leaderboard", "--format", "json", cwd=tmp_path, env=env)
+    assert [column["name"] for column in json.loads(board.stdout)["columns"]] == ["cls", "paws-x", "xnli", "wikiner"]
+
+
+def test_without_network_it_says_what_to_do_within_seconds(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = flue_bench("run", "--model", MODEL, cwd=tmp_path, env=no_network(tmp_path))
+    assert time.monotonic() - began < 30  # most of it is importing torch on a busy machine
+    assert done.returncode == 1
+    assert MODEL in done.stderr and "make run" in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) <= 3
+
+
+@pytest.mark.slow
+def test_nothing_named_runs_the_mini_tasks_without_network(tmp_path: Path) -> None:
+    done = flue_bench("run", "--limit", "48", "--set", "epochs=1", cwd=tmp_path, env=no_network(tmp_path))
+    assert done.returncode == 0, done.stderr
+    for model in ("teacher", "student"):
+        assert len(list((tmp_path / "results" / "runs" / f"embedded--{model}").iterdir())) == 3
+    assert "embedded:student keeps" in done.stdout
+    for task in ("mini-cls", "mini-ner", "mini-xnli"):
+        assert task in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--task", "xnly"], r"Unknown task 'xnly'. Did you mean xnli"),
+        (["--model", "./nowhere"], r"'\./nowhere' is neither a directory here nor a hub id"),
+        (["--model", "embedded:teachr"], r"Unknown embedded model"),
+        (["--task", "mini", "--recipe", "quik"], r"Unknown recipe of task mini-cls 'quik'. Did you mean quick"),
+        (["--task", "mini", "--set", "lr=1"], r"Unknown recipe field 'lr'"),
+        (["--task", "mini", "--set", "epochs"], r"--set wants KEY=VALUE"),
+        (["--task", "mini", "--set", "epochs=many"], r"Recipe field 'epochs' cannot be 'many'"),
+        (["--task", "mini", "--device", "cuda"], r"finds no CUDA device.*--device cpu"),
+        (["--task", "mini", "--device", "gpu"], r"Unknown device 'gpu'"),
+        (["--seeds", "2", "--seed", "7"], r"give one or the other"),
+        (["--task", "nowhere.toml"], r"nowhere\.toml"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_in_two_lines_with_exit_code_2(
+    tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from flue_bench.cli import main
+
+    if "cuda" in words and torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["flue-bench", "run", *words])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr().err
+    told = said[said.index("flue-bench: ") :]  # what comes before is not the error
+    assert stopped.value.code == 2
+    assert re.search(message, told), told
+    assert len(told.strip().splitlines()) <= 2
+    assert not (tmp_path / "results").exists()
+
+
+def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
+    import signal
+
+    words = ["run", "--model", "embedded:untrained", "--task", "mini-cls", "--set", "epochs=50"]
+    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", *words]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=no_network(tmp_path)) as run:
+        assert run.stderr is not None
+        for line in run.stderr:
+            if line.startswith("[1/1]"):
+                break
+        time.sleep(1)
+        run.send_signal(signal.SIGINT)
+        said = run.stderr.read()
+        assert run.wait(60) == 130
+    assert "interrupted; what was done is kept" in said and "Traceback" not in said

@@ -1,0 +1,702 @@
+"""Corpora: every format gives the same shards, nothing depends on processes or kills, what is dropped is counted."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import itertools
+import json
+import lzma
+import os
+import pickle
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+from typer.testing import CliRunner
+
+from flue_bench.errors import DataError, FlueBenchError, ModelError, RecordError, UsageError
+from flue_distill import cli_corpus, texts
+from flue_distill.corpus import COUNTS, MANIFEST, STATE, Blocks, Corpus, Manifest, build, open_corpus
+from flue_distill.tokens import identify
+from support import hub_standin
+
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+NOUNS = ["marin", "facteur", "préau", "canal", "verger", "moulin", "sentier", "hameau", "clocher", "ruisseau"]
+VERBS = ["longe", "regarde", "quitte", "traverse", "contourne", "retrouve"]
+WORDS = ["le", "un", "vieux", "petit", *NOUNS, *VERBS, *map(str, range(2000))]
+
+
+def tokenizer_of(words: Sequence[str]) -> Any:
+    """A tokenizer that knows these words."""
+    vocabulary = {word: number for number, word in enumerate([*SPECIAL, *words])}
+    model = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    model.enable_truncation(16)  # as some saved tokenizers do
+    return PreTrainedTokenizerFast(
+        tokenizer_object=model,
+        cls_token="<s>",
+        pad_token="<pad>",
+        sep_token="</s>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+    )
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return tokenizer_of(WORDS)
+
+
+def sentence(draw: random.Random) -> str:
+    noun, other = draw.sample(NOUNS, 2)
+    return f"le vieux {noun} {draw.choice(VERBS)} un petit {other} {draw.randrange(2000)} {draw.randrange(2000)}"
+
+
+def documents(count: int, seed: int = 0, longest: int = 12) -> list[str]:
+    """Documents of two sentences and more, all different."""
+    draw = random.Random(seed)
+    return ["\n".join(sentence(draw) for _ in range(draw.randint(2, longest))) for _ in range(count)]
+
+
+def write_txt(path: Path, docs: Sequence[str]) -> Path:
+    path.write_text("\n\n".join(docs) + "\n", encoding="utf-8")
+    return path
+
+
+def ids_of(corpus: Corpus, split: str = "train") -> np.ndarray[Any, Any]:
+    """The whole stream of a split, read without the corpus's own code."""
+    shards = [shard for shard in corpus.manifest.shards if shard.split == split]
+    empty = np.empty(0, corpus.manifest.dtype)
+    return np.concatenate([empty, *(np.fromfile(corpus.folder / each.file, corpus.manifest.dtype) for each in shards)])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that little text makes many batches, and with small shards many shards."""
+    monkeypatch.setattr(texts, "BATCH", 2000)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> tuple[list[str], Corpus]:
+    """A corpus of several shards, and its documents."""
+    folder = tmp_path_factory.mktemp("built")
+    docs = documents(300)
+    docs[7] = "\n".join(sentence(random.Random(9)) + f" {number}" for number in range(1900))  # several pieces
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(texts, "BATCH", 2000)
+        build(
+            [write_txt(folder / "a.txt", docs)], tokenizer, folder / "c", processes=2, shard_tokens=3000, held_out=0.1
+        )
+    return docs, open_corpus(folder / "c", identify(tokenizer).digest)
+
+
+def test_the_stream_is_each_document_tokenised_whole_and_ended_by_sep(
+    built: tuple[list[str], Corpus], tokenizer: Any
+) -> None:
+    docs, corpus = built
+    rows = [(*tokenizer(doc, add_special_tokens=False, truncation=False)["input_ids"], 2) for doc in docs]
+    got = {}
+    for split in ("train", "held-out"):
+        stream = ids_of(corpus, split).tolist()
+        ends = [index + 1 for index, number in enumerate(stream) if number == 2]
+        got[split] = [tuple(stream[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+        assert sum(map(len, got[split])) == len(stream)
+    held = set(got["held-out"])
+    assert got["train"] == [row for row in rows if row not in held]
+    assert got["held-out"] == [row for row in rows if row in held]
+    assert 10 <= len(held) <= 60  # a tenth of 300, by hash
+    manifest = corpus.manifest
+    assert (manifest.documents, manifest.held_out_documents) == (len(got["train"]), len(held))
+    assert (manifest.tokens, manifest.held_out_tokens) == tuple(sum(map(len, got[key])) for key in got)
+    assert len([shard for shard in manifest.shards if shard.split == "train"]) > 4
+    assert manifest.dtype == "uint16"
+
+
+@settings(deadline=None, max_examples=60)
+@given(length=st.integers(3, 20_000), index=st.integers(-10_000, 10_000))
+def test_a_block_is_a_slice_of_the_stream_wherever_shards_end(
+    built: tuple[list[str], Corpus], length: int, index: int
+) -> None:
+    _, corpus = built
+    stream, blocks = ids_of(corpus), corpus.blocks(length)
+    assert len(blocks) == len(stream) // (length - 2)
+    if not -len(blocks) <= index < len(blocks):
+        with pytest.raises(IndexError):
+            blocks[index]
+        return
+    start = (index % len(blocks)) * (length - 2)
+    block = blocks[index]
+    assert block.dtype == np.int64
+    assert block.tolist() == [0, *stream[start : start + length - 2].tolist(), 2]
+
+
+def test_all_blocks_follow_one_another(built: tuple[list[str], Corpus]) -> None:
+    _, corpus = built
+    for split, blocks in (("train", corpus.blocks(130)), ("held-out", corpus.held_out(130))):
+        stream = ids_of(corpus, split)
+        joined = np.concatenate([block[1:-1] for block in blocks])
+        assert len(joined) == len(blocks) * 128 > len(stream) - 128
+        assert (joined == stream[: len(joined)]).all()
+
+
+def test_blocks_travel_to_other_processes_as_names(built: tuple[list[str], Corpus]) -> None:
+    _, corpus = built
+    blocks = corpus.blocks(64)
+    assert blocks[3] is not None  # mapped by now
+    pickled = pickle.dumps(blocks)
+    assert len(pickled) < 4000
+    again: Blocks = pickle.loads(pickled)
+    assert (again[5] == blocks[5]).all()
+    with pytest.raises(UsageError, match="2 tokens are too few"):
+        corpus.blocks(2)
+
+
+def test_token_counts_are_those_of_the_training_text(built: tuple[list[str], Corpus]) -> None:
+    _, corpus = built
+    counts = corpus.token_counts()
+    assert counts.dtype == np.int64
+    assert counts.tolist() == np.bincount(ids_of(corpus), minlength=len(SPECIAL) + len(WORDS)).tolist()
+    assert counts[2] == corpus.manifest.documents
+
+
+def _jsonl(docs: Sequence[str]) -> bytes:
+    return "".join(json.dumps({"id": 1, "text": doc}) + "\n" for doc in docs).encode()
+
+
+def _txt(docs: Sequence[str]) -> bytes:
+    return ("\ufeff" + "\r\n\r\n\r\n".join(doc.replace("\n", "\r\n") for doc in docs)).encode()
+
+
+def _zst(content: bytes) -> bytes:
+    half = len(content) // 2  # two frames, as pzstd writes
+    return b"".join(pa.compress(part, codec="zstd", asbytes=True) for part in (content[:half], content[half:]))
+
+
+FORMATS: dict[str, Callable[[Sequence[str]], bytes]] = {
+    "a.txt.gz": lambda docs: gzip.compress(_txt(docs)),
+    "a.txt.xz": lambda docs: lzma.compress(_txt(docs)),
+    "a.txt.bz2": lambda docs: bz2.compress(_txt(docs)),
+    "a.txt.zst": lambda docs: _zst(_txt(docs)),
+    "a.jsonl": _jsonl,
+    "a.jsonl.zst": lambda docs: _zst(_jsonl(docs)),
+    "a.parquet": lambda docs: hub_standin.parquet({"id": list(range(len(docs))), "text": list(docs)}),
+}
+
+
+def test_every_format_gives_the_same_corpus(tmp_path: Path, tokenizer: Any) -> None:
+    docs = documents(40)
+    plain = build([write_txt(tmp_path / "a.txt", docs)], tokenizer, tmp_path / "plain", processes=1)
+    for name, packed in FORMATS.items():
+        (tmp_path / name).write_bytes(packed(docs))
+        manifest = build([tmp_path / name], tokenizer, tmp_path / f"{name}-corpus", processes=1)
+        assert manifest.digest == plain.digest, name
+        assert manifest.plan.sources[0].name == name
+    assert plain.documents + plain.held_out_documents == 40
+
+
+def test_folders_and_globs_are_read_in_the_order_of_names(tmp_path: Path, tokenizer: Any) -> None:
+    docs = documents(30)
+    for name, part in (("b.txt", docs[10:20]), ("a.txt", docs[:10]), ("sub/c.txt", docs[20:])):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_txt(tmp_path / "in" / name, part)
+    (tmp_path / "in" / "notes.md").write_text("rien")
+    one = build([write_txt(tmp_path / "all.txt", docs)], tokenizer, tmp_path / "one", processes=1)
+    folder = build([tmp_path / "in"], tokenizer, tmp_path / "two", processes=1)
+    pattern = build([f"{tmp_path}/in/**/*.txt"], tokenizer, tmp_path / "three", processes=1)
+    assert one.digest == folder.digest == pattern.digest
+    assert [source.name for source in folder.plan.sources] == ["a.txt", "b.txt", "sub/c.txt"]
+    assert str(tmp_path) not in (tmp_path / "two" / MANIFEST).read_text()
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_nothing_depends_on_the_number_of_processes(tmp_path: Path, tokenizer: Any) -> None:
+    source = write_txt(tmp_path / "a.txt", documents(200) + documents(50))
+    made = []
+    for processes in (1, 3):
+        out = tmp_path / str(processes)
+        build([source], tokenizer, out, processes=processes, shard_tokens=3000)
+        made.append(contents(out))
+    assert made[0] == made[1]
+    assert STATE not in made[0]
+    assert len(made[0]) > 6
+
+
+def test_the_digest_does_not_depend_on_how_tokens_are_cut(tmp_path: Path, tokenizer: Any, small_batches: None) -> None:
+    source = write_txt(tmp_path / "a.txt", documents(60))
+    many = build([source], tokenizer, tmp_path / "many", processes=1, shard_tokens=500)
+    one = build([source], tokenizer, tmp_path / "one", processes=1)
+    assert len(many.shards) > len(one.shards)
+    assert many.digest == one.digest
+
+
+def test_what_is_dropped_is_counted(tmp_path: Path, tokenizer: Any) -> None:
+    whole = "le vieux marin longe un petit canal 1 2 3"
+    rows: list[dict[str, Any]] = [
+        {"content": whole},  # 10 tokens, 12 with CLS and SEP
+        {"content": whole.removesuffix(" 3")},
+        {"content": "   \n\t"},
+        {"content": None},
+        {"content": f"  {whole.replace(' ', chr(10))}\u00a0"},  # the same but for blanks
+        {"content": whole.replace("le", "inconnu").replace("vieux", "nul") + " x y z a"},  # 6 of 16 unknown
+        {"content": "le vieux marin longe a b c d e f"},  # 6 of 12 unknown
+        {"content": "le </s> vieux <mask> marin longe<pad> un petit canal 4 5 6 <s>"},  # special tokens go
+        {"content": "le vieux marin longe \ud83d un petit canal 1 2"},  # half a surrogate pair
+    ]
+    (tmp_path / "a.jsonl").write_text("\n\n".join(json.dumps(row) for row in rows))
+    (tmp_path / "b.jsonl").write_text(json.dumps({"content": whole}) + "\n")
+    manifest = build(
+        [tmp_path / "a.jsonl", tmp_path / "b.jsonl"],
+        tokenizer,
+        tmp_path / "out",
+        field="content",
+        processes=1,
+        held_out=0,
+    )
+    assert manifest.dropped == {"empty": 2, "too_short": 1, "mostly_unknown": 1, "duplicate": 2}
+    assert (manifest.documents, manifest.held_out_documents) == (4, 0)
+    assert manifest.text_bytes == sum(
+        len(row["content"].encode("utf-8", "replace")) for row in [*rows, {"content": whole}] if row["content"]
+    )
+    stream = ids_of(open_corpus(tmp_path / "out")).tolist()
+    assert len(stream) == manifest.tokens
+    assert not {0, 1, 4} & set(stream)
+    assert stream.count(2) == 4
+
+
+def test_long_documents_of_text_files_are_cut_between_paragraphs(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "LONGEST_TEXT", 100)
+    draw = random.Random(0)
+    write_txt(tmp_path / "a.txt", ["\n".join(sentence(draw) for _ in range(30))])
+    manifest = build([tmp_path / "a.txt"], tokenizer, tmp_path / "out", processes=1, held_out=0)
+    assert 1 < manifest.documents < 30
+    assert manifest.tokens == 30 * 9 + manifest.documents
+
+
+def test_many_words_take_four_bytes_a_token(tmp_path: Path) -> None:
+    words = tokenizer_of([*WORDS, *(f"mot{number}" for number in range(70_000))])
+    text = " ".join(f"mot{number}" for number in range(0, 70_000, 7))
+    manifest = build([write_txt(tmp_path / "a.txt", [text])], words, tmp_path / "out", processes=1, held_out=0)
+    assert manifest.dtype == "uint32"
+    block = open_corpus(tmp_path / "out").blocks(10_003)[0]
+    assert block.tolist() == [0, *words(text, truncation=False, add_special_tokens=False)["input_ids"], 2, 2]
+
+
+def test_a_document_is_held_out_in_every_corpus(tmp_path: Path, tokenizer: Any) -> None:
+    docs = documents(200)
+    held = []
+    for name, part in (("half", docs[:100]), ("all", docs[::-1])):
+        build([write_txt(tmp_path / f"{name}.txt", part)], tokenizer, tmp_path / name, processes=1, held_out=0.2)
+        stream = ids_of(open_corpus(tmp_path / name), "held-out").tolist()
+        held.append({tuple(group) for sep, group in itertools.groupby(stream, lambda number: number == 2) if not sep})
+    assert 8 <= len(held[0]) <= 35
+    assert held[0] < held[1]
+
+
+PROGRAM = """
+def main():  # imports nothing outside, since each worker runs this file
+    import json, multiprocessing, pathlib, resource, sys, threading
+    from flue_distill import texts
+    from flue_distill.corpus import build
+    from transformers import AutoTokenizer
+
+    options = json.loads(sys.argv[1])
+    texts.BATCH = options.pop("batch")
+    tokenizer = AutoTokenizer.from_pretrained(options.pop("tokenizer"))
+    peaks, done = [0], threading.Event()
+
+    def watch():  # a child's ru_maxrss would count its parent's memory at the fork
+        while not done.wait(0.1):
+            for child in multiprocessing.active_children():
+                try:
+                    lines = pathlib.Path(f"/proc/{child.pid}/status").read_text().splitlines()
+                except OSError:
+                    continue
+                peaks.extend(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        manifest = build(options.pop("inputs"), tokenizer, pathlib.Path(options.pop("out")), **options)
+    finally:
+        done.set()
+        watching.join()
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"own": own / 1024, "worker": max(peaks) / 1024, "text": manifest.text_bytes / 1e6}))
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Callable[..., list[str]]:
+    """A command that builds a corpus in a process of its own."""
+    folder = tmp_path_factory.mktemp("program")
+    (folder / "program.py").write_text(PROGRAM)
+    tokenizer.save_pretrained(folder / "tokenizer")
+
+    def command(source: Path, out: Path, **options: Any) -> list[str]:
+        given = {"inputs": [str(source)], "out": str(out), "tokenizer": str(folder / "tokenizer"), **options}
+        return [sys.executable, str(folder / "program.py"), json.dumps(given)]
+
+    return command
+
+
+@pytest.mark.slow
+def test_a_build_killed_again_and_again_ends_bit_identical(
+    tmp_path: Path, program: Callable[..., list[str]], tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = documents(6000, longest=40)
+    sources = tmp_path / "in"
+    sources.mkdir()
+    write_txt(sources / "a.txt", docs[:2500] + docs[:700])
+    (sources / "b.jsonl.zst").write_bytes(_zst(_jsonl(docs[2000:4500])))
+    (sources / "c.parquet").write_bytes(hub_standin.parquet({"text": docs[4400:]}))
+    options = {"batch": 10_000, "shard_tokens": 40_000, "processes": 2}
+    monkeypatch.setattr(texts, "BATCH", 10_000)
+    build([sources], tokenizer, tmp_path / "whole", processes=1, shard_tokens=40_000)
+    whole = contents(tmp_path / "whole")
+
+    out = tmp_path / "killed"
+    draw = random.Random(1)
+    seen: list[int] = []
+    for wanted in (1, 5, 9, 14):
+        running = subprocess.Popen(program(sources, out, **options), stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while len(list(out.glob("train-*.bin"))) <= wanted and running.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(draw.random() * 0.05)
+        workers = psutil.Process(running.pid).children(recursive=True)
+        running.kill()
+        assert running.wait() == -signal.SIGKILL
+        assert running.stderr is not None
+        running.stderr.close()
+        assert len(workers) >= 2
+        assert not psutil.wait_procs(workers, timeout=10)[1], "workers outlive a killed build"
+        with sqlite3.connect(out / STATE) as database:
+            stored = database.execute("SELECT json FROM state").fetchone()
+        seen.append(json.loads(stored[0])["part"] if stored else 0)
+        with pytest.raises(DataError, match="run it again to go on"):
+            open_corpus(out)
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 2, "it went on each time"
+    done = subprocess.run(program(sources, out, **options), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert contents(out) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["a worker", "Ctrl-C"])
+def test_a_build_that_ends_early_says_so_and_leaves_nobody_behind(
+    tmp_path: Path, program: Callable[..., list[str]], victim: str
+) -> None:
+    source, out = write_txt(tmp_path / "a.txt", documents(12_000, longest=40)), tmp_path / "out"
+    command = program(source, out, batch=10_000, shard_tokens=40_000, processes=2)
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while len(list(out.glob("train-*.bin"))) < 3:
+        assert running.poll() is None
+        time.sleep(0.01)
+    children = psutil.Process(running.pid).children()
+    if victim == "a worker":
+        next(child for child in children if "spawn_main" in " ".join(child.cmdline())).kill()
+    else:
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+    _, said = running.communicate(timeout=60)
+    assert ("A process that tokenised died" if victim == "a worker" else "KeyboardInterrupt") in said
+    assert said.count("Traceback") <= 4, "workers are silent"
+    assert not psutil.wait_procs(children, timeout=10)[1]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_text(tmp_path: Path, program: Callable[..., list[str]]) -> None:
+    """Peak resident memory of the process that writes and of the largest worker at 20 and at 200 MB of text."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("reads the workers' peak from /proc")
+    draw = random.Random(0)
+    lines = [sentence(draw) for _ in range(5000)]
+    peaks = []
+    for megabytes in (20, 200):
+        source = tmp_path / f"{megabytes}.txt.gz"
+        size = number = 0
+        with gzip.open(source, "wt", encoding="utf-8", compresslevel=1) as file:
+            while size < megabytes * 1e6:
+                number += 1
+                size += file.write(f"{number} {number % 1999}\n" + "\n".join(draw.choices(lines, k=40)) + "\n\n")
+        command = program(source, tmp_path / str(megabytes), batch=2**18, shard_tokens=2**21, processes=2)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+        assert done.returncode == 0, done.stderr
+        peaks.append(json.loads(done.stdout))
+        print(megabytes, "MB:", peaks[-1])
+    for who in ("own", "worker"):
+        assert 20 < peaks[1][who] < peaks[0][who] * 1.1 + 10
+
+
+def test_a_finished_corpus_is_not_built_again(tmp_path: Path, tokenizer: Any) -> None:
+    source = write_txt(tmp_path / "a.txt", documents(20))
+    first = build([source], tokenizer, tmp_path / "out", processes=1)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert build([source], tokenizer, tmp_path / "out", processes=1) == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+    with pytest.raises(RecordError, match="other texts or settings"):
+        build([source], tokenizer, tmp_path / "out", min_tokens=5)
+
+
+def test_a_full_disk_loses_nothing_that_is_written(tmp_path: Path, tokenizer: Any, small_batches: None) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    source, out = write_txt(tmp_path / "a.txt", documents(200)), tmp_path / "out"
+    build([source], tokenizer, tmp_path / "whole", processes=1, shard_tokens=3000)
+    out.mkdir()
+    (out / "train-00002.bin").symlink_to("/dev/full")
+    with pytest.raises(RecordError, match=r"No space left on device. Free some space there and run again"):
+        build([source], tokenizer, out, processes=1, shard_tokens=3000)
+    (out / "train-00002.bin").unlink()
+    kept = (out / "train-00001.bin").stat().st_mtime_ns
+    build([source], tokenizer, out, processes=1, shard_tokens=3000)
+    assert contents(out) == contents(tmp_path / "whole")
+    assert (out / "train-00001.bin").stat().st_mtime_ns == kept
+
+
+def test_two_builds_of_one_folder_do_not_meet(tmp_path: Path, tokenizer: Any) -> None:
+    source, out = write_txt(tmp_path / "a.txt", documents(5)), tmp_path / "out"
+    out.mkdir()
+    other = sqlite3.connect(out / STATE, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(RecordError, match="another build is at work"):
+        build([source], tokenizer, out, processes=1)
+    other.close()
+    (out / STATE).write_bytes(b"no database" * 100)
+    with pytest.raises(RecordError, match="Delete the folder"):
+        build([source], tokenizer, out, processes=1)
+
+
+NOISE = random.Random(0).randbytes(9000).hex().encode()
+
+BROKEN: dict[str, tuple[str, bytes, str]] = {
+    "nothing": ("a.txt", b"", r"No document to train on in a.txt: empty."),
+    "blank": ("a.txt", b"\n\n  \n", r"No document to train on in a.txt: empty."),
+    "short": ("a.txt", b"le marin\n\nle canal", r"No document to train on in a.txt: 2 too_short."),
+    "suffix": ("a.doc", b"le marin", r"a.doc: not a .txt or .jsonl"),
+    "field": ("a.jsonl", b'{"text": "le"}\n{"b": 1}', r"a.jsonl, line 2 has no field 'text'. It has: b. .*--field"),
+    "no text": ("a.jsonl", b'{"text": ["le"]}', r"a.jsonl, line 1: field 'text' is a list, not a text."),
+    "no object": ("a.jsonl", b'["le"]', r"a.jsonl, line 1 has no field 'text'. It has: list."),
+    "not JSON": ("a.jsonl", b'{"text": "le"}\n{"te', r"a.jsonl, line 2 is not JSON"),
+    "column": ("a.parquet", hub_standin.parquet({"b": ["le"]}), r"a.parquet, row 1 has no field 'text'. It has: b."),
+    "no parquet": ("a.parquet", b"PAR1 le marin", r"a.parquet cannot be read after row 0"),
+    "Latin-1": ("a.txt", "le marin\nle préau".encode("latin-1"), r"a.txt, line 2: byte 0xe9 is not UTF-8"),
+    "cut gz": ("a.txt.gz", gzip.compress(NOISE)[:-4000], r"a.txt.gz cannot be read after line 0"),
+    "cut xz": ("a.txt.xz", lzma.compress(NOISE)[:-4000], r"a.txt.xz cannot be read after line 0"),
+    "cut zst": ("a.txt.zst", _zst(NOISE)[:-4000], r"a.txt.zst cannot be read after line 0: Truncated"),
+    "no xz": ("a.txt.xz", b"le marin" * 50, r"a.txt.xz cannot be read after line 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_cannot_be_read_is_named(case: str, tmp_path: Path, tokenizer: Any) -> None:
+    name, content, message = BROKEN[case]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        build([tmp_path / name], tokenizer, tmp_path / "out", processes=1)
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(DataError, match="holds no whole corpus"):
+        open_corpus(tmp_path / "out")
+
+
+def test_inputs_that_are_not_there(tmp_path: Path, tokenizer: Any) -> None:
+    for asked, message in (
+        (tmp_path / "b.txt", "b.txt: no such file"),
+        (tmp_path, "without .txt, .jsonl and .parquet"),
+        (f"{tmp_path}/*.txt", "no such file"),
+    ):
+        with pytest.raises(DataError, match=message):
+            build([asked], tokenizer, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_endless_line_is_refused(tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "LONGEST_LINE", 1000)
+    (tmp_path / "a.txt").write_text("le marin\n" + "le " * 1000)
+    with pytest.raises(DataError, match=r"a.txt, line 2 is longer than 1,000 bytes"):
+        build([tmp_path / "a.txt"], tokenizer, tmp_path / "out", processes=1)
+
+
+def test_a_corpus_of_another_tokenizer_is_refused(built: tuple[list[str], Corpus], tmp_path: Path) -> None:
+    _, corpus = built
+    other = identify(tokenizer_of(WORDS[::-1])).digest
+    with pytest.raises(DataError, match=f"made with tokenizer {corpus.manifest.plan.tokenizer.digest}, .* is {other}"):
+        open_corpus(corpus.folder, other)
+
+
+def test_a_damaged_corpus_is_refused(tmp_path: Path, tokenizer: Any) -> None:
+    out = tmp_path / "out"
+    build([write_txt(tmp_path / "a.txt", documents(20))], tokenizer, out, processes=1)
+    shard = out / "train-00000.bin"
+    shard.write_bytes(shard.read_bytes()[:-2])
+    with pytest.raises(DataError, match=r"train-00000.bin has [\d,]+ bytes: damaged"):
+        open_corpus(out)
+    shard.unlink()
+    with pytest.raises(DataError, match=r"No such file.*train-00000.bin"):
+        open_corpus(out)
+    (out / COUNTS).unlink()
+    with pytest.raises(DataError, match=r"token_counts.npy cannot be read"):
+        Corpus(out, Manifest.model_validate_json((out / MANIFEST).read_bytes())).token_counts()
+    (out / MANIFEST).write_text('{"schema_version": 1}')
+    with pytest.raises(DataError, match=r"manifest.json does not validate: field 'digest'"):
+        open_corpus(out)
+
+
+def test_a_tokenizer_is_known_by_what_it_does(tokenizer: Any, tmp_path: Path) -> None:
+    tokenizer.save_pretrained(tmp_path / "saved")
+    saved = PreTrainedTokenizerFast.from_pretrained(tmp_path / "saved")
+    saved.backend_tokenizer.no_truncation()
+    saved.save_pretrained(tmp_path / "again")
+    assert identify(PreTrainedTokenizerFast.from_pretrained(tmp_path / "again")) == identify(tokenizer)
+    assert identify(tokenizer).model_dump(exclude={"digest"}) == {
+        "vocab_size": len(SPECIAL) + len(WORDS), "cls": 0, "pad": 1, "sep": 2, "unk": 3, "mask": 4,
+    }  # fmt: skip
+    bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"le": 0}, unk_token="le")))
+    with pytest.raises(ModelError, match="no cls or sep or pad or mask token"):
+        identify(bare)
+    with pytest.raises(ModelError, match="object is not a fast tokenizer"):
+        identify(object())
+
+
+# Streaming from the hub.
+
+
+class StreamingHandler(hub_standin._Handler):
+    """Adds what streaming asks for: the listing of a folder, which has none here, and ranges with an end."""
+
+    def _answer(self) -> None:
+        if re.fullmatch(r"/api/datasets/.+?/tree/[^/]+/.+", unquote(urlsplit(self.path).path)):
+            self._json(404, {"error": "Not found"}, {"X-Error-Code": "EntryNotFound"})
+        else:
+            super()._answer()
+
+    def _body(self, content: bytes, headers: Any, fault: Any) -> None:
+        span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if span is None or self.command == "HEAD":
+            super()._body(content, headers, fault)
+            return
+        part = content[int(span[1]) : int(span[2]) + 1]
+        shown = f"bytes {span[1]}-{int(span[1]) + len(part) - 1}/{len(content)}"
+        self._head(206, {**headers, "Content-Range": shown, "Content-Length": str(len(part))})
+        self.wfile.write(part)
+
+
+@pytest.fixture
+def streaming_hub() -> Iterator[hub_standin.StandIn]:
+    with hub_standin.StandIn() as hub:
+        hub._server.RequestHandlerClass = type("Handler", (StreamingHandler,), {"hub": hub})
+        yield hub
+
+
+@pytest.mark.slow
+def test_a_data_set_of_the_hub_is_streamed_and_resumed(
+    tmp_path: Path, streaming_hub: hub_standin.StandIn, program: Callable[..., list[str]], tokenizer: Any
+) -> None:
+    docs = documents(120)
+    files = {
+        f"train-{part:05}-of-00002.parquet": hub_standin.parquet({"contenu": docs[60 * part : 60 * part + 60]})
+        for part in (0, 1)
+    }
+    commit = streaming_hub.add_repo("org/textes", "dataset", files)
+    streaming_hub.add_repo("org/script", "dataset", {"script.py": b"import datasets\n"})
+    options = {"batch": 2000, "shard_tokens": 1500, "processes": 1, "field": "contenu"}
+    environment = streaming_hub.env(tmp_path)
+
+    def run(name: str, out: Path) -> subprocess.CompletedProcess[str]:
+        command = program(Path(name), out, **options)
+        return subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
+
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "train-00002.bin").symlink_to("/dev/full")  # stops it in the middle
+    stopped = run("hub:org/textes", out)
+    assert "RecordError" in stopped.stderr, stopped.stderr
+    (out / "train-00002.bin").unlink()
+    done = run("hub:org/textes@main", out)
+    assert done.returncode == 0, done.stderr
+    manifest = open_corpus(out).manifest
+    assert manifest.plan.sources == (texts.Source(name="hub:org/textes", bytes=0, digest=commit),)
+    same = build([write_txt(tmp_path / "a.txt", docs)], tokenizer, tmp_path / "same", processes=1)
+    assert manifest.digest == same.digest
+
+    failed = run("hub:org/script", tmp_path / "none")
+    assert "HubError: hub:org/script cannot be streamed: Dataset scripts are no longer supported" in failed.stderr
+
+
+def test_names_on_the_hub(tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"write hub:org/name\[@revision\]\[:config\]"):
+        build(["hub:textes"], tokenizer, tmp_path)
+    monkeypatch.setattr("huggingface_hub.is_offline_mode", lambda: True)
+    with pytest.raises(FlueBenchError, match="streamed from the hub, which is out of reach"):
+        build(["hub:org/textes:fr"], tokenizer, tmp_path)
+
+
+# The command.
+
+
+def test_the_command(tmp_path: Path, tokenizer: Any) -> None:
+    app = typer.Typer()
+    app.command()(cli_corpus.corpus)
+    write_txt(tmp_path / "a.txt", list(_french(60)))
+    arguments = [str(tmp_path / "a.txt"), "--tokenizer", "embedded:untrained", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*arguments, "--processes", "1", "--held-out", "0.2"])
+    assert done.exit_code == 0, done.output
+    manifest = open_corpus(tmp_path / "out").manifest
+    assert f"{manifest.tokens:,} tokens to train on" in done.stdout
+    assert f"digest {manifest.digest}" in done.stdout
+    assert manifest.held_out_documents > 0
+    tokenizer_of(["dog"]).save_pretrained(tmp_path / "blind")
+    failed = CliRunner().invoke(app, [*arguments[:2], str(tmp_path / "blind"), *arguments[3:]])
+    assert isinstance(failed.exception, ModelError)
+    assert "maps French text to '<unk>'" in str(failed.exception)
+    (tmp_path / "void").mkdir()
+    failed = CliRunner().invoke(app, [*arguments[:2], str(tmp_path / "void"), *arguments[3:]])
+    assert isinstance(failed.exception, ModelError)
+
+
+def _french(count: int) -> Iterator[str]:
+    """Documents of three sentences."""
+    source = hub_standin.sentences()
+    for _ in range(count):
+        yield "\n".join(itertools.islice(source, 3))
+
+
+@pytest.mark.shared
+def test_real_text_is_tokenised_as_camembert_does(shared: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(shared / "tokenizers" / "camembert-base")
+    with lzma.open(shared / "corpus" / "eltec_fra_novels.txt.xz", "rt", encoding="utf-8") as file:
+        docs = [file.read(400_000).split("\n\n")[0], "Une toute petite nouvelle, écrite ici, avec un </s> dedans."]
+    manifest = build([write_txt(tmp_path / "a.txt", docs)], tokenizer, tmp_path / "out", processes=1, held_out=0)
+    assert (manifest.documents, manifest.dtype) == (2, "uint16")
+    docs[1] = docs[1].replace("</s>", "")
+    want = [row for ids in tokenizer(docs, add_special_tokens=False, verbose=False)["input_ids"] for row in (*ids, 6)]
+    assert ids_of(open_corpus(tmp_path / "out")).tolist() == want

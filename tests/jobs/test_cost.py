@@ -1,0 +1,259 @@
+"""What a run costs, counted and not timed: a change that makes the same numbers dearer fails here."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from flue_bench.boards.board import build
+from flue_bench.boards.evidence import weigh
+from flue_bench.data import registry, sources
+from flue_bench.jobs import runner
+from flue_bench.progress import Display
+from flue_bench.results.comparison import Evidence
+from flue_bench.results.store import Store
+from flue_bench.task import Example, Source, Task
+from flue_bench.training import models, train
+from flue_bench.training.device import Device
+from flue_bench.training.encode import encode
+from flue_distill import objective
+from flue_distill.data import Stream
+from flue_distill.recipe import DistilRecipe
+from support.boards import write_run
+from support.distilling import RECIPE, data, distil
+from support.tiny import SENTENCES, tiny
+
+TASK = """
+name = "ton"
+kind = "sentence"
+labels = ["non", "oui"]
+metric = "accuracy"
+[[source]]
+files = { train = "train.csv", validation = "validation.csv", test = "test.csv" }
+[recipe.standard]
+epochs = 2
+batch_size = 8
+max_length = 60
+"""
+ROWS = {"train": 60, "validation": 10, "test": 20}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models with one tokenizer, one with another, and a task whose rows are of very unequal length."""
+    folder = tmp_path_factory.mktemp("cost")
+    for name, kind, seed in (("one", "camembert", 0), ("two", "camembert", 1), ("three", "bert", 0)):
+        tiny(kind, folder / name, seed=seed)
+    (folder / "ton.toml").write_text(TASK, encoding="utf-8")
+    random = np.random.RandomState(0)
+    for split, rows in ROWS.items():
+        texts = [" ".join(random.choice(SENTENCES, 1 + i % 5)) for i in range(rows)]
+        lines = [f'"{text} {i}",{("oui", "non")[i % 2]}' for i, text in enumerate(texts)]
+        (folder / f"{split}.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def count(monkeypatch: pytest.MonkeyPatch) -> tuple[Counter[str], Callable[[Any, str], None]]:
+    """How often functions are called, and how to say which."""
+    calls: Counter[str] = Counter()
+
+    def watch(owner: Any, name: str) -> None:
+        function = getattr(owner, name)
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            calls[name] += 1
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    return calls, watch
+
+
+def test_a_grid_reads_and_tokenises_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: Any
+) -> None:
+    calls, watch = count
+    for owner, name in ((sources, "load"), (runner, "encode"), (models, "load_tokenizer"), (torch.optim.AdamW, "step")):
+        watch(owner, name)
+    opened: Counter[str] = Counter()
+    open_ = io.open
+
+    def opening(file: Any, *args: Any, **kwargs: Any) -> Any:
+        opened[Path(file).name if isinstance(file, (str, Path)) else ""] += 1
+        return open_(file, *args, **kwargs)
+
+    monkeypatch.setattr(io, "open", opening)
+    tested: set[int] = set()
+    predict = runner.predict
+
+    def predicting(network: torch.nn.Module, split: Any, *how: Any) -> Any:
+        if len(split) == ROWS["test"]:
+            tested.add(id(split))
+        return predict(network, split, *how)
+
+    monkeypatch.setattr(runner, "predict", predicting)
+    positions = 0
+
+    def embedded(module: torch.nn.Module, inputs: tuple[Any, ...], _: Any) -> None:
+        nonlocal positions
+        if isinstance(module, torch.nn.Embedding) and module.training and "word" in names.get(id(module), ""):
+            positions += inputs[0].numel()
+
+    names: dict[int, str] = {}
+    load_model = models.load_model
+
+    def loading(*args: Any) -> Any:
+        network, notes = load_model(*args)
+        names.update((id(part), name) for name, part in network.named_modules())
+        return network, notes
+
+    monkeypatch.setattr(models, "load_model", loading)
+    handle = torch.nn.modules.module.register_module_forward_hook(embedded)
+    try:
+        outcome = runner.run(
+            runner.Grid(
+                models=[str(folder / name) for name in ("one", "two", "three")],
+                tasks=registry.select([str(folder / "ton.toml")]),
+                seeds=[0, 1],
+                device="cpu",
+            ),
+            Store(tmp_path),
+            Display(Console(file=io.StringIO())),
+        )
+    finally:
+        handle.remove()
+    assert not outcome.failures and len(outcome.records) == 6
+    assert calls == {
+        "load": 1,  # the data, whatever the number of models and seeds
+        "load_tokenizer": 2,  # tokenizers, not models
+        "encode": 2 * len(ROWS),
+        "step": 6 * 2 * -(-ROWS["train"] // 8),  # cells, epochs, batches
+    }
+    assert len(tested) == 2, "the encoded test set is one a tokenizer, the same for every seed"
+    assert {name: opened[f"{name}.csv"] for name in ROWS} == dict.fromkeys(ROWS, 1)
+    costs = [record.cost for record in outcome.records]
+    assert positions == sum(cost.padded_tokens for cost in costs)
+    assert all(cost.padded_tokens < 1.2 * cost.real_tokens for cost in costs)
+    assert {cost.steps for cost in costs} == {2 * -(-ROWS["train"] // 8)}
+
+
+class Casts(TorchDispatchMode):
+    """Counts what autocast turns into bf16."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.weights = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._to_copy.default and (kwargs or {}).get("dtype") is torch.bfloat16:
+            self.weights += isinstance(args[0], torch.nn.Parameter)
+        return func(*args, **(kwargs or {}))
+
+
+def test_prediction_casts_weights_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Task(name="t", kind="sentence", labels=("a", "b"), metric="accuracy", source=(Source(reader="none"),))
+    resolved = models.resolve(str(folder / "one"))
+    network, _ = models.load_model(resolved, task, 0, None)
+    examples = [Example(str(i), "", text=text) for i, text in enumerate(SENTENCES[:24])]
+    encoded = encode(examples, task, models.load_tokenizer(resolved), 60)
+    found = []
+    for positions in (8192, 64):  # one batch, many batches
+        monkeypatch.setattr(train, "POSITIONS", positions)
+        with Casts() as casts:
+            train.predict(network, encoded, Device(torch.device("cpu"), "bf16", ""))
+        found.append(casts.weights)
+    assert found[0] == found[1] > 0
+
+
+BOARD = """
+import sys
+read = {"json": 0, "predictions": 0}
+
+def note(event, args):
+    if event == "open" and str(args[0]).startswith(sys.argv[1]) and args[1] in ("r", "rb", None):
+        read["predictions" if str(args[0]).endswith(".parquet") else "json"] += __import__("os").path.getsize(args[0])
+
+import typer
+from flue_bench.cli.leaderboard import leaderboard
+app = typer.Typer()
+app.command()(leaderboard)
+sys.addaudithook(note)
+app(["--results", sys.argv[1], "--format", "csv", "--out", sys.argv[2]], standalone_mode=False)
+assert not {"torch", "scipy", "pyarrow", "sklearn"} & sys.modules.keys()
+print(__import__("json").dumps(read))
+"""
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Records of three models on two tasks, and a board made of them once: intervals are then cached."""
+    root = tmp_path_factory.mktemp("results")
+    for model in ("a", "b", "c"):
+        for seed in (0, 1):
+            for task in ("xnli", "paws-x"):
+                write_run(Store(root), model, task, seed, 0.8)
+    records = Store(root).records()
+    weigh(build(records), records, Evidence((root,)))
+    return root
+
+
+def test_a_board_reads_each_record_once_and_no_predictions(results: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BOARD, str(results), str(tmp_path / "board.csv")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    read = json.loads(done.stdout.splitlines()[-1])
+    there = sum(file.stat().st_size for file in results.rglob("*.json"))
+    assert read["predictions"] == 0
+    assert 0 < read["json"] <= there
+
+
+@pytest.fixture
+def projected(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Rows that the objective multiplies with the vocabulary, and optimiser steps."""
+    counted: Counter[str] = Counter()
+    project, step = objective.project, torch.optim.AdamW.step
+
+    def projecting(features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        counted["rows"] += len(features)
+        return project(features, weight, bias)
+
+    def stepping(self: torch.optim.AdamW, *args: Any, **kwargs: Any) -> Any:
+        counted["steps"] += 1
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(objective, "project", projecting)
+    monkeypatch.setattr(torch.optim.AdamW, "step", stepping)
+    threads = torch.get_num_threads()
+    yield counted
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"kl_rows": "all"}, {"kl_rows": "masked"}, {"teacher": None}], ids=["all", "masked", "no teacher"]
+)
+def test_distillation_projects_no_row_in_vain(
+    settings: dict[str, Any], tmp_path: Path, projected: Counter[str]
+) -> None:
+    steps = 3
+    distil(tmp_path, settings | {"steps": steps})
+    recipe = DistilRecipe(**{**RECIPE, **settings, "steps": steps})
+    counts = [Stream(data(), recipe).step(step)[1] for step in range(steps)]
+    wanted = (
+        sum(parts.mlm for parts in counts)  # MLMLoss alone: the masked positions, the student's alone
+        if settings.get("teacher", "t") is None
+        else 2 * sum(parts.distil for parts in counts)  # student's and teacher's
+    )
+    assert projected == {"rows": wanted, "steps": steps}

@@ -1,0 +1,110 @@
+"""A disk that is full or read-only, a folder in which nothing can be renamed: told, and nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import ROOT
+from support.command_line import flue_bench
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """By name, the words of a command but for the last, which is what it writes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        import kills  # type: ignore[import-not-found]
+    folder = tmp_path_factory.mktemp("inputs")
+    words = {name: command.words for name, command in kills.commands(folder).items()}
+    assert flue_bench(*words["corpus"], str(folder / "corpus")) == 0
+    words["distill"][words["distill"].index("--steps") + 1] = "3"
+    assert flue_bench(*words["run"], str(folder / "done"), "--seeds", "1") == 0
+    board = ["leaderboard", "--results", str(ROOT / "results" / "embedded"), "--format", "csv", "--out"]
+    return words | {"leaderboard": board, "done": [str(folder / "done")]}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own; only root can mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", place], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no file system can be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+@contextmanager
+def room(disk: Path, size: int) -> Iterator[None]:
+    """Only so many bytes are left, about."""
+    filler = disk / "filler"
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free - size)
+    yield
+    filler.unlink()
+
+
+@contextmanager
+def read_only(disk: Path) -> Iterator[None]:
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    yield
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+
+
+@contextmanager
+def no_rename(disk: Path) -> Iterator[None]:
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", refused)
+        yield
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+FULL = "No space left on device|disk is full"
+FAULTS: dict[str, tuple[Callable[[Path], AbstractContextManager[None]], str]] = {
+    "full": (lambda disk: room(disk, 0), FULL),
+    "soon full": (lambda disk: room(disk, 4 << 10), FULL),
+    "read-only": (read_only, "Read-only file system"),
+    "no rename": (no_rename, "Operation not permitted"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", ["run", "distill", "corpus", "leaderboard"])
+def test_what_cannot_be_written_is_told_and_nothing_is_lost(
+    name: str, fault: str, commands: dict[str, list[str]], disk: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = disk / "out"
+    if name == "run":  # one of its two cells is done
+        shutil.copytree(commands["done"][0], out)
+    elif name == "leaderboard":
+        out.write_text("an older board", encoding="utf-8")
+    before = files(disk)
+    strike, reason = FAULTS[fault]
+    capfd.readouterr()
+    with strike(disk):
+        assert flue_bench(*commands[name], str(out)) == 1
+    said = capfd.readouterr().err
+    assert re.search(reason, said) and "Traceback" not in said
+    assert len([line for line in said.splitlines() if re.search(reason, line)]) <= 2
+    assert {path: content for path, content in files(disk).items() if path in before} == before
+    if fault == "soon full":
+        assert flue_bench(*commands[name], str(out)) == 0

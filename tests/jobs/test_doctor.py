@@ -1,0 +1,114 @@
+"""``flue-bench doctor``: in a process of its own, well and ill in every way that it knows."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flue_bench.jobs import doctor
+from flue_bench.jobs.doctor import Finding
+from support.command_line import no_network
+from support.hub_standin import StandIn
+
+TOKEN = "hf_" + "SecretSecretSecretSecret"
+
+
+def examined(env: dict[str, str], cwd: Path, *words: str) -> tuple[int, dict[str, tuple[str, str]]]:
+    """Exit code, and what is said: name → state, and finding and advice as one line."""
+    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", "doctor", *words]
+    # A wide page keeps each finding on a line.
+    done = subprocess.run(command, cwd=cwd, env=env | {"COLUMNS": "1000"}, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr and TOKEN not in done.stdout + done.stderr
+    lines = re.findall(r"^(ok|note|problem) +(.+?)  +(.*?) *$(?:\n +(→ .*?) *$)?", done.stdout, re.MULTILINE)
+    found = {name: (state, f"{said} {advice}".strip()) for state, name, said, advice in lines}
+    return done.returncode, found
+
+
+def test_a_machine_that_is_well(tmp_path: Path) -> None:
+    with StandIn() as hub:
+        env = hub.env(tmp_path) | {"HF_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"}
+        (tmp_path / "hf").mkdir()
+        (tmp_path / "hf" / "blob").write_bytes(bytes(1500))
+        code, found = examined(env, tmp_path)
+    assert code == 0, found
+    assert {state for state, _ in found.values()} <= {"ok", "note"}
+    assert found["hub"] == ("ok", f"{hub.endpoint} answers")
+    assert found["hub token"] == ("ok", "present")
+    assert found["HF_HOME"][1].startswith(f"{tmp_path / 'hf'}, 1.5 kB, ")
+    assert "not there yet" in found["FLUE_BENCH_CACHE"][1] and not (tmp_path / "flue-bench").exists()
+    assert "torch 2." in found["packages"][1] and "ruff" not in found["packages"][1]
+    assert found["threads"][1].startswith("1 on ")
+    assert found["precision"][1].startswith(("fp32: ", "bf16: "))
+
+
+def test_no_network_is_a_note_and_says_what_to_do(tmp_path: Path) -> None:
+    code, found = examined(no_network(tmp_path), tmp_path)
+    assert code == 0
+    state, said = found["hub"]
+    assert state == "note" and "out of reach" in said and "→ Check the network" in said
+    assert found["hub token"][1].startswith("none")
+
+
+def test_what_is_broken_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    env = no_network(tmp_path) | {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path / "file" / "hf"),
+        "FLUE_BENCH_DATA": str(tmp_path / "nowhere"),
+    }
+    code, found = examined(env, tmp_path, "--results", str(tmp_path / "file"))
+    assert code == 1
+    for name, setting in (("HF_HOME", "HF_HOME"), ("results", "--results")):
+        state, said = found[name]
+        assert state == "problem" and "cannot be written (Not a directory)" in said and setting in said
+    assert found["FLUE_BENCH_DATA"][0] == "problem" and "no such folder" in found["FLUE_BENCH_DATA"][1]
+    assert found["FLUE_BENCH_CACHE"][0] != "problem"
+    assert found["hub"][0] == "note" and "HF_HUB_OFFLINE" in found["hub"][1]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
+def test_a_read_only_cache_serves_where_the_network_is_switched_off(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    states = [doctor._folder("x", tmp_path, "X", may_be_read_only=readable).state for readable in (True, False)]
+    tmp_path.chmod(0o700)
+    assert states == ["note", "problem"]
+
+
+@pytest.mark.parametrize(("free", "state"), [(1e8, "problem"), (1e9, "note"), (1e12, "ok")])
+def test_room_on_the_disk(free: float, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: doctor.shutil._ntuple_diskusage(2e12, 0, free))
+    found = doctor._folder("results", tmp_path, "--results", may_be_read_only=False)
+    assert found.state == state and bool(found.advice) == (state != "ok")
+
+
+def test_more_threads_than_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: {0}, raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = {finding.what: finding for finding in doctor._machine()}["threads"]
+    finally:
+        torch.set_num_threads(before)
+    assert found.state == "note" and found.found == "2 on 1 cores" and "OMP_NUM_THREADS=1" in found.advice
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = ["flue-bench-absente>=1", "torch>=2.6", 'ruff-absent>=0.9; extra == "dev"']
+    monkeypatch.setattr(doctor, "requires", lambda _: listed)
+    expected = Finding("problem", "packages", "missing: flue-bench-absente", "Install flue-bench again.")
+    assert doctor._packages() == expected
+
+
+def test_a_torch_that_cannot_be_imported_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise OSError('libtorch_cpu.so: cannot open shared object file')\n")
+    code, found = examined(no_network(tmp_path) | {"PYTHONPATH": str(tmp_path)}, tmp_path)
+    assert code == 1
+    state, said = found["torch"]
+    assert state == "problem" and "libtorch_cpu.so" in said and "→ Install torch again" in said

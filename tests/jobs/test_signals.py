@@ -1,0 +1,134 @@
+"""SIGTERM, as a cluster sends it before it takes the machine: exit 143, nothing lost, the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from flue_bench.results.store import Store
+from support.bad_files import SENTENCE, TEXTS, put, tsv
+from support.command_line import flue_bench, no_network
+
+Place = Callable[[pytest.MonkeyPatch], Any]
+
+
+def killing(function: Callable[..., Any], at: int = 1) -> Callable[..., Any]:
+    """The function, which on its call of this number first has a signal sent to the process."""
+    calls = 0
+
+    def called(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return function(*arguments, **named)
+
+    return called
+
+
+@contextmanager
+def during(training: bool, at: int) -> Iterator[None]:
+    """A signal before the forward pass of this number, in training or in evaluation."""
+    seen = 0
+
+    def hook(module: torch.nn.Module, _: Any) -> None:
+        nonlocal seen
+        if type(module).__name__.endswith("ForSequenceClassification") and module.training == training:
+            seen += 1
+            if seen == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def before(owner: Any, name: str, at: int = 1) -> Iterator[None]:
+    """A signal before this function of a library is called for the ``at``-th time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, killing(getattr(owner, name), at))
+        yield
+
+
+PLACES: dict[str, tuple[Callable[[], Any], bool, bool]] = {
+    "encoding": (lambda: before(np, "fromiter"), False, False),
+    "loading the model": (lambda: before(torch, "isfinite"), False, False),
+    "training": (lambda: during(training=True, at=3), True, False),
+    "validation": (lambda: during(training=False, at=1), True, False),
+    "writing the predictions": (lambda: before(os, "replace"), False, True),
+    "writing the record": (lambda: before(os, "replace", 2), False, True),
+}
+"""Where the signal comes → how; whether a checkpoint is left; whether the cell is done all the same."""
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Path:
+    rows = [(f"{text} ({i})", ("non", "oui")[i % 2]) for i in range(4) for text in TEXTS]
+    return put(tmp_path, SENTENCE.replace("epochs = 1", "epochs = 2"), "d.tsv", tsv(rows))
+
+
+def run(task: Path, results: Path) -> int:
+    return flue_bench(
+        "run", *("-t", str(task), "-m", "embedded:untrained", "--results", str(results), "--device", "cpu")
+    )
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_wherever_it_comes(
+    place: str, task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strike, leaves_checkpoint, is_done = PLACES[place]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert run(task, whole) == 0
+    with strike():
+        assert run(task, cut) == 143
+    assert "interrupted; what was done is kept, and the same command" in capsys.readouterr().err
+    assert [path.name for path in cut.rglob("*") if path.suffix == ".tmp"] == []
+    assert bool(list(cut.rglob("checkpoint.pt"))) == leaves_checkpoint
+    assert len(Store(cut).records()) == is_done
+    assert run(task, cut) == 0
+    assert ("1 of 1 cells were there already" in capsys.readouterr().err) == is_done
+    (one,), (other,) = Store(whole).records(), Store(cut).records()
+    assert one.predictions.sha256 == other.predictions.sha256
+    assert other.cost.resumed == leaves_checkpoint and not list(cut.rglob("checkpoint.pt"))
+
+
+RUN = ("run", "--model", "embedded:untrained", "--task", "mini-cls", "--set", "epochs=50")
+DISTIL = ("distill", "--steps", "5000")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [(RUN, "mini-cls: reading data"), (RUN, "[1/1]"), (DISTIL, "precision"), (DISTIL, "Step 1 of")],
+    ids=["run, at its start", "run", "distill, at its start", "distill"],
+)
+def test_a_signal_from_outside(words: tuple[str, ...], line: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", *words]
+    env = no_network(tmp_path)
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=env) as process:
+        assert process.stderr is not None
+        heard = []
+        for said in process.stderr:
+            heard.append(said)
+            if said.startswith(line):
+                process.send_signal(signal.SIGTERM)
+                break
+        said = process.stderr.read()
+        assert process.wait(120) == 143, "".join(heard) + said
+    assert "interrupted; what was done is kept" in said and "Traceback" not in said
+    if line == "Step 1 of":
+        assert list((tmp_path / "student").rglob("checkpoint.pt"))

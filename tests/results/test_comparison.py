@@ -1,0 +1,270 @@
+"""From records and their predictions to what may be said: real files; recorded scores and seqeval are the oracles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from seqeval.metrics import f1_score
+from seqeval.scheme import IOB2
+
+from flue_bench.errors import RecordError, UnknownNameError, UsageError
+from flue_bench.kinds import scoring
+from flue_bench.results import comparison
+from flue_bench.results.comparison import Evidence, compare, interval, retention
+from flue_bench.statistics import intervals
+from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS
+from support.judged import TAGS, keep, seeds, sentences, tagged
+
+
+def evidence(root: Path) -> Evidence:
+    return Evidence((root,))
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", sorted(set(SENTENCE_METRICS) - {"f1_binary"}))
+def test_the_mean_is_that_of_the_records(metric: str, tmp_path: Path) -> None:
+    records = seeds(tmp_path, "org/a", [0.7, 0.8, 0.75], each=2)
+    found = interval(records, metric, evidence(tmp_path))
+    assert found.mean == pytest.approx(np.mean([record.scores[metric] for record in records]))
+    assert found.low < found.mean < found.high
+    assert (found.seeds, found.examples, found.clusters) == (3, 120, 60)
+    assert found.sd == pytest.approx(np.std([record.scores[metric] for record in records], ddof=1))
+    assert found.sd and found.se_seeds == pytest.approx(found.sd / 3**0.5) and found.se_examples > 0.01
+
+
+def test_two_classes_have_an_f1_of_the_last(tmp_path: Path) -> None:
+    gold, predicted = [0, 1, 1, 0, 1, 1], [0, 1, 0, 1, 1, 1]
+    table = {"id": list("abcdef"), "group": list("abcdef"), "gold": gold, "predicted": predicted}
+    scores = scoring.sentence_scores(gold, predicted, ("non", "oui")).scores
+    record = keep(tmp_path, table, scores, kind="sentence", labels=("non", "oui"))
+    assert interval([record], "f1_binary", evidence(tmp_path)).mean == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize("metric", TOKEN_METRICS)
+def test_every_score_of_tags_follows_from_counts(metric: str, tmp_path: Path) -> None:
+    records = [tagged(tmp_path, seed)[0] for seed in range(2)]
+    found = interval(records, metric, evidence(tmp_path))
+    assert found.mean == pytest.approx(np.mean([record.scores[metric] for record in records]))
+    assert found.clusters == 80
+
+
+def test_entity_f1_from_counts_is_seqevals(tmp_path: Path) -> None:
+    record, gold, predicted = tagged(tmp_path, 3)
+    theirs = [[[TAGS[tag] for tag in sentence] for sentence in tags] for tags in (gold, predicted)]
+    expected = f1_score(*theirs, mode="strict", scheme=IOB2)
+    assert interval([record], "entity_f1_micro", evidence(tmp_path)).mean == pytest.approx(expected)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 1000), prefix=st.text("xyz", min_size=1, max_size=3))
+def test_neither_order_nor_names_of_groups_matter(seed: int, prefix: str, tmp_path_factory: Any) -> None:
+    plain, other = tmp_path_factory.mktemp("plain"), tmp_path_factory.mktemp("other")
+    shuffled = np.random.default_rng(seed).permutation(120)
+    ours = seeds(plain, "org/a", [0.7, 0.8], each=3)
+    theirs = seeds(other, "org/a", [0.7, 0.8], each=3, order=shuffled, prefix=prefix)
+    assert interval(ours, "f1_macro", evidence(plain)) == interval(theirs, "f1_macro", evidence(other))
+
+
+# --- both sources of chance -------------------------------------------------------------------------------------------
+
+
+def test_one_seed_gives_an_interval_of_examples_only(tmp_path: Path) -> None:
+    one, three = seeds(tmp_path, "org/a", [0.7]), seeds(tmp_path, "org/b", [0.7, 0.8, 0.9])
+    found = interval(one, "accuracy", evidence(tmp_path))
+    assert found.covers == "test examples (one seed)" and found.sd is found.se_seeds is None
+    p = found.mean
+    assert found.se_examples == pytest.approx((p * (1 - p) / 119) ** 0.5, rel=0.06)
+    assert interval(three, "accuracy", evidence(tmp_path)).covers == "seeds and test examples"
+
+
+def test_one_seed_gives_no_verdict(tmp_path: Path) -> None:
+    one, three = seeds(tmp_path, "org/a", [0.7]), seeds(tmp_path, "org/b", [0.7, 0.8, 0.9])
+    found = compare(one, three, "accuracy", evidence(tmp_path))
+    assert found.p is found.low is found.high is None
+    assert found.reason and "one seed of org/a" in found.reason
+    assert found.difference == pytest.approx(one[0].scores["accuracy"] - np.mean([r.scores["accuracy"] for r in three]))
+    kept = retention(one, three, "accuracy", evidence(tmp_path))
+    assert kept.p is kept.low is None and kept.reason == found.reason and kept.ratio == pytest.approx(found.a / found.b)
+    both = compare(one, three[:1], "accuracy", evidence(tmp_path))
+    assert both.reason and "one seed each" in both.reason
+
+
+def test_the_better_model_is_found_and_turns_round(tmp_path: Path) -> None:
+    a, b = seeds(tmp_path, "org/a", [0.9, 0.91, 0.92]), seeds(tmp_path, "org/b", [0.6, 0.62, 0.61, 0.6])
+    there, back = (compare(*pair, "f1_macro", evidence(tmp_path)) for pair in ((a, b), (b, a)))
+    assert there.p is not None and there.p < 0.001 and there.low is not None and there.low > 0
+    assert (there.seeds_a, there.seeds_b) == ((0, 1, 2), (0, 1, 2, 3))
+    assert (back.difference, back.p) == pytest.approx((-there.difference, there.p))
+    assert (back.low, back.high) == pytest.approx((-(there.high or 0), -there.low))
+
+
+def test_retention_is_a_ratio_with_a_margin(tmp_path: Path) -> None:
+    teacher = seeds(tmp_path, "org/t", [0.85, 0.86, 0.87], examples=600)
+    student = seeds(tmp_path, "org/s", [0.84, 0.85, 0.86], examples=600)
+    found = retention(student, teacher, "accuracy", evidence(tmp_path), margin=0.5)
+    assert found.ratio == pytest.approx(found.student / found.teacher)
+    assert found.low is not None and found.high is not None and found.low < found.ratio < found.high
+    assert found.p is not None and found.p < 0.001
+    hard = retention(student, teacher, "accuracy", evidence(tmp_path), margin=1.0)
+    difference = compare(student, teacher, "accuracy", evidence(tmp_path))
+    assert hard.p is not None and difference.p is not None
+    assert difference.p == pytest.approx(2 * min(hard.p, 1 - hard.p))
+
+
+def test_a_teacher_at_zero_has_nothing_to_keep(tmp_path: Path) -> None:
+    teacher, student = seeds(tmp_path, "org/t", [0, 0]), seeds(tmp_path, "org/s", [0.5, 0.6])
+    found = retention(student, teacher, "accuracy", evidence(tmp_path))
+    assert found.ratio is found.low is found.p is None and found.reason == "the teacher's score is not above zero"
+
+
+def test_a_column_averages_its_tasks_seed_by_seed(tmp_path: Path) -> None:
+    books = seeds(tmp_path, "org/a", [0.7, 0.8, 0.9], task="cls-books")
+    music = seeds(tmp_path, "org/a", [0.9, 0.7], task="cls-music", examples=60)  # seed 2 is missing
+    found = interval([*books, *music], "accuracy", evidence(tmp_path))
+    expected = [(b.scores["accuracy"] + m.scores["accuracy"]) / 2 for b, m in zip(books, music, strict=False)]
+    assert found.mean == pytest.approx(np.mean(expected)) and found.seeds == 2
+    assert (found.examples, found.clusters) == (180, 180)
+    # The test sets are independent: variances add.
+    alone = [interval(records[:1], "accuracy", evidence(tmp_path)).se_examples for records in (books, music)]
+    both = interval([books[0], music[0]], "accuracy", evidence(tmp_path)).se_examples
+    assert both == pytest.approx((alone[0] ** 2 + alone[1] ** 2) ** 0.5 / 2)
+
+
+# --- trained models ---------------------------------------------------------------------------------------------------
+
+
+def test_trained_models_are_paired_over_examples(tmp_path: Path) -> None:
+    a, b = seeds(tmp_path, "org/a", [0.8]), seeds(tmp_path, "org/b", [0.6])
+    found = compare(a, b, "accuracy", evidence(tmp_path), "trained")
+    right = [
+        (np.array(table["gold"]) == np.array(table["predicted"]))
+        for table in (evidence(tmp_path).predictions(record) for record in (*a, *b))
+    ]
+    only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    assert found.test == "exact McNemar" and found.p == intervals.mcnemar(*only)
+    assert found.se_seeds == 0 and found.reason is None
+    assert found.se_examples == pytest.approx(np.std(right[0] * 1.0 - right[1], ddof=1) / 120**0.5, rel=0.06)
+    f1 = compare(a, b, "f1_macro", evidence(tmp_path), "trained")
+    assert f1.test == "paired permutation" and f1.p is not None and found.p is not None
+    assert f1.p == pytest.approx(found.p, abs=0.05)
+
+
+def test_examples_of_a_group_are_not_independent(tmp_path: Path) -> None:
+    a, b = seeds(tmp_path, "org/a", [0.8], each=3), seeds(tmp_path, "org/b", [0.6], each=3)
+    assert compare(a, b, "accuracy", evidence(tmp_path), "trained").test == "paired permutation"
+
+
+def test_trained_models_are_two(tmp_path: Path) -> None:
+    a, b = seeds(tmp_path, "org/a", [0.8, 0.7]), seeds(tmp_path, "org/b", [0.6])
+    with pytest.raises(UsageError, match="one task and one seed of each"):
+        compare(a, b, "accuracy", evidence(tmp_path), "trained")
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"task_version": 2}, "task version 1 and 2"),
+        ({"data": "f" * 16}, "data .* and ffffffff"),
+        ({"limit": 100}, "limit none and 100"),
+        ({"task": "paws-x"}, "run on xnli, org/b on paws-x"),
+    ],
+)
+def test_what_differs_is_not_compared(other: dict[str, Any], said: str, tmp_path: Path) -> None:
+    a, b = seeds(tmp_path, "org/a", [0.8, 0.7]), seeds(tmp_path, "org/b", [0.6, 0.7], **other)
+    with pytest.raises(UsageError, match=said):
+        compare(a, b, "accuracy", evidence(tmp_path))
+
+
+def test_a_score_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"metric of xnli 'f1_micr'\. Did you mean f1_micro"):
+        interval(seeds(tmp_path, "org/a", [0.8]), "f1_micr", evidence(tmp_path))
+
+
+def test_predictions_that_are_not_there(tmp_path: Path) -> None:
+    records = seeds(tmp_path, "org/a", [0.8])
+    next(tmp_path.rglob("*.parquet")).unlink()
+    with pytest.raises(RecordError, match="not found under"):
+        interval(records, "accuracy", evidence(tmp_path))
+
+
+def test_one_name_for_two_test_sets(tmp_path: Path) -> None:
+    a = seeds(tmp_path, "org/a", [0.8, 0.7], data="d" * 16)
+    b = seeds(tmp_path, "org/b", [0.8, 0.7], data="d" * 16, examples=90)
+    with pytest.raises(RecordError, match="not the test set of"):
+        compare(a, b, "accuracy", evidence(tmp_path))
+
+
+def test_a_single_group_has_no_interval(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="single group"):
+        interval(seeds(tmp_path, "org/a", [0.8], each=200), "accuracy", evidence(tmp_path))
+
+
+def test_predictions_are_found_by_content(tmp_path: Path) -> None:
+    # The same cell, run in two places with other predictions: each record has its own.
+    here, there = tmp_path / "a", tmp_path / "b"
+    first, second = sentences(here, "org/a", 0, 0.9), sentences(there, "org/a", 0, 0.5)
+    assert first.predictions.file == second.predictions.file
+    both = Evidence((here, there))
+    for record in (first, second):
+        assert interval([record], "accuracy", both).mean == pytest.approx(record.scores["accuracy"])
+
+
+# --- the cache --------------------------------------------------------------------------------------------------------
+
+
+def test_intervals_are_kept_by_what_they_follow_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = seeds(tmp_path, "org/a", [0.8, 0.7]), seeds(tmp_path, "org/b", [0.6, 0.7])
+    asked = evidence(tmp_path)
+
+    def answers() -> list[Any]:
+        return [
+            interval(a, "accuracy", asked),
+            compare(a, b, "accuracy", asked),
+            retention(a, b, "accuracy", asked),
+        ]
+
+    first = answers()
+    kept = sorted((tmp_path / ".cache" / "intervals").iterdir())
+    assert [path.suffix for path in kept] == [".json"] * 3
+    for path in tmp_path.rglob("*.parquet"):
+        path.unlink()
+    assert answers() == first
+    with pytest.raises(RecordError):  # another metric, another key
+        interval(a, "f1_macro", evidence(tmp_path))
+    monkeypatch.setattr(comparison, "METHOD", -1)
+    with pytest.raises(RecordError):
+        interval(a, "accuracy", evidence(tmp_path))
+
+
+def test_infinite_ends_are_kept_too(tmp_path: Path) -> None:
+    teacher, student = seeds(tmp_path, "org/t", [0.02, 0.9]), seeds(tmp_path, "org/s", [0.5, 0.6])
+    first = retention(student, teacher, "accuracy", evidence(tmp_path))
+    assert (first.low, first.high) == (-np.inf, np.inf)
+    assert retention(student, teacher, "accuracy", evidence(tmp_path)) == first
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"mean": "x"}', b"\xff"])
+def test_a_damaged_cache_is_computed_anew(content: bytes, tmp_path: Path) -> None:
+    records = seeds(tmp_path, "org/a", [0.8, 0.7])
+    first = interval(records, "accuracy", evidence(tmp_path))
+    (path,) = (tmp_path / ".cache" / "intervals").iterdir()
+    path.write_bytes(content)
+    assert interval(records, "accuracy", evidence(tmp_path)) == first
+    assert json.loads(path.read_bytes())["mean"] == first.mean
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    records = seeds(tmp_path, "org/a", [0.8, 0.7])
+    (tmp_path / ".cache").write_text("a file where the folder should be")
+    assert interval(records, "accuracy", evidence(tmp_path)).seeds == 2

@@ -1,0 +1,361 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+
+from flue_bench.errors import RecordError
+from flue_bench.record import Predictions, RunRecord
+from flue_bench.results import store as store_module
+from flue_bench.results.store import Store, read_predictions, read_record
+from support import ROOT
+from support.factories import make_cell, make_failure, make_predictions, make_record, make_speed
+
+
+def put(store: Store, table: pyarrow.Table | None = None, **record: Any) -> RunRecord:
+    def build(predictions: Predictions) -> RunRecord:
+        return make_record(predictions=predictions, **record)
+
+    return store.write(build, make_predictions() if table is None else table, make_record(**record).cell)
+
+
+def files(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+def only_record(root: Path) -> Path:
+    (path,) = root.glob("runs/*/*/*.json")
+    return path
+
+
+def test_a_written_record_is_found_and_equal(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.find(make_cell()) is None
+    written = put(store, model="cmarkea/distilcamembert-base", task="xnli", seed=3)
+    found = store.find(written.cell)
+    assert found == written
+    stem = f"runs/cmarkea--distilcamembert-base/xnli/seed3-{written.cell_digest}"
+    assert files(tmp_path) == [f"{stem}.json", f"{stem}.predictions.parquet"]
+    folder = store.folder(written.cell)
+    assert read_predictions(written, folder).equals(make_predictions())
+    assert written.predictions.rows == 4
+    assert store.find(make_cell("cmarkea/distilcamembert-base", "xnli", 4)) is None
+
+
+def test_a_cell_is_found_under_any_model_name(tmp_path: Path) -> None:
+    written = put(Store(tmp_path / "a"), model="org/modele", model_digest="d" * 16)
+    put(Store(tmp_path / "b"), model="autre", seed=1)
+    shutil.copytree(tmp_path / "a", tmp_path / "b", dirs_exist_ok=True)
+    merged = Store(tmp_path / "b")
+    assert merged.find(make_cell("/ailleurs/copie", model_digest="d" * 16)) == written
+    assert len(merged.records()) == 2
+
+
+def test_a_record_in_its_place_is_found_without_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = put(Store(tmp_path))
+    monkeypatch.setattr(Path, "glob", lambda *_: pytest.fail("folders were listed"))
+    assert Store(tmp_path).find(written.cell) == written
+
+
+def test_run_again_under_another_name_leaves_one_record(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    put(store, model="org/modele", model_digest="d" * 16, score=0.5)
+    again = put(store, model="copie", model_digest="d" * 16, score=0.6)
+    assert store.records() == [again]
+    assert len(files(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("name", ["../../dehors", "..", "/", "a" * 300, "modèle été", "x\x1b[31m|y", "."])
+def test_no_model_name_leaves_the_directory(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "results"
+    written = put(Store(root), model=name)
+    assert Store(root).find(written.cell) == written
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+    assert len(only_record(root).relative_to(root).parts) == 4
+
+
+def test_equal_tables_give_equal_files(tmp_path: Path) -> None:
+    table = make_predictions(6)
+    chunked = pyarrow.concat_tables([table.slice(0, 2), table.slice(2)]).replace_schema_metadata({"made": "today"})
+    first = put(Store(tmp_path / "a"), table)
+    second = put(Store(tmp_path / "b"), chunked)
+    assert first.predictions.sha256 == second.predictions.sha256
+    assert put(Store(tmp_path / "c"), make_predictions(7)).predictions.sha256 != first.predictions.sha256
+
+
+def test_a_diverged_run_can_be_read_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    put(store, train_loss=float("nan"))
+    (record,) = store.records()
+    assert record.history[0].train_loss != record.history[0].train_loss
+
+
+@pytest.mark.parametrize("survives", [0, 1])
+def test_an_interruption_between_predictions_and_record_leaves_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survives: int
+) -> None:
+    store, replaced = Store(tmp_path), []
+    real = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if len(replaced) == survives:
+            raise KeyboardInterrupt
+        replaced.append(Path(target))
+        real(source, target)
+
+    monkeypatch.setattr(store_module.os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        put(store)
+    assert [path.suffix for path in replaced] == [".parquet"][:survives]
+    assert [Path(name).suffix for name in files(tmp_path)] == [".parquet"][:survives]
+    assert store.read() == ([], [], [], [])
+    monkeypatch.undo()
+    put(store)
+    assert len(store.records()) == 1
+
+
+@pytest.mark.parametrize("survives", [0, 1, 2])
+def test_an_interrupted_rerun_never_pairs_an_old_record_with_new_predictions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survives: int
+) -> None:
+    store = Store(tmp_path)
+    before, replaced, real = put(store), 0, os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        nonlocal replaced
+        if replaced == survives:
+            raise KeyboardInterrupt
+        replaced += 1
+        real(source, target)
+
+    monkeypatch.setattr(store_module.os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        put(store, make_predictions(8))
+    assert store.records() == ([] if survives else [before])
+    for record in store.records():
+        read_predictions(record, store.folder(record.cell))
+    monkeypatch.undo()
+    put(store, make_predictions(8))
+    assert len(files(tmp_path)) == 2 and len(store.records()) == 1
+
+
+def test_where_nothing_can_be_renamed_what_was_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    before = put(store)
+
+    def replace(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(store_module.os, "replace", replace)
+    with pytest.raises(RecordError, match=r"cannot be written: Invalid cross-device link; check the folder"):
+        put(store, make_predictions(8))
+    assert store.find(before.cell) == before and len(files(tmp_path)) == 2
+
+
+def test_a_full_disk_is_told_and_costs_nothing_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    before = put(store)
+
+    def fsync(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(store_module.os, "fsync", fsync)
+    with pytest.raises(RecordError, match=r"seed0-.*json: cannot be written: No space left on device; free some space"):
+        put(store, make_predictions(8))
+    with pytest.raises(RecordError, match="No space left on device"):
+        store.write_failure(make_failure(seed=1))
+    monkeypatch.undo()
+    assert store.records() == [before]
+    assert read_predictions(before, store.folder(before.cell)).num_rows == 4
+    assert len(files(tmp_path)) == 2
+
+
+def test_a_results_path_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("")
+    store = Store(tmp_path / "results")
+    for attempt in (lambda: put(store), lambda: store.lock(make_cell()), lambda: store.write_failure(make_failure())):
+        with pytest.raises(RecordError, match=r"results.*cannot be written: .*--results"):
+            attempt()
+    assert store.read() == ([], [], [], [])
+
+
+def test_a_failure_is_kept_until_its_cell_is_done(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_failure(make_failure("plus de mémoire"))
+    store.write_failure(make_failure("encore", seed=1))
+    store.write_failure(make_failure("encore une fois", seed=1))
+    assert sorted(failure.error for failure in store.failures()) == ["encore une fois", "plus de mémoire"]
+    assert store.records() == []
+    assert store.find(make_cell()) is None
+    put(store)
+    assert [failure.cell.seed for failure in store.failures()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda text: text[: len(text) // 2], "not JSON"),
+        (lambda text: "", "not JSON"),
+        (lambda text: "\x00" * 50, "not JSON"),
+        (lambda text: "[" * 100_000, "not JSON"),
+        (lambda text: "[1, 2]", "valid dictionary"),
+        (lambda text: '{"name": "package.json"}', "field 'cell': Field required"),
+        (
+            lambda text: text.replace('"seed": 0', '"seed": "zéro"'),
+            "field 'cell.seed': Input should be a valid integer",
+        ),
+        (
+            lambda text: text.replace('"seed": 0', '"seed": 7'),
+            "'cell_digest' or 'setting_digest' is not that of 'cell'",
+        ),
+        (lambda text: text.replace('"created"', '"créé"'), "field 'created': Field required"),
+    ],
+)
+def test_a_damaged_record_is_listed_and_run_again(tmp_path: Path, damage: Any, reason: str) -> None:
+    store = Store(tmp_path)
+    written = put(store)
+    put(store, seed=1)
+    path = store.folder(written.cell) / f"seed0-{written.cell_digest}.json"
+    damaged = damage(path.read_text(encoding="utf-8"))
+    path.write_text(damaged, encoding="utf-8")
+    contents = store.read()
+    assert [record.cell.seed for record in contents.records] == [1]
+    assert contents.failures == []
+    ((where, why),) = contents.damaged
+    assert where == path.relative_to(tmp_path)
+    assert reason in why and str(tmp_path) not in why
+    with pytest.raises(RecordError, match=path.name):
+        read_record(path)
+    assert store.find(written.cell) is None
+    put(store)
+    assert len(store.records()) == 2
+
+
+def test_foreign_files_do_no_harm(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    written = put(store)
+    folder = store.folder(written.cell)
+    (folder / "dossier.json").mkdir()
+    (folder / "latin.json").write_bytes("é".encode("latin-1"))
+    (folder / "casse.failed.json").write_text("{}")
+    (folder / "notes.txt").write_text("à moi")
+    contents = store.read()
+    assert contents.records == [written]
+    assert sorted(path.name for path, _ in contents.damaged) == ["casse.failed.json", "dossier.json", "latin.json"]
+
+
+def test_a_record_of_a_later_version_is_neither_read_nor_overwritten(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    written = put(store)
+    path = only_record(tmp_path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 2, "new": 1}))
+    for attempt in (lambda: read_record(path), lambda: store.find(written.cell)):
+        with pytest.raises(RecordError, match=r"schema version 2, .* reads up to 1: upgrade flue-bench"):
+            attempt()
+    assert "upgrade" in store.read().damaged[0].reason
+
+
+def test_predictions_are_checked_against_their_record(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    written = put(store)
+    folder = store.folder(written.cell)
+    put(Store(tmp_path / "other"), make_predictions(5))
+    shutil.copy(next((tmp_path / "other").rglob("*.parquet")), folder / written.predictions.file)
+    with pytest.raises(RecordError, match="SHA-256 differs"):
+        read_predictions(written, folder)
+    (folder / written.predictions.file).unlink()
+    with pytest.raises(RecordError, match="cannot be read: No such file"):
+        read_predictions(written, folder)
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from support.factories import make_cell
+from flue_bench.results.store import Store
+with Store(Path(sys.argv[1])).lock(make_cell()):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_two_processes_do_not_hold_one_cell_and_a_killed_one_lets_go(tmp_path: Path) -> None:
+    tests = str(ROOT / "tests")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path), tests], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            store = Store(tmp_path)
+            lock = store.lock(make_cell())
+            with pytest.raises(TimeoutError):
+                lock.acquire(timeout=0.2)
+            with store.lock(make_cell(seed=1)):
+                pass
+            timer = threading.Timer(0.3, holder.kill)
+            timer.start()
+            began = time.monotonic()
+            with store.lock(make_cell()):
+                assert time.monotonic() - began > 0.2
+            timer.join()
+        finally:
+            holder.kill()
+
+
+def test_a_checkpoint_belongs_to_its_cell(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.checkpoint_dir(make_cell()).parent == tmp_path / ".checkpoints"
+    assert store.checkpoint_dir(make_cell()) != store.checkpoint_dir(make_cell(seed=1))
+
+
+def test_speeds_are_kept_one_a_model_device_and_precision(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    put(store, model="org/modele")
+    kinds = [make_speed(), make_speed(precision="bf16"), make_speed(device="GPU"), make_speed("autre")]
+    for speed in kinds:
+        store.write_speed(speed)
+    again = make_speed(examples_per_second=50.0, threads=1)
+    store.write_speed(again)
+    speeds = store.read().speeds
+    assert len(speeds) == 4 and again in speeds and kinds[0] not in speeds
+    assert len(store.read().records) == 1 and store.read().damaged == []
+    assert {path.parent.name for path in tmp_path.glob("speed/*/*.json")} == {"org--modele", "autre"}
+
+
+def test_a_speed_under_another_name_replaces_the_older(tmp_path: Path) -> None:
+    store, speed = Store(tmp_path), make_speed()
+    store.write_speed(speed)
+    copy = speed.model_copy(update={"model": speed.model.model_copy(update={"name": "copie"})})
+    store.write_speed(copy)
+    assert store.read().speeds == [copy]
+
+
+def test_a_damaged_speed_is_listed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_speed(make_speed())
+    (path,) = tmp_path.glob("speed/*/*.json")
+    (path.parent / "casse.json").write_text(path.read_text().replace('"parameters"', '"paramètres"'))
+    contents = store.read()
+    assert len(contents.speeds) == 1
+    assert contents.damaged == [(Path("speed/org--modele/casse.json"), "field 'parameters': Field required.")]
+    (tmp_path / "occupé").write_text("")
+    with pytest.raises(RecordError, match=r"occupé.*cannot be written"):
+        Store(tmp_path / "occupé").write_speed(make_speed())
+
+
+def test_teacher_and_size_are_no_part_of_an_identity() -> None:
+    plain, told = make_cell(), make_cell(teacher="a" * 16, weights_bytes=7)
+    assert (told.model.teacher, told.model.weights_bytes) == ("a" * 16, 7)
+    assert (plain.digest, plain.setting_digest) == (told.digest, told.setting_digest)

@@ -1,0 +1,77 @@
+"""A results directory with real predictions: what intervals, confusion matrices and the HTML board are made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+
+from flue_bench.kinds import scoring
+from flue_bench.record import Predictions, RunRecord
+from flue_bench.results.store import Store
+from support.factories import make_record, make_speed
+
+LABELS = {
+    "paws-x": ("different", "paraphrase"),
+    "xnli": ("entailment", "neutral", "contradiction"),
+    "wikiner": ("O", "LOC", "PER", "MISC", "ORG"),
+}
+
+
+def write_run(store: Store, model: str, task: str, seed: int, right: float, rows: int = 120, **more: Any) -> RunRecord:
+    """A run whose predictions are right with this probability, kept in the store as ``flue-bench run`` keeps it.
+
+    What is hard is hard for every model: examples share a difficulty.
+    """
+    labels = LABELS[task]
+    shared = np.random.default_rng(0)
+    words = shared.integers(4, 9, rows) if task == "wikiner" else np.ones(rows, np.int64)
+    n = int(words.sum())
+    gold = shared.integers(len(labels), size=n)
+    difficulty = shared.random(n)
+    own = np.random.default_rng([seed, *model.encode()])
+    wrong = 0.7 * difficulty + 0.3 * own.random(n) > right
+    predicted = np.where(wrong, (gold + own.integers(1, len(labels), n)) % len(labels), gold)
+    ids, groups = [f"test-{i}" for i in range(rows)], [f"g{i // 2}" for i in range(rows)]
+    if task == "wikiner":
+        cut = np.cumsum(words)[:-1]
+        per = [part.tolist() for part in np.split(gold, cut)], [part.tolist() for part in np.split(predicted, cut)]
+        ones = [[1] * int(count) for count in words]
+        found = scoring.token_scores(*per, labels, "IO", ones)
+        columns: dict[str, Any] = {"gold": per[0], "predicted": per[1], "subwords": ones}
+    else:
+        found = scoring.sentence_scores(gold, predicted, labels)
+        columns = {"gold": gold.tolist(), "predicted": predicted.tolist()}
+    made = make_record(model, task, seed, scores=found.scores, **more)
+
+    def build(predictions: Predictions) -> RunRecord:
+        return made.model_copy(
+            update={"labels": labels, "per_class": found.per_class, "predictions": predictions, "scores": found.scores}
+        )
+
+    return store.write(build, pyarrow.table({"id": ids, "group": groups, **columns}), made.cell)
+
+
+def teacher_and_student(root: Path, teacher: str = "org/maitre", student: str = "org/eleve", seeds: int = 3) -> Store:
+    """Two models on three tasks, a speed for each, and a third model as good as the teacher with one seed less."""
+    store = Store(root)
+    for task in LABELS:
+        for seed in range(seeds):
+            taught = write_run(store, teacher, task, seed, 0.85, parameters=110_000_000, weights_bytes=440_000_000)
+            write_run(
+                store,
+                student,
+                task,
+                seed,
+                0.78,
+                parameters=68_000_000,
+                weights_bytes=272_000_000,
+                teacher=taught.cell.model.digest,
+            )
+            if seed:
+                write_run(store, "autre", task, seed, 0.845, parameters=110_000_000)
+    for name, speed in ((teacher, 41.0), (student, 79.0)):
+        store.write_speed(make_speed(name, speed, device="Some CPU @ 2.10GHz"))
+    return store

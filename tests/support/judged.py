@@ -1,0 +1,90 @@
+"""Models made of their predictions: records with real predictions files beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+from numpy.typing import NDArray
+
+from flue_bench.kinds import scoring
+from flue_bench.record import RunRecord
+from flue_bench.results.store import Store
+from support.factories import make_cell, make_record
+
+CLASSES = ("négatif", "neutre", "positif")
+
+
+TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+
+
+Ints = NDArray[np.int64]
+
+
+def keep(root: Path, table: dict[str, Any], scores: dict[str, float], **record: Any) -> RunRecord:
+    """Write predictions and the record that names them."""
+    kind, labels, scheme = record.pop("kind"), record.pop("labels"), record.pop("scheme", None)
+    cell_words = {k: v for k, v in record.items() if k in ("model", "task", "seed", "task_version", "data", "limit")}
+    made = Store(root).write(
+        lambda predictions: make_record(**record, scores=scores, predictions=predictions).model_copy(
+            update={"kind": kind, "labels": labels, "scheme": scheme}
+        ),
+        pyarrow.table(table),
+        make_cell(**cell_words),
+    )
+    return made
+
+
+def sentences(
+    root: Path,
+    model: str,
+    seed: int,
+    accuracy: float,
+    examples: int = 120,
+    each: int = 1,
+    order: Ints | None = None,
+    prefix: str = "g",
+    **record: Any,
+) -> RunRecord:
+    """A model's predictions on a test set that all models share; ``each`` examples form a group.
+
+    Most of an example's difficulty is the same for all models and seeds.
+    """
+    fixed, rng = np.random.default_rng(0), np.random.default_rng([seed, sum(map(ord, model))])
+    gold, difficulty = fixed.integers(0, 3, examples), fixed.random(examples)
+    difficulty = np.where(rng.random(examples) < 0.7, difficulty, rng.random(examples))
+    predicted = np.where(difficulty < accuracy, gold, (gold + 1) % 3)
+    order = np.arange(examples) if order is None else order
+    table = {
+        "id": [f"test-{i:04}" for i in order],
+        "group": [f"{prefix}{hash((prefix, i // each))}" for i in order],
+        "gold": pyarrow.array(gold[order], pyarrow.int16()),
+        "predicted": pyarrow.array(predicted[order], pyarrow.int16()),
+    }
+    scores = scoring.sentence_scores(gold, predicted, CLASSES).scores
+    return keep(root, table, scores, model=model, seed=seed, kind="sentence", labels=CLASSES, **record)
+
+
+def tagged(root: Path, seed: int, examples: int = 80, **record: Any) -> tuple[RunRecord, list[Any], list[Any]]:
+    """The same for a tagging task; and gold and predicted tags."""
+    rng = np.random.default_rng(seed)
+    gold = [np.random.default_rng(i).integers(0, len(TAGS), 2 + i % 9).tolist() for i in range(examples)]
+    predicted = [[t if rng.random() < 0.8 else int(rng.integers(0, len(TAGS))) for t in sentence] for sentence in gold]
+    subwords = [[1 + word % 3 for word in range(len(sentence))] for sentence in gold]
+    table = {
+        "id": [f"test-{i:04}" for i in range(examples)],
+        "group": [f"g{i}" for i in range(examples)],
+        "gold": pyarrow.array(gold, pyarrow.list_(pyarrow.int16())),
+        "predicted": pyarrow.array(predicted, pyarrow.list_(pyarrow.int16())),
+        "subwords": pyarrow.array(subwords, pyarrow.list_(pyarrow.int32())),
+    }
+    scores = scoring.token_scores(gold, predicted, TAGS, "IOB2", subwords).scores
+    made = keep(root, table, scores, task="wikiner", seed=seed, kind="tokens", labels=TAGS, scheme="IOB2", **record)
+    return made, gold, predicted
+
+
+def seeds(root: Path, model: str, accuracies: Iterable[float], **record: Any) -> list[RunRecord]:
+    return [sentences(root, model, seed, accuracy, **record) for seed, accuracy in enumerate(accuracies)]
