@@ -53,23 +53,22 @@ class Products(TorchDispatchMode):
         name = func.overloadpacket.__name__
         tensors = [each for each in args if isinstance(each, Tensor)]
         if name in ("mm", "bmm"):
-            self._count(*tensors[:2])
+            self._count(tensors[0], tensors[1])
         elif name in ("addmm", "baddbmm"):  # the first is what is added
-            self._count(*tensors[1:3])
-        elif name.startswith("_scaled_dot_product") and "backward" in name:
-            query, key, value = tensors[1:4]
-            self._attention(query, key, value, forward=2, backward=True)
+            self._count(tensors[1], tensors[2])
         elif name.startswith("_scaled_dot_product"):
-            self._attention(*tensors[:3], forward=1, backward=False)
+            backward = "backward" in name
+            query, key, value = tensors[backward : 3 + backward]  # after the gradient, in a backward pass
+            self._attention(query, key, value, backward)
         return func(*args, **(kwargs or {}))
 
-    def _attention(self, query: Tensor, key: Tensor, value: Tensor, forward: int, backward: bool) -> None:
+    def _attention(self, query: Tensor, key: Tensor, value: Tensor, backward: bool) -> None:
         query, key, value = (each.flatten(0, 1) for each in (query, key, value))  # (rows · heads, length, size)
         weights = query.new_empty(query.shape[0], query.shape[1], key.shape[1])
-        self._count(query, key.transpose(1, 2), forward)
+        self._count(query, key.transpose(1, 2), 1 + backward)  # the weights; their gradient, from that of the output
         if backward:
-            self._count(weights.transpose(1, 2), query, 2)  # to the values and the keys
-            self._count(weights, key)  # to the queries
+            self._count(weights.transpose(1, 2), query, 2)  # the gradients of values and keys
+            self._count(weights, key)  # that of the queries
         else:
             self._count(weights, value)
 
