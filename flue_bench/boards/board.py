@@ -13,7 +13,6 @@ Whatever that leaves out is listed with its reason.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from itertools import product
@@ -22,7 +21,7 @@ from typing import NamedTuple, TypeVar
 
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.record import Failure, RunRecord, SpeedRecord
-from flue_bench.results.comparison import LEVEL, Interval
+from flue_bench.results.comparison import LEVEL, Interval, collapsed
 from flue_bench.statistics.intervals import mean_sd
 
 FLUE = ("cls", "paws-x", "xnli", "wikiner")
@@ -97,11 +96,16 @@ class Entry:
     """One a seed, the column's members averaged."""
     runs: tuple[Run, ...]
     collapsed: tuple[str, ...]
-    """In words, if some of the runs predict a single class."""
+    """In words, if some of the runs predict a single class: then no verdict stands on the entry."""
     interval: Interval | None = None
     """From ``evidence.weigh``."""
     versus: Versus | None = None
     """From ``evidence.weigh``; None for the best of the column."""
+
+    @property
+    def stands(self) -> bool:
+        """It may be the best of its column, and be compared."""
+        return not self.collapsed
 
     @property
     def as_good(self) -> bool:
@@ -176,9 +180,11 @@ class Pair:
     """Which of the board's rows, from 0."""
     teacher: int
     kept: tuple[Kept | None, ...]
-    """One a column; None where either has no entry, or the teacher's score is not above 0."""
+    """One a column; None where either has no entry, runs of either collapsed, or the teacher's score is not above 0."""
     mean: float | None
     """Of the columns' ratios."""
+    collapsed: tuple[str, ...]
+    """Titles of the columns on which runs of either collapsed."""
     parameters: float
     speeds: tuple[float | None, ...]
     """Ratio of the examples a second, one a machine."""
@@ -330,6 +336,7 @@ def build(
         if any((key, column) in entries for column in columns)
     ]
     rows.sort(key=_row_order)
+    titled = _titled(columns)
     done = {record.cell_digest for record in records}
     failed = {
         Note(f"{failure.cell.model.name}: {failure.cell.task}, seed {failure.cell.seed}", failure.error)
@@ -338,10 +345,10 @@ def build(
     }
     return Board(
         metric=metric,
-        columns=_titled(columns),
+        columns=titled,
         rows=tuple(rows),
         machines=tuple(machines),
-        pairs=tuple(_pair(rows, *both) for both in (_asked(rows, *pair) if pair else _distilled(rows))),
+        pairs=tuple(_pair(titled, rows, *both) for both in (_asked(rows, *pair) if pair else _distilled(rows))),
         failed=tuple(sorted(failed)),
         left_out=tuple(sorted(left_out)),
     )
@@ -408,7 +415,6 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
         math.fsum(record.scores[family.metric] for record in of_seed) / len(of_seed) for of_seed in whole.values()
     )
     summary = mean_sd(scores)
-    collapsed = Counter((record.cell.task, record.collapsed) for record in runs if record.collapsed)
     return Entry(
         mean=summary.mean,
         sd=summary.sd if len(scores) > 1 else None,
@@ -428,10 +434,7 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
             )
             for record in runs
         ),
-        collapsed=tuple(
-            f"{f'{task} ' if len(family.members) > 1 else ''}{words} in {times} of {len(scores)} seeds"
-            for (task, words), times in sorted(collapsed.items())
-        ),
+        collapsed=collapsed(runs),
     )
 
 
@@ -494,18 +497,21 @@ def _rows_of(rows: list[Row], name: str) -> list[int]:
     return found
 
 
-def _pair(rows: list[Row], student: int, teacher: int) -> Pair:
+def _pair(columns: Sequence[Column], rows: list[Row], student: int, teacher: int) -> Pair:
     ours, theirs = rows[student], rows[teacher]
-    kept = tuple(
-        Kept(a.mean / b.mean) if a and b and b.mean > 0 else None
-        for a, b in zip(ours.entries, theirs.entries, strict=True)
-    )
+    both = list(zip(ours.entries, theirs.entries, strict=True))
+    kept = tuple(Kept(a.mean / b.mean) if a and b and a.stands and b.stands and b.mean > 0 else None for a, b in both)
     ratios = [column.ratio for column in kept if column]
     return Pair(
         student=student,
         teacher=teacher,
         kept=kept,
         mean=math.fsum(ratios) / len(ratios) if ratios else None,
+        collapsed=tuple(
+            column.title
+            for column, (a, b) in zip(columns, both, strict=True)
+            if a and b and not (a.stands and b.stands)
+        ),
         parameters=ours.parameters / theirs.parameters,
         speeds=tuple(
             a.examples_per_second / b.examples_per_second if a and b else None

@@ -17,6 +17,7 @@ from flue_bench.boards.wording import in_markdown, plain
 from flue_bench.data import registry
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
 from flue_bench.record import RunRecord
+from flue_bench.results.comparison import collapsed
 from flue_bench.statistics.intervals import mean_sd
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def results(of_model: Iterable[Setting]) -> list[EvalResult]:
                 "recipe": f"{first.recipe_name}, {first.cell.recipe.precision}",
                 "seeds": [record.cell.seed for record in setting.records],
             }
-            | ({} if sd is None else {"sd": round(sd, 4)}),
+            | ({} if sd is None else {"sd": round(sd, 4)})
+            | ({"collapsed": list(words)} if (words := collapsed(setting.records)) else {}),
             source_name="flue-bench" if homepage else None,
             source_url=homepage,
         )
@@ -129,12 +131,13 @@ def section(of_model: Sequence[Setting]) -> str:
         first = setting.records[0]
         mean, sd = _over_seeds(setting, first.metric)
         score = f"{100 * mean:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}") + f" ({len(setting.records)})"
-        marks = " †" if any(record.collapsed for record in setting.records) else ""
+        marks = " †" if collapsed(setting.records) else ""
         recipe = f"{first.recipe_name}, {first.cell.recipe.precision}"
         lines.append([*map(in_markdown, (setting.title, recipe)), first.metric, score + marks])
     headings = ("test set", "recipe", "metric", "mean ± sd (seeds)")
     metrics = dict.fromkeys(setting.records[0].metric for setting in of_model)
-    dagger = "\n† Some of these runs predict a single class.\n" if any("†" in line[-1] for line in lines) else ""
+    said = "† Some of these runs predict a single class: no verdict stands on them."
+    dagger = f"\n{said}\n" if any("†" in line[-1] for line in lines) else ""
     commands = "\n".join(_command(setting) for setting in of_model)
     name = f"[flue-bench]({home})" if (home := _homepage()) else "flue-bench"
     return (

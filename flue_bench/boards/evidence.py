@@ -52,7 +52,7 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
         return replace(entry, interval=found)
 
     def versus(column: Column, entries: list[Entry | None]) -> list[Entry | None]:
-        best = max((entry for entry in entries if entry), key=lambda entry: entry.mean, default=None)
+        best = max((entry for entry in entries if entry and entry.stands), key=lambda entry: entry.mean, default=None)
         found: dict[int, comparison.Comparison] = {}
         for i, entry in enumerate(entries):
             if entry and best and entry is not best and entry.interval and best.interval:

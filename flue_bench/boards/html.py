@@ -134,10 +134,14 @@ def _plot(board: Board, machine: int) -> Plot | None:
     if not fast or not shared:
         return None
 
+    def stands(row: Row) -> bool:
+        return all(entry.stands for i in shared if (entry := row.entries[i]))
+
     def score(row: Row) -> float:
         return math.fsum(100 * entry.mean for i in shared if (entry := row.entries[i])) / len(shared)
 
     points = [(row, speed.examples_per_second, score(row)) for row, speed in fast]
+    standing = [(x, y) for row, x, y in points if stands(row)]
     scores = [y for _, _, y in points]
     margin = max(0.15 * (max(scores) - min(scores)), 0.5)
     x_scale = Scale(0, 1.15 * max(x for _, x, _ in points))
@@ -145,7 +149,7 @@ def _plot(board: Board, machine: int) -> Plot | None:
     largest = max(row.parameters for row, _, _ in points)
 
     def dominated(x: float, y: float) -> bool:
-        return any(a >= x and b >= y and (a, b) != (x, y) for _, a, b in points)
+        return any(a >= x and b >= y and (a, b) != (x, y) for a, b in standing)
 
     marks: list[Mark] = []
     for row, x, y in sorted(points, key=lambda point: (-point[2], -point[1], point[0].label)):
@@ -159,13 +163,14 @@ def _plot(board: Board, machine: int) -> Plot | None:
                 x=at,
                 y=height,
                 radius=round(radius, 1),
-                label=row.label if len(row.label) <= 34 else f"{row.label[:33]}…",
+                label=(row.label if len(row.label) <= 34 else f"{row.label[:33]}…")
+                + ("" if stands(row) else f" {wording.COLLAPSED}"),
                 label_x=round(at - radius - 4 if left else at + radius + 4, 1),
                 label_y=max([height + 4, *(other + 14 for other in taken)]),
                 anchor="end" if left else "start",
                 title=f"{row.label} ({wording.setting_text(board, row)}): {y:.2f}, {x:,.0f} examples/s, "
                 f"{row.parameters / 1e6:,.1f} M parameters",
-                front=not dominated(x, y),
+                front=stands(row) and not dominated(x, y),
             )
         )
     front = sorted((mark.x, mark.y) for mark in marks if mark.front)

@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from flue_bench.boards.board import Board, Column, Entry, Quote, QuoteLine, build
+from flue_bench.boards.wording import COLLAPSED
 from flue_bench.errors import RecordError
 from flue_bench.record import RunRecord
 from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS, Word
@@ -157,7 +158,7 @@ def _entries(board: Board | None, name: str) -> Iterator[tuple[str, Entry]]:
         several = f" ({row.recipe}, {row.precision})" if labels.count(row.label) > 1 else ""
         for column, entry in zip(board.columns, row.entries, strict=True):
             if entry and column.name == name and _whole(column):
-                yield f"{row.label}{several}", entry
+                yield f"{row.label}{several}{'' if entry.stands else f' {COLLAPSED}'}", entry
 
 
 def _descending(line: QuoteLine) -> float:

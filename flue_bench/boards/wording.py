@@ -10,6 +10,8 @@ from flue_bench.results.comparison import LEVEL, Interval
 
 COLLAPSED = "†"
 AS_GOOD = "≈"
+TRY = "try more epochs, another learning rate, more seeds"
+"""Where runs collapsed."""
 NONE = "\N{EN DASH}"
 NOTHING = "No model has a whole entry yet."
 
@@ -71,12 +73,17 @@ def retention(board: Board) -> list[str]:
     for pair in board.pairs:
         student, teacher = board.rows[pair.student], board.rows[pair.teacher]
         if pair.mean is None:
+            if pair.collapsed:
+                on = ", ".join(pair.collapsed)
+                said.append(f"What {student.label} keeps of {teacher.label}'s score is not known: collapsed on {on}.")
             continue
         tasks = sum(kept is not None for kept in pair.kept)
+        aside = [f"mean of {tasks} tasks"] if tasks > 1 else []
+        aside += [f"without {', '.join(pair.collapsed)}: collapsed runs"] if pair.collapsed else []
         settings = f"{setting_text(board, student)}", f"{setting_text(board, teacher)}"
         said.append(
             f"{student.label} keeps {100 * pair.mean:.1f} % of {teacher.label}'s score"
-            + (f" (mean of {tasks} tasks)" if tasks > 1 else "")
+            + (f" ({'; '.join(aside)})" if aside else "")
             + f" with {share(pair.parameters)} of its parameters"
             + "".join(
                 f", at {ratio:.1f} times its speed" + (f" ({machine_text(machine)})" if len(board.machines) > 1 else "")
@@ -174,16 +181,13 @@ def setting_text(board: Board, row: Row) -> str:
 
 
 def best_of(board: Board) -> list[list[bool]]:
-    """By row and column: is this the best entry, as printed, of at least two?"""
+    """By row and column: is this the best entry, as printed, of at least two? One with collapsed runs is not."""
     best = [[False] * len(board.columns) for _ in board.rows]
     for i in range(len(board.columns)):
-        means = {
-            number: round(100 * entry.mean, 2)
-            for number, row in enumerate(board.rows)
-            if (entry := row.entries[i]) is not None
-        }
+        entries = {number: entry for number, row in enumerate(board.rows) if (entry := row.entries[i])}
+        means = {number: round(100 * entry.mean, 2) for number, entry in entries.items() if entry.stands}
         for number, mean in means.items():
-            best[number][i] = len(means) > 1 and mean == max(means.values())
+            best[number][i] = len(entries) > 1 and mean == max(means.values())
     return best
 
 
@@ -197,7 +201,7 @@ def notes(board: Board) -> dict[str, list[str]]:
     ]
     data = [f"{column.title}: {words}" for column in board.columns for words in column.deviations]
     found = {
-        f"{COLLAPSED} Collapsed runs, averaged all the same": collapsed,
+        f"{COLLAPSED} Collapsed runs: averaged, but no verdict stands on them; {TRY}": collapsed,
         "Data that is not as published": data,
         "Sources": list(board.sources),
         "Failed": [f"{what}: {reason}" for what, reason in board.failed],

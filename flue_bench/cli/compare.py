@@ -328,8 +328,10 @@ def _reasons(lines: list[Line]) -> list[str]:
 
 
 def _collapsed(pairs: list[_Pair]) -> list[str]:
+    from flue_bench.boards.wording import TRY
+
     return [
-        f"{pair.title}: {name}, seed {record.cell.seed}: {record.collapsed}; counted all the same"
+        f"{pair.title}: {name}, seed {record.cell.seed}: {record.collapsed}; {TRY}"
         for pair in pairs
         for name, records in (("A", pair.a), ("B", pair.b))
         for record in records

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 Question = Literal["pretrained", "trained"]
 
-METHOD = 2
+METHOD = 3
 """Raised when the same predictions would give another interval: what is cached is then computed anew."""
 
 LEVEL = 0.05
@@ -108,7 +109,7 @@ class Retention:
     student: float
     teacher: float
     ratio: float | None
-    """Student over teacher; None if the teacher's score is not above zero."""
+    """Student over teacher; None if the teacher's score is not above zero, or runs of either collapsed."""
     low: float | None
     """Of the 95 % interval (Fieller); None where ``reason`` says why."""
     high: float | None
@@ -294,10 +295,11 @@ def retention(
         score_student, score_teacher = (float(scores.mean()) for scores in measured.scores)
         ratio, low, high, p = None, None, None, None
         reason = _reason(first, second, question)
-        if score_teacher <= 0:
-            reason = "the teacher's score is not above zero"
-        else:
-            ratio = score_student / score_teacher
+        if not first.collapsed and not second.collapsed:
+            if score_teacher <= 0:
+                reason = "the teacher's score is not above zero"
+            else:
+                ratio = score_student / score_teacher
         if reason is None:
             means = _means(measured, drawn=question == "pretrained")
             low, high = intervals.fieller(means)
@@ -320,9 +322,20 @@ class _Entry(NamedTuple):
     def key(self) -> list[Any]:
         """What the entry's scores and intervals follow from."""
         return [
-            [task, [[(r := self.records[task, seed]).predictions.sha256, r.labels, r.scheme] for seed in self.seeds]]
+            [
+                task,
+                [
+                    [(r := self.records[task, seed]).predictions.sha256, r.labels, r.scheme, r.collapsed]
+                    for seed in self.seeds
+                ],
+            ]
             for task in self.tasks
         ]
+
+    @property
+    def collapsed(self) -> tuple[str, ...]:
+        """See ``collapsed``."""
+        return collapsed([self.records[task, seed] for seed in self.seeds for task in self.tasks])
 
 
 class _Measured(NamedTuple):
@@ -381,8 +394,27 @@ def differs(a: RunRecord, b: RunRecord) -> str | None:
     return ", ".join(different) or None
 
 
+def collapsed(records: Sequence[RunRecord]) -> tuple[str, ...]:
+    """Which of an entry's runs predict a single class, in words; a verdict stands only on an entry that has none.
+
+    Such a run shows that a fine-tuning failed and nothing of the pretrained model: two models that both fail are not
+    alike, and a student whose teacher fails keeps nothing of it.
+
+    Args:
+        records: of one model, whole seeds of one task or of a column's tasks.
+    """
+    seeds, tasks = ({getattr(record.cell, name) for record in records} for name in ("seed", "task"))
+    times = Counter((record.cell.task, record.collapsed) for record in records if record.collapsed)
+    return tuple(
+        f"{f'{task} ' if len(tasks) > 1 else ''}{words} in {count} of {len(seeds)} seeds"
+        for (task, words), count in sorted(times.items())
+    )
+
+
 def _reason(first: _Entry, second: _Entry, question: Question) -> str | None:
     """Why there is no verdict, in words."""
+    if failed := [f"{entry.model} {words}" for entry in (first, second) for words in entry.collapsed]:
+        return f"no verdict stands on collapsed runs: {'; '.join(failed)}"
     if question == "trained":
         return None
     single = [entry.model for entry in (first, second) if len(entry.seeds) < 2]

@@ -20,8 +20,19 @@ LABELS = {
 }
 
 
-def write_run(store: Store, model: str, task: str, seed: int, right: float, rows: int = 120, **more: Any) -> RunRecord:
+def write_run(
+    store: Store,
+    model: str,
+    task: str,
+    seed: int,
+    right: float,
+    rows: int = 120,
+    only: int | None = None,
+    **more: Any,
+) -> RunRecord:
     """A run whose predictions are right with this probability, kept in the store as ``flue-bench run`` keeps it.
+
+    With ``only`` it is one that collapsed, and predicts this label throughout.
 
     What is hard is hard for every model: examples share a difficulty.
     """
@@ -34,6 +45,9 @@ def write_run(store: Store, model: str, task: str, seed: int, right: float, rows
     own = np.random.default_rng([seed, *model.encode()])
     wrong = 0.7 * difficulty + 0.3 * own.random(n) > right
     predicted = np.where(wrong, (gold + own.integers(1, len(labels), n)) % len(labels), gold)
+    if only is not None:
+        predicted = np.full(n, only)
+        more["collapsed"] = scoring.collapsed(predicted, gold, labels)
     ids, groups = [f"test-{i}" for i in range(rows)], [f"g{i // 2}" for i in range(rows)]
     if task == "wikiner":
         cut = np.cumsum(words)[:-1]
