@@ -153,7 +153,7 @@ def distil(
                 model.base_model.compile()
         with display.running(), display.bar("Distilling" if teacher else "Training") as bar:
             show = _shown(bar, recipe.weights, display)
-            trained = train(student, teacher, data, recipe, accelerator, here, out, identity, show)
+            trained = train(student, teacher, data, recipe, accelerator, here, out, identity, show, display.once)
     if accelerator.is_main_process:
         made = {
             "schema_version": 1,

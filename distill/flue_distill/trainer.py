@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from torch import Tensor, nn
 
 from flue_bench.errors import ModelError, RecordError, UsageError
+from flue_bench.locks import Lock
 from flue_bench.record import digest_of
 from flue_bench.training import checkpoint
 from flue_bench.training.device import Device, peak_memory, pick_device, seed_step
@@ -85,6 +86,7 @@ def train(
     folder: Path,
     identity: dict[str, Any],
     show: Callable[[int, int, dict[str, float]], None] = lambda *_: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Trained:
     """Train ``student`` in place; go on from the newest checkpoint in ``folder`` if there is one.
 
@@ -101,6 +103,7 @@ def train(
         folder: of log and checkpoints.
         identity: what a checkpoint must agree with to be resumed.
         show: called after each step with the step, the number of steps, and the line of the log.
+        tell: called with what the user should know.
 
     Raises:
         ModelError: a loss or gradient is no longer finite; the step is not applied.
@@ -117,6 +120,8 @@ def train(
     warmup = round(recipe.warmup_ratio * total)
     optimizer = adamw(student, recipe.learning_rate, recipe.weight_decay, recipe.betas, recipe.eps)
     run = _Run(student, optimizer, accelerator, folder, identity)
+    if run.lock and run.lock.warning:
+        tell(run.lock.warning)
     taught = teacher if recipe.weights.distil or recipe.weights.cosine else None
     model = accelerator.prepare(Objective(student, recipe))
 
@@ -227,11 +232,11 @@ class _Run:
         self.folder, self.identity = folder, digest_of(identity)
         self.step = self.tokens = self.resumed = 0
         self.seconds, self.saved = 0.0, time.perf_counter()
+        self.lock: Lock | None = None
         if self.writes:
             with _explained(folder):
                 (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)  # first: by it a begun run is known
-                # The operating system holds it, so it ends with its process, however that ends.
-                self.lock = FileLock(folder / CHECKPOINTS / "lock", is_singleton=True)
+                self.lock = Lock(folder / CHECKPOINTS / "lock")
                 try:
                     self.lock.acquire(blocking=False)
                 except Timeout:

@@ -9,9 +9,12 @@ import os
 import platform
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,6 +25,7 @@ from huggingface_hub import constants
 import flue_bench
 from flue_bench.data import hub, registry
 from flue_bench.errors import FlueBenchError
+from flue_bench.locks import Lock
 
 LITTLE, TOO_LITTLE = 5e9, 2e8
 """Bytes free on a disk: a base-size model, FLUE's data and some checkpoints want about the first."""
@@ -62,7 +66,9 @@ def examine(results: Path) -> Iterator[Finding]:
         yield Finding(
             "ok" if there else "problem", "FLUE_BENCH_DATA", own if there else f"{own}: no such folder", advice
         )
-    yield _folder("results", results, "--results", may_be_read_only=False)
+    yield (folder := _folder("results", results, "--results", may_be_read_only=False))
+    if folder.state != "problem":
+        yield from _sharing(_nearest(results))
     yield _hub(offline)
     yield _token()
 
@@ -124,7 +130,7 @@ def _machine() -> Iterator[Finding]:
 def _folder(what: str, folder: Path, setting: str, *, may_be_read_only: bool) -> Finding:
     """Whether a folder is there or can be made, can be written, and has room."""
     folder = folder.expanduser().absolute()
-    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    there = _nearest(folder)
     elsewhere = f"Give another folder: {setting}."
     try:
         with tempfile.TemporaryFile(dir=there):
@@ -141,6 +147,96 @@ def _folder(what: str, folder: Path, setting: str, *, may_be_read_only: bool) ->
     if free < LITTLE:
         return Finding("note", what, found, f"A base-size model with FLUE's data wants about {_bytes(LITTLE)}.")
     return Finding("ok", what, found)
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the one that is there and where it would be made."""
+    folder = folder.expanduser().absolute()
+    return next(path for path in (folder, *folder.parents) if os.path.exists(path))
+
+
+def _sharing(folder: Path) -> Iterator[Finding]:
+    """Whether a folder does what keeps records whole and processes apart: renames and locks."""
+    with tempfile.TemporaryDirectory(prefix=".flue-bench-doctor-", dir=folder) as scratch:
+        yield _renames(Path(scratch))
+        yield _locks(Path(scratch))
+
+
+def _renames(scratch: Path) -> Finding:
+    """Every file is written beside its place, then renamed."""
+    old, new = scratch / "old", scratch / "new"
+    try:
+        old.write_text("old")
+        new.write_text("new")
+        os.replace(new, old)
+        replaced = old.read_text() == "new" and not new.exists()
+    except OSError as error:
+        found = f"a file cannot be renamed over another ({error.strerror}): no record can be written"
+        return Finding("problem", "renames", found, "Give another folder: --results.")
+    if not replaced:
+        found = "a renamed file does not take the place of the other"
+        return Finding("problem", "renames", found, "Give another folder: --results.")
+    return Finding("ok", "renames", "a file takes another's place in one step")
+
+
+OTHER = """
+import sys
+from pathlib import Path
+from filelock import Timeout
+from flue_bench.locks import Lock
+try:
+    Lock(Path(sys.argv[1])).acquire(blocking=False)
+except Timeout:
+    print("busy")
+else:
+    print("taken")
+"""
+"""Another process, which wants a lock."""
+SHARED = ("9p", "afs", "beegfs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "smb3")
+"""File systems of several machines. BeeGFS and Lustre may hold locks for each machine by itself, and do not say so."""
+
+
+def _locks(scratch: Path) -> Finding:
+    """A cell is locked while it runs: two processes have to exclude each other."""
+    path = scratch / "lock"
+    alone = "Start one flue-bench at a time on this folder, or give another: --results."
+
+    def other() -> str:
+        command = [sys.executable, "-c", OTHER, str(path)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
+
+    lock = Lock(path)
+    try:
+        lock.acquire(blocking=False)
+        if lock.missing:
+            return Finding("note", "locks", f"none on this file system ({lock.missing})", alone)
+        held = other()
+        lock.release()
+        released = other()
+    except (FlueBenchError, OSError, subprocess.TimeoutExpired) as error:
+        return Finding("problem", "locks", f"cannot be tested: {str(error).splitlines()[0]}", alone)
+    if (held, released) != ("busy", "taken"):
+        found = "two processes held one lock" if held == "taken" else "a lock that was let go is not to be had"
+        return Finding("problem", "locks", found, alone)
+    kind = _file_system(scratch)
+    if kind not in SHARED:
+        return Finding("ok", "locks", "two processes exclude each other")
+    return Finding(
+        "note",
+        "locks",
+        f"two processes of this machine exclude each other; whether two machines do on {kind} cannot be seen from one",
+        "Where machines share the folder, give each its own cells or its own --results: merging two is a copy.",
+    )
+
+
+def _file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
+    """The type of the file system that a folder is on, as Linux calls it; empty where that is not to be had."""
+    real, kinds = Path(os.path.realpath(folder)), dict[Path, str]()
+    with suppress(OSError):
+        for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
+            _, point, kind, *_ = line.split(" ")  # a later one hides an earlier one of the same place
+            kinds[Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point))] = kind
+    return next((kinds[path] for path in (real, *real.parents) if path in kinds), "")
 
 
 def _size(folder: Path) -> str:

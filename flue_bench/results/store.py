@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from flue_bench.errors import RecordError
+from flue_bench.locks import Lock
 from flue_bench.record import SCHEMA_VERSION, Cell, Failure, ModelRef, Predictions, RunRecord, SpeedRecord, digest_of
 
 if TYPE_CHECKING:
     import pyarrow
-    from filelock import BaseFileLock
 
 FAILED = ".failed.json"
 
@@ -187,21 +187,9 @@ class Store:
         """The failures that can be read."""
         return self.read().failures
 
-    def lock(self, cell: Cell) -> BaseFileLock:
-        """A lock, to be used in a ``with``, that keeps two processes from running one cell at the same time.
-
-        The operating system holds it, so it ends with its process, however that ends.
-
-        Raises:
-            RecordError: the lock file cannot be made.
-        """
-        from filelock import FileLock
-
-        path = self.root / ".locks" / f"{cell.digest}.lock"
-        with _explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        return FileLock(path)
+    def lock(self, cell: Cell) -> Lock:
+        """What keeps two processes from running one cell at the same time (not acquired)."""
+        return Lock(self.root / ".locks" / f"{cell.digest}.lock")
 
 
 def read_record(path: Path) -> RunRecord:

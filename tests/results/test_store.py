@@ -183,7 +183,7 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_there(tmp_path: Path, mo
 def test_a_results_path_that_is_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("")
     store = Store(tmp_path / "results")
-    for attempt in (lambda: put(store), lambda: store.lock(make_cell()), lambda: store.write_failure(make_failure())):
+    for attempt in (lambda: put(store), store.lock(make_cell()).acquire, lambda: store.write_failure(make_failure())):
         with pytest.raises(RecordError, match=r"results.*cannot be written: .*--results"):
             attempt()
     assert store.read() == ([], [], [], [])

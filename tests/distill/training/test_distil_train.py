@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import multiprocessing
 import re
@@ -212,6 +214,18 @@ def test_two_do_not_train_into_one_folder(tmp_path: Path) -> None:
     with FileLock(tmp_path / CHECKPOINTS / "lock"), pytest.raises(UsageError, match="Another process is training into"):
         distil(tmp_path, settings)
     assert distil(tmp_path, settings)[1].steps == 2
+
+
+def test_where_the_disk_has_no_locks_it_trains_and_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (tmp_path / CHECKPOINTS).mkdir()
+    (tmp_path / CHECKPOINTS / "lock").touch()
+    told: list[str] = []
+    assert distil(tmp_path, {"steps": 2}, tell=told.append)[1].steps == 2
+    assert len(told) == 1 and "no locks (Function not implemented)" in told[0]
 
 
 def test_another_run_is_not_resumed(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Locks between processes: the operating system holds them, so each ends with its process, however that ends.
+
+Where a file system has no locks, none is held, and that is told: a marker file in its place would outlive a process
+that was killed, and be waited for for ever.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from flue_bench.errors import RecordError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+_NO_LOCKS = {getattr(errno, name, errno.ENOSYS) for name in ("ENOSYS", "ENOLCK", "ENOTSUP", "EOPNOTSUPP")}
+"""What a file system answers that has no locks, or whose server has none."""
+
+
+class Lock:
+    """A lock that one process holds at a time; ``with`` waits for it. The same process may take it again."""
+
+    missing: str | None = None
+    """Once acquired: why the file system gives no lock, so that nobody is kept out; None if it gives one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: BaseFileLock | None = None
+
+    def acquire(self, *, blocking: bool = True, timeout: float = -1) -> None:
+        """Take the lock, or find that the file system has none.
+
+        Args:
+            blocking: wait while another process holds it.
+            timeout: seconds to wait at most; negative for no limit.
+
+        Raises:
+            filelock.Timeout: another process holds it, and goes on doing so.
+            RecordError: its file cannot be made.
+        """
+        from filelock import FileLock
+
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path, is_singleton=True, fallback_to_soft=False)
+            lock.acquire(timeout, blocking=blocking)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                reason = error.strerror or error
+                raise RecordError(
+                    f"{self.path}: cannot be written: {reason}; check the folder or give another --results."
+                ) from error
+            self.missing = error.strerror or str(error)
+        else:
+            self._lock, self.missing = lock, None
+
+    @property
+    def warning(self) -> str:
+        """Once acquired: what to tell the user where there is no lock; else nothing."""
+        if self.missing is None:
+            return ""
+        return (
+            f"{self.path.parent}: this file system has no locks ({self.missing}): nothing keeps a second flue-bench "
+            "from doing the same work there; start one only"
+        )
+
+    def release(self) -> None:
+        """Let others have it."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
