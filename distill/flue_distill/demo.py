@@ -11,7 +11,7 @@ from typing import Any
 from flue_distill.corpus import build
 
 TEXT = Path(__file__).parent / "demo.txt"
-"""French paragraphs; ``benchmarks/make_texts.py`` wrote them."""
+"""French paragraphs; ``benchmarks/makers/texts.py`` wrote them."""
 HELD_OUT = 0.05
 """Of the paragraphs."""
 

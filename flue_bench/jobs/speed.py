@@ -31,7 +31,7 @@ from flue_bench.training.encode import encode
 from flue_bench.training.models import Resolved
 
 SAMPLE = Path(__file__).parent / "sample.txt"
-"""French texts of one to five sentences, one a line; ``benchmarks/make_texts.py`` wrote them."""
+"""French texts of one to five sentences, one a line; ``benchmarks/makers/texts.py`` wrote them."""
 ROUNDS = 5
 BATCH_SIZE = 32
 LATENCY_EVERY = 4

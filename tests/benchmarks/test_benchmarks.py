@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 
+from benchmarks.common import report, works
+from benchmarks.cost import growth, profile_run, startup
+from benchmarks.peers import measure, peers, trainer
 from flue_bench.data import registry, sources
 from flue_bench.jobs import runner
 from flue_bench.jobs.runner import decide, gold
@@ -86,31 +88,19 @@ def tasks(tmp_path: Path) -> list[str]:
     return [str(file) for file in files]
 
 
-@pytest.fixture
-def trainer(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """``benchmarks/trainer.py``; scripts import one another by name, from their own folder."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    import trainer  # type: ignore[import-not-found]
-
-    module: ModuleType = trainer
-    return module
-
-
 def script(name: str, *words: str) -> str:
     """Run a benchmark as a user does; what it prints."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250)
+    command = [sys.executable, "-m", f"benchmarks.{name}", *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=250)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.mark.parametrize("padding", ["padded", "dynamic", "grouped"])
 @pytest.mark.parametrize("kind", [0, 1])
-def test_the_same_batches_give_the_same_losses(
-    trainer: ModuleType, tasks: list[str], tmp_path: Path, padding: str, kind: int
-) -> None:
-    work = trainer.common.load(tasks[kind], MODEL, None)
+def test_the_same_batches_give_the_same_losses(tasks: list[str], tmp_path: Path, padding: str, kind: int) -> None:
+    work = works.load(tasks[kind], MODEL, None)
     recipe = Recipe(
         epochs=6, batch_size=16, learning_rate=3e-3, warmup_ratio=0.25, weight_decay=0.1, dropout=0.0, max_length=24,
         selection="last", precision="fp32",
@@ -133,8 +123,8 @@ def test_the_same_batches_give_the_same_losses(
         torch.testing.assert_close(mine, his, rtol=0, atol=1e-4, msg=lambda found, name=name: f"{name}: {found}")
 
 
-def test_trainer_decays_the_weights_that_we_decay(trainer: ModuleType, tasks: list[str], tmp_path: Path) -> None:
-    work = trainer.common.load(tasks[0], MODEL, None)
+def test_trainer_decays_the_weights_that_we_decay(tasks: list[str], tmp_path: Path) -> None:
+    work = works.load(tasks[0], MODEL, None)
     recipe = Recipe(precision="fp32", max_length=24)
     network, _ = models.load_model(work.model, work.task, 0, None)
     built = trainer.build(network, work, work.encode("train", 24), recipe, 0, CPU, "dynamic", str(tmp_path))
@@ -147,10 +137,8 @@ def test_trainer_decays_the_weights_that_we_decay(trainer: ModuleType, tasks: li
 
 
 @pytest.mark.parametrize("kind", [0, 1])
-def test_grouping_by_length_does_not_shuffle_predictions(
-    trainer: ModuleType, tasks: list[str], tmp_path: Path, kind: int
-) -> None:
-    work = trainer.common.load(tasks[kind], MODEL, None)
+def test_grouping_by_length_does_not_shuffle_predictions(tasks: list[str], tmp_path: Path, kind: int) -> None:
+    work = works.load(tasks[kind], MODEL, None)
     recipe = Recipe(precision="fp32", batch_size=2, max_length=24)
     data = work.encode("test", recipe.max_length)
     network, _ = models.load_model(work.model, work.task, 0, None)
@@ -173,7 +161,7 @@ def test_grouping_by_length_does_not_shuffle_predictions(
 def test_comparison_of_scores(tasks: list[str], tmp_path: Path) -> None:
     results = tmp_path / "results"
     words = ["--model", MODEL, "--tasks", *tasks, "--seeds", "2", "--precision", "fp32", "--results", str(results)]
-    printed = script("compare_scores", *words)
+    printed = script("peers.compare_scores", *words)
     found = json.loads((results / "trainer" / "scores.json").read_text(encoding="utf-8"))
     assert [task["task"] for task in found["tasks"]] == ["essai-phrases", "essai-mots"]
     for task in found["tasks"]:
@@ -186,14 +174,12 @@ def test_comparison_of_scores(tasks: list[str], tmp_path: Path) -> None:
     cells = sorted((results / "trainer" / "cells").glob("*.json"))
     before = [cell.stat().st_mtime_ns for cell in cells]
     assert len(cells) == 4
-    assert script("compare_scores", *words) == printed
+    assert script("peers.compare_scores", *words) == printed
     assert [cell.stat().st_mtime_ns for cell in cells] == before, "a finished cell was run again"
 
 
 @pytest.mark.parametrize("way", ["dynamic", "grouped", "flue-bench"])
-def test_a_round_is_like_a_whole_epoch(trainer: ModuleType, way: str) -> None:
-    import measure  # type: ignore[import-not-found]
-
+def test_a_round_is_like_a_whole_epoch(way: str) -> None:
     lengths = np.random.RandomState(0).geometric(0.03, 6400).clip(4, 128)
     epoch = measure.epoch(way, lengths, 32, seed=1)
     assert sorted(np.concatenate(epoch)) == list(range(6400))
@@ -210,7 +196,7 @@ def test_a_round_is_like_a_whole_epoch(trainer: ModuleType, way: str) -> None:
 @pytest.mark.slow
 def test_speed(tasks: list[str], tmp_path: Path) -> None:
     sizes = ["--rounds", "2", "--steps", "2", "--warmup-steps", "1", "--batch-size", "3"]
-    printed = script("speed", "--model", MODEL, "--tasks", tasks[1], *sizes, "--results", str(tmp_path))
+    printed = script("peers.speed", "--model", MODEL, "--tasks", tasks[1], *sizes, "--results", str(tmp_path))
     found = json.loads((tmp_path / "performance" / "speed.json").read_text(encoding="utf-8"))
     assert (tmp_path / "performance" / "speed.md").read_text(encoding="utf-8").strip() in printed
     for task in found["tasks"].values():
@@ -227,10 +213,8 @@ def test_speed(tasks: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["padded", "dynamic", "flue-bench"])
-def test_a_prediction_is_measured(trainer: ModuleType, tasks: list[str], way: str) -> None:
-    import measure
-
-    work = trainer.common.load(tasks[1], MODEL, None)
+def test_a_prediction_is_measured(tasks: list[str], way: str) -> None:
+    work = works.load(tasks[1], MODEL, None)
     order = measure.Order(tasks[1], way, "fp32", 1, 6, measure.PREDICTION)
     recipe = work.task.named_recipe("standard")
     found = measure.measure(order, work, work.encode("train", 24).lengths, Device(CPU, "fp32", ""), recipe)
@@ -241,25 +225,20 @@ def test_a_prediction_is_measured(trainer: ModuleType, tasks: list[str], way: st
 
 def test_trainer_alone(tasks: list[str]) -> None:
     words = ["--tasks", tasks[0], "--limit", "6", "--padding", "grouped", "--precision", "bf16", "--set", "epochs=1"]
-    found = json.loads(script("trainer", "--model", MODEL, *words))
+    found = json.loads(script("peers.trainer", "--model", MODEL, *words))
     assert found["recipe"]["precision"] == "bf16" and found["recipe"]["epochs"] == found["selected_epoch"] == 1
     assert len(found["validation"]) == len(found["train_loss"]) == 1
     assert 0 <= found["scores"]["accuracy"] <= 1
 
 
 @pytest.mark.shared
-def test_scoring_agrees_with_seqeval(trainer: ModuleType, shared: Path) -> None:
-    import peers  # type: ignore[import-not-found]
-
+def test_scoring_agrees_with_seqeval(shared: Path) -> None:
     for found in peers.scoring(argparse.Namespace(data_dir=shared / "data", scoring_rows=60, rounds=1)):
         assert " of 60 " in found["of"] and 0.5 < found["score"] < 1
         assert {len(seconds) for seconds in found["seconds"].values()} == {1} and len(found["seconds"]) == 4
 
 
-def test_peers_are_put_in_tables(trainer: ModuleType, tmp_path: Path) -> None:
-    import measure
-    import peers
-
+def test_peers_are_put_in_tables(tmp_path: Path) -> None:
     rounds = [
         {"work": work, "round": n, "way": way, "precision": precision, "tokens": 10, "positions": 10}
         | {"seconds": 1.0 if way == measure.OURS else 2.0 + n, "processor_seconds": 1.0 if way == measure.OURS else 4.0}
@@ -277,7 +256,7 @@ def test_peers_are_put_in_tables(trainer: ModuleType, tmp_path: Path) -> None:
         "settings": settings,
         "measurements": rounds,
     }
-    machine = trainer.common.versions(Device(CPU, "fp32", ""))
+    machine = report.versions(Device(CPU, "fp32", ""))
     result = {
         "models": {"m": {"automatic": "bf16", "machine": machine, "tasks": {"t": task}}},
         "scoring": [{"of": "F1 of 2 rows", "score": 0.5, "seconds": {measure.OURS: [1.0], "seqeval": [3.0]}}],
@@ -288,9 +267,7 @@ def test_peers_are_put_in_tables(trainer: ModuleType, tmp_path: Path) -> None:
     assert "| seqeval | 3000.0 | 3.00 (3.00 to 3.00) |" in text and "3 rounds of 4 steps, 8 rows predicted" in text
 
 
-def test_a_run_is_split_into_its_parts(trainer: ModuleType, tasks: list[str]) -> None:
-    import profile_run  # type: ignore[import-not-found]
-
+def test_a_run_is_split_into_its_parts(tasks: list[str]) -> None:
     grid = runner.Grid(models=[MODEL], tasks=registry.select(tasks[1:]), seeds=[0], device="cpu")
     began = time.perf_counter()
     ledger = profile_run.profile(grid, CPU)
@@ -303,14 +280,12 @@ def test_a_run_is_split_into_its_parts(trainer: ModuleType, tasks: list[str]) ->
     assert ledger.calls["predict: forward"] == 2 + 1 + 1  # validation, test, the count of FLOPs
     text = profile_run.markdown(
         {"task": "t", "model": {"name": "m"}, "limit": None, "set": "", "precision": "fp32", "calls": ledger.calls}
-        | {"machine": trainer.common.versions(Device(CPU, "fp32", "")), "seconds": {"forward": 3.0, "score": 1.0}}
+        | {"machine": report.versions(Device(CPU, "fp32", "")), "seconds": {"forward": 3.0, "score": 1.0}}
     )
     assert "**75.0 % of 4 s is forward, backward and optimiser**" in text
 
 
-def test_what_start_up_imports(trainer: ModuleType, tmp_path: Path) -> None:
-    import startup  # type: ignore[import-not-found]
-
+def test_what_start_up_imports(tmp_path: Path) -> None:
     startup.fill(ROOT / "results" / "embedded", tmp_path, 70)
     contents = Store(tmp_path).read()
     assert len(contents.records) == 70 and not contents.damaged
@@ -322,34 +297,19 @@ def test_what_start_up_imports(trainer: ModuleType, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("axis", ["types of entity", "models"])
-def test_growth_is_measured(trainer: ModuleType, axis: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import growth  # type: ignore[import-not-found]
-
+def test_growth_is_measured(axis: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, size in (("POSITIONS", 64), ("ROWS", 12), ("TAGGED", 10)):
         monkeypatch.setattr(growth, name, size)
     found = growth.one(axis, 2)
     assert found["seconds"] > 0 and found["peak"] >= 0
     sizes = {"2": {"seconds": 1.0, "peak": 2**20}, "4": {"seconds": 4.0, "peak": 2**21}}
-    text = growth.markdown({axis: sizes}, 1, trainer.common.versions(Device(CPU, "fp32", "")))
+    text = growth.markdown({axis: sizes}, 1, report.versions(Device(CPU, "fp32", "")))
     assert f"| {axis}: 4 | 4.00 | 2.00 | 2 |" in text
 
 
-BARE = """
-import sys, runpy
-for name in ("pydantic", "datasets", "evaluate", "seqeval", "typer"):
-    sys.modules[name] = None
-sys.path.insert(0, sys.argv[1])
-sys.argv = ["gpu.py", "--device", "cpu", "--tiny", "--rounds", "1", "--results", sys.argv[2]]
-runpy.run_path(sys.path[0] + "/gpu.py", run_name="__main__")
-"""
-
-
 @pytest.mark.slow
-def test_the_gpu_script_needs_torch_and_transformers_alone(tmp_path: Path) -> None:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", BARE, str(BENCHMARKS), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250)
-    assert done.returncode == 0, done.stderr
+def test_what_is_measured_on_a_gpu(tmp_path: Path) -> None:
+    printed = script("cost.gpu", "--device", "cpu", "--tiny", "--rounds", "1", "--results", str(tmp_path))
     found = json.loads((tmp_path / "performance" / "gpu.json").read_text(encoding="utf-8"))
     assert found["peak"]["flops_per_second"] > 0 and not found["left_out"]
     ways = {(each["task"], each["way"]) for each in found["fine_tuning"]}
@@ -361,7 +321,7 @@ def test_the_gpu_script_needs_torch_and_transformers_alone(tmp_path: Path) -> No
     assert set(found["hours"]) == set(found["prediction"]) == {"xnli", "wikiner", "paws-x", "cls"}
     assert [each["rows"] for each in found["batches"]] == [4, 8]
     assert set(found["distillation"]["largest"]) == {"plain, bf16", "fast", "fast, masked rows"}
-    assert (tmp_path / "performance" / "gpu.md").read_text(encoding="utf-8").strip() in done.stdout
+    assert (tmp_path / "performance" / "gpu.md").read_text(encoding="utf-8").strip() in printed
 
 
 FILES = sorted(file.stem for file in (BENCHMARKS / "tasks").glob("*.toml"))

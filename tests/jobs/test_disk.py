@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.robustness import kills
 from support import ROOT
 from support.command_line import flue_bench
 
@@ -21,9 +22,6 @@ from support.command_line import flue_bench
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """By name, the words of a command but for the last, which is what it writes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "benchmarks")
-        import kills  # type: ignore[import-not-found]
     folder = tmp_path_factory.mktemp("inputs")
     words = {name: command.words for name, command in kills.commands(folder).items()}
     assert flue_bench(*words["corpus"], str(folder / "corpus")) == 0

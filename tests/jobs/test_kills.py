@@ -5,28 +5,21 @@ from __future__ import annotations
 import multiprocessing
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from benchmarks.robustness import kills
 from flue_bench.data import registry
 from flue_bench.results.store import Store
-from support import ROOT
 
 
-@pytest.fixture
-def kills(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """``benchmarks/kills.py``."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    import kills  # type: ignore[import-not-found]
-
-    module: ModuleType = kills
-    return module
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_all_is_as_if_nothing_had_been(kills: ModuleType, tmp_path: Path) -> None:
+def test_killed_and_resumed_all_is_as_if_nothing_had_been(tmp_path: Path) -> None:
     table = kills.torment(1, seed=3, folder=tmp_path, most=1)
     assert table.keys() == {"run", "distill", "corpus"}
     assert sum(tally["kills"] for tally in table.values()) >= 1
@@ -50,7 +43,7 @@ def share(task: str, results: Path, pipe: Connection) -> None:
 
 
 @pytest.mark.slow
-def test_runs_at_once_share_the_cells(kills: ModuleType, tmp_path: Path) -> None:
+def test_runs_at_once_share_the_cells(tmp_path: Path) -> None:
     kills.commands(tmp_path)  # writes a task
     kills.FORKED.set_forkserver_preload(kills.PRELOADED)
     pipes, processes = [], []

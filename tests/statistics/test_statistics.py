@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from benchmarks.statistics import simulate
 from flue_bench.statistics.intervals import (
     Difference,
     Means,
@@ -39,9 +40,6 @@ from flue_bench.statistics.intervals import (
     t_test_above,
     welch_interval,
 )
-from support import ROOT
-
-BENCHMARKS = ROOT / "benchmarks"
 
 samples = st.lists(st.floats(0, 1), min_size=2, max_size=8)
 
@@ -343,25 +341,19 @@ def test_holm_does_not_mind_the_order(p_values: list[float], random: Random) -> 
 
 
 @pytest.mark.slow
-def test_seeds_and_examples_both_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import simulate_statistics
-
+def test_seeds_and_examples_both_count() -> None:
     rounds = 300
-    accuracy = simulate_statistics.simulate(rounds, sd=0.015, seeds=3, examples=400)[0]
+    accuracy = simulate.simulate(rounds, sd=0.015, seeds=3, examples=400)[0]
     error = 3 * math.sqrt(0.05 * 0.95 / rounds)
     assert accuracy["false_positive"] <= 0.05 + error and accuracy["false_non_inferior"] <= 0.05 + error
     assert min(accuracy[f"{what}_covered"] for what in ("entry", "difference", "retention")) >= 0.95 - error
     assert accuracy["false_positive_examples_alone"] > 0.05 + error
 
 
-def test_the_committed_simulation_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import simulate_statistics
-
-    folder = simulate_statistics.RESULTS
+def test_the_committed_simulation_says_so() -> None:
+    folder = simulate.RESULTS
     rows = json.loads((folder / "simulation.json").read_text(encoding="utf-8"))
-    assert simulate_statistics.report(rows) == (folder / "simulation.md").read_text(encoding="utf-8")
+    assert simulate.markdown(rows) == (folder / "simulation.md").read_text(encoding="utf-8")
     assert rows and min(row["rounds"] for row in rows) >= 1000
     assert np.mean([row["false_positive"] for row in rows]) < 0.055
     for row in rows:

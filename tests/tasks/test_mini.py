@@ -8,12 +8,12 @@ import tomllib
 from collections import Counter, defaultdict
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import get_args
 
 import numpy as np
 import pytest
 
+from benchmarks.makers import artefacts
 from flue_bench.errors import DataError
 from flue_bench.task import Example, Split, Task
 from flue_tasks.mini import grammar, lexicon, read
@@ -185,20 +185,10 @@ class TestData:
         assert checked > 90 or name == "mini-ner"
 
 
-@pytest.fixture
-def artefacts(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """``benchmarks/artefacts.py``; scripts import one another by name, from their own folder."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    import artefacts  # type: ignore[import-not-found]
-
-    module: ModuleType = artefacts
-    return module
-
-
 @pytest.mark.parametrize(
     ("name", "bound"), [("mini-cls", 82.0), ("mini-pawsx", 57.0), ("mini-xnli", 62.0), ("mini-ner", 55.0)]
 )
-def test_it_cannot_be_solved_without_reading(artefacts: ModuleType, name: str, bound: float) -> None:
+def test_it_cannot_be_solved_without_reading(name: str, bound: float) -> None:
     found = artefacts.baselines(task(name), {split: rows(name, split) for split in SPLITS})
     print(name, found)
     chance = {"mini-cls": 1 / 3, "mini-pawsx": 1 / 3, "mini-xnli": 1 / 6, "mini-ner": 0.0}[name]  # accuracy 1/2, 1/3
@@ -207,7 +197,7 @@ def test_it_cannot_be_solved_without_reading(artefacts: ModuleType, name: str, b
     assert found.get("second text alone: words and bigrams", 0) < {"mini-pawsx": 57, "mini-xnli": 40}.get(name, 1)
 
 
-def test_baselines_learn_what_is_there_to_learn(artefacts: ModuleType) -> None:
+def test_baselines_learn_what_is_there_to_learn() -> None:
     told = {
         split: [row._replace(text=f"{row.text} {'non' if row.label else 'oui'}") for row in rows("mini-cls", split)]
         for split in SPLITS

@@ -39,7 +39,7 @@ def test_the_card_says_that_it_is_untrained() -> None:
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert "This model knows nothing" in card
     assert "random" in card
-    assert "python benchmarks/make_untrained.py --corpus DIR" in card
+    assert "python -m benchmarks.makers.untrained --corpus DIR" in card
 
 
 def test_the_weights_are_half_precision_and_random() -> None:
@@ -129,5 +129,5 @@ def test_the_trained_models_know_some_french(name: str) -> None:
 @pytest.mark.parametrize("name", TRAINED)
 def test_their_cards_say_where_they_come_from(name: str) -> None:
     card = (EMBEDDED / name / "README.md").read_text(encoding="utf-8")
-    for said in ("CC BY-SA 4.0", "held-out text", "Not for", "benchmarks/make_embedded.py", "| Le président de la"):
+    for said in ("CC BY-SA 4.0", "held-out text", "Not for", "benchmarks/makers/embedded.py", "| Le président de la"):
         assert said in card

@@ -1,6 +1,6 @@
 """The best validation score of every record in a results folder, by learning rate: what a rate is chosen by.
 
-python benchmarks/learning_rates.py results/learning-rates > results/learning-rates/validation.md
+python -m benchmarks.makers.learning_rates results/learning-rates > results/learning-rates/validation.md
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import common
+from benchmarks.common import report
 from flue_bench.results.store import Store
 
 
@@ -33,7 +33,7 @@ def main() -> None:
         )
     header = ("task", "rows a split", "learning rate", "batch", "epochs", "validation after each epoch", "collapsed")
     print("# Validation scores by learning rate, in percent\n")
-    print(common.markdown_table(header, rows))
+    print(report.markdown_table(header, rows))
 
 
 if __name__ == "__main__":

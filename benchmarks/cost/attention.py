@@ -1,6 +1,6 @@
 """Up to which length training in bf16 on a CPU goes without PyTorch's flash attention: one layer, forward and backward.
 
-    python benchmarks/attention.py [--rounds 9]
+    python -m benchmarks.cost.attention [--rounds 9]
 
 Both kernels take turns on the same tensors, without dropout (with it PyTorch takes plain products by itself). Written
 to ``results/performance`` as attention.md and attention.json.
@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-import common
+from benchmarks.common import report
 from flue_bench.training.device import MAX_LENGTH_FOR_PLAIN_ATTENTION, pick_device, prepare
 
 LENGTHS = (16, 32, 64, 128, 192, 256, 384, 512)
@@ -26,11 +26,12 @@ SHAPES = tuple((4096 // length, heads, length, 64) for length in LENGTHS for hea
 KERNELS = {"flash": SDPBackend.FLASH_ATTENTION, "plain": SDPBackend.MATH}
 
 
-def seconds(tensors: tuple[torch.Tensor, ...], gradient: torch.Tensor, kernel: SDPBackend) -> float:
+def seconds(tensors: list[torch.Tensor], gradient: torch.Tensor, kernel: SDPBackend) -> float:
     """Of one forward and backward pass."""
+    query, key, value = tensors
     began = time.perf_counter()
     with sdpa_kernel(kernel):
-        out = F.scaled_dot_product_attention(*tensors)
+        out = F.scaled_dot_product_attention(query, key, value)
     out.backward(gradient)
     return time.perf_counter() - began
 
@@ -45,7 +46,7 @@ def main() -> None:
     rows, found = [], []
     for shape in SHAPES:
         for precision in (torch.bfloat16, torch.float32):
-            tensors = tuple(torch.randn(shape, dtype=precision, requires_grad=True) for _ in range(3))
+            tensors = [torch.randn(shape, dtype=precision, requires_grad=True) for _ in range(3)]
             gradient = torch.randn(shape, dtype=precision)
             ratios = []
             for _ in range(arguments.rounds + 1):
@@ -57,21 +58,21 @@ def main() -> None:
             rows.append(
                 [" x ".join(map(str, shape)), name, f"{median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"]
             )
-    table = common.markdown_table(["batch x heads x length x width", "precision", "flash ÷ plain, time"], rows)
-    machine = common.versions(prepare(pick_device("cpu"), "bf16", 0))
+    table = report.markdown_table(["batch x heads x length x width", "precision", "flash ÷ plain, time"], rows)
+    machine = report.versions(prepare(pick_device("cpu"), "bf16", 0))
     text = f"""# Attention on the CPU: PyTorch's flash kernel, and plain products
 
 Forward and backward of one layer without dropout, {arguments.rounds} rounds in turns: median of the rounds' ratios
 (least to most). Above 1, plain products are faster.
 
-{common.machine_line(machine)}
+{report.machine_line(machine)}
 
 {table}
 
 `Device.training` therefore takes plain products on a CPU in bf16 up to a length of {MAX_LENGTH_FOR_PLAIN_ATTENTION},
 and leaves fp32, longer rows and prediction alone.
 """
-    common.write(arguments.out, "attention", {"machine": machine, "rounds": arguments.rounds, "shapes": found}, text)
+    report.write(arguments.out, "attention", {"machine": machine, "rounds": arguments.rounds, "shapes": found}, text)
     print(text)
 
 

@@ -4,7 +4,7 @@ Makes up test sets and fine-tuned models whose true scores are known, and asks `
 simpler methods about them. Writes results/statistics/simulation.json and simulation.md as it goes; interrupted, it goes
 on with the settings that are missing there.
 
-    python benchmarks/simulate_statistics.py
+    python -m benchmarks.statistics.simulate
 
 A model's true accuracy with seed s is p_s ~ N(mu, sd). It has an example right if a normal variable of variance 1 lies
 above the threshold that makes the expected accuracy p_s. The variable is made of the example's ease (shared by its
@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-import common
+from benchmarks.common import ROOT, report
 from flue_bench.statistics import intervals
 
 Floats = NDArray[np.float64]
@@ -52,7 +52,7 @@ METRICS = ("accuracy", "f1_macro", "entity_f1_micro")
 REPLICATES = intervals.REPLICATES // 4
 """Of the bootstrap; to save time."""
 LEVEL = 0.05
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "statistics"
+RESULTS = ROOT / "results" / "statistics"
 
 
 def true_score(metric: str, mean: float, sd: float) -> float:
@@ -126,11 +126,11 @@ def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bo
 
     def examples_alone(taken: int) -> float:
         """P-value that pairs the examples of so many seeds' mean scores, and knows of no spread over seeds."""
-        w = np.zeros((3, n))
-        w[:2, :taken] = [[1 / taken], [-1 / taken]]
-        w = w.ravel()
+        weights = np.zeros((3, n))
+        weights[:2, :taken] = [[1 / taken], [-1 / taken]]
+        w = weights.ravel()
         se = math.sqrt(w @ covariance @ w)
-        return intervals.t_test(intervals.Estimate(w @ np.concatenate(models), 0, se, clusters - 1))
+        return intervals.t_test(intervals.Estimate(float(w @ np.concatenate(models)), 0, se, clusters - 1))
 
     truth, lesser = true_score(metric, ACCURACY, sd), true_score(metric, KEPT * ACCURACY, sd)
     entry = intervals.score_interval(ours(0), metric)
@@ -214,9 +214,9 @@ COLUMNS = {
 }
 
 
-def report(rows: list[dict[str, Any]]) -> str:
+def markdown(rows: list[dict[str, Any]]) -> str:
     """The results as Markdown."""
-    table = common.markdown_table(
+    table = report.markdown_table(
         ["metric", "sd of seeds", "seeds", "examples", "test sets", *COLUMNS.values()],
         [
             [
@@ -230,7 +230,7 @@ def report(rows: list[dict[str, Any]]) -> str:
             for row in rows
         ],
     )
-    rules = common.markdown_table(
+    rules = report.markdown_table(
         ["seeds, rule", *(f"{100 * share:.0f} %" for share in SHARES)],
         [
             [f"{seeds}, {name}", *(f"{100 * coverage(share, seeds, rule):.1f}" for share in SHARES)]
@@ -249,7 +249,7 @@ def report(rows: list[dict[str, Any]]) -> str:
     return f"""# Intervals and tests on made-up models whose truth is known
 
 In percent. Monte-Carlo error (95 %) around 5 and 95: {", ".join(errors)} test sets; the three metrics of a setting
-share theirs. How they are made: the head of `benchmarks/simulate_statistics.py`, which makes this file. Bootstrap
+share theirs. How they are made: the head of `benchmarks/statistics/simulate.py`, which makes this file. Bootstrap
 replicates: {replicates} (flue-bench takes {intervals.REPLICATES:,}).
 
 - Coverage of the 95 % intervals (should be 95): **entry** {span("entry_covered")}; **difference**
@@ -276,7 +276,7 @@ rest is known. By quadrature, without chance. `statistics.quantile_of_sum` says 
 def write(folder: Path, rows: list[dict[str, Any]]) -> None:
     """Keep the rows of all settings so far, in the order of the settings."""
     rows.sort(key=lambda row: (row["examples"], row["sd"], row["seeds"], METRICS.index(row["metric"])))
-    common.write(folder, "simulation", rows, report(rows))
+    report.write(folder, "simulation", rows, markdown(rows))
 
 
 def main() -> None:

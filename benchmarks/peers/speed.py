@@ -1,6 +1,6 @@
 """How fast is flue-bench's training step beside that of ``transformers.Trainer``? Real tokens a second, paired.
 
-    python benchmarks/speed.py --model DIR --data-dir DIR
+    python -m benchmarks.peers.speed --model DIR --data-dir DIR
 
 A round fine-tunes a fresh copy of the model for some optimiser steps, once in every way: Trainer padding to
 ``max_length`` (padded), to the longest row of a batch (dynamic), that of batches grouped by length (grouped), and
@@ -23,9 +23,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import common
+from benchmarks.common import report, works
+from benchmarks.peers.measure import FINE_TUNING, OURS, PREDICTION, WAYS, WORKS, Order, serve
 from flue_bench.training.device import pick_device, prepare
-from measure import FINE_TUNING, OURS, PREDICTION, WAYS, WORKS, Order, serve
 
 
 def run(
@@ -82,7 +82,7 @@ def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
 
 
 def summary(
-    work: common.Work, rounds: list[dict[str, Any]], arguments: argparse.Namespace, automatic: str
+    work: works.Work, rounds: list[dict[str, Any]], arguments: argparse.Namespace, automatic: str
 ) -> dict[str, Any]:
     """One task: what the data is like, speeds, and ratios at the same precision and between defaults."""
     recipe = work.task.named_recipe("standard")
@@ -157,16 +157,16 @@ Speeds are medians.
 
 ## The same precision
 
-{common.markdown_table(header, same)}
+{report.markdown_table(header, same)}
 
 ## Each tool's defaults
 
 What a user gains who sets no precision: flue-bench then takes {automatic} here, Trainer fp32. Trainer's default batches
 are random ones padded to the longest row (dynamic); grouping has to be asked for.
 
-{common.markdown_table(defaults_header, defaults)}
+{report.markdown_table(defaults_header, defaults)}
 
-{common.machine_line(machine)}
+{report.machine_line(machine)}
 """
 
 
@@ -176,7 +176,7 @@ def _ratio(found: dict[str, float]) -> str:
 
 def main() -> None:
     """Measures, then writes and prints the tables."""
-    parser = common.parser(__doc__, ["wikineural-small", "pawsx-small", "sick"])
+    parser = works.parser(__doc__, ["wikineural-small", "pawsx-small", "sick"])
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
     parser.add_argument("--steps", type=int, default=12, help="timed optimiser steps a round (default: 12)")
     parser.add_argument("--warmup-steps", type=int, default=2, help="before the first round, each way (default: 2)")
@@ -188,13 +188,13 @@ def main() -> None:
     settings = {"rounds": arguments.rounds, "steps": arguments.steps, "warmup_steps": arguments.warmup_steps}
     tasks: dict[str, Any] = {}
     for name, rounds in run(arguments):
-        work = common.load(name, arguments.model, arguments.data_dir)
+        work = works.load(name, arguments.model, arguments.data_dir)
         settled = prepare(pick_device(arguments.device), "auto", work.model.config.hidden_size)
         tasks[work.task.name] = summary(work, rounds, arguments, settled.precision)
-        machine = common.versions(settled)
+        machine = report.versions(settled)
         result = {"model": work.model.ref.model_dump(), "settings": settings, "machine": machine, "tasks": tasks}
         text = markdown(tasks, work.model.ref.name, arguments, machine)
-        common.write(arguments.results / "performance", "speed", result, text)  # what there is, after each task
+        report.write(arguments.results / "performance", "speed", result, text)  # what there is, after each task
     print(text)
 
 

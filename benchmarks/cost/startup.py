@@ -1,6 +1,6 @@
 """How long does the command line take to start, and what does it import on the way? ``--help``, and a board.
 
-    python benchmarks/startup.py
+    python -m benchmarks.cost.startup
 
 The board is of ``--records`` records: those of ``--source`` and copies of them with other seeds, in a folder of their
 own; it is drawn once before, which computes the intervals that it then reads (that time is given too). Every command
@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import subprocess
-import sys
 import time
 from itertools import count
 from pathlib import Path
@@ -22,7 +20,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import common
+from benchmarks.common import processes, report
 from flue_bench.record import Predictions, RunRecord
 from flue_bench.results.store import Store, read_predictions
 from flue_bench.training.device import pick_device, prepare
@@ -52,17 +50,15 @@ def fill(source: Path, folder: Path, records: int) -> None:
 def timed(*words: str) -> dict[str, float]:
     """Wall and processor seconds of ``python …``."""
     began, before = time.perf_counter(), os.times()
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+    processes.python(*words)
     wall, after = time.perf_counter() - began, os.times()
-    if done.returncode:
-        raise SystemExit(done.stderr)
     used = after.children_user + after.children_system - before.children_user - before.children_system
     return {"wall": wall, "processor": used}
 
 
 def imports(*words: str) -> list[dict[str, Any]]:
     """Modules that a command imports, with microseconds alone and with what they import, in the order of import."""
-    done = subprocess.run([sys.executable, "-X", "importtime", *words], capture_output=True, text=True)
+    done = processes.python("-X", "importtime", *words)
     found = re.findall(r"^import time:\s+(\d+) \|\s+(\d+) \|(\s+)(\S+)$", done.stderr, re.M)
     return [
         {"name": name, "self": int(alone), "cumulative": int(whole), "depth": len(indent) // 2}
@@ -103,16 +99,16 @@ Seconds of a whole process: the least of {result["rounds"]}, which others on the
 (then the median and the most). `leaderboard` is of {result["records"]} records; the first one, which computes its
 intervals, took {result["first"]["wall"]:.1f} s, {result["first"]["processor"]:.1f} of the processor.
 
-{common.markdown_table(["command", "wall", "processor", "target"], rows)}
+{report.markdown_table(["command", "wall", "processor", "target"], rows)}
 
-{common.machine_line(result["machine"])}
+{report.machine_line(result["machine"])}
 """
     for name, modules in result["imports"].items():
         loaded = {each["name"].partition(".")[0] for each in modules}
         there = [package for package in HEAVY if package in loaded]
         text += f"\n## What `{name}` imports\n\n{len(modules)} modules. Of {', '.join(HEAVY)}: "
         text += f"{', '.join(there) or 'none'}.\n\n"
-        text += common.markdown_table(["package", "modules", "ms, by `-X importtime`"], top(modules))
+        text += report.markdown_table(["package", "modules", "ms, by `-X importtime`"], top(modules))
         text += f"\n\n```text\n{graph(modules)}\n```\n"
     return text
 
@@ -134,14 +130,14 @@ def main() -> None:
         result = {
             "records": arguments.records,
             "rounds": arguments.rounds,
-            "machine": common.versions(prepare(pick_device("cpu"), "fp32", 0)),
+            "machine": report.versions(prepare(pick_device("cpu"), "fp32", 0)),
             "first": first,
             "seconds": {name: [each[name] for each in rounds] for name in commands},
             "imports": {name: imports(*words) for name, words in commands.items() if name != "python"},
         }
     text = markdown(result)
     result["imports"] = {name: top(modules) for name, modules in result["imports"].items()}
-    common.write(arguments.results / "performance", "startup", result, text)
+    report.write(arguments.results / "performance", "startup", result, text)
     print(text)
 
 

@@ -1,17 +1,17 @@
 """Makes ``flue_bench/embedded/teacher`` and ``student`` from French text, with flue-bench's own commands.
 
-    python benchmarks/make_embedded.py start --corpus TEXTS --out WORK/start     # tokenizer and configuration
+    python -m benchmarks.makers.embedded start --corpus TEXTS --out WORK/start     # tokenizer and configuration
     flue-bench corpus TEXTS/orangesum_news.txt.xz TEXTS/eltec_fra_novels.txt.xz --tokenizer WORK/start --out WORK/corpus
     flue-bench distill benchmarks/recipes/teacher-1.toml --student WORK/start --corpus WORK/corpus --out WORK/teacher-1
     flue-bench distill benchmarks/recipes/teacher-2.toml --student WORK/teacher-1 \\
         --corpus WORK/corpus --out WORK/teacher-2
-    python benchmarks/make_embedded.py ship teacher WORK/teacher-1 WORK/teacher-2
+    python -m benchmarks.makers.embedded ship teacher WORK/teacher-1 WORK/teacher-2
     flue-bench distill benchmarks/recipes/student.toml --corpus WORK/corpus --out WORK/student
-    python benchmarks/make_embedded.py ship student WORK/student
+    python -m benchmarks.makers.embedded ship student WORK/student
 
-and what they are compared with, in ``benchmarks/distillation.py``:
+and what they are compared with, in ``benchmarks/makers/distillation.py``:
 
-    python benchmarks/make_embedded.py controls --out WORK               # WORK/random-weights, WORK/layers-alone
+    python -m benchmarks.makers.embedded controls --out WORK               # WORK/random-weights, WORK/layers-alone
 
 ``TEXTS`` holds French plain text as ``*.txt.xz``, one paragraph a line. ``ship`` rounds the weights to
 float16 and writes the card.
@@ -33,6 +33,7 @@ import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoModelForMaskedLM, AutoTokenizer, CamembertConfig, PreTrainedTokenizerFast, pipeline
 
+from benchmarks.common import ROOT
 from flue_distill.student import from_config, student_of
 
 TEXTS = ("orangesum_news", "eltec_fra_novels")
@@ -41,7 +42,7 @@ VOCABULARY = 6_400
 CHARACTERS = 10_000_000
 """Of each text, for the tokenizer."""
 MAX_LENGTH = 512
-EMBEDDED = Path(__file__).resolve().parent.parent / "flue_bench" / "embedded"
+EMBEDDED = ROOT / "flue_bench" / "embedded"
 
 PROMPTS = (
     "Paris est la <mask> de la France.",
@@ -90,7 +91,7 @@ On {device}, {precision}:
 |---:|---:|---:|---:{rule}|
 {parts}
 
-The commands, corpus and tokenizer included, stand at the top of `benchmarks/make_embedded.py` of flue-bench; all
+The commands, corpus and tokenizer included, stand at the top of `benchmarks/makers/embedded.py` of flue-bench; all
 settings of the last of them in `distillation.json`.
 
 Text: OrangeSum (news of orange.fr, 2011 to 2020, CC BY-SA 4.0) and the French novels of ELTeC (public domain); one
@@ -154,7 +155,7 @@ def make_tokenizer(files: list[Path]) -> PreTrainedTokenizerFast:
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[start, end]
     )
     tokenizer.add_special_tokens([*SPECIAL[:-1], AddedToken("<mask>", lstrip=True, special=True)])  # takes its space
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         model_max_length=MAX_LENGTH,
         bos_token="<s>",

@@ -1,6 +1,6 @@
 """Makes ``flue_bench/embedded/untrained``: our own small French tokenizer, and a CamemBERT of random weights.
 
-    python benchmarks/make_untrained.py --corpus DIR
+    python -m benchmarks.makers.untrained --corpus DIR
 
 ``DIR`` holds French plain text, one paragraph a line, as ``*.txt`` or ``*.txt.xz``. The first ``--megabytes`` of each
 file train the tokenizer; the weights see nothing of it. They are the same at every run; the trainer of the tokenizer is
@@ -18,7 +18,9 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import CamembertConfig, CamembertForMaskedLM, PreTrainedTokenizerFast
 
-TARGET = Path(__file__).resolve().parent.parent / "flue_bench" / "embedded" / "untrained"
+from benchmarks.common import ROOT
+
+TARGET = ROOT / "flue_bench" / "embedded" / "untrained"
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 VOCABULARY = 3_600
 MAX_LENGTH = 512
@@ -43,7 +45,7 @@ machinery works, and nothing about French language models. Do not use it for any
 Only the tokenizer has seen French: a unigram vocabulary of {vocabulary:,} pieces (NFKC, metaspace,
 `<s> A </s></s> B </s>`), trained on the first {megabytes} MB of each of: {files}.
 
-Made by `python benchmarks/make_untrained.py --corpus DIR`, part of flue-bench, MIT licence.
+Made by `python -m benchmarks.makers.untrained --corpus DIR`, part of flue-bench, MIT licence.
 """
 
 
@@ -73,7 +75,7 @@ def make_tokenizer(files: list[Path], megabytes: float) -> PreTrainedTokenizerFa
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[start, end]
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         model_max_length=MAX_LENGTH,
         bos_token="<s>",
@@ -114,7 +116,8 @@ def main() -> None:
         layer_norm_eps=1e-5,
     )
     torch.manual_seed(0)
-    model = CamembertForMaskedLM(config).half()
+    model = CamembertForMaskedLM(config)
+    model.half()  # type: ignore[no-untyped-call]
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(arguments.output)

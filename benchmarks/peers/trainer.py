@@ -1,6 +1,6 @@
 """Fine-tunes with ``transformers.Trainer`` what ``flue-bench run`` fine-tunes, and scores it in the same way.
 
-    python benchmarks/trainer.py --model DIR --data-dir DIR --tasks sick --seed 0 --limit 500
+    python -m benchmarks.peers.trainer --model DIR --data-dir DIR --tasks sick --seed 0 --limit 500
 
 Same weights and random head, same sub-word ids, same recipe (AdamW, warm-up and decay, clipping, weight decay on
 matrices), same selection by validation, same scores. What differs is Trainer's own: its order of batches, its dropout's
@@ -28,8 +28,8 @@ from transformers import (
     default_data_collator,
 )
 
-import common
-from common import Work
+from benchmarks.common import works
+from benchmarks.common.works import Work
 from flue_bench.kinds import scoring
 from flue_bench.recipe import Recipe
 from flue_bench.task import Split
@@ -225,7 +225,7 @@ def score(
 
 def main() -> None:
     """Prints one line of JSON a task."""
-    parser = common.parser(__doc__, ["sick"])
+    parser = works.parser(__doc__, ["sick"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, help="at most so many examples of each split")
     parser.add_argument("--padding", choices=get_args(Padding), default="dynamic")
@@ -235,7 +235,7 @@ def main() -> None:
 
     device = pick_device(arguments.device)
     for name in arguments.tasks:
-        work = common.load(name, arguments.model, arguments.data_dir, arguments.limit)
+        work = works.load(name, arguments.model, arguments.data_dir, arguments.limit)
         settled = prepare(device, arguments.precision, work.model.config.hidden_size)
         settings = dict(pair.split("=", 1) for pair in arguments.set) | {"precision": settled.precision}
         recipe = work.task.named_recipe("standard").override(settings)

@@ -1,6 +1,6 @@
 """Does flue-bench score what ``transformers.Trainer`` scores? The same cells with both, and the means' difference.
 
-    python benchmarks/compare_scores.py --model DIR --data-dir DIR --tasks sick=1000 pawsx-small --seeds 3
+    python -m benchmarks.peers.compare_scores --model DIR --data-dir DIR --tasks sick=1000 pawsx-small --seeds 3
 
 TASK=ROWS takes at most so many rows of each split. Every cell is run once: flue-bench's are records in ``--results``,
 like those of ``flue-bench run``, Trainer's one JSON file each in ``--results``/trainer/cells. Interrupted, it goes on
@@ -17,8 +17,8 @@ from typing import Any, get_args
 
 from rich.console import Console
 
-import common
-import trainer
+from benchmarks.common import report, works
+from benchmarks.peers import trainer
 from flue_bench.data import registry
 from flue_bench.jobs import runner
 from flue_bench.progress import Display
@@ -28,7 +28,7 @@ from flue_bench.statistics.intervals import mean_sd, welch_interval
 from flue_bench.training.device import pick_device, prepare
 
 
-def theirs(record: RunRecord, work: common.Work, padding: trainer.Padding, device: str, folder: Path) -> dict[str, Any]:
+def theirs(record: RunRecord, work: works.Work, padding: trainer.Padding, device: str, folder: Path) -> dict[str, Any]:
     """The record's cell with Trainer, from its file if it is there."""
     cell = record.cell
     path = folder / f"{cell.task}-seed{cell.seed}-{cell.digest}-{padding}.json"
@@ -36,7 +36,7 @@ def theirs(record: RunRecord, work: common.Work, padding: trainer.Padding, devic
         fitted = trainer.fine_tune(work, cell.recipe, cell.seed, pick_device(device), padding)
         settled = prepare(pick_device(device), cell.recipe.precision, work.model.config.hidden_size)
         kept = {"cell": cell.model_dump(mode="json"), "cell_digest": cell.digest, "padding": padding}
-        common.write_json(path, kept | asdict(fitted) | {"environment": common.versions(settled)})
+        report.write_json(path, kept | asdict(fitted) | {"environment": report.versions(settled)})
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
@@ -96,9 +96,9 @@ seeds; scored by the same code, in percent. Mean ± standard deviation over the 
 (flue-bench less Trainer) with its interval after Welch. Trainer: {results[0]["trainer"]["padding"]} padding. "rows a
 split" is the limit on each split, test included: where it is not "all", scores are on a part of the test set.
 
-{common.markdown_table(header, rows)}
+{report.markdown_table(header, rows)}
 
-{common.machine_line(machine)}
+{report.machine_line(machine)}
 """
 
 
@@ -110,7 +110,7 @@ def _spread(scores: list[float], collapsed: int) -> str:
 
 def main() -> None:
     """Runs what is missing, then writes and prints the table."""
-    parser = common.parser(__doc__, ["sick", "pawsx-small", "wikineural-small", "amazon-books"])
+    parser = works.parser(__doc__, ["sick", "pawsx-small", "wikineural-small", "amazon-books"])
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to N-1 (default: 3)")
     parser.add_argument("--recipe", default="standard")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change fields of the recipe")
@@ -126,7 +126,7 @@ def main() -> None:
         limit = int(rows) if rows else None
         grid = runner.Grid(
             models=[arguments.model],
-            tasks=registry.select([common.task_file(name)]),
+            tasks=registry.select([works.task_file(name)]),
             seeds=range(arguments.seeds),
             recipe=arguments.recipe,
             overrides=dict(pair.split("=", 1) for pair in arguments.set),
@@ -139,7 +139,7 @@ def main() -> None:
         outcome = runner.run(grid, Store(arguments.results), display)
         if outcome.failures or outcome.unloaded:
             raise SystemExit(f"{name}: flue-bench's own cells failed, see above.")
-        work = common.load(name, arguments.model, arguments.data_dir, limit)
+        work = works.load(name, arguments.model, arguments.data_dir, limit)
         cells = []
         for record in outcome.records:
             cells.append(theirs(record, work, arguments.padding, arguments.device, folder / "cells"))
@@ -149,7 +149,7 @@ def main() -> None:
     machine = cells[0]["environment"]
     text = markdown(results, work.model.ref.name, machine)
     name = "scores" if arguments.padding == "dynamic" else f"scores-{arguments.padding}"
-    common.write(folder, name, {"model": work.model.ref.model_dump(), "machine": machine, "tasks": results}, text)
+    report.write(folder, name, {"model": work.model.ref.model_dump(), "machine": machine, "tasks": results}, text)
     print(text)
 
 

@@ -1,6 +1,6 @@
 """How do time and memory grow with the work? Sequence length, classes, seeds, models; each size in its own process.
 
-    python benchmarks/growth.py
+    python -m benchmarks.cost.growth
 
 - **sequence length**: three training steps over ``POSITIONS`` positions, cut into rows of that length, in the embedded
   teacher's shape; what attention adds is what grows.
@@ -8,9 +8,9 @@
   ``TAGGED`` generated sentences with so many types of entity.
 - **seeds**, **models**: ``flue-bench run`` on the same rows; the models differ in their weights.
 
-Rows are the subject of ``benchmarks/large_task.py``. The exponent is that of the growth from one size to the next: 1 is
-linear, 2 quadratic. Time is the processor's, the least of ``--rounds`` runs in turns; memory is the process's peak less
-what it held before. The table goes to ``--results``/performance/growth.md and growth.json.
+Rows are the subject of ``benchmarks/cost/large_task.py``. The exponent is that of the growth from one size to the
+next: 1 is linear, 2 quadratic. Time is the processor's, the least of ``--rounds`` runs in turns; memory is the
+process's peak less what it held before. The table goes to ``--results``/performance/growth.md and growth.json.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ import argparse
 import io
 import json
 import math
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +30,7 @@ import torch
 from rich.console import Console
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
-import common
+from benchmarks.common import processes, report
 from flue_bench.data import registry
 from flue_bench.jobs import runner
 from flue_bench.kinds import scoring
@@ -61,7 +58,8 @@ Work = Callable[[], object]
 def length(size: int, folder: Path) -> Work:
     """A training step over rows of this length."""
     config = AutoConfig.from_pretrained(models.EMBEDDED / "teacher")
-    network = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32).train()
+    network = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    network.train()
     rows = POSITIONS // size
     random = np.random.RandomState(0)
     data = Encoded(
@@ -147,12 +145,8 @@ def one(axis: str, size: int) -> dict[str, float]:
 
 def elsewhere(axis: str, size: int) -> dict[str, float]:
     """Measure in a fresh process, with one thread: processor time then is work, and not waiting."""
-    command = [sys.executable, __file__, "--one", axis, str(size)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    words = ("benchmarks.cost.growth", "--one", axis, str(size))
+    found: dict[str, float] = processes.answer(*words, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
     print(f"{axis} {size}: {found['seconds']:.2f} s, {found['peak'] / 2**20:.0f} MiB", flush=True)
     return found
 
@@ -182,9 +176,9 @@ Classes, seeds and models: `flue-bench run` on {ROWS} rows with embedded models,
 scoring {TAGGED:,} sentences. Each size in a process of its own, the least of {rounds}; fp32, one thread. What grows
 with the length of a row is attention, which PyTorch on a CPU makes whole (rows · heads · length²) where it has dropout.
 
-{common.markdown_table(header, rows)}
+{report.markdown_table(header, rows)}
 
-{common.machine_line(machine)}
+{report.machine_line(machine)}
 """
 
 
@@ -206,10 +200,10 @@ def main() -> None:
     found: dict[str, dict[str, dict[str, float]]] = {axis: {} for axis in arguments.axes}
     for axis, size in asked:
         found[axis][str(size)] = min((each[axis, size] for each in rounds), key=lambda each: each["seconds"])
-    machine = common.versions(prepare(pick_device("cpu"), "fp32", 0)) | {"threads": 1, "OMP_WAIT_POLICY": "PASSIVE"}
+    machine = report.versions(prepare(pick_device("cpu"), "fp32", 0)) | {"threads": 1, "OMP_WAIT_POLICY": "PASSIVE"}
     text = markdown(found, arguments.rounds, machine)
     result = {"rounds": arguments.rounds, "machine": machine, "found": found}
-    common.write(arguments.results / "performance", "growth", result, text)
+    report.write(arguments.results / "performance", "growth", result, text)
     print(text)
 
 

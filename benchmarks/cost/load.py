@@ -1,6 +1,6 @@
 """A thousand finished cells in one results directory: how long do the board and a `run` that finds all done take?
 
-    python benchmarks/load.py
+    python -m benchmarks.cost.load
 
 Ten models, ten tasks and ten seeds. One cell is run; the other records are copies of it with their own cell, random
 predictions and the scores of these, written by the store. Models are the embedded one with ten different weights, tasks
@@ -14,13 +14,12 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from benchmarks.common import processes
 
 TASK = """
 name = "NAME"
@@ -136,16 +135,10 @@ def measure(filled: Filled, *words: str) -> dict[str, float]:
         ``predictions``, and ``folders`` listed.
     """
     figures = filled.results.with_name("figures.json")
-    command = [sys.executable, "-c", COUNTED, str(filled.results), str(figures)]
-    done = subprocess.run(
-        [*command, *words, "--results", str(filled.results)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return dict.fromkeys(OPENED, 0) | json.loads(figures.read_text())
+    results = str(filled.results)
+    processes.python("-c", COUNTED, results, str(figures), *words, "--results", results, OMP_NUM_THREADS="1")
+    found: dict[str, float] = json.loads(figures.read_text())
+    return dict.fromkeys(OPENED, 0.0) | found
 
 
 def main() -> None:
@@ -172,23 +165,23 @@ def main() -> None:
 
     import torch
 
-    import common
+    from benchmarks.common import report
     from flue_bench.training.device import prepare
 
-    here = common.versions(prepare(torch.device("cpu"), "fp32", 128))
+    here = report.versions(prepare(torch.device("cpu"), "fp32", 128))
     lines = [
         [name, f"{of['seconds']:.2f}", f"{of['processor']:.2f}", *(f"{of[key]:,.0f}" for key in OPENED)]
         for name, of in table.items()
     ]
     text = (
         f"# {rows:,} cells in one results directory\n\n"
-        f"`python benchmarks/load.py`. {common.machine_line(here)}\n\n"
-        f"{common.markdown_table(['command', 'seconds', 'processor seconds', *OPENED], lines)}\n\n"
+        f"`python -m benchmarks.cost.load`. {report.machine_line(here)}\n\n"
+        f"{report.markdown_table(['command', 'seconds', 'processor seconds', *OPENED], lines)}\n\n"
         f"Opened and listed: below the results directory. Where the machine is shared with other work, only processor "
         f"seconds compare. The HTML board has {size / 1e6:.2f} MB.\n"
     )
     print(text)
-    common.write(arguments.results / "performance", "load", {"machine": here, "commands": table}, text)
+    report.write(arguments.results / "performance", "load", {"machine": here, "commands": table}, text)
 
 
 if __name__ == "__main__":

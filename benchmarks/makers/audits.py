@@ -1,6 +1,6 @@
 """Audit the data of the tasks that have records here: counts and ids, never a text.
 
-    python benchmarks/audits.py --data-dir ../shared/data --model ../shared/models/multilingual-e5-small-fr
+    python -m benchmarks.makers.audits --data-dir ../shared/data --model ../shared/models/multilingual-e5-small-fr
 
 writes ``results/audits/TASK.json`` and ``results/audits/README.md``.
 """
@@ -14,11 +14,11 @@ from pathlib import Path
 from rich.console import Console
 from tabulate import tabulate
 
+from benchmarks.common import ROOT
 from flue_bench.data import registry, sources
 from flue_bench.jobs import audit
 from flue_bench.progress import Display
 
-ROOT = Path(__file__).resolve().parent.parent
 REAL = ("sick", "rte3", "xnli-small", "pawsx-small", "wikineural-small", "panx", "amazon-books", "sick-to-xnli")
 
 HEAD = """# What the data sets share, and how they are made up
@@ -26,7 +26,7 @@ HEAD = """# What the data sets share, and how they are made up
 By `flue-bench tasks audit`, for the tasks of `benchmarks/tasks` and the embedded ones; all of it again with
 
 ```sh
-python benchmarks/audits.py --data-dir ../shared/data --model ../shared/models/multilingual-e5-small-fr
+python -m benchmarks.makers.audits --data-dir ../shared/data --model ../shared/models/multilingual-e5-small-fr
 ```
 
 The JSON file of each task also holds the ids of up to five rows for each finding; no text of a data set is kept here.

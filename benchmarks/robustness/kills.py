@@ -1,6 +1,6 @@
 """Is anything lost when a process is killed? `run`, `distill` and `corpus`, killed with -9 again and again.
 
-    python benchmarks/kills.py --rounds 50 --seed 0
+    python -m benchmarks.robustness.kills --rounds 50 --seed 0
 
 In a round each command works in a fresh folder, is killed up to four times, and is then left to end. Half of the kills
 come after a random time; the others at a random touch of the folder (a file opened, synced, renamed or removed there),
@@ -255,7 +255,8 @@ def torment(rounds: int, seed: int, folder: Path, most: int = 4) -> dict[str, Co
         touches = int((folder / "touches").read_text())
         tally = table[name] = Counter(rounds=rounds)
         for number in range(rounds):
-            out, before, checkpoints = folder / f"{name}-{number}" / "out", {}, draw.random() < 0.7
+            out, checkpoints = folder / f"{name}-{number}" / "out", draw.random() < 0.7
+            before: dict[str, Any] = {}
             out.parent.mkdir()
             for _ in range(draw.randint(1, most)):
                 share = draw.random() * draw.choice((0.3, 0.9))  # what is resumed ends sooner
@@ -289,24 +290,24 @@ def main() -> None:
 
     import torch
 
-    import common
+    from benchmarks.common import report
     from flue_bench.training.device import prepare
 
     columns = list(dict.fromkeys(column for tally in table.values() for column in tally))
     rows = [[name, *(str(tally[column]) for column in columns)] for name, tally in table.items()]
-    here = common.versions(prepare(torch.device("cpu"), "fp32", 128))
+    here = report.versions(prepare(torch.device("cpu"), "fp32", 128))
     text = (
         "# Killed and resumed\n\n"
-        f"`python benchmarks/kills.py --rounds {arguments.rounds} --seed {arguments.seed}`, {seconds:.0f} s. "
-        f"{common.machine_line(here)}\n\n"
-        f"{common.markdown_table(['command', *columns], rows)}\n\n"
+        f"`python -m benchmarks.robustness.kills --rounds {arguments.rounds} --seed {arguments.seed}`, "
+        f"{seconds:.0f} s. {report.machine_line(here)}\n\n"
+        f"{report.markdown_table(['command', *columns], rows)}\n\n"
         "After every kill the command was run again, and in the end all was equal to what an undisturbed process "
         "leaves: scores, histories and predictions of `run`, weights and losses of `distill`, every file of `corpus`. "
         "Nothing half written was ever read as whole, and nothing finished changed. "
         "What is killed when, and what exactly is compared: the script's first lines.\n"
     )
     print(text)
-    common.write(arguments.results / "robustness", "kills", {"machine": here, "commands": table}, text)
+    report.write(arguments.results / "robustness", "kills", {"machine": here, "commands": table}, text)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Writes the French text that flue-bench carries along, from the grammar of the mini tasks.
 
-    python benchmarks/make_texts.py
+    python -m benchmarks.makers.texts
 
 ``flue_bench/sample.txt``: what ``flue-bench speed`` reads, a text a line, of one to five sentences.
 ``distill/flue_distill/demo.txt``: what ``flue-bench distill`` without arguments trains on, in paragraphs.
@@ -11,16 +11,16 @@ validation or test split of a mini task.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 
+from benchmarks.common import ROOT
 from flue_tasks.mini.inference import inference
 from flue_tasks.mini.names import belongs
 from flue_tasks.mini.paraphrases import pair
 from flue_tasks.mini.reviews import review
 
-ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "flue_bench" / "sample.txt"
 DEMO = ROOT / "distill" / "flue_distill" / "demo.txt"
 
@@ -48,6 +48,7 @@ def paragraphs(seed: str, shortest: int, longest: int) -> Iterator[str]:
 
 def main() -> None:
     """Writes the two files."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     lines = paragraphs("sample", 1, 5)
     SAMPLE.write_text("".join(f"{next(lines)}\n" for _ in range(SAMPLE_TEXTS)), encoding="utf-8")
     blocks, size = [], 0

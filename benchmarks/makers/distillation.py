@@ -2,12 +2,12 @@
 
     flue-bench distill benchmarks/recipes/student.toml --corpus WORK/corpus --out WORK/mlm-alone \\
         --set weight_distil=0 --set weight_mlm=1 --set weight_cosine=0
-    python benchmarks/make_embedded.py controls --out WORK
+    python -m benchmarks.makers.embedded controls --out WORK
     flue-bench run --results results/embedded --model WORK/mlm-alone --model WORK/layers-alone --seeds 3 …
-    python benchmarks/distillation.py --work WORK
+    python -m benchmarks.makers.distillation --work WORK
 
-``WORK`` is that of ``benchmarks/make_embedded.py``. The scores come from the records in ``results/embedded``; the table
-goes to ``results/distillation/``, with the settings, the held-out scores and the curves of each training.
+``WORK`` is that of ``benchmarks/makers/embedded.py``. The scores come from the records in ``results/embedded``; the
+table goes to ``results/distillation/``, with the settings, the held-out scores and the curves of each training.
 """
 
 from __future__ import annotations

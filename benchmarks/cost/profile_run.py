@@ -1,6 +1,6 @@
 """Where does the wall time of ``flue-bench run`` go? One real run of one cell, split into its parts.
 
-    python benchmarks/profile_run.py --model DIR --data-dir DIR --limit 1000
+    python -m benchmarks.cost.profile_run --model DIR --data-dir DIR --limit 1000
 
 The clock starts before torch is imported. What a part calls counts for that part, unless it is a part of its own. With
 ``--limit`` what is paid once (imports, loading) weighs more than in a whole run. The table is written to
@@ -16,7 +16,7 @@ import time
 BEGAN = time.perf_counter()
 
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,7 +28,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-import common
+from benchmarks.common import report, works
 from flue_bench.data import registry, sources
 from flue_bench.jobs import runner
 from flue_bench.kinds import scoring
@@ -72,7 +72,7 @@ class Ledger:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.seconds: Counter[str] = Counter({"start-up": time.perf_counter() - BEGAN})
+        self.seconds = defaultdict(float, {"start-up": time.perf_counter() - BEGAN})
         self.calls: Counter[str] = Counter({"start-up": 1})
         self._open, self._since = ["the rest"], time.perf_counter()
 
@@ -155,15 +155,15 @@ One cell of `{result["task"]}` with {result["model"]["name"]}{limit}; recipe `st
 **{100 * share(seconds, STEP):.1f} % of {total:.0f} s is forward, backward and optimiser**; the training step alone is
 {100 * share(seconds, STEP[:3]):.1f} %, the forward pass of prediction (validation and test) the rest of it.
 
-{common.markdown_table(["part", "seconds", "share", "calls"], rows)}
+{report.markdown_table(["part", "seconds", "share", "calls"], rows)}
 
-{common.machine_line(result["machine"])}
+{report.machine_line(result["machine"])}
 """  # noqa: E501 - a sentence a line
 
 
 def main() -> None:
     """Measures, then writes and prints the table."""
-    parser = common.parser(__doc__, ["wikineural-small"])
+    parser = works.parser(__doc__, ["wikineural-small"])
     parser.add_argument("--limit", type=int, help="at most so many examples of each split")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change fields of the recipe")
@@ -173,7 +173,7 @@ def main() -> None:
         sys.exit("One task, please.")
     grid = runner.Grid(
         models=[arguments.model],
-        tasks=registry.select([common.task_file(arguments.tasks[0])]),
+        tasks=registry.select([works.task_file(arguments.tasks[0])]),
         seeds=[0],
         overrides=dict(pair.split("=", 1) for pair in arguments.set),
         precision=arguments.precision,
@@ -192,13 +192,13 @@ def main() -> None:
         "limit": arguments.limit,
         "set": "".join(f", {pair}" for pair in arguments.set),
         "precision": settled.precision,
-        "machine": common.versions(settled),
+        "machine": report.versions(settled),
         "seconds": dict(ledger.seconds),
         "calls": dict(ledger.calls),
         "share_of_steps": share(dict(ledger.seconds), STEP),
     }
     text = markdown(result)
-    common.write(arguments.results / "performance", "profile", result, text)
+    report.write(arguments.results / "performance", "profile", result, text)
     print(text)
 
 

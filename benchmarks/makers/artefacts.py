@@ -1,6 +1,6 @@
 """How far the mini tasks can be solved without reading: simple baselines, beside the models of a results folder.
 
-    python benchmarks/artefacts.py --results results
+    python -m benchmarks.makers.artefacts --results results
 
 Every number is the task's own metric on the whole test set, in percent. Logistic regressions are fitted on train, with
 the C that scores best on validation. Written to ``--out`` (results/mini) as artefacts.md and artefacts.json.
@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
-import common
+from benchmarks.common import report
 from flue_bench.data import registry, sources
 from flue_bench.kinds import scoring
 from flue_bench.record import RunRecord
@@ -184,11 +184,11 @@ share, and have. The labels are balanced: a majority vote has an accuracy of 50 
 16.7; a coin has a macro-F1 of 50 or 33.3. Under the baselines, in bold: fine-tuned models, mean ± standard deviation
 (seeds), of all rows and this version of the data.
 
-{common.markdown_table(header, rows)}
+{report.markdown_table(header, rows)}
 {shown}
-Made by `python benchmarks/artefacts.py --results {arguments.results.as_posix()}`.
+Made by `python -m benchmarks.makers.artefacts --results {arguments.results.as_posix()}`.
 """
-    common.write(arguments.out, "artefacts", {"data": digests, "baselines": simple, "models": models}, text)
+    report.write(arguments.out, "artefacts", {"data": digests, "baselines": simple, "models": models}, text)
     print(text)
 
 

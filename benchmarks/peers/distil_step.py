@@ -1,7 +1,7 @@
 """How fast is a distillation step beside the plain one, and how much memory does it take? One paired run.
 
-    python benchmarks/distil_step.py
-    python benchmarks/distil_step.py --device cuda --batch 32 --length 512 --memory-batch 32 --largest
+    python -m benchmarks.peers.distil_step
+    python -m benchmarks.peers.distil_step --device cuda --batch 32 --length 512 --memory-batch 32 --largest
 
 Teacher and student have CamemBERT's shape (12 → 6 layers, hidden size 768, vocabulary 32,005) and random weights, the
 tokens are random: neither changes what a step costs. A step is all of it: teacher, student, loss, backward pass,
@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +26,7 @@ import numpy as np
 import torch
 from transformers import CamembertConfig
 
-import common
+from benchmarks.common import processes, report
 from flue_bench.training.device import Device, keep_freed_memory, peak_memory, pick_device, prepare, seed_step
 from flue_bench.training.optim import adamw
 from flue_distill.data import Data, Stream, to_device
@@ -97,8 +95,9 @@ def step_of(way: Way, arguments: argparse.Namespace, batch: int) -> Callable[[in
             with torch.no_grad():
                 wanted = network(input_ids=some.ids, output_hidden_states=True)
             found = student.network(input_ids=some.ids, output_hidden_states=True)
-        pairs = ((out.hidden_states[-1].float(), out.logits.float()) for out in (found, wanted))
-        return plain(*pairs, labels, some.ids != PAD, counts, recipe.weights, recipe.temperature, recipe.kl_rows)[0]
+        ours, theirs = ((out.hidden_states[-1].float(), out.logits.float()) for out in (found, wanted))
+        real, weights = some.ids != PAD, recipe.weights
+        return plain(ours, theirs, labels, real, counts, weights, recipe.temperature, recipe.kl_rows)[0]
 
     def step(number: int) -> float:
         batches, counts = stream.step(number)
@@ -132,16 +131,14 @@ def measure_speed(arguments: argparse.Namespace) -> dict[str, list[dict[str, flo
 
 def in_own_process(way: Way, arguments: argparse.Namespace, batch: int) -> dict[str, float] | None:
     """Peak bytes and tokens a second of two steps in a fresh process; None where memory is full."""
-    command = [sys.executable, __file__, "--one", way.name, "--batch", str(batch)]
+    words = ["--one", way.name, "--batch", str(batch), *(["--compile"] if arguments.compile else [])]
     for key in ("device", "length", "layers", "hidden", "vocabulary"):
-        command += [f"--{key}", str(getattr(arguments, key))]
-    if arguments.compile:
-        command.append("--compile")
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        print(f"{way.name}, {batch} sequences: {done.stderr.strip().splitlines()[-1:]}", flush=True)
+        words += [f"--{key}", str(getattr(arguments, key))]
+    try:
+        found: dict[str, float] = processes.answer("benchmarks.peers.distil_step", *words)
+    except processes.Failed as failed:
+        print(f"{way.name}, {batch} sequences: {str(failed).strip().splitlines()[-1:]}", flush=True)
         return None
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     print(f"{way.name}, {batch} sequences: {found['peak'] / 2**30:.2f} GiB", flush=True)
     return found
 
@@ -171,7 +168,7 @@ def ratios(measured: dict[str, list[dict[str, float]]], name: str, key: str) -> 
     return [a[key] / b[key] for a, b in zip(measured["plain"], measured[name], strict=True)]
 
 
-def report(arguments: argparse.Namespace, result: dict[str, Any]) -> str:
+def markdown(arguments: argparse.Namespace, result: dict[str, Any]) -> str:
     """The measurements in Markdown."""
     tokens = arguments.batch * arguments.length
     shape = (
@@ -201,15 +198,15 @@ def report(arguments: argparse.Namespace, result: dict[str, Any]) -> str:
     ]  # fmt: skip
     text = (
         f"# A distillation step\n\n{shape}; {arguments.batch} of {arguments.length} tokens a step, "
-        f"{arguments.rounds} rounds, paired. {result['precision']}.\n\n{common.machine_line(result['machine'])}\n\n"
-        f"{common.markdown_table(header, rows)}\n"
+        f"{arguments.rounds} rounds, paired. {result['precision']}.\n\n{report.machine_line(result['machine'])}\n\n"
+        f"{report.markdown_table(header, rows)}\n"
     )
     if result["largest"]:
         found = [
             [name, f"{each['batch']:.0f}", f"{each.get('tokens_per_second', 0):,.0f}"]
             for name, each in result["largest"].items()
         ]
-        table = common.markdown_table(["way", f"largest batch of {arguments.length} tokens", "tokens/s"], found)
+        table = report.markdown_table(["way", f"largest batch of {arguments.length} tokens", "tokens/s"], found)
         text += f"\n{table}\n"
     return text
 
@@ -236,7 +233,7 @@ def main() -> None:
         return
     here: Device = prepare(pick_device(arguments.device), "auto", arguments.hidden)
     result: dict[str, Any] = {"settings": {k: v for k, v in vars(arguments).items() if k not in ("results", "one")}}
-    result |= {"machine": common.versions(here), "precision": here.why, "speed": measure_speed(arguments)}
+    result |= {"machine": report.versions(here), "precision": here.why, "speed": measure_speed(arguments)}
     result["memory"] = result["largest"] = {}
     if arguments.memory_batch:
         peaks = {way.name: in_own_process(way, arguments, arguments.memory_batch) for way in WAYS}
@@ -244,8 +241,8 @@ def main() -> None:
     if arguments.largest and here.torch.type == "cuda":
         torch.cuda.empty_cache()
         result["largest"] = {way.name: largest(way, arguments) for way in WAYS}
-    text = report(arguments, result)
-    common.write(arguments.results / "performance", "distil_step", result, text)
+    text = markdown(arguments, result)
+    report.write(arguments.results / "performance", "distil_step", result, text)
     print(text)
 
 

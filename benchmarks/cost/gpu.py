@@ -1,8 +1,8 @@
 """What a GPU gives, in under eight minutes: fine-tuning beside Trainer, distillation beside a plain step, limits.
 
-    python benchmarks/gpu.py
-    python benchmarks/gpu.py --device cpu --tiny
-    python benchmarks/gpu.py --lengths --tokenizer DIR --data-dir DIR     # writes lengths.json
+    python -m benchmarks.cost.gpu
+    python -m benchmarks.cost.gpu --device cpu --tiny
+    python -m benchmarks.cost.gpu --lengths --tokenizer DIR --data-dir DIR     # writes lengths.json
 
 Models have CamemBERT-base's shape and random weights, rows are random tokens as long as those of real rows
 (``lengths.json``, counts of lengths and nothing else): neither changes what a step costs. In order: the peak of matrix
@@ -10,61 +10,23 @@ products in bf16; fine-tuning tokens a second at XNLI's, WikiNER's, PAWS-X's and
 beside ``transformers.Trainer`` (padded, dynamic, grouped; bf16), in turns; the share of that peak; prediction; the
 largest batches; a distillation step, plain and fast; and from all this the time of a whole FLUE run. It stops where its
 time is up, and what is done by then is written to ``--results``/performance/gpu.md and gpu.json.
-
-It needs torch, transformers, NumPy and accelerate, and does without the rest of what flue-bench needs.
 """
-
-# ruff: noqa: E402 - what is missing is stood in for before the imports
 
 from __future__ import annotations
 
 import argparse
 import gc
-import importlib.util
 import json
 import math
-import sys
 import time
 import types
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / folder) for folder in (".", "tasks", "distill")]  # it need not be installed
-
-
-def without_pydantic() -> None:
-    """Where pydantic is missing: enough of it to declare recipes and records, which are then not checked."""
-
-    class BaseModel:
-        def __init__(self, **values: Any) -> None:
-            vars(self).update(values)
-
-    def field(default: Any = None, **_: Any) -> Any:
-        return default
-
-    def decorator(**_: Any) -> Callable[[Any], Any]:
-        return lambda function: function
-
-    names = {"BaseModel": BaseModel, "Field": field, "ConfigDict": dict, "model_validator": decorator}
-    names |= {"BeforeValidator": field, "ValidationError": type("ValidationError", (ValueError,), {})}
-    sys.modules["pydantic"] = types.ModuleType("pydantic")
-    vars(sys.modules["pydantic"]).update(names)
-
-
-def missing(name: str) -> bool:
-    """Whether a package is not installed."""
-    return importlib.util.find_spec(name) is None
-
-
-if missing("pydantic"):
-    without_pydantic()
-
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from transformers import (
     AutoTokenizer,
@@ -73,14 +35,16 @@ from transformers import (
     CamembertForTokenClassification,
 )
 
-import common
+from benchmarks.common import report, works
+from benchmarks.peers import distil_step, measure
 from flue_bench.recipe import Recipe
 from flue_bench.training import train
 from flue_bench.training.device import Device, environment, pick_device, prepare
 from flue_bench.training.encode import Encoded
 from flue_bench.training.models import EMBEDDED
+from flue_bench.training.optim import adamw
 
-LENGTHS = HERE / "lengths.json"
+LENGTHS = Path(__file__).with_name("lengths.json")
 BIN = 4
 """Lengths are counted in steps of so many tokens."""
 BASE = {
@@ -107,8 +71,8 @@ def count_lengths(tokenizer: Path, data_dir: Path) -> dict[str, list[int]]:
     words = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
     found = {}
     for name, _, max_length, _, _ in TASKS.values():
-        work = common.load(name, "embedded:untrained", data_dir)
-        work = common.Work(work.task, work.model, words, work.splits)
+        work = works.load(name, "embedded:untrained", data_dir)
+        work = works.Work(work.task, work.model, words, work.splits)
         lengths = np.concatenate([work.encode(split, max_length).lengths for split in work.splits])
         found[name] = np.bincount(-(-lengths // BIN), minlength=1)[1:].tolist()
     return found
@@ -118,7 +82,8 @@ class Bench:
     """The card, the shape, and how much is measured."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.began, self.limit = time.perf_counter(), 60 * arguments.minutes
+        self.began = time.perf_counter()
+        self.limit: float = 60 * arguments.minutes
         self.tiny, self.rounds = arguments.tiny, arguments.rounds
         self.steps = 2 if self.tiny else arguments.steps
         self.batch = 4 if self.tiny else BATCH
@@ -162,10 +127,10 @@ class Bench:
         torch.manual_seed(0)
         family = CamembertForTokenClassification if task == "wikiner" else CamembertForSequenceClassification
         with self.device.torch:  # drawn there, which is quick
-            made: nn.Module = family(CamembertConfig(**self.sizes, num_labels=TASKS[task][1]))
+            made: nn.Module = family(CamembertConfig.from_dict({**self.sizes, "num_labels": TASKS[task][1]}))
         return made
 
-    def flops(self, lengths: Any) -> float:
+    def flops(self, lengths: NDArray[np.int64]) -> float:
         """Of a training step's matrix products over rows of these lengths, padding left out, head and all.
 
         Six operations a weight of the encoder and a token, and ``12 · length · hidden`` a layer and a token for
@@ -197,15 +162,10 @@ def peak(bench: Bench, result: dict[str, Any]) -> None:
 
 def fine_tuning(bench: Bench, result: dict[str, Any]) -> None:
     """Each task in its ways, round by round."""
-    import measure
-
     found: list[dict[str, Any]] = result.setdefault("fine_tuning", [])
     for number in range(0 if bench.tiny else -1, bench.rounds):  # the first round is a warm-up
         for task, (_, _, max_length, _, _) in TASKS.items():
             for way in measure.WAYS if task in BESIDE_TRAINER else (measure.OURS,):
-                if way != measure.OURS and missing("accelerate"):
-                    result["left_out"]["Trainer"] = "accelerate is not installed"
-                    continue
                 if bench.left() < 0.45 * bench.limit:  # the rest of the time is for what follows
                     result["left_out"]["fine-tuning"] = f"rounds from {number + 1}: no time"
                     return
@@ -251,7 +211,7 @@ def batches(bench: Bench, result: dict[str, Any]) -> None:
     found = result.setdefault("batches", [])
     rows = bench.batch
     network = bench.network("xnli")
-    optimizer = train.adamw(network, 1e-5, 0.0)
+    optimizer = adamw(network, 1e-5, 0.0)
     network.train()
     while bench.left() > 0.3 * bench.limit and rows <= (8 if bench.tiny else 2**20):
         lengths = np.full(rows, 24 if bench.tiny else 128)
@@ -276,11 +236,6 @@ def batches(bench: Bench, result: dict[str, Any]) -> None:
 
 def distillation(bench: Bench, result: dict[str, Any]) -> None:
     """A step in every way, round by round; then the largest batch of each."""
-    if missing("accelerate"):
-        result["left_out"]["distillation"] = "accelerate is not installed"
-        return
-    import distil_step
-
     ways = [way for way in distil_step.WAYS if way.name in ("plain, bf16", "fast", "fast, masked rows")]
     ways = [way._replace(precision="bf16") for way in ways]
     shape = argparse.Namespace(
@@ -303,20 +258,22 @@ def distillation(bench: Bench, result: dict[str, Any]) -> None:
         batch = found["batch"]
         while bench.left() > 0.05 * bench.limit and batch <= (4 if bench.tiny else 2**14):
             try:
-                step = distil_step.step_of(way, shape, batch)
-                step(0)
-                began = bench.sync()
-                step(1)
-                found["largest"][way.name] = {
-                    "batch": batch,
-                    "tokens_per_second": batch * shape.length / (bench.sync() - began),
-                }
+                seconds = second_step(bench, way, shape, batch)
             except torch.OutOfMemoryError:
                 break
             finally:
-                step = None
                 bench.empty()
+            found["largest"][way.name] = {"batch": batch, "tokens_per_second": batch * shape.length / seconds}
             batch *= 2
+
+
+def second_step(bench: Bench, way: distil_step.Way, shape: argparse.Namespace, batch: int) -> float:
+    """Seconds of it; what it took is let go with this frame."""
+    step = distil_step.step_of(way, shape, batch)
+    step(0)
+    began = bench.sync()
+    step(1)
+    return bench.sync() - began
 
 
 def speeds(result: dict[str, Any], task: str, way: str, of: str = "tokens") -> list[float]:
@@ -359,7 +316,7 @@ def markdown(bench: Bench, result: dict[str, Any]) -> str:
             ]
             rows.append([task, f"{median(ours):,.0f}", *ratios, f"{100 * share:.1f} %"])
         header = ["lengths of", "real tokens/s", "÷ Trainer padded", "÷ dynamic", "÷ grouped", "of the peak"]
-        text += f"\n## Fine-tuning, {bench.batch} rows a batch\n\n{common.markdown_table(header, rows)}\n"
+        text += f"\n## Fine-tuning, {bench.batch} rows a batch\n\n{report.markdown_table(header, rows)}\n"
     if result.get("batches"):
         rows = [
             [f"{each['rows']:,}", "memory is full", ""]
@@ -367,7 +324,7 @@ def markdown(bench: Bench, result: dict[str, Any]) -> str:
             else [f"{each['rows']:,}", f"{each['tokens_per_second']:,.0f}", f"{100 * each['flops'] / top:.1f} %"]
             for each in result["batches"]
         ]
-        table = common.markdown_table(["rows of 128", "tokens/s", "of the peak"], rows)
+        table = report.markdown_table(["rows of 128", "tokens/s", "of the peak"], rows)
         text += (
             f"\n## Larger batches\n\nWhat the card gives; a recipe's batch size is part of its numbers.\n\n{table}\n"
         )
@@ -375,26 +332,26 @@ def markdown(bench: Bench, result: dict[str, Any]) -> str:
         plain = found["seconds"]["plain, bf16"]
         rows = []
         for name, seconds in found["seconds"].items():
-            ratios = [a / b for a, b in zip(plain, seconds, strict=True)]
+            gains = [a / b for a, b in zip(plain, seconds, strict=True)]
             best = found.get("largest", {}).get(name, {})
             speed = found["batch"] * found["length"] / median(seconds)
             rows.append(
                 [
                     name,
                     f"{speed:,.0f}",
-                    f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+                    f"{median(gains):.2f} ({min(gains):.2f} to {max(gains):.2f})",
                     f"{best.get('batch', 0):,}",
                     f"{best.get('tokens_per_second', 0):,.0f}",
                 ]
             )
         header = ["way", "tokens/s", "as fast as plain, bf16", "largest batch of 2ⁿ", "tokens/s there"]
         text += f"\n## A distillation step, {found['batch']} of {found['length']} tokens\n\n"
-        text += common.markdown_table(header, rows) + "\n"
+        text += report.markdown_table(header, rows) + "\n"
     if hours := result.get("hours"):
         rows = [[task, f"{each:.2f}"] for task, each in hours.items()]
         rows.append(["all of FLUE", f"{math.fsum(hours.values()):.2f}"])
         text += "\n## A whole run, one seed\n\nRows · epochs · mean tokens over the speeds above: a division.\n\n"
-        text += common.markdown_table(["task (recipe standard)", "hours"], rows) + "\n"
+        text += report.markdown_table(["task (recipe standard)", "hours"], rows) + "\n"
     for what, why in result["left_out"].items():
         text += f"\nLeft out: {what} ({why}).\n"
     packages = ", ".join(f"{name} {version}" for name, version in result["machine"]["packages"].items())
@@ -428,7 +385,7 @@ def main() -> None:
         if part is prediction and all(speeds(result, task, "flue-bench") for task in TASKS):
             result["hours"] = whole_run(bench, result)
         result["seconds"] = time.perf_counter() - bench.began
-        common.write(arguments.results / "performance", "gpu", result, markdown(bench, result))
+        report.write(arguments.results / "performance", "gpu", result, markdown(bench, result))
         print(f"{part.__name__}: done after {result['seconds']:.0f} s", flush=True)
     print(markdown(bench, result))
 

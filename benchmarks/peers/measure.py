@@ -17,8 +17,8 @@ from torch import nn
 from transformers import TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-import common
-import trainer
+from benchmarks.common import works
+from benchmarks.peers import trainer
 from flue_bench.recipe import Recipe
 from flue_bench.training import models, train
 from flue_bench.training.batches import Ints, training_batches
@@ -121,7 +121,7 @@ def sample(batches: list[Ints], lengths: Ints, steps: int, seed: int) -> list[In
     return [ranked[place] for place in random.permutation(chosen)]
 
 
-def measure(order: Order, work: common.Work, lengths: Ints, device: Device, recipe: Recipe) -> dict[str, Any]:
+def measure(order: Order, work: works.Work, lengths: Ints, device: Device, recipe: Recipe) -> dict[str, Any]:
     """Do once as ordered: seconds, tokens that are no padding, positions computed for them."""
     gc.collect()  # Trainer's objects refer to one another, and keep the last round's model
     if order.work == PREDICTION:
@@ -129,7 +129,7 @@ def measure(order: Order, work: common.Work, lengths: Ints, device: Device, reci
     return _fine_tune(order, work, lengths, device, recipe)
 
 
-def _fine_tune(order: Order, work: common.Work, lengths: Ints, device: Device, recipe: Recipe) -> dict[str, Any]:
+def _fine_tune(order: Order, work: works.Work, lengths: Ints, device: Device, recipe: Recipe) -> dict[str, Any]:
     recipe = recipe.override({"epochs": 1, "precision": order.precision})
     own = epoch(order.way, lengths, recipe.batch_size, order.round)
     batches = sample(own, lengths, order.size + 1, order.round)
@@ -168,7 +168,7 @@ def train_once(
     return clock
 
 
-def _predict(order: Order, work: common.Work, device: Device, recipe: Recipe) -> dict[str, Any]:
+def _predict(order: Order, work: works.Work, device: Device, recipe: Recipe) -> dict[str, Any]:
     rows = np.random.RandomState(order.round).permutation(len(work.splits["test"]))[: order.size]
     data = work.encode("test", recipe.max_length, rows.tolist())
     recipe = recipe.override({"precision": order.precision})
@@ -196,7 +196,7 @@ def serve(pipe: Connection, ours: bool, model: str, data_dir: Path | None, asked
     loaded = ""
     while (order := pipe.recv()) is not None:
         if order.task != loaded:
-            loaded, work = order.task, common.load(order.task, model, data_dir)
+            loaded, work = order.task, works.load(order.task, model, data_dir)
             recipe = work.task.named_recipe("standard").override({"batch_size": batch_size} if batch_size else {})
             lengths = work.encode("train", recipe.max_length).lengths
         device = prepare(pick_device(asked), order.precision, work.model.config.hidden_size)

@@ -1,16 +1,16 @@
 """What do I gain over what I use today? flue-bench beside ``transformers.Trainer``, ``evaluate`` and seqeval, paired.
 
-    python benchmarks/peers.py [--quick]
-    python benchmarks/peers.py --data-dir DIR --model camembert-base embedded:teacher DIR --tokenizer DIR
+    python -m benchmarks.peers.peers [--quick]
+    python -m benchmarks.peers.peers --data-dir DIR --model camembert-base embedded:teacher DIR --tokenizer DIR
 
-- **Fine-tuning and prediction**, as ``benchmarks/speed.py`` measures them: Trainer as ``run_glue.py`` and
+- **Fine-tuning and prediction**, as ``benchmarks/peers/speed.py`` measures them: Trainer as ``run_glue.py`` and
   ``run_ner.py`` set it up (padded to ``max_length``; to the longest row of a batch; grouped by length), in fp32 and
   bf16; same data, model, and number of optimiser steps. Each round draws its rows anew, and the ways take turns in it.
   ``camembert-base`` stands for its shape with random weights: ``--tokenizer`` is the folder of its tokenizer. Without
   ``--data-dir`` the tasks are the embedded ones.
 - **Scoring**: the same tags through seqeval, through ``evaluate`` (whose own scripts are on the hub, so that what they
   call stands in a metric here), and through ours: the same number, and the ratio of times.
-- **Scores**: of whole runs with both, from ``benchmarks/compare_scores.py``.
+- **Scores**: of whole runs with both, from ``benchmarks/peers/compare_scores.py``.
 
 Ratios are of one round; the table has the median and the range. It is written to ``--results``/performance/peers.md and
 peers.json; a model and task measured again replaces what was measured before, the rest stays.
@@ -29,14 +29,14 @@ from typing import Any
 
 import numpy as np
 
-import common
-import speed
+from benchmarks.common import report, works
+from benchmarks.peers import speed
+from benchmarks.peers.measure import FINE_TUNING, OURS, PREDICTION, WORKS
 from flue_bench.data import registry, sources
 from flue_bench.kinds import scoring as our_scoring
 from flue_bench.training import models, train
 from flue_bench.training.batches import prediction_batches
 from flue_bench.training.device import pick_device, prepare
-from measure import FINE_TUNING, OURS, PREDICTION, WORKS
 
 SHAPE = "camembert-base"
 REAL = ["xnli-small", "wikineural-small", "amazon-books"]
@@ -53,9 +53,11 @@ def camembert_base(tokenizer: Path, folder: Path) -> str:
 
     words = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
     words.save_pretrained(folder)
-    shape = {"max_position_embeddings": 514, "type_vocab_size": 1, "vocab_size": len(words), "pad_token_id": 1}
+    shape = CamembertConfig(max_position_embeddings=514, type_vocab_size=1, vocab_size=len(words), pad_token_id=1)
     torch.manual_seed(0)
-    CamembertForMaskedLM(CamembertConfig(**shape)).half().save_pretrained(folder)
+    network = CamembertForMaskedLM(shape)
+    network.half()  # type: ignore[no-untyped-call]
+    network.save_pretrained(folder)
     return str(folder)
 
 
@@ -63,7 +65,7 @@ def speeds(model: str, arguments: argparse.Namespace) -> Iterator[tuple[str, dic
     """Each task with its measurements, and what they are of."""
     asked = argparse.Namespace(**{**vars(arguments), "model": model})
     for task, rounds in speed.run(asked, (FINE_TUNING, PREDICTION)):
-        work = common.load(task, model, arguments.data_dir)
+        work = works.load(task, model, arguments.data_dir)
         recipe = work.task.named_recipe("standard")
         yield (
             task,
@@ -78,7 +80,7 @@ def speeds(model: str, arguments: argparse.Namespace) -> Iterator[tuple[str, dic
         )
 
 
-def test_padding(work: common.Work, max_length: int) -> float:
+def test_padding(work: works.Work, max_length: int) -> float:
     """Positions that we compute for each token of the whole test set."""
     lengths = work.encode("test", max_length).lengths
     batches = prediction_batches(lengths, train.POSITIONS)
@@ -164,7 +166,7 @@ def scoring(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _predictions(name: str, arguments: argparse.Namespace) -> tuple[Sequence[str], list[Any], list[Any]]:
     """A task's labels, its test set's, and the same with ``WRONG`` of them drawn anew."""
-    task = registry.select([common.task_file(name)])[0]
+    task = registry.select([works.task_file(name)])[0]
     labels, random, tokens = task.task.labels, np.random.RandomState(0), task.task.kind == "tokens"
     if arguments.data_dir:
         test = sources.load(task, data_dir=arguments.data_dir, offline=True).splits["test"][: arguments.scoring_rows]
@@ -242,7 +244,7 @@ computed for each token, and in brackets those that it would have computed on th
         about = "padding" if work == PREDICTION else "max_length / mean tokens"
         header = ["model, task", about, "precision", *(f"÷ Trainer {way}" for way in others)]
         header += [f"auto ÷ {way}, fp32" for way in others if way != "padded"]
-        text += f"\n## {work.capitalize()}\n\n{common.markdown_table(header, rows)}\n"
+        text += f"\n## {work.capitalize()}\n\n{report.markdown_table(header, rows)}\n"
     if result.get("scoring"):
         text += (
             "\n## Scoring\n\nMilliseconds, and how many times as fast flue-bench is. 5 % of the test set's labels are "
@@ -259,7 +261,7 @@ computed for each token, and in brackets those that it would have computed on th
             for way, each in found["seconds"].items()
         ]
         header = [f"{found['of']}: {100 * found['score']:.4f}", "ms", "flue-bench as fast"]
-        text += f"\n{common.markdown_table(header, table)}\n"
+        text += f"\n{report.markdown_table(header, table)}\n"
     if (file := results / "trainer" / "scores.json").is_file():
         trainer = json.loads(file.read_text(encoding="utf-8"))
         rows = [
@@ -275,7 +277,7 @@ computed for each token, and in brackets those that it would have computed on th
         text += (
             f"[`trainer/scores.md`](../trainer/scores.md). Model {trainer['model']['name']}, mean over three seeds.\n\n"
         )
-        text += common.markdown_table(["task", "flue-bench", "Trainer", "difference [95 %]"], rows) + "\n"
+        text += report.markdown_table(["task", "flue-bench", "Trainer", "difference [95 %]"], rows) + "\n"
     for name, model in result["models"].items():
         sizes = "; ".join(
             "{}: batches of {}, {rounds} rounds of {steps} steps, {rows} rows predicted".format(
@@ -283,7 +285,7 @@ computed for each token, and in brackets those that it would have computed on th
             )
             for task, each in model["tasks"].items()
         )
-        text += f"\n**{name}**. {sizes}. {common.machine_line(model['machine'])}\n"
+        text += f"\n**{name}**. {sizes}. {report.machine_line(model['machine'])}\n"
     return text
 
 
@@ -293,7 +295,7 @@ def _spread(found: dict[str, float]) -> str:
 
 def main() -> None:
     """Measures what is asked for, then writes and prints everything measured so far."""
-    parser = common.parser(__doc__, [], ["embedded:teacher", "embedded:student"])
+    parser = works.parser(__doc__, [], ["embedded:teacher", "embedded:student"])
     parser.add_argument("--tokenizer", type=Path, help=f"of {SHAPE}, a folder")
     parser.add_argument("--quick", action="store_true", help=f"a first look: {QUICK}")
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
@@ -323,10 +325,10 @@ def main() -> None:
             settled = prepare(pick_device(arguments.device), "auto", models.width(resolved.config))
             name = "camembert-base's shape" if asked == SHAPE else resolved.ref.name
             of = result["models"].setdefault(name, {"tasks": {}})
-            of |= {"automatic": settled.precision, "machine": common.versions(settled)}
+            of |= {"automatic": settled.precision, "machine": report.versions(settled)}
             for task, found in speeds(place, arguments):
                 of["tasks"][task] = found
-                common.write(folder, "peers", result, markdown(result, arguments.results))  # what there is
+                report.write(folder, "peers", result, markdown(result, arguments.results))  # what there is
     print(markdown(result, arguments.results))
 
 

@@ -1,6 +1,6 @@
 """What does a large task take? Time and peak memory of loading, encoding, batching and auditing XNLI's number of pairs.
 
-    python benchmarks/large_task.py
+    python -m benchmarks.cost.large_task
 
 Generated pairs of about XNLI's lengths, in a parquet file with a task file beside it; the tokenizer is an embedded
 model's. Loading reads, checks and hashes them, encoding tokenises the training split, an epoch draws its batches and
@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -26,6 +23,8 @@ from typing import Any
 
 import pyarrow
 import pyarrow.parquet
+
+from benchmarks.common import processes
 
 XNLI = 392_702
 SIZES = (1_000, 10_000, 100_000, XNLI)
@@ -133,19 +132,19 @@ def main() -> None:
 
     import torch
 
-    import common
+    from benchmarks.common import report
     from flue_bench.training.device import prepare
 
-    here = common.versions(prepare(torch.device("cpu"), "fp32", 128))
+    here = report.versions(prepare(torch.device("cpu"), "fp32", 128))
     header = ["rows", "sub-words", *(f"{step}, s" for step in STEPS), *PEAKS]
     text = (
-        f"# A task of XNLI's size\n\n`python benchmarks/large_task.py`. {common.machine_line(here)}\n\n"
-        f"{common.markdown_table(header, [line(each) for each in found])}\n\n"
+        f"# A task of XNLI's size\n\n`python -m benchmarks.cost.large_task`. {report.machine_line(here)}\n\n"
+        f"{report.markdown_table(header, [line(each) for each in found])}\n\n"
         "Seconds of processor time; peaks of the process so far. 'start' is Python with torch and transformers loaded, "
         "'epoch' draws and pads all batches of one epoch, 'audit' is that of `flue-bench tasks audit`.\n"
     )
     print(text)
-    common.write(arguments.results / "performance", "large_task", {"machine": here, "sizes": found}, text)
+    report.write(arguments.results / "performance", "large_task", {"machine": here, "sizes": found}, text)
 
 
 PEAKS = [f"peak after {step}, MB" for step in STEPS]
@@ -161,12 +160,8 @@ def in_own_process(rows: int) -> dict[str, Any]:
     """``measure`` on so many rows."""
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder), rows)
-        command = [sys.executable, __file__, "--measure", folder]
-        environment = os.environ | {"FLUE_BENCH_CACHE": folder, "HF_HUB_OFFLINE": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    found: dict[str, Any] = json.loads(done.stdout)
+        words = ("benchmarks.cost.large_task", "--measure", folder)
+        found: dict[str, Any] = processes.answer(*words, FLUE_BENCH_CACHE=folder, HF_HUB_OFFLINE="1")
     return found
 
 

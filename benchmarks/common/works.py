@@ -1,26 +1,20 @@
-"""What the benchmarks share: a task and a model made ready, common options, and how results are kept."""
+"""A task and a model made ready, and the options that benchmarks have in common."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from flue_bench.data import registry, sources
 from flue_bench.task import SPLITS, Example, Split, Task
 from flue_bench.training import models
-from flue_bench.training.device import Device, environment
 from flue_bench.training.encode import Encoded, encode
 from flue_bench.training.models import Resolved
 
-TASKS = Path(__file__).resolve().parent / "tasks"
+TASKS = Path(__file__).resolve().parents[1] / "tasks"
 
 
 @dataclass(frozen=True)
@@ -66,41 +60,3 @@ def parser(description: str | None, tasks: Sequence[str], models: Sequence[str] 
     parser.add_argument("--tasks", nargs="+", default=list(tasks), metavar="TASK", help=f"{known}, or a task file")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     return parser
-
-
-def versions(device: Device) -> dict[str, Any]:
-    """Where and with what something was measured."""
-    here = environment(device).model_dump(mode="json")
-    here["packages"]["accelerate"] = version("accelerate")
-    return here | {"cuda": torch.version.cuda, "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY")}
-
-
-def machine_line(here: dict[str, Any]) -> str:
-    """``versions`` in a line of Markdown."""
-    packages = ", ".join(f"{name} {here['packages'][name]}" for name in ("torch", "transformers", "accelerate"))
-    commit = f" at {here['commit'][:10]}{' (with changes)' if here['dirty'] else ''}" if here["commit"] else ""
-    return (
-        f"{here['device']}, {here['threads']} threads (OMP_WAIT_POLICY {here['OMP_WAIT_POLICY'] or 'unset'}); "
-        f"Python {here['python']}, {packages}, flue-bench {here['flue_bench']}{commit}."
-    )
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first column is left-aligned, the others right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def write(folder: Path, stem: str, result: Any, text: str) -> None:
-    """Keep ``stem.json`` and ``stem.md`` in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / f"{stem}.json", result)
-    (folder / f"{stem}.md").write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """In one step, so that an interrupted benchmark leaves no half file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(".tmp")
-    staged.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    staged.replace(path)

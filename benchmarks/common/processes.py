@@ -1,0 +1,39 @@
+"""What is measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+
+class Failed(SystemExit):
+    """A process ended with an error; its code is what the process wrote to its standard error."""
+
+
+def python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python WORDS`` to its end.
+
+    Args:
+        words: the command line.
+        environment: variables besides those of this process.
+
+    Raises:
+        Failed: its exit code is not 0.
+    """
+    command = [sys.executable, *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+    if done.returncode:
+        raise Failed(done.stderr)
+    return done
+
+
+def answer(module: str, *words: str, **environment: str) -> Any:
+    """The JSON in the last line that ``python -m MODULE WORDS`` prints.
+
+    Raises:
+        Failed: as ``python`` does.
+    """
+    return json.loads(python("-m", module, *words, **environment).stdout.splitlines()[-1])

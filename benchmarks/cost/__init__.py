@@ -1,0 +1,1 @@
+"""What a run costs, how that grows, and where the time goes."""

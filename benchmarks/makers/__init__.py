@@ -1,0 +1,1 @@
+"""What makes committed files: embedded models and texts, and pages under ``results/``."""

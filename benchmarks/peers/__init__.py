@@ -1,0 +1,1 @@
+"""Speed and scores beside other tools."""

@@ -1,0 +1,1 @@
+"""Whether our intervals and tests keep what they promise."""
