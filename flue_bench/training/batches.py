@@ -11,6 +11,12 @@ POOL = 50
 """Batches sorted by length together: long enough to waste little padding, short enough to keep batches random."""
 
 
+BATCH_COST = 128
+"""Padded positions that take as long as what a prediction batch costs besides its positions."""
+MOST_PADDING = 1.05
+"""Positions a sub-word that prediction computes at most."""
+
+
 def training_batches(lengths: Ints, batch_size: int, seed: int, epoch: int) -> list[Ints]:
     """Row numbers of each batch of one epoch.
 
@@ -36,11 +42,36 @@ def training_batches(lengths: Ints, batch_size: int, seed: int, epoch: int) -> l
 
 
 def prediction_batches(lengths: Ints, positions: int) -> list[Ints]:
-    """Row numbers of each batch, longest first, with at most ``positions`` padded positions a batch (but one row)."""
+    """Row numbers of each batch, longest first: at most ``positions`` padded positions a batch (but one row).
+
+    Rows are sorted by length and cut where the length changes so that padded positions, and ``BATCH_COST`` more for
+    each batch, are as few as can be; a set that this pads by more than ``MOST_PADDING`` is cut finer.
+    """
     order = np.argsort(-lengths, kind="stable")
-    batches, start = [], 0
-    while start < len(order):
-        rows = max(1, positions // int(lengths[order[start]]))
-        batches.append(order[start : start + rows])
-        start += rows
-    return batches
+    ordered = lengths[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))  # (distinct lengths,) first row of each
+    ends = np.append(starts[1:], len(ordered))
+    cost = BATCH_COST
+    while True:
+        cuts = _cuts(ordered[starts], starts, ends, positions, cost)
+        padded = sum(int(ordered[start]) * (end - start) for start, end in cuts)
+        if padded <= MOST_PADDING * int(ordered.sum()) or not cost:
+            break
+        cost -= 8  # at 0 nothing is padded
+    rows = [(start, end, max(1, positions // int(ordered[start]))) for start, end in cuts]
+    return [order[i : min(i + most, end)] for start, end, most in rows for i in range(start, end, most)]
+
+
+def _cuts(longest: Ints, starts: Ints, ends: Ints, positions: int, cost: int) -> list[tuple[int, int]]:
+    """The cheapest runs (first row, end) of neighbouring lengths, found from the last length backwards."""
+    best, next_cut = np.zeros(len(longest) + 1, np.int64), np.zeros(len(longest), np.int64)
+    for i in reversed(range(len(longest))):
+        rows = ends[i:] - starts[i]  # of a run from this length to each later one
+        batches = -(-rows // max(1, positions // int(longest[i])))
+        total = longest[i] * rows + cost * batches + best[i + 1 :]
+        best[i], next_cut[i] = total.min(), i + 1 + total.argmin()
+    cuts, i = [], 0
+    while i < len(longest):
+        cuts.append((int(starts[i]), int(ends[next_cut[i] - 1])))
+        i = int(next_cut[i])
+    return cuts

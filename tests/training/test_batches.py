@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flue_bench.training.batches import POOL, prediction_batches, training_batches
+from flue_bench.training.batches import BATCH_COST, MOST_PADDING, POOL, prediction_batches, training_batches
 
 Ints = npt.NDArray[np.int64]
 LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=300).map(lambda rows: np.array(rows, np.int64))
@@ -103,6 +105,65 @@ def test_prediction_batches_are_bounded_and_complete(lengths: Ints, positions: i
         assert len(rows) == 1 or len(rows) * int(lengths[rows].max()) <= positions
     in_order = np.concatenate([lengths[rows] for rows in batches])
     assert (np.diff(in_order) <= 0).all(), "longest first: what does not fit in memory shows at once"
+
+
+REAL = json.loads((Path(__file__).parents[1] / "benchmarks/lengths.json").read_text(encoding="utf-8"))
+"""Task → how many of its training rows have 0, 1, 2 ... sub-words."""
+
+
+def rows_of(task: str, rows: int) -> Ints:
+    """Lengths drawn as the task has them."""
+    counts = np.array(REAL[task], np.float64)
+    return np.random.RandomState(0).choice(len(counts), rows, p=counts / counts.sum()).astype(np.int64)
+
+
+@pytest.mark.parametrize("task", REAL)
+@pytest.mark.parametrize("rows", [16, 256, 2000, 20_000])
+def test_prediction_pads_little_in_few_batches(task: str, rows: int) -> None:
+    lengths = rows_of(task, rows)
+    batches = prediction_batches(lengths, 8192)
+    assert padding(lengths, batches) <= 1.05
+    assert len(batches) <= 16 + 1.4 * lengths.sum() / 8192, "and not by cutting everywhere"
+    if rows >= 2000:
+        full = batches_cut_when_full(lengths, 8192)
+        assert cost(lengths, batches) < cost(lengths, full), "a large set is predicted no slower"
+
+
+def batches_cut_when_full(lengths: Ints, positions: int) -> list[Ints]:
+    order, batches, start = np.argsort(-lengths, kind="stable"), [], 0
+    while start < len(order):
+        end = start + positions // int(lengths[order[start]])
+        batches.append(order[start:end])
+        start = end
+    return batches
+
+
+def cost(lengths: Ints, batches: list[Ints]) -> float:
+    """In padded positions."""
+    return sum(len(rows) * int(lengths[rows].max()) + BATCH_COST for rows in batches)
+
+
+@given(lengths=LENGTHS, positions=st.integers(1, 9000))
+def test_prediction_never_pads_more_than_it_says(lengths: Ints, positions: int) -> None:
+    assert padding(lengths, prediction_batches(lengths, positions)) <= MOST_PADDING
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        np.full(256, 40),
+        np.arange(1, 257),
+        np.geomspace(1, 512, 256).astype(np.int64),
+        np.where(np.arange(256) < 3, 512, 8),
+        np.where(np.arange(256) % 2, 9, 8),
+        np.array([512]),
+    ],
+    ids=["one length", "all lengths", "geometric", "three long ones", "nearly equal", "one row"],
+)
+def test_prediction_pads_little_whatever_the_lengths(lengths: Ints) -> None:
+    batches = prediction_batches(lengths, 8192)
+    assert padding(lengths, batches) <= 1.05
+    assert len(batches) <= 30
 
 
 def test_no_rows_no_batches() -> None:
