@@ -107,7 +107,7 @@ def test_prediction_batches_are_bounded_and_complete(lengths: Ints, positions: i
     assert (np.diff(in_order) <= 0).all(), "longest first: what does not fit in memory shows at once"
 
 
-REAL = json.loads((Path(__file__).parents[1] / "benchmarks/lengths.json").read_text(encoding="utf-8"))
+REAL = json.loads((Path(__file__).parents[2] / "benchmarks/lengths.json").read_text(encoding="utf-8"))
 """Task → how many of its training rows have 0, 1, 2 ... sub-words."""
 
 
