@@ -36,11 +36,14 @@ clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The two variables pin the build back-ends too, which pip builds in isolation (the second is read by pip 25.3 and newer).
+# Everything comes as a wheel; seqeval, which the tests compare with, is published as source only. The two variables pin
+# the build back-ends too (pip 25.3 and newer reads the second). pip builds those elsewhere, and splits the variables at
+# blanks: a URL is absolute and has none.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.version_info >= (3, 11) or sys.exit("flue-bench needs Python 3.11 or newer, but $(PYTHON) is Python " + v + ". Name another: make PYTHON=python3.11 ...")'
 	@echo "Installing the pinned environment into $(VENV): once, some minutes."
 	$(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
-		$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	pins=$$($(BIN)/python -c 'from pathlib import Path; print(Path("constraints.txt").resolve().as_uri())'); \
+		PIP_CONSTRAINT="$$pins" PIP_BUILD_CONSTRAINT="$$pins" $(BIN)/python -m pip install --disable-pip-version-check \
+		--only-binary=:all: --no-binary=seqeval --use-pep517 -e ".[dev]"
 	@touch $@

@@ -145,8 +145,9 @@ def _changes(before: Environment, after: Environment) -> Iterator[str]:
     for name in ("device", "threads", "deterministic", "platform", "python", "flue_bench", "commit"):
         if (old := getattr(before, name)) != (new := getattr(after, name)):
             yield f"{name} {old} → {new}"
-    for name in sorted(before.packages.keys() | after.packages.keys()):
-        if (old := before.packages.get(name)) != (new := after.packages.get(name)):
+    # What only one of them lists is a change of what flue-bench lists, not of what was installed.
+    for name in sorted(before.packages.keys() & after.packages.keys()):
+        if (old := before.packages[name]) != (new := after.packages[name]):
             yield f"{name} {old} → {new}"
     if not after.deterministic:
         yield f"sums on {after.device} have no order of their own"

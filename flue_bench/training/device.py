@@ -21,7 +21,7 @@ from flue_bench.errors import DeviceError
 from flue_bench.recipe import Precision
 from flue_bench.record import Environment
 
-PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn", "huggingface_hub")
+PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "huggingface_hub")
 MIN_HIDDEN_FOR_CPU_BF16 = 256
 """Below this width the casts of autocast cost a CPU more than its faster products save (results/performance)."""
 MAX_LENGTH_FOR_PLAIN_ATTENTION = 160
