@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RESULTS := results/local
+MARKS := not gpu and not network
 INSTALLED := $(VENV)/.installed
 
 # Waiting threads soon give the processor back, as in the command line (docs/decisions/0009-threads-and-memory.md).
@@ -22,7 +23,7 @@ run: $(INSTALLED)
 	@echo "The same as a page to open in a browser: $(RESULTS)/board.html"
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q -m "not gpu and not network"
+	$(BIN)/python -m pytest -q -m "$(MARKS)"
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -40,9 +41,9 @@ clean:
 # the build back-ends too (pip 25.3 and newer reads the second). pip builds those elsewhere, and splits the variables at
 # blanks: a URL is absolute and has none.
 $(INSTALLED): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.version_info >= (3, 11) or sys.exit("flue-bench needs Python 3.11 or newer, but $(PYTHON) is Python " + v + ". Name another: make PYTHON=python3.11 ...")'
+	@"$(PYTHON)" -c 'import sys; v = sys.version.split()[0]; sys.version_info >= (3, 11) or sys.exit("flue-bench needs Python 3.11 or newer, but $(PYTHON) is Python " + v + ". Name another: make PYTHON=python3.11 ...")'
 	@echo "Installing the pinned environment into $(VENV): once, some minutes."
-	$(PYTHON) -m venv $(VENV)
+	"$(PYTHON)" -m venv $(VENV)
 	pins=$$($(BIN)/python -c 'from pathlib import Path; print(Path("constraints.txt").resolve().as_uri())'); \
 		PIP_CONSTRAINT="$$pins" PIP_BUILD_CONSTRAINT="$$pins" $(BIN)/python -m pip install --disable-pip-version-check \
 		--only-binary=:all: --no-binary=seqeval --use-pep517 -e ".[dev]"

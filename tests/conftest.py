@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,3 +18,26 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("no folder ../shared with real data beside the checkout")
     return folder
+
+
+@pytest.fixture
+def cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Pretend what the CPU can do: ``cpu(avx512_bf16=True)``."""
+    import torch
+
+    return lambda **can: monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def native_bf16() -> Iterator[None]:
+    """``FLUE_BENCH_TEST_BF16=1`` (or 0) runs all tests as if the CPU had native bf16 (or none), whatever it has."""
+    asked = os.environ.get("FLUE_BENCH_TEST_BF16", "")
+    if asked not in ("", "0", "1"):
+        pytest.exit(f"FLUE_BENCH_TEST_BF16 is 0 or 1, not {asked!r}", returncode=2)
+    with pytest.MonkeyPatch.context() as patch:
+        if asked:
+            import torch
+
+            can = torch.cpu.get_capabilities() | {"avx512_bf16": asked == "1", "amx_bf16": False}
+            patch.setattr(torch.cpu, "get_capabilities", lambda: can)
+        yield

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from filelock import Timeout
 from torch import Tensor, nn
 
-from flue_bench.errors import ModelError, RecordError, UsageError
+from flue_bench.errors import DeviceError, ModelError, RecordError, UsageError
 from flue_bench.locks import Lock
 from flue_bench.record import digest_of
 from flue_bench.training import checkpoint
@@ -51,6 +51,8 @@ def processes(asked: str) -> Accelerator:
     It neither divides the loss (``backward`` is the tensor's own) nor casts: both are done once, in the loop below.
     """
     device = pick_device(asked)
+    if device.type == "mps":
+        raise DeviceError("--device mps: distill adds its losses up in float64, which mps lacks; use cpu or cuda.")
     if device.type == "cuda" and "LOCAL_RANK" not in os.environ:
         torch.cuda.set_device(device)
     return Accelerator(cpu=device.type == "cpu", mixed_precision="no")

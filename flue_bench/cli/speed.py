@@ -23,7 +23,7 @@ def speed(
             "--model", "-m", help="Hub id (org/name or org/name@revision), directory, or embedded:NAME. Repeatable."
         ),
     ],
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[
         PrecisionChoice, typer.Option(help="auto takes bf16 where the hardware gains from it.")
     ] = PrecisionChoice.auto,

@@ -30,7 +30,7 @@ def verify(
         str | None,
         typer.Option("--model", "-m", help="With --rerun: where the model is; by default the hub, at its revision."),
     ] = None,
-    device: Annotated[str, typer.Option(help="With --rerun: auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Annotated[str, typer.Option(help="With --rerun: auto, cpu, cuda, cuda:N or mps.")] = "auto",
     data_dir: Annotated[
         Path | None, typer.Option(envvar="FLUE_BENCH_DATA", help="With --rerun: data instead of downloads.")
     ] = None,

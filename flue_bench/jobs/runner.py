@@ -209,6 +209,8 @@ class _Bench:
             encoded = self._encoded(model, recipe.max_length)
             network, notes = models.load_model(model, self.task, cell.seed, recipe.dropout)
             network.to(device.torch)
+            if device.untested:
+                self.display.once(f"--device {device.untested}")
             for note in (device.why, *model.notes, *notes):
                 if note:
                     self.display.once(f"{model.ref.name}: {note}")

@@ -80,7 +80,7 @@ def measure(
 
     Args:
         names: of models, as ``models.resolve`` takes them.
-        device: auto, cpu, cuda or cuda:N.
+        device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32 or bf16.
         offline: make no network call.
         show: called with what is done of what is to be done.
@@ -145,8 +145,7 @@ def _round(subject: Subject) -> None:
 
 def _now(subject: Subject) -> float:
     """Seconds, when the device has done what it was asked."""
-    if subject.device.torch.type == "cuda":
-        torch.cuda.synchronize(subject.device.torch)
+    subject.device.synchronize()
     return time.perf_counter()
 
 

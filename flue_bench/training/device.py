@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from flue_bench.recipe import Precision
 from flue_bench.record import Environment
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "huggingface_hub")
+DEVICES = "auto, cpu, cuda, cuda:N or mps"
 MIN_HIDDEN_FOR_CPU_BF16 = 256
 """Below this width the casts of autocast cost a CPU more than its faster products save (results/performance)."""
 MAX_LENGTH_FOR_PLAIN_ATTENTION = 160
@@ -57,11 +57,25 @@ class Device:
     @property
     def name(self) -> str:
         """The hardware's name, as the record keeps it."""
-        return torch.cuda.get_device_name(self.torch) if self.torch.type == "cuda" else _cpu_name()
+        if self.torch.type == "cuda":
+            return torch.cuda.get_device_name(self.torch)
+        return f"{_cpu_name()} ({self.untested})" if self.untested else _cpu_name()
+
+    @property
+    def untested(self) -> str:
+        """What to say of a device on which the tests of flue-bench have never run; empty for the others."""
+        return "mps: not tested by us" if self.torch.type == "mps" else ""
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that it was asked: before any reading of a clock."""
+        if self.torch.type == "cuda":
+            torch.cuda.synchronize(self.torch)
+        elif self.torch.type == "mps":
+            torch.mps.synchronize()
 
 
 def pick_device(asked: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N`` → a device that is there.
+    """Find the device that was asked for; ``auto`` is the first CUDA device or the CPU, never mps.
 
     Raises:
         DeviceError: no such device here.
@@ -71,9 +85,9 @@ def pick_device(asked: str) -> torch.device:
     try:
         device = torch.device(asked)
     except RuntimeError:
-        raise DeviceError(f"Unknown device '{asked}': use auto, cpu, cuda or cuda:N.") from None
-    if device.type not in ("cpu", "cuda"):
-        raise DeviceError(f"Device '{asked}' is not supported: use auto, cpu, cuda or cuda:N.")
+        raise DeviceError(f"Unknown device '{asked}': use {DEVICES}.") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise DeviceError(f"Device '{asked}' is not supported: use {DEVICES}.")
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise DeviceError(
@@ -83,6 +97,13 @@ def pick_device(asked: str) -> torch.device:
         if (device.index or 0) >= torch.cuda.device_count():
             raise DeviceError(f"--device {asked}: this machine has {torch.cuda.device_count()} CUDA device(s), from 0.")
         return torch.device("cuda", device.index or 0)
+    if device.type == "mps":
+        if not torch.backends.mps.is_available():
+            raise DeviceError(
+                f"--device {asked}: PyTorch {torch.__version__} finds no MPS device, which is a Mac's GPU. "
+                "Use --device cpu."
+            )
+        return torch.device("mps")
     return device
 
 
@@ -95,6 +116,9 @@ def prepare(device: torch.device, asked: str, hidden_size: int) -> Device:
     if device.type == "cuda":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         gains, because = has_bf16, "the GPU multiplies bf16 natively" if has_bf16 else "the GPU has no native bf16"
+    elif device.type == "mps":
+        has_bf16 = gains = False
+        because = "on mps nothing else is offered"
     else:
         has_bf16 = True  # every CPU can emulate it; whether it gains is another matter
         capabilities = torch.cpu.get_capabilities()
@@ -110,7 +134,8 @@ def prepare(device: torch.device, asked: str, hidden_size: int) -> Device:
         chosen: Precision = "bf16" if gains else "fp32"
         return Device(device, chosen, f"precision auto chose {chosen}: {because}")
     if asked == "bf16" and not has_bf16:
-        raise DeviceError("--precision bf16: this GPU has no native bf16; use --precision fp32.")
+        reason = "mps computes in fp32 only" if device.type == "mps" else "this GPU has no native bf16"
+        raise DeviceError(f"--precision bf16: {reason}; use --precision fp32.")
     return Device(device, "bf16" if asked == "bf16" else "fp32", "")
 
 
@@ -140,13 +165,20 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: allocated at the peak on CUDA, since the last reset; resident at the peak of the process on the CPU."""
+    """Bytes: allocated at the peak on CUDA, since the last reset; resident at the peak of the process elsewhere.
+
+    0 where the system tells neither: Windows has no ``resource``.
+    """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     with contextlib.suppress(OSError, StopIteration, ValueError):
         # Not ru_maxrss, which on Linux a process inherits from whoever started it.
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) * 1024
+    try:
+        import resource  # POSIX only
+    except ImportError:
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -8,6 +8,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.jobs import runner
 from flue_bench.progress import Display
 from flue_bench.results.store import Store, read_predictions
+from flue_bench.training.device import Device
 from support.hub_standin import sentences, tiny_camembert
 
 TASK = """
@@ -94,14 +96,18 @@ def grid(folder: Path, *models: Path, tasks: tuple[str, ...] = ("ton",), **setti
     )
 
 
-def test_a_cell_leaves_a_record_that_explains_itself(folder: Path, model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("native", "because"), [(True, "too narrow (32)"), (False, "no avx512_bf16")])
+def test_a_cell_leaves_a_record_that_explains_itself(
+    folder: Path, model: Path, tmp_path: Path, cpu: Any, native: bool, because: str
+) -> None:
+    cpu(avx512_bf16=native)
     shown, out = display()
     store = Store(tmp_path)
     outcome = runner.run(grid(folder, model), store, shown)
     (record,) = outcome.records
     assert record == store.find(record.cell) and not outcome.failures
     assert set(record.scores) == {"accuracy", "f1_macro", "f1_micro", "f1_weighted", "f1_binary", "mcc"}
-    assert record.cell.recipe.precision == "fp32" and "too narrow" in " ".join(record.environment.notes)
+    assert record.cell.recipe.precision == "fp32" and because in " ".join(record.environment.notes)
     assert record.environment.deterministic and record.environment.threads >= 1
     assert record.data.rows == {"train": 40, "validation": 12, "test": 20}
     assert [epoch.epoch for epoch in record.history] == [1, 2] and record.cost.steps == 10
@@ -116,6 +122,16 @@ def test_a_cell_leaves_a_record_that_explains_itself(folder: Path, model: Path, 
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or text.encode() not in path.read_bytes()  # no text of the data set
     assert str(tmp_path) not in record.model_dump_json() and str(folder) not in record.model_dump_json()
+
+
+def test_an_untested_device_is_said_to_be_so_once(
+    folder: Path, model: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Device, "untested", "tpu: not tested by us")
+    shown, out = display()
+    outcome = runner.run(grid(folder, model, other), Store(tmp_path), shown)
+    assert out.getvalue().count("--device tpu: not tested by us") == 1
+    assert all("(tpu: not tested by us)" in record.environment.device for record in outcome.records)
 
 
 def test_a_finished_cell_is_not_run_again_unless_forced_and_is_the_same_to_the_bit(

@@ -273,10 +273,11 @@ def test_what_a_rerun_finds(run: tuple[Path, Path, RunRecord], tmp_path: Path) -
 
     edit_predictions(path, forge)
     edit(path, "environment.packages.torch", "1.0")
+    edit(path, "environment.packages.scikit-learn", "1.9.1")  # which flue-bench 0.1.0 listed
     found = again()
     assert (found.rows, found.differing, found.same_file) == (12, 2, False)
     assert "predictions differ in 2 of 12 rows (entity_f1_micro" in str(found)
-    assert "not promised, since torch 1.0 → " in str(found)
+    assert "not promised, since torch 1.0 → " in str(found) and "scikit-learn" not in str(found)
 
     with pytest.raises(UsageError, match="was a directory: name it with --model"):
         again(model=None)

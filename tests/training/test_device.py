@@ -36,12 +36,6 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Any:
     return pretend
 
 
-@pytest.fixture
-def cpu(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Pretend what the CPU can do."""
-    return lambda **can: monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can)
-
-
 def test_devices_that_are_there(cuda: Any) -> None:
     cuda(0)
     assert pick_device("auto") == pick_device("cpu") == CPU
@@ -57,9 +51,9 @@ def test_devices_that_are_there(cuda: Any) -> None:
         ("cuda", 0, "--device cpu"),
         ("cuda:1", 0, "no CUDA device"),
         ("cuda:2", 2, "has 2 CUDA device(s)"),
-        ("tpu", 0, "use auto, cpu, cuda or cuda:N"),
-        ("cuda:x", 2, "use auto, cpu, cuda or cuda:N"),
-        ("", 0, "use auto, cpu, cuda or cuda:N"),
+        ("tpu", 0, "use auto, cpu, cuda, cuda:N or mps"),
+        ("cuda:x", 2, "use auto, cpu, cuda, cuda:N or mps"),
+        ("", 0, "use auto, cpu, cuda, cuda:N or mps"),
         ("meta", 0, "not supported"),
     ],
 )
@@ -105,6 +99,40 @@ def test_auto_on_a_gpu(cuda: Any) -> None:
 def test_what_the_user_asks_for_is_not_explained(cpu: Any, asked: str) -> None:
     cpu()
     assert prepare(CPU, asked, 32) == Device(CPU, asked, "")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def mps(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """Pretend a Mac's GPU, of which torch knows the name only here."""
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    return pick_device("mps")
+
+
+def test_mps_computes_in_fp32_and_is_said_to_be_untested(mps: torch.device) -> None:
+    assert mps.type == "mps" and pick_device("auto").type != "mps"
+    found = prepare(mps, "auto", 768)
+    assert found.precision == prepare(mps, "fp32", 768).precision == "fp32" and "mps" in found.why
+    assert found.name.endswith("(mps: not tested by us)") and found.untested and not Device(CPU, "fp32", "").untested
+    made = environment(found)
+    assert made.device == found.name and not made.deterministic
+    with pytest.raises(DeviceError, match="mps computes in fp32 only; use --precision fp32"):
+        prepare(mps, "bf16", 768)
+    reset_peak_memory(mps)
+    assert peak_memory(mps) > 2**20
+
+
+def test_no_mps_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for asked in ("mps", "mps:0"):
+        with pytest.raises(DeviceError, match=f"--device {asked}: .* finds no MPS device.* Use --device cpu"):
+            pick_device(asked)
+
+
+def test_memory_where_the_system_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.Path, "read_text", lambda *_, **__: "")
+    assert peak_memory(CPU) > 2**20  # of getrusage
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert peak_memory(CPU) == 0
 
 
 def test_autocast_multiplies_in_bf16_and_leaves_fp32_alone() -> None:

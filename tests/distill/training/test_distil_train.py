@@ -23,7 +23,7 @@ from filelock import FileLock
 from rich.console import Console
 from typer.testing import CliRunner
 
-from flue_bench.errors import FlueBenchError, ModelError, RecordError, UnknownNameError, UsageError
+from flue_bench.errors import DeviceError, FlueBenchError, ModelError, RecordError, UnknownNameError, UsageError
 from flue_bench.progress import Display
 from flue_bench.training import checkpoint, models
 from flue_distill import demo, run, trainer
@@ -83,6 +83,12 @@ def test_held_out_scores_by_hand() -> None:
         n += len(batch.labels)
     assert n == 10 * 3  # ceil(0.15 · 16) of each of ten sequences
     assert scores["mlm"] == pytest.approx(total / n, rel=1e-5)
+
+
+def test_float64_sums_cannot_be_on_mps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(DeviceError, match="use cpu or cuda"):
+        processes("mps")
 
 
 def test_every_sequence_once_an_epoch() -> None:
