@@ -38,9 +38,7 @@ def load(task: str, model: str, data_dir: Path | None, limit: int | None = None)
     resolved = models.resolve(model, offline=True)
     splits = sources.load(registered, data_dir=data_dir, offline=True).splits
     if limit is not None:
-        from flue_bench.jobs.runner import limited  # wants pyarrow, which the speed benchmark does without
-
-        splits = {split: limited(splits[split], limit) for split in SPLITS}
+        splits = {split: sources.limited(splits[split], limit) for split in SPLITS}
     return Work(registered.task, resolved, models.load_tokenizer(resolved), splits)
 
 

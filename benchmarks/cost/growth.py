@@ -32,7 +32,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceC
 
 from benchmarks.common import processes, report
 from flue_bench.data import registry
-from flue_bench.jobs import runner
+from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.kinds import scoring
 from flue_bench.progress import Display
 from flue_bench.results.store import Store
@@ -95,7 +95,7 @@ def run(folder: Path, classes: int = 2, seeds: int = 1, count: int = 1) -> Work:
         torch.nn.init.normal_(network.get_input_embeddings().weight, std=0.02)
         network.save_pretrained(folder / str(number))
         AutoTokenizer.from_pretrained(base).save_pretrained(folder / str(number))
-    grid = runner.Grid(
+    grid = Grid(
         models=[str(folder / str(number)) for number in range(count)],
         tasks=registry.select([str(folder / "t.toml")]),
         seeds=range(seeds),
@@ -104,7 +104,7 @@ def run(folder: Path, classes: int = 2, seeds: int = 1, count: int = 1) -> Work:
     )
 
     def work() -> None:
-        outcome = runner.run(grid, Store(folder / "results"), Display(Console(file=io.StringIO())))
+        outcome = run_grid(grid, Store(folder / "results"), Display(Console(file=io.StringIO())))
         assert len(outcome.records) == seeds * count, outcome
 
     return work

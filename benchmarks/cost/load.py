@@ -75,7 +75,7 @@ def fill(folder: Path, models: int, tasks: int, seeds: int) -> Filled:
     from safetensors import torch as safetensors
 
     from flue_bench.data import registry, sources
-    from flue_bench.jobs import runner
+    from flue_bench.jobs.grid import Grid, run_grid
     from flue_bench.kinds import scoring
     from flue_bench.progress import Display
     from flue_bench.record import Predictions, RunRecord
@@ -100,8 +100,8 @@ def fill(folder: Path, models: int, tasks: int, seeds: int) -> Filled:
         words += ["-t", str(home / "task.toml")]
 
     found = registry.select([word for word in words if word.endswith(".toml")])
-    grid = runner.Grid([words[1]], found[:1], [0], device="cpu")
-    (first,) = runner.run(grid, store, Display(Console(file=io.StringIO()))).records
+    grid = Grid([words[1]], found[:1], [0], device="cpu")
+    (first,) = run_grid(grid, store, Display(Console(file=io.StringIO()))).records
     for number, task in enumerate(found):
         data = sources.load(task)
         examples = data.splits["test"]

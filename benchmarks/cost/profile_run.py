@@ -30,7 +30,8 @@ from torch import nn
 
 from benchmarks.common import report, works
 from flue_bench.data import registry, sources
-from flue_bench.jobs import runner
+from flue_bench.jobs import cell, loader
+from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.kinds import scoring
 from flue_bench.progress import Display
 from flue_bench.results.store import Store
@@ -45,7 +46,7 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (models, "resolve", "identify model"),
     (models, "load_model", "load model"),
     (models, "load_tokenizer", "tokenise"),
-    (runner, "encode", "tokenise"),
+    (loader, "encode", "tokenise"),
     (Encoded, "batch", "make batches"),
     (nn.functional, "cross_entropy", "forward"),
     (torch.Tensor, "backward", "backward"),
@@ -55,14 +56,14 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (train._State, "end_epoch", "keep best epoch"),
     (train._State, "restore_best", "keep best epoch"),
     (train._State, "save", "keep best epoch"),
-    (runner, "predict", "predict: the rest"),
-    (runner, "decide", "score"),
-    (runner._Bench, "_score", "score"),
+    (cell, "predict", "predict: the rest"),
+    (cell, "decide", "score"),
+    (cell, "score", "score"),
     (scoring, "collapsed", "score"),
-    (runner, "predictions_table", "write"),
+    (cell, "predictions_table", "write"),
     (Store, "write", "write"),
-    (runner, "environment", "write"),
-    (runner, "flops_per_example", "count FLOPs"),
+    (cell, "environment", "write"),
+    (cell, "flops_per_example", "count FLOPs"),
 )
 """(where a function lives, its name, the part it belongs to)."""
 
@@ -118,7 +119,7 @@ class Ledger:
         network.forward = booked
 
 
-def profile(grid: runner.Grid, device: torch.device) -> Ledger:
+def profile(grid: Grid, device: torch.device) -> Ledger:
     """Run the grid, every part booked.
 
     Raises:
@@ -128,7 +129,7 @@ def profile(grid: runner.Grid, device: torch.device) -> Ledger:
         ledger = Ledger(device)
         for owner, name, part in PARTS:
             stack.enter_context(mock.patch.object(owner, name, ledger.wrap(part, getattr(owner, name))))
-        outcome = runner.run(grid, Store(Path(folder)), Display(Console(stderr=True)))
+        outcome = run_grid(grid, Store(Path(folder)), Display(Console(stderr=True)))
         ledger.turn()
     if outcome.failures or outcome.unloaded:
         raise SystemExit("The run failed, see above.")
@@ -171,7 +172,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if len(arguments.tasks) != 1:
         sys.exit("One task, please.")
-    grid = runner.Grid(
+    grid = Grid(
         models=[arguments.model],
         tasks=registry.select([works.task_file(arguments.tasks[0])]),
         seeds=[0],

@@ -20,7 +20,7 @@ from rich.console import Console
 from benchmarks.common import report, works
 from benchmarks.peers import trainer
 from flue_bench.data import registry
-from flue_bench.jobs import runner
+from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.progress import Display
 from flue_bench.record import RunRecord
 from flue_bench.results.store import Store
@@ -124,7 +124,7 @@ def main() -> None:
     for asked in arguments.tasks:
         name, _, rows = asked.partition("=")
         limit = int(rows) if rows else None
-        grid = runner.Grid(
+        grid = Grid(
             models=[arguments.model],
             tasks=registry.select([works.task_file(name)]),
             seeds=range(arguments.seeds),
@@ -136,7 +136,7 @@ def main() -> None:
             data_dir=arguments.data_dir,
             offline=True,
         )
-        outcome = runner.run(grid, Store(arguments.results), display)
+        outcome = run_grid(grid, Store(arguments.results), display)
         if outcome.failures or outcome.unloaded:
             raise SystemExit(f"{name}: flue-bench's own cells failed, see above.")
         work = works.load(name, arguments.model, arguments.data_dir, limit)

@@ -204,7 +204,7 @@ def score(
     work: Work, split: Split, encoded: dict[Split, Encoded], prediction: Any
 ) -> tuple[dict[str, float], str | None]:
     """All scores of Trainer's predictions (padded logits and labels), by our own measures; if and how collapsed."""
-    from flue_bench.jobs.runner import decide, gold  # wants pyarrow, which the speed benchmark does without
+    from flue_bench.jobs.cell import decide, gold  # wants pyarrow, which the speed benchmark does without
 
     task, counts = work.task, encoded[split].subwords_per_word
     probabilities = list(torch.from_numpy(prediction.predictions).float().softmax(-1).numpy())

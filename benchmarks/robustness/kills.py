@@ -39,7 +39,7 @@ FORKED = multiprocessing.get_context("forkserver")
 PRELOADED = [
     "flue_bench.cli",
     "flue_bench.boards.render",
-    "flue_bench.jobs.runner",
+    "flue_bench.jobs.grid",
     "flue_distill.run",
     "pandas",
     "pyarrow.parquet",

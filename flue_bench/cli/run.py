@@ -11,7 +11,7 @@ import typer
 from flue_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from flue_bench.jobs.runner import Outcome
+    from flue_bench.jobs.grid import Outcome
 
 EMBEDDED = ["embedded:teacher", "embedded:student"]
 """What runs where no model is named."""
@@ -75,11 +75,11 @@ def run(
     if not model:
         console.print(f"No --model given: {' and '.join(EMBEDDED)}, small enough for any machine.", highlight=False)
     with console.status("Loading PyTorch and transformers"):
-        from flue_bench.jobs import runner
+        from flue_bench.jobs.grid import Grid, run_grid
         from flue_bench.progress import Display
         from flue_bench.results.store import Store
 
-    grid = runner.Grid(
+    grid = Grid(
         models=list(dict.fromkeys(model or EMBEDDED)),
         tasks=tasks,
         seeds=sorted(set(seed)) if seed else list(range(seeds or 1)),
@@ -93,7 +93,7 @@ def run(
         force=force,
     )
     display = Display(console)
-    outcome = runner.run(grid, Store(results), display)
+    outcome = run_grid(grid, Store(results), display)
     _show(outcome)
     if outcome.reused:
         display.line(f"{outcome.reused} of {len(outcome.records)} cells were there already; --force runs them again.")

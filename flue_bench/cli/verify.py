@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flue_bench.errors import FlueBenchError, UsageError
 
 if TYPE_CHECKING:
-    from flue_bench.data.registry import Registered
+    from flue_bench.jobs.loader import Loader
     from flue_bench.progress import Display
 
 
@@ -60,13 +60,12 @@ def verify(
             found[file] = faults(file)
     said = dict.fromkeys(files, "ok")
     if rerun:
-        known = registry.registered() | {each.task.name: each for each in registry.select(task or [])}
+        tasks = registry.select(task or [])
         with console.status("Loading PyTorch and transformers"):
-            import flue_bench.jobs.rerun  # noqa: F401
+            from flue_bench.jobs.loader import Loader
+        loader = Loader(tasks, data_dir=data_dir, offline=offline)  # one for all: a model is hashed once
         for file in (file for file in files if not found[file]):
-            same, said[file] = _trained_again(
-                file, known, display, model=model, device=device, data_dir=data_dir, offline=offline
-            )
+            same, said[file] = _trained_again(file, loader, display, model, device)
             found[file] = [] if same else [said[file]]
     _show({file: "; ".join(found[file]) or said[file] for file in files})
     wrong = sum(map(bool, found.values()))
@@ -96,16 +95,13 @@ def _records(paths: Iterable[Path]) -> list[Path]:
     return list(files)
 
 
-def _trained_again(file: Path, tasks: dict[str, Registered], display: Display, **how: Any) -> tuple[bool, str]:
+def _trained_again(file: Path, loader: Loader, display: Display, model: str | None, device: str) -> tuple[bool, str]:
     """Whether the predictions are the same to the byte, and what to say of it."""
     from flue_bench.jobs.rerun import rerun
     from flue_bench.results.store import read_record
 
-    record = read_record(file)
-    if record.cell.task not in tasks:
-        return False, f"rerun: no task '{record.cell.task}' is installed; name its file with --task"
     try:
-        compared = rerun(record, file.parent, tasks[record.cell.task], display, **how)
+        compared = rerun(read_record(file), file.parent, loader, display, model=model, device=device)
     except FlueBenchError as error:
         return False, f"rerun: {error}"
     return compared.same_file, f"rerun: {compared}"

@@ -6,22 +6,18 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from flue_bench.data import sources
-from flue_bench.data.registry import Registered
-from flue_bench.errors import RecordError, UsageError
-from flue_bench.jobs import runner
+from flue_bench.errors import RecordError
+from flue_bench.jobs.cell import run_cell
+from flue_bench.jobs.loader import Loader
 from flue_bench.progress import Display
-from flue_bench.record import PROTOCOL, Environment, RunRecord
+from flue_bench.record import Environment, RunRecord
 from flue_bench.results.store import Store, read_predictions
-from flue_bench.training import models
-
-AS_RECORDED = "as-recorded"
-"""Name of the recipe that the task is given for the time of the run: the record's own, as resolved."""
+from flue_bench.training.device import keep_freed_memory, pick_device
 
 
 @dataclass(frozen=True)
@@ -50,15 +46,7 @@ class Compared:
 
 
 def rerun(
-    record: RunRecord,
-    folder: Path,
-    task: Registered,
-    display: Display,
-    *,
-    model: str | None = None,
-    device: str = "auto",
-    data_dir: Path | None = None,
-    offline: bool = False,
+    record: RunRecord, folder: Path, loader: Loader, display: Display, *, model: str | None = None, device: str = "auto"
 ) -> Compared:
     """Train a record's cell again, into a folder that is gone afterwards, and compare the predictions.
 
@@ -67,51 +55,22 @@ def rerun(
     Args:
         record: what was run.
         folder: where its file lies, and its predictions.
-        task: of the record's name.
+        loader: finds the model, the task and the data of the record.
         display: shows the run.
         model: hub id or directory; None takes the record's, with its revision.
         device: as for ``flue-bench run``.
-        data_dir: likewise.
-        offline: likewise.
 
     Raises:
         UsageError: the cell cannot be had again: another version of the task or of the protocol, another model, other
             data, or a directory that ``model`` has to name.
-        RecordError: the gold labels in the predictions are not those of the data, or the run failed.
-        FlueBenchError: model or data cannot be had.
+        RecordError: the gold labels in the predictions are not those of the data.
+        FlueBenchError: model or data cannot be had, or the run failed.
     """
-    cell = record.cell
-    if cell.protocol != PROTOCOL:
-        raise UsageError(f"it was made under protocol {cell.protocol}, this engine runs {PROTOCOL}")
-    if cell.task_version != task.task.version:
-        raise UsageError(f"it is of version {cell.task_version} of {cell.task}, {task.file} is {task.task.version}")
-    if model is None:
-        if cell.model.origin == "directory":
-            raise UsageError(f"{cell.model.name} was a directory: name it with --model")
-        model = f"{cell.model.name}@{cell.model.revision}" if cell.model.revision else cell.model.name
-    if (digest := models.resolve(model, offline).ref.digest) != cell.model.digest:
-        raise UsageError(f"{model} is another model: digest {digest}, not {cell.model.digest}")
-    if (digest := sources.load(task, data_dir=data_dir, offline=offline).ref.digest) != cell.data:
-        raise UsageError(f"the data of {cell.task} are others: digest {digest}, not {cell.data}")
-
-    same_recipe = task.task.model_copy(update={"recipe": {AS_RECORDED: cell.recipe.model_dump()}})
-    grid = runner.Grid(
-        models=[model],
-        tasks=[replace(task, task=same_recipe)],
-        seeds=[cell.seed],
-        recipe=AS_RECORDED,
-        device=device,
-        limit=cell.limit,
-        data_dir=data_dir,
-        offline=offline,
-    )
+    keep_freed_memory()
+    loader.find(record.cell, display, model)
     with tempfile.TemporaryDirectory(prefix="flue-bench-") as scratch, _threads(record.environment.threads):
         store = Store(Path(scratch))
-        outcome = runner.run(grid, store, display)
-        if not outcome.records:
-            reasons = [failure.error for failure in outcome.failures] + outcome.unloaded
-            raise RecordError(f"it failed: {'; '.join(reasons)}")
-        (again,) = outcome.records
+        again, _ = run_cell(record.cell, loader, store, pick_device(device), display, recipe_name=record.recipe_name)
         after = read_predictions(again, store.folder(again.cell))
     before = read_predictions(record, folder)
     for column in ("id", "gold"):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from flue_bench.jobs.runner import flops_per_example
 from flue_bench.record import SpeedRecord, digest_of
-from flue_bench.task import Example, Source, Task
+from flue_bench.task import Example
 from flue_bench.training import models
 from flue_bench.training.batches import training_batches
 from flue_bench.training.device import Device, environment, keep_freed_memory, pick_device, prepare
-from flue_bench.training.encode import encode
+from flue_bench.training.encode import encode_texts
 from flue_bench.training.models import Resolved
+from flue_bench.training.train import flops_per_example
 
 SAMPLE = Path(__file__).parent / "sample.txt"
 """French texts of one to five sentences, one a line; ``benchmarks/makers/texts.py`` wrote them."""
@@ -39,8 +39,6 @@ LATENCY_EVERY = 4
 MAX_LENGTH = 512
 
 Inputs = dict[str, Tensor]
-TASK = Task(name="speed", kind="sentence", labels=("0", "1"), metric="accuracy", source=(Source(reader="none"),))
-"""Whose classification head is left out."""
 
 
 @dataclass
@@ -113,9 +111,8 @@ def _subject(model: Resolved, where: torch.device, precision: str) -> Subject:
     device = prepare(where, precision, models.width(model.config))
     length = min(MAX_LENGTH, models.max_positions(model.config) or MAX_LENGTH)
     examples = [Example(str(number), "", text=text) for number, text in enumerate(texts())]
-    encoded = encode(examples, TASK, models.load_tokenizer(model), length)
-    network, _ = models.load_model(model, TASK, seed=0, dropout=None)
-    encoder = cast(nn.Module, network.base_model).to(where).eval()
+    encoded = encode_texts(examples, models.load_tokenizer(model), length)
+    encoder = models.load_encoder(model).to(where).eval()
     return Subject(
         model=model,
         device=device,

@@ -102,10 +102,11 @@ def encode(examples: Sequence[Example], task: Task, tokenizer: Any, max_length: 
     """
     if task.kind == "tokens":
         return _encode_words(examples, tokenizer, max_length)
-    return _encode_texts(examples, tokenizer, max_length)
+    return encode_texts(examples, tokenizer, max_length)
 
 
-def _encode_texts(examples: Sequence[Example], tokenizer: Any, max_length: int) -> Encoded:
+def encode_texts(examples: Sequence[Example], tokenizer: Any, max_length: int) -> Encoded:
+    """Tokenise texts, or pairs of texts; the longer text of a pair is cut first. Arguments as ``encode`` takes them."""
     pairs = any(example.text_pair is not None for example in examples)
     wants_types = "token_type_ids" in tokenizer.model_input_names
     # Arrays part by part: as Python's integers, XNLI would take gigabytes.

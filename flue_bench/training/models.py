@@ -197,16 +197,34 @@ def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) ->
     Raises:
         ModelError: an architecture without such a head, weights that are missing or not finite.
     """
+    head: Head = "TokenClassification" if task.kind == "tokens" else "SequenceClassification"
+    return _load(model, head, task.labels, seed, dropout)
+
+
+def load_encoder(model: Resolved) -> nn.Module:
+    """The bare encoder as a sentence classifier holds it, float32 on the CPU.
+
+    Raises:
+        ModelError: as ``load_model``.
+    """
+    network, _ = _load(model, "SequenceClassification", ("0", "1"), seed=0, dropout=None)
+    encoder: nn.Module = network.base_model
+    return encoder
+
+
+Head = Literal["SequenceClassification", "TokenClassification"]
+"""As transformers names it: ``AutoModelFor…``."""
+
+
+def _load(
+    model: Resolved, head: Head, labels: Sequence[str], seed: int, dropout: float | None
+) -> tuple[Any, tuple[str, ...]]:
     import transformers
 
-    auto = (
-        transformers.AutoModelForTokenClassification
-        if task.kind == "tokens"
-        else transformers.AutoModelForSequenceClassification
-    )
+    auto = getattr(transformers, f"AutoModelFor{head}")
     config = _config(model.folder, model.ref.name)
-    config.num_labels = len(task.labels)
-    config.id2label, config.label2id = dict(enumerate(task.labels)), {name: i for i, name in enumerate(task.labels)}
+    config.num_labels = len(labels)
+    config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
     config.problem_type = None
     if dropout is not None:
         for name in vars(config).keys() & DROPOUTS:
@@ -232,7 +250,7 @@ def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) ->
             "Convert it to safetensors where you trust it."
         ) from error
     except Exception as error:
-        raise ModelError(f"{model.ref.name} cannot be loaded for kind '{task.kind}': {first_line(error)}.") from error
+        raise ModelError(f"{model.ref.name} cannot be loaded as AutoModelFor{head}: {first_line(error)}.") from error
     network: nn.Module = loaded
     notes = _check_weights(network, info, model)
     for name, parameter in network.named_parameters():

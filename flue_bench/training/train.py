@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from flue_bench.errors import ModelError
 from flue_bench.recipe import Recipe
@@ -297,3 +298,12 @@ def predict(
                 found[row] = np.zeros((len(counts), values.shape[-1]), np.float32)
                 found[row][counts > 0] = values[places]
     return found
+
+
+def flops_per_example(network: nn.Module, test: Encoded, device: Device) -> float:
+    """Forward floating-point operations for a test example of mean length, by torch's counter on one such row."""
+    lengths = test.lengths
+    row = int(np.abs(lengths - lengths.mean()).argmin())
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(**test.batch([row], device.torch).inputs)
+    return float(counter.get_total_flops())

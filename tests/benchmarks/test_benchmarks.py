@@ -19,8 +19,8 @@ from benchmarks.common import report, works
 from benchmarks.cost import growth, profile_run, startup
 from benchmarks.peers import measure, peers, trainer
 from flue_bench.data import registry, sources
-from flue_bench.jobs import runner
-from flue_bench.jobs.runner import decide, gold
+from flue_bench.jobs.cell import decide, gold
+from flue_bench.jobs.grid import Grid
 from flue_bench.kinds import scoring
 from flue_bench.recipe import Recipe
 from flue_bench.record import DataRef
@@ -268,7 +268,7 @@ def test_peers_are_put_in_tables(tmp_path: Path) -> None:
 
 
 def test_a_run_is_split_into_its_parts(tasks: list[str]) -> None:
-    grid = runner.Grid(models=[MODEL], tasks=registry.select(tasks[1:]), seeds=[0], device="cpu")
+    grid = Grid(models=[MODEL], tasks=registry.select(tasks[1:]), seeds=[0], device="cpu")
     began = time.perf_counter()
     ledger = profile_run.profile(grid, CPU)
     wall = time.perf_counter() - began

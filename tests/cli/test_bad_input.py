@@ -400,7 +400,7 @@ def text(name: str, content: bytes) -> Callable[[Path], Any]:
 
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
-NOT_LOADED = r"modele cannot be loaded for kind 'sentence'"
+NOT_LOADED = r"modele cannot be loaded as AutoModelForSequenceClassification"
 NO_CONFIG = r"modele: config\.json cannot be used"
 NO_TOKENIZER = r"The tokenizer of modele cannot be loaded"
 

@@ -20,7 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from flue_bench.boards.board import build
 from flue_bench.boards.evidence import weigh
 from flue_bench.data import registry, sources
-from flue_bench.jobs import runner
+from flue_bench.jobs import cell, loader
+from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.progress import Display
 from flue_bench.results.comparison import Evidence
 from flue_bench.results.store import Store
@@ -86,7 +87,7 @@ def test_a_grid_reads_and_tokenises_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: Any
 ) -> None:
     calls, watch = count
-    for owner, name in ((sources, "load"), (runner, "encode"), (models, "load_tokenizer"), (torch.optim.AdamW, "step")):
+    for owner, name in ((sources, "load"), (loader, "encode"), (models, "load_tokenizer"), (torch.optim.AdamW, "step")):
         watch(owner, name)
     opened: Counter[str] = Counter()
     open_ = io.open
@@ -97,14 +98,14 @@ def test_a_grid_reads_and_tokenises_once(
 
     monkeypatch.setattr(io, "open", opening)
     tested: set[int] = set()
-    predict = runner.predict
+    predict = cell.predict
 
     def predicting(network: torch.nn.Module, split: Any, *how: Any) -> Any:
         if len(split) == ROWS["test"]:
             tested.add(id(split))
         return predict(network, split, *how)
 
-    monkeypatch.setattr(runner, "predict", predicting)
+    monkeypatch.setattr(cell, "predict", predicting)
     positions = 0
 
     def embedded(module: torch.nn.Module, inputs: tuple[Any, ...], _: Any) -> None:
@@ -123,8 +124,8 @@ def test_a_grid_reads_and_tokenises_once(
     monkeypatch.setattr(models, "load_model", loading)
     handle = torch.nn.modules.module.register_module_forward_hook(embedded)
     try:
-        outcome = runner.run(
-            runner.Grid(
+        outcome = run_grid(
+            Grid(
                 models=[str(folder / name) for name in ("one", "two", "three")],
                 tasks=registry.select([str(folder / "ton.toml")]),
                 seeds=[0, 1],

@@ -31,14 +31,14 @@ def share(task: str, results: Path, pipe: Connection) -> None:
 
     from rich.console import Console
 
-    from flue_bench.jobs import runner
+    from flue_bench.jobs.grid import Grid, run_grid
     from flue_bench.progress import Display
 
-    grid = runner.Grid(["embedded:untrained"], registry.select([task]), range(4), device="cpu")
+    grid = Grid(["embedded:untrained"], registry.select([task]), range(4), device="cpu")
     shown = io.StringIO()
     pipe.send("ready")
     pipe.recv()
-    outcome = runner.run(grid, Store(results), Display(Console(file=shown, width=200)))
+    outcome = run_grid(grid, Store(results), Display(Console(file=shown, width=200)))
     pipe.send((len(outcome.records), outcome.reused, shown.getvalue()))
 
 

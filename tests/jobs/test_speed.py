@@ -16,10 +16,12 @@ from torch import nn
 from flue_bench.jobs import speed
 from flue_bench.record import SpeedRecord, digest_of
 from flue_bench.results.store import Store
+from flue_bench.task import Source, Task
 from flue_bench.training import models
 from flue_bench.training.device import Device
 from support.tiny import tiny
 
+TASK = Task(name="t", kind="sentence", labels=("a", "b"), metric="accuracy", source=(Source(reader="none"),))
 CPU = Device(torch.device("cpu"), "fp32", "")
 
 
@@ -43,7 +45,7 @@ def test_what_is_counted(two: list[str]) -> None:
     seen: list[tuple[int, int]] = []
     records, ratios = speed.measure(two, precision="fp32", show=lambda *at: seen.append(at))
     for name, record in zip(two, records, strict=True):
-        network, _ = models.load_model(models.resolve(name), speed.TASK, 0, None)
+        network, _ = models.load_model(models.resolve(name), TASK, 0, None)
         body = [value for key, value in network.named_parameters() if key.startswith("bert.")]
         assert record.parameters == sum(value.numel() for value in body)
         assert record.model == models.resolve(name).ref

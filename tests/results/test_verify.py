@@ -21,7 +21,9 @@ from typer.testing import CliRunner, Result
 from flue_bench.cli import app
 from flue_bench.data import registry
 from flue_bench.errors import RecordError, UsageError
-from flue_bench.jobs import rerun, runner
+from flue_bench.jobs import rerun
+from flue_bench.jobs.grid import Grid, run_grid
+from flue_bench.jobs.loader import Loader
 from flue_bench.progress import Display
 from flue_bench.record import SCHEMA_VERSION, RunRecord
 from flue_bench.results.store import FAILED, Store, read_record
@@ -226,8 +228,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, RunRecord
     (folder / "noms.toml").write_text(NER, encoding="utf-8")
     model = tiny_camembert(folder / "tiny")
     store = Store(folder / "results")
-    grid = runner.Grid(models=[str(model)], tasks=[registry.load_file(folder / "noms.toml")], seeds=[5], device="cpu")
-    (record,) = runner.run(grid, store, Display(Console(file=io.StringIO()))).records
+    grid = Grid(models=[str(model)], tasks=[registry.load_file(folder / "noms.toml")], seeds=[5], device="cpu")
+    (record,) = run_grid(grid, store, Display(Console(file=io.StringIO()))).records
     return folder / "noms.toml", model, record
 
 
@@ -263,9 +265,8 @@ def test_what_a_rerun_finds(run: tuple[Path, Path, RunRecord], tmp_path: Path) -
     def again(task: Path = task, model: Path | None = model) -> rerun.Compared:
         name = None if model is None else str(model)
         with Console(file=io.StringIO()) as console:
-            return rerun.rerun(
-                read_record(path), path.parent, registry.load_file(task), Display(console), model=name, device="cpu"
-            )
+            loader = Loader([registry.load_file(task)])
+            return rerun.rerun(read_record(path), path.parent, loader, Display(console), model=name, device="cpu")
 
     def forge(columns: dict[str, Any]) -> None:
         for row in (0, 1):

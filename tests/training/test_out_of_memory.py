@@ -18,7 +18,7 @@ from rich.console import Console
 from transformers import BertForTokenClassification
 
 from flue_bench.data import registry
-from flue_bench.jobs import runner
+from flue_bench.jobs.grid import Grid, Outcome, run_grid
 from flue_bench.progress import Display
 from flue_bench.recipe import Recipe
 from flue_bench.results.store import Store
@@ -138,9 +138,9 @@ def test_the_record_says_so(tmp_path: Path) -> None:
     task = str(put(tmp_path, SENTENCE, "d.tsv", tsv()))
     shown = io.StringIO()
 
-    def run(name: str) -> runner.Outcome:
-        grid = runner.Grid(["embedded:untrained"], registry.select([task]), [0], device="cpu", precision="fp32")
-        return runner.run(grid, Store(tmp_path / name), Display(Console(file=shown, width=200)))
+    def run(name: str) -> Outcome:
+        grid = Grid(["embedded:untrained"], registry.select([task]), [0], device="cpu", precision="fp32")
+        return run_grid(grid, Store(tmp_path / name), Display(Console(file=shown, width=200)))
 
     whole = run("whole").records[0]
     with room_for(3):

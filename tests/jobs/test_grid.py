@@ -16,7 +16,8 @@ from rich.console import Console
 
 from flue_bench.data import registry
 from flue_bench.errors import UnknownNameError, UsageError
-from flue_bench.jobs import runner
+from flue_bench.jobs import cell
+from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.progress import Display
 from flue_bench.results.store import Store, read_predictions
 from flue_bench.training.device import Device
@@ -88,9 +89,9 @@ def display() -> tuple[Display, io.StringIO]:
     return Display(Console(file=out, width=200)), out
 
 
-def grid(folder: Path, *models: Path, tasks: tuple[str, ...] = ("ton",), **settings: object) -> runner.Grid:
+def grid(folder: Path, *models: Path, tasks: tuple[str, ...] = ("ton",), **settings: object) -> Grid:
     names = [str(folder / f"{task}.toml") for task in tasks]
-    return runner.Grid(
+    return Grid(
         **{"models": [str(model) for model in models], "tasks": registry.select(names), "seeds": [0], "device": "cpu"}
         | settings
     )
@@ -103,7 +104,7 @@ def test_a_cell_leaves_a_record_that_explains_itself(
     cpu(avx512_bf16=native)
     shown, out = display()
     store = Store(tmp_path)
-    outcome = runner.run(grid(folder, model), store, shown)
+    outcome = run_grid(grid(folder, model), store, shown)
     (record,) = outcome.records
     assert record == store.find(record.cell) and not outcome.failures
     assert set(record.scores) == {"accuracy", "f1_macro", "f1_micro", "f1_weighted", "f1_binary", "mcc"}
@@ -129,7 +130,7 @@ def test_an_untested_device_is_said_to_be_so_once(
 ) -> None:
     monkeypatch.setattr(Device, "untested", "tpu: not tested by us")
     shown, out = display()
-    outcome = runner.run(grid(folder, model, other), Store(tmp_path), shown)
+    outcome = run_grid(grid(folder, model, other), Store(tmp_path), shown)
     assert out.getvalue().count("--device tpu: not tested by us") == 1
     assert all("(tpu: not tested by us)" in record.environment.device for record in outcome.records)
 
@@ -138,24 +139,24 @@ def test_a_finished_cell_is_not_run_again_unless_forced_and_is_the_same_to_the_b
     folder: Path, model: Path, tmp_path: Path
 ) -> None:
     store = Store(tmp_path)
-    first = runner.run(grid(folder, model), store, display()[0])
-    again = runner.run(grid(folder, model), store, display()[0])
+    first = run_grid(grid(folder, model), store, display()[0])
+    again = run_grid(grid(folder, model), store, display()[0])
     assert (first.reused, again.reused) == (0, 1) and again.records == first.records
-    forced = runner.run(grid(folder, model, force=True), store, display()[0])
+    forced = run_grid(grid(folder, model, force=True), store, display()[0])
     assert forced.reused == 0
     assert forced.records[0].predictions.sha256 == first.records[0].predictions.sha256
     assert forced.records[0].scores == first.records[0].scores
     left_over = store.checkpoint_dir(first.records[0].cell)  # by a kill right after the record was written
     left_over.mkdir(parents=True)
-    assert runner.run(grid(folder, model), store, display()[0]).reused == 1 and not left_over.exists()
-    other_seed = runner.run(grid(folder, model, seeds=[1]), store, display()[0])
+    assert run_grid(grid(folder, model), store, display()[0]).reused == 1 and not left_over.exists()
+    other_seed = run_grid(grid(folder, model, seeds=[1]), store, display()[0])
     assert other_seed.records[0].setting_digest == first.records[0].setting_digest
     assert other_seed.records[0].cell_digest != first.records[0].cell_digest
 
 
 def test_tokens_are_scored_by_word_entity_and_subword(folder: Path, model: Path, tmp_path: Path) -> None:
     store = Store(tmp_path)
-    (record,) = runner.run(grid(folder, model, tasks=("noms",)), store, display()[0]).records
+    (record,) = run_grid(grid(folder, model, tasks=("noms",)), store, display()[0]).records
     assert record.data.cut == ("validation",) and record.data.rows["validation"] > 0
     assert {"entity_f1_micro", "word_accuracy", "subword_f1_weighted_with_o"} <= set(record.scores)
     table = read_predictions(record, store.folder(record.cell))
@@ -173,7 +174,7 @@ def test_a_failed_cell_is_kept_and_the_others_run(folder: Path, model: Path, oth
     (broken / "tokenizer_config.json").unlink()
     store = Store(tmp_path / "results")
     shown, out = display()
-    outcome = runner.run(grid(folder, broken, other), store, shown)
+    outcome = run_grid(grid(folder, broken, other), store, shown)
     assert len(outcome.records) == 1 and outcome.records[0].cell.model.name == "other"
     (failure,) = outcome.failures
     assert "tokenizer" in failure.error and "failed: " in out.getvalue()
@@ -184,7 +185,7 @@ def test_data_that_cannot_be_read_does_not_stop_other_tasks(folder: Path, model:
     (tmp_path / "absent.toml").write_text(TASK.replace('"ton"\nkind', '"absent"\nkind'), encoding="utf-8")
     tasks = registry.select([str(tmp_path / "absent.toml"), str(folder / "ton.toml")])
     shown, _ = display()
-    outcome = runner.run(replace(grid(folder, model), tasks=tasks), Store(tmp_path / "results"), shown)
+    outcome = run_grid(replace(grid(folder, model), tasks=tasks), Store(tmp_path / "results"), shown)
     assert len(outcome.records) == 1 and len(outcome.unloaded) == 1
     assert "train.tsv" in outcome.unloaded[0]
 
@@ -192,18 +193,18 @@ def test_data_that_cannot_be_read_does_not_stop_other_tasks(folder: Path, model:
 def test_what_cannot_be_is_told_before_anything_runs(folder: Path, model: Path, tmp_path: Path) -> None:
     shown, _ = display()
     with pytest.raises(UsageError, match=r"holds 512 sub-words.*--set max_length=512"):
-        runner.run(grid(folder, model, overrides={"max_length": "513"}), Store(tmp_path), shown)
+        run_grid(grid(folder, model, overrides={"max_length": "513"}), Store(tmp_path), shown)
     with pytest.raises(UnknownNameError, match="Did you mean learning_rate"):
-        runner.run(grid(folder, model, overrides={"learningrate": "1"}), Store(tmp_path), shown)
+        run_grid(grid(folder, model, overrides={"learningrate": "1"}), Store(tmp_path), shown)
     with pytest.raises(UnknownNameError, match="standard"):
-        runner.run(grid(folder, model, recipe="standart"), Store(tmp_path), shown)
+        run_grid(grid(folder, model, recipe="standart"), Store(tmp_path), shown)
     assert not list(tmp_path.rglob("*.json"))
 
 
 def test_limit_is_part_of_the_cell_and_picks_the_same_rows(folder: Path, model: Path, tmp_path: Path) -> None:
     store = Store(tmp_path)
-    (full,) = runner.run(grid(folder, model), store, display()[0]).records
-    (cut,) = runner.run(grid(folder, model, limit=8), store, display()[0]).records
+    (full,) = run_grid(grid(folder, model), store, display()[0]).records
+    (cut,) = run_grid(grid(folder, model, limit=8), store, display()[0]).records
     assert cut.cell.limit == 8 and cut.cell_digest != full.cell_digest and cut.data == full.data
     ids = {
         name: read_predictions(each, store.folder(each.cell))["id"].to_pylist()
@@ -215,12 +216,12 @@ def test_limit_is_part_of_the_cell_and_picks_the_same_rows(folder: Path, model: 
 def test_a_model_that_predicts_one_class_is_marked(folder: Path, model: Path, tmp_path: Path) -> None:
     shown, out = display()
     settings = {"overrides": {"learning_rate": "1e-9", "epochs": "1"}}
-    (record,) = runner.run(grid(folder, model, tasks=("noms",), **settings), Store(tmp_path), shown).records
+    (record,) = run_grid(grid(folder, model, tasks=("noms",), **settings), Store(tmp_path), shown).records
     predicted = set(
         np.concatenate(read_predictions(record, Store(tmp_path).folder(record.cell))["predicted"].to_pylist())
     )
     assert (record.collapsed is not None) == (len(predicted) == 1)
-    (record,) = runner.run(
+    (record,) = run_grid(
         grid(folder, model, overrides={"learning_rate": "1e-9", "epochs": "1"}), Store(tmp_path), shown
     ).records
     assert record.collapsed is not None and "COLLAPSED" in out.getvalue()
@@ -229,9 +230,9 @@ def test_a_model_that_predicts_one_class_is_marked(folder: Path, model: Path, tm
 def test_ctrl_c_leaves_a_checkpoint_and_the_rest_of_the_grid_is_as_if_it_had_not_come(
     folder: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = runner.run(grid(folder, model, seeds=[0, 1]), Store(tmp_path / "whole"), display()[0])
+    whole = run_grid(grid(folder, model, seeds=[0, 1]), Store(tmp_path / "whole"), display()[0])
 
-    fine_tune, calls = runner.fine_tune, []
+    fine_tune, calls = cell.fine_tune, []
 
     def interrupted(*arguments: object):
         calls.append(1)
@@ -241,20 +242,20 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_rest_of_the_grid_is_as_if_it_had_not
         return fine_tune(*arguments)
 
     store = Store(tmp_path / "cut")
-    monkeypatch.setattr(runner, "fine_tune", interrupted)
+    monkeypatch.setattr(cell, "fine_tune", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        runner.run(grid(folder, model, seeds=[0, 1]), store, display()[0])
+        run_grid(grid(folder, model, seeds=[0, 1]), store, display()[0])
     monkeypatch.undo()
     assert len(store.records()) == 1
     assert len(list((tmp_path / "cut" / ".checkpoints").rglob("checkpoint.pt"))) == 1
-    outcome = runner.run(grid(folder, model, seeds=[0, 1]), store, display()[0])
+    outcome = run_grid(grid(folder, model, seeds=[0, 1]), store, display()[0])
     assert outcome.reused == 1 and outcome.records[1].cost.resumed == 1
     assert [r.predictions.sha256 for r in outcome.records] == [r.predictions.sha256 for r in whole.records]
     assert not list((tmp_path / "cut" / ".checkpoints").rglob("checkpoint.pt"))
 
 
 def test_the_record_is_plain_json(folder: Path, model: Path, tmp_path: Path) -> None:
-    runner.run(grid(folder, model), Store(tmp_path), display()[0])
+    run_grid(grid(folder, model), Store(tmp_path), display()[0])
     (path,) = tmp_path.glob("runs/tiny/ton/seed0-*.json")
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["schema_version"] == 1 and record["cell"]["task"] == "ton"
@@ -263,7 +264,7 @@ def test_the_record_is_plain_json(folder: Path, model: Path, tmp_path: Path) -> 
 def test_an_unexpected_error_fails_its_cell_alone(
     folder: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fine_tune, calls = runner.fine_tune, []
+    fine_tune, calls = cell.fine_tune, []
 
     def broken(*arguments: object):
         calls.append(1)
@@ -271,9 +272,9 @@ def test_an_unexpected_error_fails_its_cell_alone(
             raise ZeroDivisionError("what nobody thought of")
         return fine_tune(*arguments)
 
-    monkeypatch.setattr(runner, "fine_tune", broken)
+    monkeypatch.setattr(cell, "fine_tune", broken)
     shown, out = display()
-    outcome = runner.run(grid(folder, model, seeds=[0, 1]), Store(tmp_path), shown)
+    outcome = run_grid(grid(folder, model, seeds=[0, 1]), Store(tmp_path), shown)
     assert len(outcome.records) == 1 and "unexpected ZeroDivisionError" in outcome.failures[0].error
     assert "Traceback" in out.getvalue()  # once, for whoever reports it
 
@@ -281,26 +282,26 @@ def test_an_unexpected_error_fails_its_cell_alone(
 def test_a_model_that_is_broken_does_not_stop_the_others(folder: Path, model: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     shown, _ = display()
-    outcome = runner.run(grid(folder, tmp_path / "empty", model), Store(tmp_path / "results"), shown)
+    outcome = run_grid(grid(folder, tmp_path / "empty", model), Store(tmp_path / "results"), shown)
     assert len(outcome.records) == 1 and "no config.json" in outcome.unloaded[0]
     with pytest.raises(UsageError, match="neither a directory here nor a hub id"):
-        runner.run(grid(folder, tmp_path / "absent", model), Store(tmp_path / "results"), shown)
+        run_grid(grid(folder, tmp_path / "absent", model), Store(tmp_path / "results"), shown)
 
 
 def test_a_limit_above_the_rows_is_the_whole_run(folder: Path, model: Path, tmp_path: Path) -> None:
     store = Store(tmp_path)
-    (full,) = runner.run(grid(folder, model), store, display()[0]).records
-    again = runner.run(grid(folder, model, limit=1000), store, display()[0])
+    (full,) = run_grid(grid(folder, model), store, display()[0]).records
+    again = run_grid(grid(folder, model, limit=1000), store, display()[0])
     assert again.reused == 1 and again.records == [full]
 
 
 def test_a_record_without_its_predictions_is_run_again(folder: Path, model: Path, tmp_path: Path) -> None:
     store = Store(tmp_path)
-    (record,) = runner.run(grid(folder, model), store, display()[0]).records
+    (record,) = run_grid(grid(folder, model), store, display()[0]).records
     path = store.folder(record.cell) / record.predictions.file
     content = path.read_bytes()
     path.unlink()
-    assert runner.run(grid(folder, model), store, display()[0]).reused == 0
+    assert run_grid(grid(folder, model), store, display()[0]).reused == 0
     assert path.read_bytes() == content
 
 
@@ -310,7 +311,7 @@ def test_the_same_weights_under_another_name_are_said_to_be_so(folder: Path, mod
     copy = tmp_path / "copy"
     shutil.copytree(model, copy)
     store = Store(tmp_path / "results")
-    runner.run(grid(folder, model), store, display()[0])
+    run_grid(grid(folder, model), store, display()[0])
     shown, out = display()
-    assert runner.run(grid(folder, copy), store, shown).reused == 1
+    assert run_grid(grid(folder, copy), store, shown).reused == 1
     assert "copy has the content of tiny" in out.getvalue()

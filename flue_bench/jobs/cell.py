@@ -1,0 +1,346 @@
+"""One cell: load, encode, fine-tune, score, record."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from filelock import Timeout
+from torch import nn
+
+from flue_bench.data import registry
+from flue_bench.errors import FlueBenchError
+from flue_bench.jobs.loader import Loader, TaskInputs
+from flue_bench.kinds import scoring
+from flue_bench.progress import Display
+from flue_bench.record import Cell, Cost, Failure, Predictions, RunRecord, Truncation
+from flue_bench.results.store import Store
+from flue_bench.task import SPLITS, Example, Split, Task
+from flue_bench.training import checkpoint, models
+from flue_bench.training.device import Device, environment, peak_memory, prepare, reset_peak_memory
+from flue_bench.training.encode import Encoded
+from flue_bench.training.models import Resolved
+from flue_bench.training.train import Fit, Floats, Progress, fine_tune, flops_per_example, predict
+
+
+class Finished(NamedTuple):
+    """A cell that has its record."""
+
+    record: RunRecord
+    reused: bool
+    """It was in the store already."""
+
+
+class CellFailedError(FlueBenchError):
+    """A cell was tried and ended in an error, which the store keeps."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.error)
+        self.failure = failure
+
+
+def run_cell(
+    cell: Cell,
+    loader: Loader,
+    store: Store,
+    device: torch.device,
+    display: Display,
+    *,
+    recipe_name: str,
+    notes: tuple[str, ...] = (),
+    number: str = "",
+    force: bool = False,
+    wait: bool = True,
+) -> Finished:
+    """Run one cell, unless its record is in the store, and keep what it gives, be it a record or a failure.
+
+    The same cell gives the same predictions, whatever ran before it in this process, and wherever model and data lie.
+
+    Args:
+        cell: model, task, data, recipe and seed. ``loader`` finds what it names.
+        loader: keeps what the next cell may want; use one for many cells.
+        store: where record, failure and checkpoint go.
+        device: as ``pick_device`` gives it; the precision is the recipe's.
+        display: shows the run.
+        recipe_name: what the record calls the recipe.
+        notes: for the record, on how the cell came to be what it is.
+        number: stands before the lines of this cell.
+        force: run it although its record is there.
+        wait: for another process that is running this cell.
+
+    Raises:
+        CellFailedError: it was tried and failed.
+        UsageError: it cannot be run here: another protocol, no such task, another version of it, another model or
+            other data than the cell's.
+        FlueBenchError: the model or the data cannot be had, or the store cannot be read or written.
+        filelock.Timeout: another process is running it, and ``wait`` is false.
+    """
+    title = f"{number}{cell.model.name} · {cell.task} · seed {cell.seed}"
+    checkpoint_dir = store.checkpoint_dir(cell)
+    found = None if force else store.find(cell)  # without a lock: where all is done, nothing has to be written
+    if found is not None and not checkpoint_dir.exists():
+        return Finished(found, reused=True)
+    model, inputs = loader.find(cell, display)
+    with _locked(store, cell, title, display, wait):
+        found = None if force else store.find(cell)
+        if found is not None:
+            checkpoint.drop(checkpoint_dir)  # of a process that was killed right after it wrote the record
+            return Finished(found, reused=True)
+        try:
+            settled = prepare(device, cell.recipe.precision, models.width(model.config))
+            record = _run_and_keep(cell, model, loader, inputs, settled, store, display, title, recipe_name, notes)
+        except Exception as error:
+            reason = str(error) if isinstance(error, FlueBenchError) else _unexpected(error, cell, display)
+            column = inputs.registered.task.board_column
+            failure = Failure(cell=cell, cell_digest=cell.digest, column=column, error=reason, created=_now())
+            store.write_failure(failure)
+            display.line(f"{title}: failed: {reason}")
+            raise CellFailedError(failure) from error
+    display.line(f"{title}: {_result(record)}")
+    return Finished(record, reused=False)
+
+
+@contextlib.contextmanager
+def _locked(store: Store, cell: Cell, title: str, display: Display, wait: bool) -> Iterator[None]:
+    """Alone with this cell: another process that runs it is waited for, and its record is then found."""
+    lock = store.lock(cell)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        display.line(f"{title}: another process is running it; {'waiting' if wait else 'later'}")
+        if not wait:
+            raise
+        lock.acquire()
+    if lock.warning:
+        display.once(lock.warning)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """A model after its fine-tuning, and what it makes of the test set."""
+
+    network: nn.Module
+    fit: Fit
+    encoded: dict[Split, Encoded]
+    probabilities: list[Floats]
+    predicted: list[Any]
+    predict_seconds: float
+    notes: tuple[str, ...]
+
+
+def _run_and_keep(
+    cell: Cell,
+    model: Resolved,
+    loader: Loader,
+    inputs: TaskInputs,
+    device: Device,
+    store: Store,
+    display: Display,
+    title: str,
+    recipe_name: str,
+    notes: tuple[str, ...],
+) -> RunRecord:
+    began = time.perf_counter()
+    task, test, folder = inputs.registered.task, inputs.splits(cell.limit)["test"], store.checkpoint_dir(cell)
+    reset_peak_memory(device.torch)
+    tested = _fine_tune_and_test(cell, model, loader, inputs, device, folder, display, title, notes)
+
+    def build(predictions: Predictions) -> RunRecord:
+        return _record(cell, recipe_name, inputs, tested, device, predictions, time.perf_counter() - began)
+
+    table = predictions_table(task, test, tested.encoded["test"], tested.predicted, tested.probabilities)
+    with checkpoint.interruption() as interruption:  # what is finished is kept, whatever signal comes now
+        record = store.write(build, table, cell)
+        checkpoint.drop(folder)
+    interruption.raise_if_set()
+    return record
+
+
+def _fine_tune_and_test(
+    cell: Cell,
+    model: Resolved,
+    loader: Loader,
+    inputs: TaskInputs,
+    device: Device,
+    folder: Path,
+    display: Display,
+    title: str,
+    notes: tuple[str, ...],
+) -> _Tested:
+    task, recipe, splits = inputs.registered.task, cell.recipe, inputs.splits(cell.limit)
+    with display.bar(title) as bar:
+        encoded = loader.encoded(inputs, model, cell.limit, recipe.max_length, display)
+        network, found = models.load_model(model, task, cell.seed, recipe.dropout)
+        network.to(device.torch)
+        if device.untested:
+            display.once(f"--device {device.untested}")
+        notes = (*notes, *model.notes, *found)
+        for note in notes:
+            display.once(f"{cell.model.name}: {note}")
+
+        def show(at: Progress) -> None:
+            if bar.due() or at.step == at.steps:
+                speed = at.examples / at.seconds
+                bar.update(at.step, at.steps, f"epoch {at.epoch}  loss {at.loss():.3f}  {speed:,.0f} examples/s")
+
+        def validate(network: nn.Module) -> dict[str, float]:
+            predicted = decide(task, predict(network, encoded["validation"], device))
+            return score(task, splits["validation"], encoded["validation"], predicted).scores
+
+        if (folder / checkpoint.FILE).exists():
+            display.line(f"{title}: goes on from its checkpoint")
+        fit = fine_tune(network, encoded["train"], recipe, cell.seed, device, validate, task.metric, folder, show)
+        if fit.rows_at_once < recipe.batch_size:
+            part = "1 row" if fit.rows_at_once == 1 else f"{fit.rows_at_once} rows"
+            notes += (
+                f"memory ran out with {recipe.batch_size} rows at once: each step added up gradients of {part} "
+                "at a time, over the same rows",
+            )
+            display.once(f"{cell.model.name}: {notes[-1]}")
+        before = time.perf_counter()
+        cuts: list[int] = []
+        probabilities = predict(network, encoded["test"], device, cuts.append)
+        if cuts:
+            notes += (f"memory ran out in prediction: {cuts[-1]} rows at once, which changes rounding alone",)
+            display.once(f"{cell.model.name}: {notes[-1]}")
+        seconds = time.perf_counter() - before
+    return _Tested(network, fit, encoded, probabilities, decide(task, probabilities), seconds, notes)
+
+
+def _record(
+    cell: Cell,
+    recipe_name: str,
+    inputs: TaskInputs,
+    tested: _Tested,
+    device: Device,
+    predictions: Predictions,
+    seconds: float,
+) -> RunRecord:
+    """The record of a cell that is done; nothing in it needs the run again."""
+    task, fit, encoded, network = inputs.registered.task, tested.fit, tested.encoded, tested.network
+    test = inputs.splits(cell.limit)["test"]
+    scores = score(task, test, encoded["test"], tested.predicted)
+    return RunRecord(
+        cell=cell,
+        cell_digest=cell.digest,
+        setting_digest=cell.setting_digest,
+        recipe_name=recipe_name,
+        task_title=task.title or task.name,
+        kind=task.kind,
+        labels=task.labels,
+        scheme=task.scheme,
+        metric=task.metric,
+        column=task.board_column,
+        column_members=tuple(registry.members(task.board_column)) or (task.name,),
+        data=inputs.data.ref,
+        scores=scores.scores,
+        per_class=scores.per_class,
+        collapsed=scoring.collapsed(
+            np.concatenate([np.atleast_1d(row) for row in tested.predicted]),
+            np.concatenate([np.atleast_1d(gold(row)) for row in test]),
+            task.labels,
+        ),
+        selected_epoch=fit.selected_epoch,
+        history=tuple(fit.history),
+        truncation=Truncation(
+            examples={split: encoded[split].truncated for split in SPLITS},
+            words={split: encoded[split].lost_words for split in SPLITS} if task.kind == "tokens" else {},
+        ),
+        predictions=predictions,
+        cost=Cost(
+            seconds=seconds,
+            train_seconds=fit.seconds,
+            predict_seconds=tested.predict_seconds,
+            steps=fit.steps,
+            train_examples_per_second=fit.examples / fit.seconds if fit.examples else 0.0,
+            predict_examples_per_second=len(test) / tested.predict_seconds,
+            real_tokens=fit.real_tokens,
+            padded_tokens=fit.padded_tokens,
+            peak_memory_bytes=peak_memory(device.torch),
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
+            flops_per_example=flops_per_example(network, encoded["test"], device),
+            resumed=fit.resumed,
+        ),
+        environment=environment(device, tested.notes),
+        created=_now(),
+    )
+
+
+def score(task: Task, examples: list[Example], encoded: Encoded, predicted: list[Any]) -> scoring.Scores:
+    """What predictions are worth: the scores of one split."""
+    truth = [gold(example) for example in examples]
+    if task.kind == "tokens":
+        assert task.scheme is not None  # the task's own check
+        return scoring.token_scores(truth, predicted, task.labels, task.scheme, encoded.subwords_per_word)
+    return scoring.sentence_scores(np.array(truth), np.array(predicted), task.labels)
+
+
+def gold(example: Example) -> Any:
+    """Label of a sentence, tags of words."""
+    return list(example.tags) if example.tags else example.label
+
+
+def decide(task: Task, probabilities: list[Floats]) -> list[Any]:
+    """The most probable label of each row, or of each word; a word that the model never saw is O."""
+    if task.kind != "tokens":
+        return [int(row.argmax()) for row in probabilities]
+    outside = task.labels.index("O")
+    return [np.where(row.any(-1), row.argmax(-1), outside) for row in probabilities]
+
+
+def predictions_table(
+    task: Task, examples: list[Example], encoded: Encoded, predicted: list[Any], probabilities: list[Floats]
+) -> pa.Table:
+    """One row a test example: enough to recompute every score, and no text of the data set.
+
+    Labels are numbers into ``RunRecord.labels``; probabilities are rounded to four decimals. For tokens all are lists
+    over the words, and ``subwords`` counts the sub-words of each word (not their ids, which would spell the text).
+    """
+    label = pa.list_(pa.int16()) if task.kind == "tokens" else pa.int16()
+    each = pa.list_(pa.list_(pa.float32())) if task.kind == "tokens" else pa.list_(pa.float32())
+    columns = {
+        "id": pa.array([example.id for example in examples], pa.string()),
+        "group": pa.array([example.group for example in examples], pa.string()),
+        "gold": pa.array([gold(example) for example in examples], label),
+        "predicted": pa.array(predicted, label),
+        "probabilities": pa.array([row.round(4).tolist() for row in probabilities], each),
+    }
+    if task.kind == "tokens":
+        columns["subwords"] = pa.array(list(encoded.subwords_per_word), pa.list_(pa.int32()))
+    return pa.table(columns)
+
+
+def _result(record: RunRecord) -> str:
+    score = f"{record.metric} {100 * record.scores[record.metric]:.2f}"
+    marks = f"  COLLAPSED: {record.collapsed}" if record.collapsed else ""
+    return (
+        f"{score}  ({record.cost.seconds:.0f} s, epoch {record.selected_epoch} of {record.cell.recipe.epochs}){marks}"
+    )
+
+
+def _unexpected(error: Exception, cell: Cell, display: Display) -> str:
+    """Words for the record of a failure that is no user's mistake; the traceback is for whoever reports it."""
+    if not isinstance(error, torch.OutOfMemoryError):
+        display.once(traceback.format_exc())
+        return f"unexpected {type(error).__name__}: {models.first_line(error)}. Please report it with the traceback."
+    return (
+        f"out of memory on the device with batch_size {cell.recipe.batch_size} at max_length {cell.recipe.max_length}: "
+        "lower --set max_length or --set batch_size (the record and the board will say so)"
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,190 @@
+"""A grid of cells (task, model, seed), each run once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, product
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from filelock import Timeout
+
+from flue_bench.data.registry import Registered
+from flue_bench.errors import DataError, FlueBenchError, HubError, UsageError
+from flue_bench.jobs.cell import CellFailedError, run_cell
+from flue_bench.jobs.loader import Loader
+from flue_bench.progress import Display
+from flue_bench.recipe import Recipe
+from flue_bench.record import Cell, Failure, RunRecord
+from flue_bench.results.store import Store
+from flue_bench.task import Task
+from flue_bench.training import models
+from flue_bench.training.device import keep_freed_memory, pick_device, prepare
+from flue_bench.training.models import Resolved
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What ``flue-bench run`` was asked for."""
+
+    models: Sequence[str]
+    tasks: Sequence[Registered]
+    seeds: Sequence[int]
+    recipe: str = "standard"
+    overrides: dict[str, str] = field(default_factory=dict)
+    precision: str | None = None
+    """Instead of the recipe's."""
+    device: str = "auto"
+    limit: int | None = None
+    data_dir: Path | None = None
+    offline: bool = False
+    force: bool = False
+
+    @property
+    def recipe_name(self) -> str:
+        """The recipe and what was changed of it: ``standard learning_rate=0.0001``."""
+        return " ".join([self.recipe, *(f"{key}={value}" for key, value in sorted(self.overrides.items()))])
+
+
+@dataclass
+class Outcome:
+    """What came of a grid."""
+
+    records: list[RunRecord] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    unloaded: list[str] = field(default_factory=list)
+    """Tasks whose data, and models whose files could not be had, with the reason."""
+    reused: int = 0
+    """Cells that were there already."""
+
+
+class Planned(NamedTuple):
+    """A cell of a grid."""
+
+    number: str
+    """``[3/12]``"""
+    cell: Cell
+    notes: tuple[str, ...]
+    """What was chosen on the user's behalf, and why."""
+
+
+def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
+    """Run every cell that ``store`` does not hold yet. A cell that fails is recorded as such, and the others go on.
+
+    Raises:
+        UsageError: something in ``grid`` cannot be: found out before the first cell runs.
+        HubError: a model cannot be fetched.
+    """
+    keep_freed_memory()
+    if grid.data_dir is not None and not grid.data_dir.is_dir():
+        raise UsageError(f"--data-dir {grid.data_dir}: no such folder.")
+    device = pick_device(grid.device)
+    recipes = {each.task.name: each.task.named_recipe(grid.recipe).override(grid.overrides) for each in grid.tasks}
+    outcome = Outcome()
+    loader = Loader(grid.tasks, data_dir=grid.data_dir, offline=grid.offline)
+    resolved = _resolved(grid, loader, outcome, display)
+    for model in resolved:
+        for each in grid.tasks:
+            _check_length(model, recipes[each.task.name], each.task)
+
+    def runs(planned: Planned, wait: bool) -> bool:
+        """False where another process is running it."""
+        number, cell, notes = planned
+        try:
+            record, reused = run_cell(
+                cell,
+                loader,
+                store,
+                device,
+                display,
+                recipe_name=grid.recipe_name,
+                notes=notes,
+                number=f"{number} ",
+                force=grid.force,
+                wait=wait,
+            )
+        except Timeout:
+            return False
+        except CellFailedError as error:
+            outcome.failures.append(error.failure)
+            return True
+        except (DataError, HubError) as error:  # what another process ran meanwhile may have pushed the data out
+            _cannot_load(cell.task, error, outcome, display)
+            return True
+        outcome.records.append(record)
+        outcome.reused += reused
+        if record.cell.model.name != cell.model.name:
+            known = record.cell.model.name
+            display.once(f"{cell.model.name} has the content of {known}, and is shown under that name")
+        return True
+
+    with display.running():
+        # What another process is running is put off, so that several share a grid, and waited for in the end.
+        cells = _cells(grid, recipes, resolved, device, loader, outcome, display)
+        put_off = [planned for planned in cells if not runs(planned, wait=False)]
+        for planned in put_off:
+            runs(planned, wait=True)
+    return outcome
+
+
+def _cells(
+    grid: Grid,
+    recipes: dict[str, Recipe],
+    resolved: list[Resolved],
+    device: torch.device,
+    loader: Loader,
+    outcome: Outcome,
+    display: Display,
+) -> Iterator[Planned]:
+    """The grid's cells, task by task. They name data by content, so a task is read when its turn comes."""
+    numbered = list(enumerate(product(grid.tasks, resolved, grid.seeds), 1))
+    for each, group in groupby(numbered, key=lambda cell: cell[1][0]):
+        name, recipe = each.task.name, recipes[each.task.name]
+        try:
+            inputs = loader.inputs(each, display)
+        except FlueBenchError as error:
+            _cannot_load(name, error, outcome, display)
+            continue
+        for number, (_, model, seed) in group:
+            settled = prepare(device, grid.precision or recipe.precision, models.width(model.config))
+            cell = Cell(
+                model=model.ref,
+                task=name,
+                task_version=each.task.version,
+                data=inputs.data.ref.digest,
+                limit=inputs.limit(grid.limit),
+                recipe=recipe.override({"precision": settled.precision}),
+                seed=seed,
+            )
+            yield Planned(f"[{number}/{len(numbered)}]", cell, (settled.why,) if settled.why else ())
+
+
+def _cannot_load(name: str, error: FlueBenchError, outcome: Outcome, display: Display) -> None:
+    outcome.unloaded.append(f"{name}: {error}")
+    display.line(f"{name}: {error}")
+
+
+def _check_length(model: Resolved, recipe: Recipe, task: Task) -> None:
+    positions = models.max_positions(model.config)
+    if positions is not None and recipe.max_length > positions:
+        raise UsageError(
+            f"{model.ref.name} holds {positions} sub-words, but the recipe of {task.name} has max_length "
+            f"{recipe.max_length}. Use --set max_length={positions}: the record and the board will say so."
+        )
+
+
+def _resolved(grid: Grid, loader: Loader, outcome: Outcome, display: Display) -> list[Resolved]:
+    """The models that are to be had; a name that cannot be ends the run, the rest is told and left out."""
+    found: list[Resolved] = []
+    for name in grid.models:
+        try:
+            found.append(loader.resolve(name))
+        except UsageError:
+            raise
+        except FlueBenchError as error:
+            if len(grid.models) == 1:
+                raise
+            _cannot_load(name, error, outcome, display)
+    return found

@@ -1,0 +1,194 @@
+"""What a process keeps warm from one cell to the next: hashes of model files, examples, encodings, tokenizers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from flue_bench.data import registry, sources
+from flue_bench.data.registry import Registered
+from flue_bench.data.sources import TaskData, limited
+from flue_bench.errors import UsageError
+from flue_bench.progress import Display
+from flue_bench.record import PROTOCOL, Cell, ModelRef
+from flue_bench.task import SPLITS, Example, Split
+from flue_bench.training import models
+from flue_bench.training.encode import Encoded, encode
+from flue_bench.training.models import Resolved
+
+
+class TaskInputs:
+    """One task's examples, and what each tokenizer makes of them."""
+
+    def __init__(self, registered: Registered, data: TaskData) -> None:
+        self.registered, self.data = registered, data
+        self._splits: dict[int | None, dict[Split, list[Example]]] = {None: data.splits}
+        self.encoded: dict[tuple[int | None, str, int], dict[Split, Encoded]] = {}
+        """By limit, tokenizer and ``max_length``; ``Loader.encoded`` fills it."""
+
+    def limit(self, asked: int | None) -> int | None:
+        """The limit that a cell names: one above the number of rows is none, since such a run is the whole run."""
+        whole = max(map(len, self.data.splits.values()))
+        return asked if asked is not None and asked < whole else None
+
+    def splits(self, limit: int | None) -> dict[Split, list[Example]]:
+        """The examples of every split, at most ``limit`` of each."""
+        if limit not in self._splits:
+            self._splits[limit] = {split: limited(self.data.splits[split], limit) for split in SPLITS}
+        return self._splits[limit]
+
+
+class Loader:
+    """Finds the model, the task and the data that a cell names, and keeps them for the cells that follow.
+
+    Models are hashed once, unless their files change. Examples and encodings are kept of one task at a time, which is
+    what bounds the memory: run the cells of a task one after the other.
+
+    Args:
+        tasks: besides the installed ones, whose names they may take.
+        data_dir: where data was put by hand, as for ``sources.load``.
+        offline: make no network call.
+    """
+
+    def __init__(
+        self, tasks: Iterable[Registered] = (), *, data_dir: Path | None = None, offline: bool = False
+    ) -> None:
+        self.data_dir, self.offline = data_dir, offline
+        self._tasks = {each.task.name: each for each in tasks}
+        self._names: dict[str, Resolved] = {}
+        self._digests: dict[str, Resolved] = {}
+        self._stamps: dict[Path, object] = {}
+        self._tokenizers: dict[str, Any] = {}
+        self._inputs: TaskInputs | None = None
+
+    def find(self, cell: Cell, display: Display, model: str | None = None) -> tuple[Resolved, TaskInputs]:
+        """What a cell names, each the very one.
+
+        Args:
+            cell: what is to be run.
+            display: shows that data are being read.
+            model: where the model is; None takes the cell's own name.
+
+        Raises:
+            UsageError: it cannot be run here: another protocol, no such task, another version of it, another model or
+                other data than the cell's.
+            FlueBenchError: the model or the data cannot be had.
+        """
+        if cell.protocol != PROTOCOL:
+            raise UsageError(f"it was made under protocol {cell.protocol}, this engine runs {PROTOCOL}")
+        if cell.recipe.precision == "auto":
+            raise UsageError("a cell names its precision, fp32 or bf16: 'auto' would not be the same everywhere")
+        task, resolved = self.task(cell), self.model(cell.model, model)
+        inputs = self.inputs(task, display)
+        if (digest := inputs.data.ref.digest) != cell.data:
+            raise UsageError(f"the data of {cell.task} are others: digest {digest}, not {cell.data}")
+        return resolved, inputs
+
+    def resolve(self, name: str) -> Resolved:
+        """A model by name, as ``models.resolve`` finds it; its files are hashed again only if they have changed."""
+        found = self._names.get(name)
+        if found is None or self._stamps[found.folder] != _stamp(found.folder):
+            found = models.resolve(name, self.offline)
+            self._stamps[found.folder] = _stamp(found.folder)
+            self._names[name] = self._digests[found.ref.digest] = found
+        return found
+
+    def model(self, ref: ModelRef, name: str | None = None) -> Resolved:
+        """The model with the content that ``ref`` names.
+
+        Args:
+            ref: of a cell.
+            name: where it is; None takes the hub id with its revision, the embedded name, or what was resolved before.
+
+        Raises:
+            UsageError: it was a directory, and no ``name`` says which; or there is another model under that name.
+            FlueBenchError: it cannot be had.
+        """
+        known = self._digests.get(ref.digest)
+        if name is None and known is not None and self._stamps[known.folder] == _stamp(known.folder):
+            return known
+        if name is None:
+            if ref.origin == "directory" and known is None:
+                raise UsageError(f"{ref.name} was a directory: name it with --model")
+            name = f"{ref.name}@{ref.revision}" if ref.revision else ref.name
+            name = str(known.folder) if known is not None and ref.origin == "directory" else name
+        found = self.resolve(name)
+        if found.ref.digest != ref.digest:
+            raise UsageError(f"{name} is another model: digest {found.ref.digest}, not {ref.digest}")
+        return found
+
+    def task(self, cell: Cell) -> Registered:
+        """The task that a cell names.
+
+        Raises:
+            UsageError: no such task, or another version of it.
+        """
+        known = registry.registered() | self._tasks
+        if cell.task not in known:
+            raise UsageError(f"no task '{cell.task}' is installed; name its file with --task")
+        found = known[cell.task]
+        if found.task.version != cell.task_version:
+            raise UsageError(
+                f"it is of version {cell.task_version} of {cell.task}, {found.file} is {found.task.version}"
+            )
+        return found
+
+    def inputs(self, registered: Registered, display: Display) -> TaskInputs:
+        """The examples of a task, read unless it is the task of the cell before, whose examples are otherwise let go.
+
+        Raises:
+            FlueBenchError: as ``sources.load``.
+        """
+        if self._inputs is None or self._inputs.registered != registered:
+            self._inputs = None
+            with display.bar(f"{registered.task.name}: reading data"):
+                data = sources.load(registered, data_dir=self.data_dir, offline=self.offline)
+            for deviation in data.ref.deviations:
+                display.once(f"{registered.task.name}: not the canonical data: {deviation}")
+            self._inputs = TaskInputs(registered, data)
+        return self._inputs
+
+    def tokenizer(self, model: Resolved) -> Any:
+        """The tokenizer of a model, one for all models that have the same.
+
+        Raises:
+            ModelError: as ``models.load_tokenizer``.
+        """
+        if model.tokenizer_digest not in self._tokenizers:
+            self._tokenizers[model.tokenizer_digest] = models.load_tokenizer(model)
+        return self._tokenizers[model.tokenizer_digest]
+
+    def encoded(
+        self, inputs: TaskInputs, model: Resolved, limit: int | None, max_length: int, display: Display
+    ) -> dict[Split, Encoded]:
+        """Every split as sub-word ids; encoded once for all models that share a tokenizer.
+
+        Raises:
+            ModelError: as ``models.load_tokenizer``.
+        """
+        key = (limit, model.tokenizer_digest, max_length)
+        if key not in inputs.encoded:
+            task, tokenizer = inputs.registered.task, self.tokenizer(model)
+            inputs.encoded[key] = {
+                split: encode(examples, task, tokenizer, max_length) for split, examples in inputs.splits(limit).items()
+            }
+            for split, encoded in inputs.encoded[key].items():
+                if encoded.truncated:
+                    words = f", and {encoded.lost_words:,} words lost" if encoded.lost_words else ""
+                    display.line(
+                        f"{task.name}: {encoded.truncated:,} of {len(encoded):,} {split} examples are cut at "
+                        f"{max_length} sub-words{words}"
+                    )
+        return inputs.encoded[key]
+
+
+def _stamp(folder: Path) -> object:
+    """What changes when one of the files that make a model's identity is written."""
+    patterns = ("config.json", *models.SAFETENSORS, *models.BIN, *models.TOKENIZER_FILES)
+    try:
+        names = models.matching([path.name for path in folder.iterdir()], patterns)
+        stats = [(name, (folder / name).stat()) for name in names]
+    except OSError:
+        return None
+    return [(name, stat.st_mtime_ns, stat.st_size) for name, stat in stats]
