@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -15,6 +16,9 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Kind = Literal["sentence", "sentence-pair", "tokens"]
 Scheme = Literal["IO", "IOB1", "IOB2"]
+
+CONVERTED = "refs/convert/parquet"
+"""The branch on which the hub keeps its own parquet copy of a data set."""
 
 SENTENCE_METRICS = ("accuracy", "f1_macro", "f1_micro", "f1_weighted", "f1_binary", "mcc")
 TOKEN_METRICS = (
@@ -82,8 +86,23 @@ class SplitFiles(Word):
     """Keep only the rows whose columns have these values; instead of the source's."""
 
 
-def _path_alone(value: Any) -> Any:
-    return {"path": value} if isinstance(value, str) else value
+class Archive(Word):
+    """An upstream archive, and how it is told from a log-in page that is sent in its place."""
+
+    url: str = Field(pattern=r"^https?://")
+    size: int | None = Field(None, ge=1)
+    """Bytes."""
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return self.url.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _alone(key: str) -> BeforeValidator:
+    """Lets a string stand for a table that has only this key."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
 class Source(Word):
@@ -91,11 +110,13 @@ class Source(Word):
 
     hub: str | None = Field(None, pattern=r"^\w[\w.-]*(/\w[\w.-]*)?$")
     """A dataset repository, ``org/name``. Its scripts are never run: ``files`` are fetched and read."""
-    revision: str | None = None
-    """The pinned commit; required with ``hub``."""
-    archives: tuple[Annotated[str, Field(pattern=r"^https?://")], ...] = ()
-    """URLs of upstream archives (tar.*, zip, bz2), unpacked side by side into one folder."""
-    files: dict[Split, Annotated[SplitFiles, BeforeValidator(_path_alone)]] = Field(default_factory=dict)
+    revision: str | None = Field(None, pattern=rf"^(\w[\w.-]*|{CONVERTED})$")
+    """The commit, required with ``hub``; data of a branch, which can move, are never canonical."""
+    archives: tuple[Annotated[Archive, _alone("url")], ...] = ()
+    """Upstream archives (tar.*, zip, bz2), unpacked side by side into one folder."""
+    access: str = ""
+    """What has to be asked for before this source can be had, and where: shown wherever it is missing."""
+    files: dict[Split, Annotated[SplitFiles, _alone("path")]] = Field(default_factory=dict)
     """Relative to the repository, the archive, ``--data-dir``/NAME, or the task file's folder."""
     reader: str | None = None
     """Entry-point name (group ``flue_bench.readers``) of a Python reader, for formats the engine does not know."""
@@ -119,12 +140,23 @@ class Source(Word):
         return self
 
     @property
+    def by_hand(self) -> str:
+        """What to put where under ``--data-dir``, as an instruction."""
+        names = [f"{self.hub}/"] if self.hub else [archive.name for archive in self.archives]
+        return f"Put what you get at {' and '.join(f'D/{name}' for name in names)} and give --data-dir D."
+
+    @property
+    def pinned(self) -> bool:
+        """Whether nobody can change what it holds: false for a branch of the hub."""
+        return not self.hub or re.fullmatch(r"[0-9a-f]{40}", self.revision or "") is not None
+
+    @property
     def label(self) -> str:
         """How the record and messages call this source."""
         if self.hub:
             return f"hub:{self.hub}@{(self.revision or '')[:12]}"
         if self.archives:
-            return "archive:" + ",".join(url.rstrip("/").rsplit("/", 1)[-1] for url in self.archives)
+            return "archive:" + ",".join(archive.name for archive in self.archives)
         return f"reader:{self.reader}" if not self.files else "files"
 
 
@@ -136,6 +168,14 @@ class Cut(Word):
     test: float = Field(0.0, ge=0, lt=1)
     """Share of train, cut before validation; 0 where the source has a test split."""
     seed: int = 0
+
+
+Counts = Annotated[
+    tuple[Annotated[int, Field(ge=0)], ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,)),
+]
+"""Numbers of rows, each of them canonical; in a task file one number or a list."""
 
 
 class Task(Word):
@@ -157,8 +197,8 @@ class Task(Word):
     source: tuple[Source, ...] = Field(min_length=1)
     """Tried in order; the record says which one served."""
     split: Cut = Cut()
-    rows: dict[Split, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
-    """Canonical row counts, as published, before anything is cut."""
+    rows: dict[Split, Counts] = Field(default_factory=dict)
+    """Canonical row counts, as published, before anything is cut; several where it is open which of them is right."""
     recipe: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Name → what differs from ``Recipe``'s defaults. ``standard`` is always there."""
     licence: str = ""

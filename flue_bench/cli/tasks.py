@@ -14,7 +14,7 @@ from flue_bench.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from flue_bench.data.registry import Registered
-    from flue_bench.task import Example, Source, Split, Task
+    from flue_bench.task import Archive, Example, Source, Split, Task
 
 app = typer.Typer(help="List the tasks; show one; check a task file; audit its data.", invoke_without_command=True)
 
@@ -175,7 +175,8 @@ def _balance(task: Task, examples: list[Example]) -> str:
 def _rows(task: Task) -> str:
     from flue_bench.task import SPLITS
 
-    return ", ".join(f"{task.rows[split]:,}" if split in task.rows else "-" for split in SPLITS) if task.rows else ""
+    counts = {split: " or ".join(f"{count:,}" for count in task.rows[split]) for split in task.rows}
+    return ", ".join(counts.get(split, "-") for split in SPLITS) if counts else ""
 
 
 def _described(registered: Registered) -> str:
@@ -209,15 +210,25 @@ def _source(task: Task, source: Source) -> list[str]:
     from flue_bench.task import SPLITS
 
     if source.hub:
-        lines = [f"hub: {source.hub} at {source.revision}", f"under --data-dir: {source.hub}/"]
+        moves = "" if source.pinned else " (a branch, which can move: never canonical)"
+        lines = [f"hub: {source.hub} at {source.revision}{moves}", f"under --data-dir: {source.hub}/"]
     elif source.archives:
-        names = ", ".join(url.rstrip("/").rsplit("/", 1)[-1] for url in source.archives)
-        lines = [f"archive: {', '.join(source.archives)}", f"under --data-dir: {names}"]
+        lines = [f"archive: {archive.url}{_known(archive)}" for archive in source.archives]
+        lines.append(f"under --data-dir: {', '.join(archive.name for archive in source.archives)}")
     elif source.files:
         lines = ["files beside the task file", f"under --data-dir: {task.name}/ or the folder itself"]
     else:
         lines = []
+    if source.access:
+        lines.append(f"access: {' '.join(source.access.split())} {source.by_hand}")
     if source.reader:
         lines.append(f"reader: {source.reader}")
     order: tuple[Split, ...] = SPLITS
     return lines + [f"{split}: {source.files[split].path}" for split in order if split in source.files]
+
+
+def _known(archive: Archive) -> str:
+    """Size and hash, as far as the task file gives them."""
+    size = f"{archive.size:,} bytes" if archive.size else ""
+    digest = f"SHA-256 {archive.sha256}" if archive.sha256 else ""
+    return f" ({', '.join(filter(None, (size, digest)))})" if size or digest else ""

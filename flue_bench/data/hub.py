@@ -56,6 +56,14 @@ class Snapshot:
     commit: str | None
 
 
+class Repository(NamedTuple):
+    """What the hub says of a repository at a revision."""
+
+    commit: str
+    files: list[str]
+    """Sorted names, ``/``-separated."""
+
+
 class _Cached(NamedTuple):
     """What the cache holds of one commit."""
 
@@ -91,19 +99,9 @@ def fetch(
         OfflineError: not cached, and the hub is out of reach or not to be asked.
         HubError: no such data set, access refused, a broken or silent server, a pattern that matches nothing.
     """
-    offline = offline or huggingface_hub.is_offline_mode()
+    if cached := _from_cache(repo_id, repo_type, revision, patterns, offline):
+        return cached
     pinned = _is_commit(revision)
-    cached = _cached(repo_id, repo_type, revision)
-    whole = cached is not None and not cached.lacks(patterns)
-    if cached is not None and whole and (offline or (pinned and cached.listing is not None)):
-        return Snapshot(cached.folder, cached.folder.name)
-    if offline or not reachable():
-        if cached is None or not whole:
-            lacks = list(patterns) if cached is None else cached.lacks(patterns)
-            raise _out_of_reach(repo_id, repo_type, revision, lacks, offline)
-        _cache_serves(repo_id, cached.folder.name, f"{_shown(constants.ENDPOINT)} is out of reach")
-        return Snapshot(cached.folder, cached.folder.name)
-
     with _asking(repo_id, repo_type, revision) as answers:
         folder = Path(
             huggingface_hub.snapshot_download(
@@ -116,13 +114,38 @@ def fetch(
     lacks = list(patterns) if found is None else found.lacks(patterns)
     if found is None or lacks:
         known = [] if found is None else found.listing or found.present
-        some = ", ".join(known[:8]) + (f", … ({len(known)} in all)" if len(known) > 8 else "")
-        raise HubError(
-            f"{_what(repo_id, repo_type, revision)} has nothing that matches {', '.join(lacks)}. "
-            f"Its files: {some or 'none'}."
-        )
+        raise _nothing_matches(repo_id, repo_type, revision, lacks, known)
     _verify(folder, _matching(found.present, patterns))
     return Snapshot(folder, folder.name)
+
+
+def check_repository(
+    repo_id: str, *, repo_type: RepoType, revision: str | None, patterns: Sequence[str] = (), offline: bool = False
+) -> Repository:
+    """What a hub repository holds, if ``fetch`` would give it: one or two small requests, no file.
+
+    Args:
+        repo_id, repo_type, revision, patterns, offline: as for ``fetch``.
+
+    Returns:
+        Its commit and files; of the cache where that has all that the patterns name and the hub need not be asked.
+
+    Raises:
+        As ``fetch``, as far as can be known before a file is asked for: that access is refused, too.
+    """
+    if patterns and (cached := _from_cache(repo_id, repo_type, revision, patterns, offline)):
+        return Repository(cached.commit or "", [])
+    if offline or not reachable():
+        raise _out_of_reach(repo_id, repo_type, revision, list(patterns) or ["all of it"], offline)
+    with _asking(repo_id, repo_type, revision):
+        about = huggingface_hub.model_info if repo_type == "model" else huggingface_hub.dataset_info
+        info = about(repo_id, revision=revision)
+        if info.gated:
+            huggingface_hub.auth_check(repo_id, repo_type=repo_type)
+    names = sorted(sibling.rfilename for sibling in info.siblings or ())
+    if lacks := [pattern for pattern in patterns if not _matching(names, [pattern])]:
+        raise _nothing_matches(repo_id, repo_type, revision, lacks, names)
+    return Repository(info.sha or "", names)
 
 
 def files(repo_id: str, *, repo_type: RepoType, revision: str | None, offline: bool = False) -> list[str]:
@@ -199,66 +222,136 @@ def endpoint() -> str:
     return _shown(constants.ENDPOINT)
 
 
-def download(url: str, target: Path, *, offline: bool = False, max_bytes: int = 8 * 2**30) -> None:
-    """Stream a file over HTTP(S) into ``target``, which appears only when it is whole.
+def download(
+    url: str,
+    target: Path,
+    *,
+    size: int | None = None,
+    sha256: str | None = None,
+    offline: bool = False,
+    max_bytes: int = 8 * 2**30,
+) -> None:
+    """Stream a file over HTTP(S) into ``target``, which appears only when it is whole and what it should be.
 
     Args:
         url: where it is.
         target: the file to write; its folder is made.
+        size: bytes that it must have, where this is known.
+        sha256: that it must have, where this is known.
         offline: refuse.
         max_bytes: larger files are refused, whatever the server announces.
 
     Raises:
         OfflineError: the server is out of reach, or ``offline``.
-        HubError: any other answer than the whole file, or a disk that cannot take it.
+        HubError: any other answer than the whole file (a page, such as a log-in; another file), or a disk that cannot
+            take it.
     """
     import httpx2
 
-    shown, way_out = _shown(url), f"or put the file's contents under --data-dir ({_WITHOUT})"
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise HubError(f"{shown} is not an http(s) address.")
-    if offline or huggingface_hub.is_offline_mode():
-        raise OfflineError(f"{shown} is not in the cache and network use is switched off. Go online once, {way_out}.")
-    parts = urlsplit(url)
-    if reason := _silence(f"{parts.scheme}://{parts.netloc}", 5.0):
-        raise OfflineError(f"{shown} is out of reach ({reason}). Check the network or the proxy, {way_out}.")
-
+    shown = _shown(url)
+    _check_server(url, offline)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Bytes as they lie on the server: some label a .tar.gz as gzip-encoded, and it must stay a .tar.gz.
-        ask = httpx2.stream(
-            "GET",
-            url,
-            headers={"Accept-Encoding": "identity"},
-            follow_redirects=True,
-            timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
-        )
-        with ask as response, part.open("wb") as file, _progress(target.name) as show:
-            if response.status_code != 200:
-                raise HubError(f"{shown} answered HTTP {response.status_code}. Check the address, {way_out}.")
-            length = response.headers.get("Content-Length", "")
-            total = int(length) if length.isdigit() else None
-            started, received = time.monotonic(), 0
+        with _stream("GET", url) as response, part.open("wb") as file, _progress(target.name) as show:
+            total = _announced(response, shown)
+            digest, started, received = hashlib.sha256(), time.monotonic(), 0
             for chunk in response.iter_raw():
+                if not received and _PAGE.match(chunk):
+                    raise HubError(_a_page(shown))
                 received += len(chunk)
                 if max(received, total or 0) > max_bytes:
                     raise HubError(f"{shown} holds more than {max_bytes:,} bytes: refused.")
+                _check_size(shown, total, size)
                 if time.monotonic() - started > 60 + received / SLOWEST:
-                    raise HubError(f"{shown} comes in at less than {SLOWEST:,} bytes a second. Try later, {way_out}.")
+                    raise HubError(f"{shown} comes in at less than {SLOWEST:,} bytes a second.\nTry later, {_OR_ELSE}.")
                 file.write(chunk)
+                digest.update(chunk)
                 show(received, total)
+        _check_size(shown, received, size)
+        if sha256 not in (None, found := digest.hexdigest()):
+            raise HubError(
+                f"{shown} sent another file than the published one (SHA-256 {found[:12]}…, not {sha256[:12]}…): "
+                f"not kept.\nTry again, {_OR_ELSE}."
+            )
         part.replace(target)
     except httpx2.HTTPError as error:
         broken = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise HubError(f"{shown} broke off ({broken}). Try again, {way_out}.") from error
+        raise HubError(f"{shown} broke off ({broken}).\nTry again, {_OR_ELSE}.") from error
     except OSError as error:
         raise HubError(f"{target} cannot be written: {error.strerror or error}.") from error
     finally:
         part.unlink(missing_ok=True)
 
 
+def check_file(url: str, *, size: int | None = None, offline: bool = False) -> None:
+    """Whether a server offers a file, by its headers alone; silence where ``download`` may well succeed.
+
+    Args:
+        url, size, offline: as for ``download``.
+
+    Raises:
+        OfflineError: the server is out of reach, or ``offline``.
+        HubError: it refuses, or would send a page or a file of another size.
+    """
+    import httpx2
+
+    shown = _shown(url)
+    _check_server(url, offline)
+    try:
+        with _stream("HEAD", url) as response:
+            if response.status_code in (405, 501):  # knows no HEAD
+                return
+            total = _announced(response, shown)
+            if response.headers.get("Content-Type", "").startswith("text/html"):
+                raise HubError(_a_page(shown))
+            _check_size(shown, total, size)
+    except httpx2.HTTPError as error:
+        raise HubError(f"{shown} broke off ({type(error).__name__}). Try later.") from error
+
+
+def _check_server(url: str, offline: bool) -> None:
+    """Raise unless the server of a URL may be asked and answers."""
+    shown, parts = _shown(url), urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise HubError(f"{shown} is not an http(s) address.")
+    if offline or huggingface_hub.is_offline_mode():
+        raise OfflineError(f"{shown} is not in the cache and network use is switched off.\nGo online once, {_OR_ELSE}.")
+    if reason := _silence(f"{parts.scheme}://{parts.netloc}", 5.0):
+        raise OfflineError(f"{shown} is out of reach ({reason}).\nCheck the network or the proxy, {_OR_ELSE}.")
+
+
+def _stream(method: str, url: str) -> Any:
+    import httpx2
+
+    # Bytes as they lie on the server: some label a .tar.gz as gzip-encoded, and it must stay a .tar.gz.
+    headers = {"Accept-Encoding": "identity"}
+    return httpx2.stream(method, url, headers=headers, follow_redirects=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
+
+
+def _announced(response: httpx2.Response, shown: str) -> int | None:
+    """Bytes that a server says it sends. Raises HubError if it sends no file."""
+    if response.status_code in (401, 403):
+        raise HubError(f"{shown} answered HTTP {response.status_code}: it wants permission.")
+    if response.status_code != 200:
+        raise HubError(f"{shown} answered HTTP {response.status_code}.\nCheck the address, {_OR_ELSE}.")
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdigit() else None
+
+
+def _check_size(shown: str, found: int | None, size: int | None) -> None:
+    if found is not None and size is not None and found != size:
+        raise HubError(f"{shown} sends {found:,} bytes, the published file has {size:,}: another file, not kept.")
+
+
+def _a_page(shown: str) -> str:
+    return f"{shown} sends an HTML page (a log-in, perhaps) instead of the file: not kept."
+
+
+_PAGE = re.compile(rb"[\s\xef\xbb\xbf]*<(!doctype html|html|head|body)\b", re.IGNORECASE)
+
 _WITHOUT = "`make run` works without network"
+_OR_ELSE = f"or put the file's contents under --data-dir ({_WITHOUT})"
 
 
 def _is_commit(revision: str | None) -> bool:
@@ -293,6 +386,38 @@ def _cached(repo_id: str, repo_type: RepoType, revision: str | None) -> _Cached 
     except errors.CachedRepoTreeNotFoundError:  # the cache was filled by something older
         return _Cached(folder, None, present)
     return _Cached(folder, sorted(file.path for file in tree), present)
+
+
+def _from_cache(
+    repo_id: str, repo_type: RepoType, revision: str | None, patterns: Sequence[str], offline: bool
+) -> Snapshot | None:
+    """What the cache has, where it may serve; None where the hub is to be asked.
+
+    Raises:
+        OfflineError: the hub cannot be asked, and the cache has not all.
+    """
+    offline = offline or huggingface_hub.is_offline_mode()
+    cached = _cached(repo_id, repo_type, revision)
+    whole = cached is not None and not cached.lacks(patterns)
+    if cached is not None and whole and (offline or (_is_commit(revision) and cached.listing is not None)):
+        return Snapshot(cached.folder, cached.folder.name)
+    if not offline and reachable():
+        return None
+    if cached is None or not whole:
+        lacks = list(patterns) if cached is None else cached.lacks(patterns)
+        raise _out_of_reach(repo_id, repo_type, revision, lacks, offline)
+    _cache_serves(repo_id, cached.folder.name, f"{_shown(constants.ENDPOINT)} is out of reach")
+    return Snapshot(cached.folder, cached.folder.name)
+
+
+def _nothing_matches(
+    repo_id: str, repo_type: RepoType, revision: str | None, lacks: Sequence[str], known: Sequence[str]
+) -> HubError:
+    some = ", ".join(known[:8]) + (f", … ({len(known)} in all)" if len(known) > 8 else "")
+    return HubError(
+        f"{_what(repo_id, repo_type, revision)} has nothing that matches {', '.join(lacks)}. "
+        f"Its files: {some or 'none'}."
+    )
 
 
 def _cache_serves(repo_id: str, commit: str, why: str) -> None:

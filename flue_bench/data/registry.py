@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from flue_bench import plugins
 from flue_bench.errors import TaskFileError, UnknownNameError, UsageError, quoted
 from flue_bench.recipe import Recipe
-from flue_bench.task import SPLITS, Columns, Cut, Reader, Source, SplitFiles, Task
+from flue_bench.task import SPLITS, Archive, Columns, Cut, Reader, Source, SplitFiles, Task
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _explain(key: str, error: Any) -> str:
 def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
     """The model whose fields may stand at this place of a task file."""
     name = next((part for part in reversed(loc) if isinstance(part, str)), "")
-    parts: dict[str, type[BaseModel]] = {"source": Source, "columns": Columns, "split": Cut}
+    parts: dict[str, type[BaseModel]] = {"source": Source, "archives": Archive, "columns": Columns, "split": Cut}
     return SplitFiles if name in SPLITS else parts.get(name, Task)
 
 

@@ -15,7 +15,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from glob import has_magic
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from flue_bench.data import archives, formats, hub
 from flue_bench.data.registry import Registered, readers
 from flue_bench.errors import DataError, HubError, OfflineError, UsageError, quoted
 from flue_bench.record import DataRef
-from flue_bench.task import SPLITS, Columns, Example, Source, Split, SplitFiles, Task
+from flue_bench.task import SPLITS, Archive, Columns, Example, Source, Split, SplitFiles, Task
 
 _OWN_FORMATS = ("parquet", "jsonl", "csv", "tsv", "conll")
 
@@ -46,8 +46,12 @@ class _Found:
     source: Source
     label: str
     folder: Path
+    packed: dict[Archive, Path] = field(default_factory=dict)
+    """Archives that are still to be unpacked."""
     archives: dict[Path, str] = field(default_factory=dict)
     """What the folder was unpacked from → SHA-256."""
+    deviations: tuple[str, ...] = ()
+    """What is not canonical whatever the rows are, in words."""
 
 
 def load(registered: Registered, *, data_dir: Path | None = None, offline: bool = False) -> TaskData:
@@ -66,28 +70,59 @@ def load(registered: Registered, *, data_dir: Path | None = None, offline: bool 
         OfflineError: no source is to be had for want of a network.
         UsageError: no such ``data_dir``.
     """
-    if data_dir is not None and not data_dir.is_dir():
-        raise UsageError(f"--data-dir {data_dir}: no such folder.")
     task = registered.task
-    if data_dir is not None:
-        for source in task.source:
-            if found := _in(data_dir, source, task):
-                return _read(task, found)
-        if found := _own_format(task, data_dir):
-            return _read(task, found)
+    if found := _by_hand(task, data_dir):
+        return _read(task, found)
     reasons: list[HubError] = []
     for source in task.source:
         try:
             return _read(task, _fetch(source, registered.file.parent, data_dir, offline))
         except HubError as error:
             reasons.append(error)
-    remote = any(source.hub or source.archives for source in task.source)
-    tried = "; ".join(str(reason).partition("\n")[0].rstrip(".") for reason in reasons)
     kind = OfflineError if all(isinstance(reason, OfflineError) for reason in reasons) else DataError
-    raise kind(
-        f"No data for task '{task.name}'. {'Run it once with network access, or put' if remote else 'Put'} the files "
-        f"under --data-dir (`flue-bench tasks show {task.name}` lists them).\n{tried}."
-    )
+    raise kind(f"No data for task '{task.name}'. {_remedy(task, reasons)}")
+
+
+def lacking(registered: Registered, *, data_dir: Path | None = None, offline: bool = False) -> str:
+    """Why the data of a task cannot be had and what to do; empty where they are here, or a server offers them.
+
+    Reads no data and fetches none, so that it can be asked of many tasks before any is begun.
+
+    Args:
+        registered: as for ``load``.
+        data_dir: as for ``load``.
+        offline: ask no server: empty only where everything is on this machine.
+
+    Raises:
+        UsageError: no such ``data_dir``.
+    """
+    try:
+        if _by_hand(registered.task, data_dir):
+            return ""
+    except DataError:  # it is there, and wrong: for ``load`` to say
+        return ""
+    reasons: list[HubError] = []
+    for source in registered.task.source:
+        try:
+            _offered(source, registered.file.parent, data_dir, offline)
+            return ""
+        except HubError as error:
+            reasons.append(error)
+    return _remedy(registered.task, reasons)
+
+
+def _remedy(task: Task, reasons: Sequence[HubError]) -> str:
+    """What to do about data that no source gives; then why each did not."""
+    tried = "; ".join(str(reason).partition("\n")[0].rstrip(".") for reason in reasons)
+    if asked := [source for source in task.source if source.access]:
+        advice = " ".join(f"{' '.join(source.access.split())} {source.by_hand}" for source in asked)
+    else:
+        remote = any(source.hub or source.archives for source in task.source)
+        advice = (
+            f"{'Run it once with network access, or put' if remote else 'Put'} the files "
+            f"under --data-dir (`flue-bench tasks show {task.name}` lists them)."
+        )
+    return f"{advice}\n{tried}."
 
 
 def limited(examples: list[Example], limit: int | None) -> list[Example]:
@@ -102,15 +137,26 @@ def _there(folder: Path, source: Source) -> bool:
     return "train" in source.files and bool(_matching(folder, source.files["train"].path))
 
 
+def _by_hand(task: Task, data_dir: Path | None) -> _Found | None:
+    """What was put into the data directory for this task, if anything was."""
+    if data_dir is None:
+        return None
+    if not data_dir.is_dir():
+        raise UsageError(f"--data-dir {data_dir}: no such folder.")
+    in_turn = (_in(data_dir, source, task) for source in task.source)
+    return next((found for found in in_turn if found), None) or _own_format(task, data_dir)
+
+
 def _in(data_dir: Path, source: Source, task: Task) -> _Found | None:
     """A source in the data directory, if it is there."""
     if source.hub:
         folder = data_dir / source.hub
-        return _Found(source, f"data-dir:{source.hub}", folder) if folder.is_dir() else None
+        return _Found(source, f"data-dir:{source.hub}", folder, deviations=_moving(source)) if folder.is_dir() else None
     if source.archives:
-        names = [url.rstrip("/").rsplit("/", 1)[-1] for url in source.archives]
+        names = [archive.name for archive in source.archives]
         if all((data_dir / name).is_file() for name in names):
-            return _unpacked(source, [data_dir / name for name in names])
+            files = {archive: data_dir / archive.name for archive in source.archives}
+            return _Found(source, source.label, data_dir, packed=files)
         unpacked = [archives.stem(name) for name in names]
         if all((data_dir / name).exists() for name in unpacked):
             return _Found(source, f"data-dir:{','.join(unpacked)}", data_dir)
@@ -136,36 +182,80 @@ def _own_format(task: Task, data_dir: Path) -> _Found | None:
 def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bool) -> _Found:
     """A source from where it is published. Raises HubError where that fails."""
     if source.hub:
-        patterns = [files.path for files in source.files.values()] or ["*"]
         snapshot = hub.fetch(
-            source.hub, repo_type="dataset", revision=source.revision, patterns=patterns, offline=offline
+            source.hub, repo_type="dataset", revision=source.revision, patterns=_patterns(source), offline=offline
         )
         commit = (snapshot.commit or source.revision or "")[:12]
-        return _Found(source, f"hub:{source.hub}@{commit}", snapshot.folder)
+        label = f"hub:{source.hub}@{commit}"
+        return _Found(source, label, snapshot.folder, deviations=_moving(source, commit))
     if source.archives:
-        files = []
-        for url in source.archives:
-            name = url.rstrip("/").rsplit("/", 1)[-1]
-            file = hub.cache_dir() / "archives" / hashlib.sha256(url.encode()).hexdigest()[:8] / name
-            if data_dir is not None and (data_dir / name).is_file():
-                file = data_dir / name
+        files = {}
+        for archive in source.archives:
+            file = files[archive] = _file_of(archive, data_dir)
+            ours = data_dir is None or file.parent != data_dir
+            if ours and file.is_file() and _differs(archive, file):  # of a time before its hash was known
+                file.unlink()
             if not file.is_file():
-                hub.download(url, file, offline=offline)
-            files.append(file)
-        return _unpacked(source, files)
+                hub.download(archive.url, file, size=archive.size, sha256=archive.sha256, offline=offline)
+        return _Found(source, source.label, hub.cache_dir(), packed=files)
     if source.files and not _there(task_folder, source):
         raise HubError(f"{task_folder} has no {source.files['train'].path}")
     return _Found(source, source.label, task_folder)
 
 
-def _unpacked(source: Source, files: Sequence[Path]) -> _Found:
-    hashes = {file: archives.sha256(file) for file in files}
-    wanted = [each.path for each in source.files.values()]
+def _offered(source: Source, task_folder: Path, data_dir: Path | None, offline: bool) -> None:
+    """As ``_fetch``, but nothing is fetched. Raises HubError where fetching is bound to fail."""
+    if source.hub:
+        hub.check_repository(
+            source.hub, repo_type="dataset", revision=source.revision, patterns=_patterns(source), offline=offline
+        )
+    elif source.archives:
+        for archive in source.archives:
+            file = _file_of(archive, data_dir)
+            if not file.is_file() or (file.parent != data_dir and archive.size not in (None, file.stat().st_size)):
+                hub.check_file(archive.url, size=archive.size, offline=offline)
+    else:
+        _fetch(source, task_folder, data_dir, offline)
+
+
+def _patterns(source: Source) -> list[str]:
+    return [files.path for files in source.files.values()] or ["*"]
+
+
+def _file_of(archive: Archive, data_dir: Path | None) -> Path:
+    """Where an archive lies, or will: under the data directory if it was put there, else in the cache."""
+    if data_dir is not None and (data_dir / archive.name).is_file():
+        return data_dir / archive.name
+    key = hashlib.sha256(archive.url.encode()).hexdigest()[:8]
+    return hub.cache_dir() / "archives" / key / archive.name
+
+
+def _differs(archive: Archive, file: Path) -> bool:
+    return archive.sha256 not in (None, archives.sha256(file))
+
+
+def _moving(source: Source, commit: str = "") -> tuple[str, ...]:
+    """The deviation that a branch of the hub is."""
+    at = f" (commit {commit})" if commit else ""
+    return () if source.pinned else (f"unpinned revision {source.revision} of {source.hub}{at}",)
+
+
+def _unpacked(found: _Found) -> _Found:
+    """The same source with its archives unpacked and compared with what is published."""
+    if not found.packed:
+        return found
+    hashes = {file: archives.sha256(file) for file in found.packed.values()}
+    wanted = [each.path for each in found.source.files.values()]
     key = json.dumps([[(file.name, digest) for file, digest in hashes.items()], wanted])
     content = hashlib.sha256(key.encode()).hexdigest()[:16]
-    folder = hub.cache_dir() / "unpacked" / f"{archives.stem(files[0].name)}-{content}"
-    archives.unpack(files, folder, wanted)
-    return _Found(source, source.label, folder, hashes)
+    folder = hub.cache_dir() / "unpacked" / f"{archives.stem(found.source.archives[0].name)}-{content}"
+    archives.unpack(list(hashes), folder, wanted)
+    others = tuple(
+        f"{archive.name} is not the published archive (its SHA-256 is {hashes[file][:12]}…, not {archive.sha256[:12]}…)"
+        for archive, file in found.packed.items()
+        if archive.sha256 and archive.sha256 != hashes[file]
+    )
+    return replace(found, folder=folder, packed={}, archives=hashes, deviations=(*found.deviations, *others))
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
@@ -174,10 +264,11 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
 
 
 def _read(task: Task, found: _Found) -> TaskData:
+    found = _unpacked(found)
     splits: dict[Split, list[Example]] = {}
     read = list(found.archives)
     hashes = {file.name: digest for file, digest in found.archives.items()}
-    off: list[str] = []
+    off = list(found.deviations)
     skipped: list[str] = []
     for split in SPLITS:
         files = found.source.files.get(split)
@@ -206,9 +297,9 @@ def _read(task: Task, found: _Found) -> TaskData:
             if len(kept) < len(examples):
                 skipped.append(f"{split}: sentences without words left out: {len(examples) - len(kept):,}")
             examples = kept
-        if rows != task.rows.get(split, rows):
+        if rows not in (canonical := task.rows.get(split, (rows,))):
             there = f"{split} has {rows:,} rows" if rows else f"there is no {split} split"
-            off.append(f"{there}, canonical is {task.rows[split]:,}")
+            off.append(f"{there}, canonical is {' or '.join(f'{count:,}' for count in canonical)}")
         if examples:
             splits[split] = examples
     if "train" not in splits:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -23,7 +24,7 @@ import huggingface_hub
 from huggingface_hub import constants
 
 import flue_bench
-from flue_bench.data import hub, registry
+from flue_bench.data import hub, registry, sources
 from flue_bench.errors import FlueBenchError
 from flue_bench.locks import Lock
 
@@ -66,6 +67,7 @@ def examine(results: Path) -> Iterator[Finding]:
         yield Finding(
             "ok" if there else "problem", "FLUE_BENCH_DATA", own if there else f"{own}: no such folder", advice
         )
+    yield from _data()
     yield (folder := _folder("results", results, "--results", may_be_read_only=False))
     if folder.state != "problem":
         yield from _sharing(_nearest(results))
@@ -95,6 +97,27 @@ def _tasks() -> Finding:
         return Finding("ok", "tasks", f"{len(registry.registered())}, all of them valid")
     except FlueBenchError as error:
         return Finding("problem", "tasks", str(error))
+
+
+def _data() -> Iterator[Finding]:
+    """Which tasks' data are on this machine, and which have to be asked for; no server is."""
+    own = os.environ.get("FLUE_BENCH_DATA")
+    folder = Path(own) if own and Path(own).is_dir() else None
+    here, fetched, asked = [], [], defaultdict[str, list[str]](list)
+    try:
+        for name, each in registry.registered().items():
+            if not (why := sources.lacking(each, data_dir=folder, offline=True)):
+                here.append(name)
+            elif any(source.access for source in each.task.source):
+                asked[why.partition("\n")[0]].append(name)
+            else:
+                fetched.append(name)
+    except FlueBenchError:  # which ``_tasks`` has told
+        return
+    there = f"on this machine: {', '.join(here)}" if here else "none on this machine"
+    yield Finding("ok", "data", there + (f"; fetched when wanted: {', '.join(fetched)}" if fetched else ""))
+    for advice, names in asked.items():
+        yield Finding("note", "data to ask for", ", ".join(names), advice)
 
 
 def _machine() -> Iterator[Finding]:

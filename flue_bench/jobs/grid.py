@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from itertools import groupby, product
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import torch
 from filelock import Timeout
 
+from flue_bench.data import sources
 from flue_bench.data.registry import Registered
 from flue_bench.errors import DataError, FlueBenchError, HubError, UsageError
 from flue_bench.jobs.cell import CellFailedError, run_cell
@@ -56,6 +58,8 @@ class Outcome:
     failures: list[Failure] = field(default_factory=list)
     unloaded: list[str] = field(default_factory=list)
     """Tasks whose data, and models whose files could not be had, with the reason."""
+    lacking: dict[str, str] = field(default_factory=dict)
+    """Task whose data could not be had before anything ran → what to do, which was told then."""
     reused: int = 0
     """Cells that were there already."""
 
@@ -88,6 +92,8 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
     for model in resolved:
         for each in grid.tasks:
             _check_length(model, recipes[each.task.name], each.task)
+    outcome.lacking = _lacking(grid, display)
+    grid = replace(grid, tasks=sorted(grid.tasks, key=lambda each: each.task.name in outcome.lacking))
 
     def runs(planned: Planned, wait: bool) -> bool:
         """False where another process is running it."""
@@ -163,7 +169,25 @@ def _cells(
 
 def _cannot_load(name: str, error: FlueBenchError, outcome: Outcome, display: Display) -> None:
     outcome.unloaded.append(f"{name}: {error}")
-    display.line(f"{name}: {error}")
+    told = name in outcome.lacking and outcome.lacking[name] in str(error)
+    display.line(f"{name}: {'still no data, see above' if told else error}")
+
+
+def _lacking(grid: Grid, display: Display) -> dict[str, str]:
+    """Task whose data are not to be had → what to do. Told before anything runs, so that there is time to do it."""
+    lacking: dict[str, str] = {}
+    same: dict[str, list[str]] = {}
+    elsewhere = any(source.hub or source.archives for each in grid.tasks for source in each.task.source)
+    with display.running(), display.bar("looking for data") if elsewhere else nullcontext():
+        for each in grid.tasks:
+            if why := sources.lacking(each, data_dir=grid.data_dir, offline=grid.offline):
+                lacking[each.task.name] = why.partition("\n")[0]
+                same.setdefault(why, []).append(each.task.name)
+    for why, names in same.items():
+        display.line(f"{', '.join(names)}: no data. {why}")
+    if lacking and (others := len(grid.tasks) - len(lacking)):
+        display.line(f"Meanwhile {others} other task{'s run' if others > 1 else ' runs'}.")
+    return lacking
 
 
 def _check_length(model: Resolved, recipe: Recipe, task: Task) -> None:

@@ -19,7 +19,7 @@ def webis_cls(folder: Path, split: Split, task: Task) -> Iterator[Example]:
 
     The files are not always well-formed, so items are cut out one by one and no XML parser is used; a text whose end
     tag is missing ends where the title begins. More than three stars are positive (three stars were left out upstream).
-    White space is made single, as in FLUE's own script.
+    All white space becomes one blank (FLUE's own script deletes line breaks and tabs, and words run together).
 
     Raises:
         DataError: an item without rating or text, a file that breaks off or is not UTF-8.
@@ -56,10 +56,10 @@ def wikiner_upstream(folder: Path, split: Split, task: Task) -> Iterator[Example
 
 
 def _files(folder: Path, split: Split, task: Task, reader: str) -> Iterator[Path]:
-    """The file that the task names for this split, if it does."""
+    """The files that the task names for this split, if it does, sorted by name."""
     source = next(source for source in task.source if source.reader == reader)
     if split in source.files:
-        yield folder / source.files[split].path
+        yield from sorted(folder.glob(source.files[split].path))
 
 
 def _items(path: Path) -> Iterator[str]:

@@ -22,7 +22,11 @@ def quoted(records: list[RunRecord], board: Board | None = None) -> dict[str, Qu
 def test_what_is_shipped_is_valid_and_each_score_has_its_source() -> None:
     file = load()
     assert {score.source for score in file.score} == set(file.source)
-    assert {score.column for score in file.score} == {"cls", "paws-x", "xnli", "wikiner"}
+    assert {score.column for score in file.score} == {"cls", "cls-merged", "paws-x", "xnli", "wikiner"}
+    by_card = {(score.column, score.percent) for score in file.score if score.source.startswith("card")}
+    assert ("cls-merged", 83) in by_card and "cls" not in {column for column, _ in by_card}
+    assert "over-fitted" in file.source["ner-card-earlier"].note  # as its own later revision has it
+    assert file.source["flue"].url == "https://arxiv.org/abs/1912.05372" and "second-hand" in file.source["flue"].note
     for score in file.score:
         if score.parts and score.percent is not None:  # FLUE's cls is the mean of its parts
             assert sum(score.parts.values()) / len(score.parts) == pytest.approx(score.percent, abs=0.011)

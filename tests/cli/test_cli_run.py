@@ -85,6 +85,40 @@ def test_without_network_it_says_what_to_do_within_seconds(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_what_cannot_be_had_is_told_before_anything_trains(tmp_path: Path) -> None:
+    """Two tasks want an archive to be asked for, one is out of reach: the fourth runs, and first."""
+    words = ("--task", "cls-books", "--task", "xnli", "--task", "cls-dvd", "--task", "mini-cls")
+    small = ("--model", "embedded:untrained", "--limit", "24", "--set", "epochs=1")
+    done = flue_bench("run", *words, *small, cwd=tmp_path, env=no_network(tmp_path))
+    assert done.returncode == 1
+    assert len(list((tmp_path / "results" / "runs").rglob("seed0-*[0-9a-f].json"))) == 1
+    before, trained, after = done.stderr.partition("[1/4] embedded:untrained · mini-cls · seed 0")
+    assert trained
+    assert before.count("log in and ask for it (https://zenodo.org/records/3251672") == 1
+    assert "cls-books, cls-dvd: no data. Zenodo gives" in before
+    assert "Put what you get at D/cls-acl10-unprocessed.tar.gz and give --data-dir D." in before
+    assert "xnli: no data. Run it once with network access" in before and "Meanwhile 1 other task runs." in before
+    for task in ("cls-books", "cls-dvd", "xnli"):
+        assert f"{task}: still no data, see above" in after
+
+
+@pytest.mark.slow
+def test_data_that_come_while_other_tasks_run_are_used(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    words = ("run", "--task", "cls-books", "--task", "mini-cls", "--model", "embedded:untrained", "--limit", "24")
+    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", *words, "--set", "epochs=1"]
+    env = no_network(tmp_path) | {"FLUE_BENCH_DATA": str(data)}
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=env) as run:
+        assert run.stderr is not None
+        for line in run.stderr:
+            if line.startswith("Meanwhile 1 other task runs"):
+                (data / "cls-acl10-unprocessed.tar.gz").write_bytes(cls_archive())
+        assert run.wait(60) == 0
+    assert len(list((tmp_path / "results" / "runs").rglob("seed0-*[0-9a-f].json"))) == 2
+
+
+@pytest.mark.slow
 def test_nothing_named_runs_the_mini_tasks_without_network(tmp_path: Path) -> None:
     done = flue_bench("run", "--limit", "48", "--set", "epochs=1", cwd=tmp_path, env=no_network(tmp_path))
     assert done.returncode == 0, done.stderr

@@ -48,6 +48,13 @@ def test_show_tells_everything() -> None:
         "@inproceedings{conneau-etal-2018-xnli,",
     ):
         assert part in result.output
+    (archive,) = (line for line in run("show", "paws-x").output.splitlines() if "archive:" in line)
+    assert "x-final.tar.gz (30,282,057 bytes, SHA-256 4146db499101" in archive
+    merged = run("show", "cls-merged").output
+    assert "canonical rows (train, validation, test): 5,997, -, 5,999 or 6,000" in merged
+    assert "access: Zenodo gives this archive only to people who log in and ask for it (https://zenodo.org/" in merged
+    assert "Put what you get at D/cls-acl10-unprocessed.tar.gz and give --data-dir D." in merged
+    assert "hub: GETALP/flue at refs/convert/parquet (a branch, which can move: never canonical)" in merged
     both = run("show", "cls-books", "wikiner").output
     assert "reader: webis-cls" in both and "kind: tokens, tags in IO" in both
 

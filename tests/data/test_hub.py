@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 from xml.etree import ElementTree
 
 import pyarrow.parquet as pq
@@ -249,6 +249,54 @@ def test_gated(standin: StandIn, tmp_path: Path) -> None:
     assert result["error"] == "HubError"
     assert f"conditions at {standin.endpoint}/datasets/org/data" in result["message"]
     assert "`hf auth login`" in result["message"]
+    checked = check(standin.env(tmp_path))
+    assert (checked["error"], checked["message"]) == ("HubError", result["message"])
+    assert not any("/resolve/" in request for request in standin.requests[-2:])
+
+
+def check(env: dict[str, str], repo_id: str = "org/data", **kwargs: Any) -> dict[str, Any]:
+    wanted = {"repo_type": "dataset", "revision": None, "patterns": ["fr/train-*.parquet"]} | kwargs
+    return drive("check_repository", env, repo_id=repo_id, **wanted)
+
+
+def both(env: dict[str, str], **kwargs: Any) -> list[dict[str, Any]]:
+    """What check_repository says, then fetch."""
+    wanted = {"repo_id": "org/data", "repo_type": "dataset", "revision": None, "patterns": ["fr/train-*.parquet"]}
+    return drive_all(env, ("check_repository", wanted | kwargs), ("fetch", wanted | kwargs))
+
+
+def test_what_fetch_would_give_is_known_before(standin: StandIn, closed_port: str, tmp_path: Path) -> None:
+    commit = standin.add_repo("org/data", "dataset", FILES, revisions={PINNED: FILES})
+    env = standin.env(tmp_path)
+    assert check(env)["answer"] == [commit, sorted(FILES)]
+    assert len(standin.requests) == 2  # the probe, and one question
+    assert "has nothing that matches de/*. Its files: config.json, fr/" in check(env, patterns=["de/*"])["message"]
+    for place, asked in (
+        (env, {"repo_id": "org/none"}),
+        (env, {"revision": "absent"}),
+        (env | {"HF_ENDPOINT": closed_port}, {}),
+        (env | {"HF_HUB_OFFLINE": "1"}, {}),
+    ):
+        checked, fetched = both(place, **asked)
+        assert checked["message"] == fetched["message"]
+    assert fetch(env, revision=PINNED)["answer"]["commit"] == PINNED
+    asked_before = len(standin.requests)
+    assert check(env, revision=PINNED)["answer"] == [PINNED, []]  # here: nobody is asked
+    assert len(standin.requests) == asked_before
+
+
+def test_the_hubs_own_parquet_copy(standin: StandIn, tmp_path: Path) -> None:
+    """A branch with slashes in its name, which is resolved to a commit and can move."""
+    branch = "refs/convert/parquet"
+    kept = {"config.json": b"", "fr/train-0.parquet": b"deux"}
+    standin.add_repo("org/data", "dataset", {"data.py": b"import datasets"}, revisions={branch: kept})
+    env = standin.env(tmp_path)
+    checked, fetched = (done["answer"] for done in both(env, revision=branch))
+    assert fetched["names"] == ["fr/train-0.parquet"] and re.fullmatch("[0-9a-f]{40}", fetched["commit"])
+    assert checked == [fetched["commit"], sorted(kept)]
+    assert fetch(env, revision=branch, offline=True)["answer"] == fetched
+    standin.add_repo("org/data", "dataset", {}, revisions={branch: kept | {"fr/train-0.parquet": b"trois"}})
+    assert fetch(env, revision=branch)["answer"]["commit"] != fetched["commit"]
 
 
 BROKEN: dict[tuple[str, Fault], str] = {
@@ -491,12 +539,120 @@ def test_download_offline(plain: StandIn, closed_port: str, tmp_path: Path, monk
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     assert plain.requests == []
     started = time.monotonic()
-    with pytest.raises(OfflineError, match=r"out of reach.*--data-dir"):
+    with pytest.raises(OfflineError, match=r"out of reach.*\n.*--data-dir"):
         hub.download(f"{closed_port}/archive.zip", tmp_path / "archive.zip")
     assert time.monotonic() - started < 10
     with pytest.raises(HubError, match="not an http"):
         hub.download("file:///etc/hostname", tmp_path / "archive.zip")
     assert list(tmp_path.iterdir()) == []
+
+
+PAGES = {
+    "doctype": b"<!DOCTYPE html>\n<title>Log in</title>",
+    "lower case": b"<!doctype HTML><p>",
+    "blanks": b"\n\n  <html lang='fr'>",
+    "a mark": b"\xef\xbb\xbf<HTML><body>",
+    "head": b"<head><meta charset='utf-8'>",
+}
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+@pytest.mark.parametrize("known", [True, False])
+def test_a_page_is_no_archive(plain: StandIn, tmp_path: Path, page: bytes, known: bool) -> None:
+    url = plain.serve_file("archive.zip", page)
+    what = {"size": 1000, "sha256": "0" * 64} if known else {}
+    with pytest.raises(HubError, match=r"archive\.zip sends an HTML page \(a log-in, perhaps\) instead of the file"):
+        hub.download(url, tmp_path / "archive.zip", **what)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_only_looks_like_a_page_is_kept(plain: StandIn, tmp_path: Path) -> None:
+    for content in (b"", b"<items>", b"<htmlx>", b"PK\x03\x04<html>"):
+        hub.download(plain.serve_file("archive.zip", content), tmp_path / "archive.zip")
+        assert (tmp_path / "archive.zip").read_bytes() == content
+
+
+def test_another_file_than_the_published_one_is_not_kept(plain: StandIn, tmp_path: Path) -> None:
+    content = b"archive" * 50_000
+    url, target = plain.serve_file("archive.zip", content), tmp_path / "archive.zip"
+    right = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    for wrong, says in (
+        ({"size": 1000}, "sends 350,000 bytes, the published file has 1,000"),
+        ({"sha256": "0" * 64}, rf"SHA-256 {right['sha256']!s:.12}…, not 000000000000…\): not kept"),
+    ):
+        with pytest.raises(HubError, match=says):
+            hub.download(url, target, **{**right, **wrong})  # type: ignore[arg-type]
+        assert list(tmp_path.iterdir()) == []
+    hub.download(url, target, **right)  # type: ignore[arg-type]
+    assert target.read_bytes() == content
+    hub.check_file(url, size=len(content))
+    with pytest.raises(HubError, match="sends 350,000 bytes, the published file has 1,000"):
+        hub.check_file(url, size=1000)
+
+
+class Doorkeeper(BaseHTTPRequestHandler):
+    """A server with files for those who are known, as Zenodo has them; says which requests came."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_HEAD(self) -> None:
+        self.asked.append(self.command)
+        status = int(self.path[1:4] or 200)  # the root is asked for whether anybody is there
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", "/200.html")
+        self.send_header("Content-Type", "text/html; charset=utf-8" if "html" in self.path else "application/zip")
+        self.send_header("Content-Length", "7")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        self.wfile.write(b"archive")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("200.zip", ""),
+        ("405.zip", ""),
+        ("501.zip", ""),
+        ("401.zip", "HTTP 401: it wants permission"),
+        ("403.zip", "HTTP 403: it wants permission"),
+        ("404.zip", "HTTP 404"),
+        ("500.zip", "HTTP 500"),
+        ("200.html", "sends an HTML page"),
+        ("302.zip", "sends an HTML page"),
+    ],
+)
+def test_whether_a_server_offers_a_file(path: str, says: str, tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Doorkeeper)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    Doorkeeper.asked.clear()
+    url = f"http://127.0.0.1:{server.server_port}/{path}"
+    try:
+        if says:
+            with pytest.raises(HubError, match=says):
+                hub.check_file(url)
+            if path.startswith("4"):
+                with pytest.raises(HubError, match=says):
+                    hub.download(url, tmp_path / "x")
+        else:
+            hub.check_file(url)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert list(tmp_path.iterdir()) == []
+    assert says.startswith("HTTP 4") or "GET" not in Doorkeeper.asked
+
+
+def test_whether_a_file_is_offered_without_network(closed_port: str) -> None:
+    with pytest.raises(OfflineError, match="switched off"):
+        hub.check_file("https://example.invalid/x.zip", offline=True)
+    with pytest.raises(OfflineError, match="out of reach"):
+        hub.check_file(f"{closed_port}/x.zip")
 
 
 def test_download_onto_a_folder(plain: StandIn, tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from flue_bench.data import registry, sources
+from flue_bench.data import hub, registry, sources
 from flue_bench.data.registry import Registered
 from flue_bench.errors import DataError, OfflineError, UsageError
-from flue_bench.task import SPLITS, Example, Split, Task
+from flue_bench.task import CONVERTED, SPLITS, Example, Split, Task
 
 NOBODY = {"hub": "personne/absent", "revision": "0" * 40, "files": {"train": "train-*.parquet"}}
 FILES = {split: f"{split}.tsv" for split in SPLITS}
@@ -493,8 +493,129 @@ def test_archives_are_downloaded_once(tmp_path: Path, served: str) -> None:
     assert data.ref.source == "archive:x-final.zip"
     file.unlink()
     assert sources.load(task(tmp_path, declared), offline=True) == data
-    with pytest.raises(DataError, match=r"No data for task 'essai'.*\n.*HTTP 404"):
-        sources.load(task(tmp_path, archived(f"{served}/other.zip")))
+    assert sources.lacking(task(tmp_path, declared), offline=True) == ""
+    elsewhere = task(tmp_path, archived(f"{served}/other.zip"))
+    with pytest.raises(DataError, match=r"No data for task 'essai'.*\n.*HTTP 404") as caught:
+        sources.load(elsewhere)
+    assert sources.lacking(elsewhere) in str(caught.value)
+
+
+def known(url: str, file: Path, **other: Any) -> dict[str, Any]:
+    """The archive with the size and hash of this file."""
+    content = file.read_bytes()
+    archive = {"url": url, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()} | other
+    return archived(url) | {"archives": [archive]}
+
+
+def test_an_archive_of_known_hash_is_the_same_data(tmp_path: Path, served: str) -> None:
+    url = f"{served}/x-final.zip"
+    declared = known(url, packed(tmp_path / "www"))
+    pinned = sources.load(task(tmp_path, declared))
+    assert pinned == sources.load(task(tmp_path, archived(url)), offline=True)  # of the very same cache
+    assert pinned.ref.canonical and not pinned.ref.deviations
+
+
+def test_a_download_that_differs_is_not_kept(tmp_path: Path, served: str) -> None:
+    declared = task(tmp_path, known(f"{served}/x-final.zip", packed(tmp_path / "www")))
+    whole = (tmp_path / "www/x-final.zip").read_bytes()
+    for content, message in (
+        (b"<!DOCTYPE html><title>Log in</title>", r"x-final\.zip sends an HTML page \(a log-in, perhaps\)"),
+        (whole[:-1], rf"sends {len(whole) - 1:,} bytes, the published file has {len(whole):,}"),
+        (whole[:-1] + b"x", r"sent another file than the published one"),
+    ):
+        (tmp_path / "www/x-final.zip").write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            sources.load(declared)
+        assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    (tmp_path / "www/x-final.zip").write_bytes(whole)
+    assert sources.load(declared).ref.canonical
+
+
+def test_what_an_older_version_cached_is_compared_too(tmp_path: Path, served: str) -> None:
+    url = f"{served}/x-final.zip"
+    right = packed(tmp_path / "www")
+    declared = known(url, right)
+    content = right.read_bytes()
+    right.write_bytes(packed(tmp_path / "other").read_bytes() + b"\n")
+    sources.load(task(tmp_path, archived(url)))
+    right.write_bytes(content)
+    data = sources.load(task(tmp_path, declared))
+    assert data.ref.files == {"x-final.zip": hashlib.sha256(content).hexdigest()}
+
+
+def test_an_archive_of_ones_own_that_differs_is_read_and_marked(tmp_path: Path) -> None:
+    file = packed(tmp_path / "D")
+    declared = known("https://example.invalid/x-final.zip", file)
+    data = sources.load(task(tmp_path, declared), data_dir=tmp_path / "D", offline=True)
+    assert data.ref.canonical
+    other = task(tmp_path, known("https://example.invalid/x-final.zip", file, sha256="0" * 64))
+    marked = sources.load(other, data_dir=tmp_path / "D", offline=True)
+    assert marked.splits == data.splits and marked.ref.digest == data.ref.digest
+    assert not marked.ref.canonical
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert marked.ref.deviations == (
+        f"x-final.zip is not the published archive (its SHA-256 is {digest[:12]}…, not 000000000000…)",
+    )
+
+
+ACCESS = "Ask the\nlibrary of Xanten for it."
+
+
+def test_what_has_to_be_asked_for_is_said(tmp_path: Path, served: str) -> None:
+    file = packed(tmp_path / "D")
+    url = f"{served}/x-final.zip"
+    declared = task(tmp_path, known(url, file) | {"access": ACCESS})
+    for offline in (True, False):
+        advice = sources.lacking(declared, offline=offline)
+        assert advice.startswith(
+            "Ask the library of Xanten for it. Put what you get at D/x-final.zip and give --data-dir D.\n"
+        )
+        with pytest.raises((DataError, OfflineError)) as caught:
+            sources.load(declared, offline=offline)
+        assert str(caught.value) == f"No data for task 'essai'. {advice}"
+    assert sources.lacking(declared, data_dir=tmp_path / "D", offline=True) == ""
+    file.rename(tmp_path / "www/x-final.zip")  # free at last
+    assert sources.lacking(declared) == ""
+    assert sources.load(declared).ref.canonical
+
+
+def test_asking_whether_data_can_be_had_fetches_and_unpacks_nothing(tmp_path: Path, served: str) -> None:
+    packed(tmp_path / "www")
+    assert sources.lacking(task(tmp_path, archived(f"{served}/x-final.zip"))) == ""
+    (tmp_path / "D").mkdir()
+    (tmp_path / "D/x-final.zip").write_bytes(b"damaged")
+    assert sources.lacking(task(tmp_path, archived(f"{served}/x-final.zip")), data_dir=tmp_path / "D") == ""
+    assert not (tmp_path / "cache").exists()
+    with pytest.raises(UsageError, match="no such folder"):
+        sources.lacking(task(tmp_path, NOBODY), data_dir=tmp_path / "none")
+    assert "has no train.tsv" in sources.lacking(task(tmp_path, {"files": FILES}))
+    all_splits(tmp_path)
+    assert sources.lacking(task(tmp_path, {"files": FILES}), offline=True) == ""
+
+
+def test_several_row_counts_may_be_canonical(tmp_path: Path) -> None:
+    count = len(TEXTS)
+    all_splits(tmp_path)
+    for counts, canonical in (([count - 1, count], True), ([count], True), ([count + 1, count + 2], False)):
+        ref = sources.load(task(tmp_path, {"files": FILES}, rows={"test": counts})).ref
+        assert ref.canonical == canonical
+    assert ref.deviations == (f"test has {count} rows, canonical is {count + 1} or {count + 2}",)
+
+
+@pytest.mark.parametrize(("revision", "pinned"), [("0" * 40, True), ("main", False), (CONVERTED, False)])
+def test_a_branch_of_the_hub_is_never_canonical(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, revision: str, pinned: bool
+) -> None:
+    declared = task(tmp_path, NOBODY | {"revision": revision, "files": FILES})
+    snapshot = hub.Snapshot(all_splits(tmp_path / "snapshot"), "c0ffee" * 6 + "0000")
+    monkeypatch.setattr(hub, "fetch", lambda *_, **__: snapshot)
+    ref = sources.load(declared).ref
+    assert ref.source == "hub:personne/absent@c0ffeec0ffee" and ref.canonical == pinned
+    said = (f"unpinned revision {revision} of personne/absent (commit c0ffeec0ffee)",)
+    assert ref.deviations == (() if pinned else said)
+    all_splits(tmp_path / "D/personne/absent")
+    mirror = sources.load(declared, data_dir=tmp_path / "D", offline=True).ref
+    assert (mirror.digest, mirror.canonical) == (ref.digest, pinned)
 
 
 # Readers

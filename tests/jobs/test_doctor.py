@@ -54,6 +54,22 @@ def test_no_network_is_a_note_and_says_what_to_do(tmp_path: Path) -> None:
     assert found["hub token"][1].startswith("none")
 
 
+def test_the_data_that_are_here_and_those_to_ask_for(tmp_path: Path) -> None:
+    env = no_network(tmp_path)
+    _, found = examined(env, tmp_path)
+    state, said = found["data"]
+    assert state == "ok" and said.startswith("on this machine: mini-cls, ")
+    assert said.endswith("fetched when wanted: paws-x, wikiner, xnli")
+    state, said = found["data to ask for"]
+    assert state == "note" and said.startswith("cls-books, cls-dvd, cls-merged, cls-music → Zenodo gives")
+    assert "https://zenodo.org/records/3251672" in said and "D/cls-acl10-unprocessed.tar.gz" in said
+    (tmp_path / "D").mkdir()
+    (tmp_path / "D" / "cls-acl10-unprocessed.tar.gz").write_bytes(b"")
+    _, found = examined(env | {"FLUE_BENCH_DATA": str(tmp_path / "D")}, tmp_path)
+    assert found["data"][1].startswith("on this machine: cls-books, cls-dvd, cls-merged, cls-music, mini-cls")
+    assert "data to ask for" not in found
+
+
 def test_what_is_broken_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     env = no_network(tmp_path) | {

@@ -158,7 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(line)
         if "Authorization" in self.headers:
             self.hub.authorised.append(line)
-        path = unquote(urlsplit(self.path).path)
+        quoted = urlsplit(self.path).path  # a revision with a slash in it, refs/convert/parquet, comes as one part
+        path = unquote(quoted)
         fault = next((fault for part, fault in self.hub.faults.items() if part in path), None)
         if fault == "hang":
             self._fall_silent()
@@ -170,12 +171,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, {})
         elif path in self.hub._plain:
             self._body(self.hub._plain[path], {}, fault)
-        elif match := re.fullmatch(r"/api/(model|dataset)s/(.+?)(?:/(revision|tree)/([^/]+))?", path):
+        elif match := re.fullmatch(r"/api/(model|dataset)s/(.+?)/auth-check", path):
+            if (found := self._found(match[1], match[2], "main")) is not None and not self._refused(found[0]):
+                self._json(200, {})
+        elif match := re.fullmatch(r"/api/(model|dataset)s/(.+?)(?:/(revision|tree)/([^/]+))?", quoted):
             repo_type, repo_id, what, revision = match.groups()
-            self._about(repo_type, repo_id, what, revision or "main", fault)
-        elif match := re.fullmatch(r"/(datasets/)?(.+?)/resolve/([^/]+)/(.+)", path):
-            dataset, repo_id, revision, name = match.groups()
-            self._file("dataset" if dataset else "model", repo_id, revision, name, fault)
+            self._about(repo_type, unquote(repo_id), what, unquote(revision or "main"), fault)
+        elif match := re.fullmatch(r"/(datasets/)?(.+?)/resolve/([^/]+)/(.+)", quoted):
+            kind, *parts = "dataset" if match[1] else "model", *map(unquote, match.groups()[1:])
+            self._file(kind, *parts, fault)
         else:
             self._json(404, {"error": "Not found"})
 
@@ -206,15 +210,22 @@ class _Handler(BaseHTTPRequestHandler):
             return
         repo, commit = found
         content = repo.commits[commit].get(name)
-        if repo.gated:
-            self._json(403, {"error": "Access is restricted"}, {"X-Error-Code": "GatedRepo"})
-        elif content is None:
+        if self._refused(repo):
+            return
+        if content is None:
             self._json(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
         else:
             headers = {"X-Repo-Commit": commit, "ETag": f'"{_git_hash(content)}"'}
             if name.endswith(LARGE):
                 headers |= {"X-Linked-Etag": f'"{_sha256(content)}"', "X-Linked-Size": str(len(content))}
             self._body(content, headers, fault)
+
+    def _refused(self, repo: _Repo) -> bool:
+        """Refuse a gated repository as the hub does: 401 to the unknown, 403 to those who have not been let in."""
+        if repo.gated:
+            status = 403 if "Authorization" in self.headers else 401
+            self._json(status, {"error": "Access is restricted"}, {"X-Error-Code": "GatedRepo"})
+        return repo.gated
 
     def _json(self, status: int, answer: Any, headers: Mapping[str, str] | None = None) -> None:
         if "error" in answer:  # as a careless server would: the client must not pass it on
@@ -444,6 +455,22 @@ def wikiner_files(train: int = 48, test: int = 16) -> dict[str, bytes]:
         "data/train-00000-of-00001.parquet": parquet(rows(train, 0)),
         "data/test-00000-of-00001.parquet": parquet(rows(test, 1)),
     }
+
+
+def cls_merged_files(train: int = 144, test: int = 48) -> dict[str, bytes]:
+    """The branch refs/convert/parquet of ``GETALP/flue``, configuration CLS: text, label, idx."""
+
+    def rows(count: int, seed: int) -> dict[str, list[Any]]:
+        texts = itertools.islice(sentences(seed + 40), count)
+        opinions = ("Une vraie déception, à éviter.", "Un plaisir rare, je recommande.")
+        labels = [index % 2 for index in range(count)]
+        return {
+            "text": [f"{text} {opinions[label]}" for text, label in zip(texts, labels, strict=True)],
+            "label": labels,
+            "idx": list(range(count)),
+        }
+
+    return {"CLS/train/0000.parquet": parquet(rows(train, 0)), "CLS/test/0000.parquet": parquet(rows(test, 1))}
 
 
 def cls_archive(train: int = 48, test: int = 16) -> bytes:

@@ -80,7 +80,7 @@ class TestData:
         assert declared.licence == "MIT"
         for split in SPLITS:
             examples = rows(name, split)
-            assert len(examples) == declared.rows[split]
+            assert (len(examples),) == declared.rows[split]
             assert len({example.id for example in examples}) == len(examples)
             for example in examples:
                 assert bool(example.words) == (declared.kind == "tokens")

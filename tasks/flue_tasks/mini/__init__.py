@@ -37,7 +37,7 @@ def read(folder: Path, split: Split, task: Task) -> Iterator[Example]:
         raise DataError(f"The reader 'mini' writes {', '.join(_TEXTS)} and mini-ner, not '{task.name}'.")
     rng, groups = Random(f"{task.name} {split}"), set[str]()
     keys: tuple[str, ...]
-    while (row := len(groups)) < task.rows[split]:
+    while (row := len(groups)) < task.rows[split][0]:
         if task.name == "mini-ner":
             words, tags = tagged(rng, row, split)
             keys, example = (" ".join(words),), Example("", "", words=words, tags=tags)
