@@ -47,7 +47,8 @@ def test_wheel_holds_code_tasks_and_embedded_models_only(dist: Path) -> None:
     tops = {PurePosixPath(name).parts[0] for name in names if ".dist-info/" not in name}
     assert tops == {"flue_bench", "flue_tasks", "flue_distill"}
     assert {file.relative_to(ROOT / "tasks").as_posix() for file in (ROOT / "tasks").rglob("*.toml")} <= names
-    assert {"flue_bench/py.typed", "flue_tasks/xnli.toml", "flue_distill/__init__.py"} <= names
+    assert {"flue_bench/py.typed", "flue_tasks/xnli.toml", "flue_distill/corpus/demo.txt"} <= names
+    assert {f"flue_distill/training/recipes/{name}.toml" for name in ("distilcamembert", "laptop")} <= names
     assert {"flue_bench/boards/published.toml", "flue_bench/boards/board.html"} <= names
     embedded = {
         file.relative_to(ROOT).as_posix() for file in (ROOT / "flue_bench" / "embedded").rglob("*") if file.is_file()

@@ -34,7 +34,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import AutoModelForMaskedLM, AutoTokenizer, CamembertConfig, PreTrainedTokenizerFast, pipeline
 
 from benchmarks.common import ROOT
-from flue_distill.student import from_config, student_of
+from flue_distill.training.student import from_config, student_of
 
 TEXTS = ("orangesum_news", "eltec_fra_novels")
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")

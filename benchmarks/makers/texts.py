@@ -3,7 +3,7 @@
     python -m benchmarks.makers.texts
 
 ``flue_bench/sample.txt``: what ``flue-bench speed`` reads, a text a line, of one to five sentences.
-``distill/flue_distill/demo.txt``: what ``flue-bench distill`` without arguments trains on, in paragraphs.
+``distill/flue_distill/corpus/demo.txt``: what ``flue-bench distill`` without arguments trains on, in paragraphs.
 
 Both are the same at every run, and under the licence of flue-bench (MIT). Nothing is taken that belongs to the
 validation or test split of a mini task.
@@ -22,7 +22,7 @@ from flue_tasks.mini.paraphrases import pair
 from flue_tasks.mini.reviews import review
 
 SAMPLE = ROOT / "flue_bench" / "sample.txt"
-DEMO = ROOT / "distill" / "flue_distill" / "demo.txt"
+DEMO = ROOT / "distill" / "flue_distill" / "corpus" / "demo.txt"
 
 SAMPLE_TEXTS = 200
 DEMO_BYTES = 380_000

@@ -29,12 +29,12 @@ from transformers import CamembertConfig
 from benchmarks.common import processes, report
 from flue_bench.training.device import Device, keep_freed_memory, peak_memory, pick_device, prepare, seed_step
 from flue_bench.training.optim import adamw
-from flue_distill.data import Data, Stream, to_device
-from flue_distill.masking import IGNORED
-from flue_distill.objective import LossParts, plain
-from flue_distill.recipe import DistilRecipe
-from flue_distill.student import Batch, MaskedLM, Teacher, from_config, student_of
-from flue_distill.trainer import Objective
+from flue_distill.training.data import Data, Stream, to_device
+from flue_distill.training.masking import IGNORED
+from flue_distill.training.objective import LossParts, plain
+from flue_distill.training.recipe import DistilRecipe
+from flue_distill.training.student import Batch, MaskedLM, Teacher, from_config, student_of
+from flue_distill.training.trainer import Objective
 
 
 class Way(NamedTuple):

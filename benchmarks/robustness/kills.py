@@ -40,7 +40,7 @@ PRELOADED = [
     "flue_bench.cli",
     "flue_bench.boards.render",
     "flue_bench.jobs.grid",
-    "flue_distill.run",
+    "flue_distill.training.run",
     "pandas",
     "pyarrow.parquet",
     "transformers.models.camembert.modeling_camembert",
@@ -101,7 +101,7 @@ def works(words: list[str], out: Path, kill: Kill, checkpoints: bool) -> None:
     """The command in this process, which kills itself at a touch of its folder; its words go to a file beside it."""
     from flue_bench.cli import main
     from flue_bench.training import train
-    from flue_distill import texts
+    from flue_distill.corpus import texts
 
     with out.with_name("said").open("w") as said:
         os.dup2(said.fileno(), 1)
@@ -178,8 +178,8 @@ def records(out: Path) -> dict[str, Any]:
 
 def student(out: Path) -> dict[str, Any]:
     """The weights of a finished distillation, and the course of its losses."""
-    from flue_distill.result import DISTILLATION
-    from flue_distill.trainer import LOG, read_log
+    from flue_distill.training.result import DISTILLATION
+    from flue_distill.training.trainer import LOG, read_log
 
     if not (out / DISTILLATION).exists():
         return {}
@@ -189,7 +189,7 @@ def student(out: Path) -> dict[str, Any]:
 
 def shards(out: Path) -> dict[str, Any]:
     """Every file of a finished corpus."""
-    from flue_distill.corpus import COUNTS, MANIFEST, open_corpus
+    from flue_distill.corpus.shards import COUNTS, MANIFEST, open_corpus
 
     if not (out / MANIFEST).exists():
         return {}

@@ -13,10 +13,10 @@ import transformers
 
 from flue_bench.training import checkpoint
 from flue_bench.training.device import Device
-from flue_distill.data import Data
-from flue_distill.recipe import DistilRecipe
-from flue_distill.student import MaskedLM, Teacher, from_config, student_of
-from flue_distill.trainer import Trained, processes, train
+from flue_distill.training.data import Data
+from flue_distill.training.recipe import DistilRecipe
+from flue_distill.training.student import MaskedLM, Teacher, from_config, student_of
+from flue_distill.training.trainer import Trained, processes, train
 
 CPU = Device(torch.device("cpu"), "fp32", "")
 SPECIAL = {0, 1, 2, 3, 4}

@@ -33,9 +33,10 @@ from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from flue_bench.errors import DataError, FlueBenchError, ModelError, RecordError, UsageError
-from flue_distill import cli_corpus, texts
-from flue_distill.corpus import COUNTS, MANIFEST, STATE, Blocks, Corpus, Manifest, build, open_corpus
-from flue_distill.tokens import identify
+from flue_distill.cli import corpus as cli_corpus
+from flue_distill.corpus import texts
+from flue_distill.corpus.shards import COUNTS, MANIFEST, STATE, Blocks, Corpus, Manifest, build, open_corpus
+from flue_distill.corpus.tokens import identify
 from support import hub_standin
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -319,8 +320,8 @@ def test_a_document_is_held_out_in_every_corpus(tmp_path: Path, tokenizer: Any) 
 PROGRAM = """
 def main():  # imports nothing outside, since each worker runs this file
     import json, multiprocessing, pathlib, resource, sys, threading
-    from flue_distill import texts
-    from flue_distill.corpus import build
+    from flue_distill.corpus import texts
+    from flue_distill.corpus.shards import build
     from transformers import AutoTokenizer
 
     options = json.loads(sys.argv[1])

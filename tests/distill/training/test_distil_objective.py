@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from flue_distill.masking import IGNORED
-from flue_distill.objective import LossParts, Rows, cosine_loss, distil_loss, fast, mlm_loss, plain
-from flue_distill.recipe import KlRows, LossWeights
+from flue_distill.training.masking import IGNORED
+from flue_distill.training.objective import LossParts, Rows, cosine_loss, distil_loss, fast, mlm_loss, plain
+from flue_distill.training.recipe import KlRows, LossWeights
 
 CARD = LossWeights()
 

@@ -26,13 +26,14 @@ from typer.testing import CliRunner
 from flue_bench.errors import DeviceError, FlueBenchError, ModelError, RecordError, UnknownNameError, UsageError
 from flue_bench.progress import Display
 from flue_bench.training import checkpoint, models
-from flue_distill import demo, run, trainer
-from flue_distill.curves import curves
-from flue_distill.data import Stream
-from flue_distill.recipe import RECIPES, DistilRecipe, LossWeights
-from flue_distill.result import DISTILLATION, course
-from flue_distill.student import MaskedLM, Teacher
-from flue_distill.trainer import CHECKPOINTS, LOG, evaluate, processes, read_log
+from flue_distill.corpus import demo
+from flue_distill.training import run, trainer
+from flue_distill.training.curves import curves
+from flue_distill.training.data import Stream
+from flue_distill.training.recipe import RECIPES, DistilRecipe, LossWeights
+from flue_distill.training.result import DISTILLATION, course
+from flue_distill.training.student import MaskedLM, Teacher
+from flue_distill.training.trainer import CHECKPOINTS, LOG, evaluate, processes, read_log
 from support.distilling import CPU, RECIPE, SPECIAL, data, distil, distil_among, distil_and_save, teacher
 from support.tiny import SENTENCES, tiny
 
@@ -297,7 +298,7 @@ def test_rotation_keeps_the_newest_and_clears_what_is_half_written(tmp_path: Pat
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A teacher and a corpus."""
-    from flue_distill.corpus import build
+    from flue_distill.corpus.shards import build
 
     folder = tmp_path_factory.mktemp("distil")
     tiny("camembert", folder / "teacher", num_hidden_layers=4)
@@ -446,7 +447,7 @@ def test_settings_are_parsed_and_checked(tmp_path: Path) -> None:
 def test_the_command(work: Path, tmp_path: Path) -> None:
     import typer
 
-    from flue_distill.cli_distill import distill
+    from flue_distill.cli.distill import distill
 
     app = typer.Typer()
     app.command()(distill)
@@ -479,7 +480,7 @@ def demonstrate(*words: str) -> str:
     """What the command says, in this process."""
     import typer
 
-    from flue_distill.cli_distill import distill
+    from flue_distill.cli.distill import distill
 
     app = typer.Typer()
     app.command()(distill)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flue_distill.keyed import keys, permuted, uniforms
-from flue_distill.masking import IGNORED, Masking
-from flue_distill.recipe import DistilRecipe
+from flue_distill.training.keyed import keys, permuted, uniforms
+from flue_distill.training.masking import IGNORED, Masking
+from flue_distill.training.recipe import DistilRecipe
 
 SPECIAL = {0, 1, 2, 3, 4}
 MASK, VOCAB = 4, 100

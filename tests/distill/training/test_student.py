@@ -12,11 +12,11 @@ import transformers
 
 from flue_bench.errors import FlueBenchError, ModelError, UsageError
 from flue_bench.training import models
-from flue_distill import run
-from flue_distill.masking import IGNORED
-from flue_distill.objective import LossParts, fast, plain
-from flue_distill.recipe import DistilRecipe, KlRows
-from flue_distill.student import (
+from flue_distill.training import run
+from flue_distill.training.masking import IGNORED
+from flue_distill.training.objective import LossParts, fast, plain
+from flue_distill.training.recipe import DistilRecipe, KlRows
+from flue_distill.training.student import (
     Batch,
     MaskedLM,
     Teacher,

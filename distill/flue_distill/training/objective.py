@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from flue_distill.masking import IGNORED
-from flue_distill.recipe import KlRows, LossWeights
+from flue_distill.training.masking import IGNORED
+from flue_distill.training.recipe import KlRows, LossWeights
 
 CHUNK_ROWS = {"cpu": 256, "cuda": 4096}
 """Rows of logits that exist at once: few for the memory, many for the products, whose weight gradient (vocab, hidden)

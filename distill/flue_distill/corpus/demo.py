@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flue_distill.corpus import build
+from flue_distill.corpus.shards import build
 
 TEXT = Path(__file__).parent / "demo.txt"
 """French paragraphs; ``benchmarks/makers/texts.py`` wrote them."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flue_distill.keyed import Ints, keys, uniforms
-from flue_distill.recipe import DistilRecipe
+from flue_distill.training.keyed import Ints, keys, uniforms
+from flue_distill.training.recipe import DistilRecipe
 
 IGNORED = -100
 """Label of a position that is no target, as everywhere in PyTorch."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from flue_distill.corpus import Manifest
+    from flue_distill.corpus.shards import Manifest
 
 
 def corpus(
@@ -41,7 +41,7 @@ def corpus(
     from rich.console import Console
 
     from flue_bench.progress import Display
-    from flue_distill import corpus as shards
+    from flue_distill.corpus import shards
 
     console = Console(stderr=True)
     with console.status("Loading the tokenizer"):

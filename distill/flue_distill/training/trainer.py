@@ -24,10 +24,10 @@ from flue_bench.record import digest_of
 from flue_bench.training import checkpoint
 from flue_bench.training.device import Device, peak_memory, pick_device, seed_step
 from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
-from flue_distill.data import Data, Stream, to_device
-from flue_distill.objective import CHUNK_ROWS, LossParts, Rows, distil_loss, fast, mlm_loss, project
-from flue_distill.recipe import DistilRecipe
-from flue_distill.student import Batch, MaskedLM, Teacher
+from flue_distill.training.data import Data, Stream, to_device
+from flue_distill.training.objective import CHUNK_ROWS, LossParts, Rows, distil_loss, fast, mlm_loss, project
+from flue_distill.training.recipe import DistilRecipe
+from flue_distill.training.student import Batch, MaskedLM, Teacher
 
 LOG, CHECKPOINTS = "log.jsonl", "checkpoints"
 

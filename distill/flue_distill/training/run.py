@@ -16,13 +16,14 @@ from flue_bench.record import ModelRef
 from flue_bench.training import checkpoint, models
 from flue_bench.training.device import environment, keep_freed_memory, peak_memory, prepare
 from flue_bench.training.models import Resolved
-from flue_distill import demo, result
-from flue_distill.corpus import Manifest, open_corpus
-from flue_distill.data import Data
-from flue_distill.recipe import DistilRecipe, LossWeights
-from flue_distill.student import MaskedLM, Teacher, check_fit, from_config, load_masked_lm, student_of
-from flue_distill.tokens import identify
-from flue_distill.trainer import CHECKPOINTS, LOG, processes, read_log, train
+from flue_distill.corpus import demo
+from flue_distill.corpus.shards import Manifest, open_corpus
+from flue_distill.corpus.tokens import identify
+from flue_distill.training import result
+from flue_distill.training.data import Data
+from flue_distill.training.recipe import DistilRecipe, LossWeights
+from flue_distill.training.student import MaskedLM, Teacher, check_fit, from_config, load_masked_lm, student_of
+from flue_distill.training.trainer import CHECKPOINTS, LOG, processes, read_log, train
 
 
 class Models(NamedTuple):

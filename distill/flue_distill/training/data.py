@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from flue_distill.keyed import Ints, permuted
-from flue_distill.masking import IGNORED, Masking
-from flue_distill.objective import LossParts
-from flue_distill.recipe import DistilRecipe
-from flue_distill.student import Batch
+from flue_distill.training.keyed import Ints, permuted
+from flue_distill.training.masking import IGNORED, Masking
+from flue_distill.training.objective import LossParts
+from flue_distill.training.recipe import DistilRecipe
+from flue_distill.training.student import Batch
 
 HELD_OUT = 2**40
 """The epoch of the held-out masks: always the same, and none of training's."""

@@ -38,9 +38,9 @@ from pydantic import BaseModel, Field, ValidationError
 from flue_bench.errors import DataError, RecordError, UsageError
 from flue_bench.record import digest_of
 from flue_bench.task import Word
-from flue_distill import texts
-from flue_distill.texts import Batch, Source
-from flue_distill.tokens import Encoded, Ints, TokenizerIdentity, Tokens, cores, dtype_of, identify, tokenised
+from flue_distill.corpus import texts
+from flue_distill.corpus.texts import Batch, Source
+from flue_distill.corpus.tokens import Encoded, Ints, TokenizerIdentity, Tokens, cores, dtype_of, identify, tokenised
 
 if TYPE_CHECKING:
     from flue_bench.progress import Display

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from flue_bench.errors import ModelError, UsageError
 from flue_bench.training import models
 from flue_bench.training.models import Resolved
-from flue_distill.objective import Rows
-from flue_distill.recipe import KlRows
+from flue_distill.training.objective import Rows
+from flue_distill.training.recipe import KlRows
 
 
 class Batch(NamedTuple):

@@ -10,8 +10,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from flue_bench.errors import RecordError
-from flue_distill.curves import curves
-from flue_distill.trainer import LOG, read_log
+from flue_distill.training.curves import curves
+from flue_distill.training.trainer import LOG, read_log
 
 DISTILLATION = "distillation.json"
 """Written last: a directory that has it is whole."""

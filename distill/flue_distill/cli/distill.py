@@ -75,13 +75,13 @@ def distill(
 
     from rich.console import Console
 
-    from flue_distill.recipe import DistilRecipe
+    from flue_distill.training.recipe import DistilRecipe
 
     chosen = DistilRecipe.load(recipe, settings)  # before torch: a misspelt key is told at once
     console = Console(stderr=True)
     with console.status("Loading PyTorch and transformers"):
         from flue_bench.progress import Display
-        from flue_distill import run
+        from flue_distill.training import run
 
     display = Display(console)
     if not run.distil(chosen, corpus, out, display, device=device, resume=resume, offline=offline, compiled=compile_):

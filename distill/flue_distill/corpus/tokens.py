@@ -24,7 +24,7 @@ import numpy.typing as npt
 from flue_bench.errors import DataError, ModelError
 from flue_bench.record import digest_of
 from flue_bench.task import Word
-from flue_distill.texts import Batch
+from flue_distill.corpus.texts import Batch
 
 Tokens = npt.NDArray[np.uint16 | np.uint32]
 Ints = npt.NDArray[np.int64]

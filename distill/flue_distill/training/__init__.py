@@ -1,0 +1,1 @@
+"""From a teacher and a corpus to a student."""
