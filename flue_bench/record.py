@@ -18,6 +18,13 @@ PROTOCOL = 2
 """Of the engine: raised when the same cell would give other numbers (order of batches, scoring, truncation)."""
 
 
+OwnHead = Literal["absent", "replaced", "kept", "permuted"]
+"""What became of a classification head that the checkpoint brought, as one that was fine-tuned before does.
+
+``kept`` and ``permuted``: its labels are the task's, by name and in their order or another; ``replaced``: they are not,
+and a new head started from the seed. ``absent`` is what a merely pretrained model has.
+"""
+
 Score = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 """A fraction of 1; MCC from -1 to 1."""
 
@@ -206,6 +213,8 @@ class RunRecord(Word):
     selected_epoch: int
     history: tuple[Epoch, ...]
     truncation: Truncation
+    head: OwnHead | None = None
+    """None in records made before 0.2."""
     predictions: Predictions
     cost: Cost
     environment: Environment

@@ -134,7 +134,7 @@ def _fine_tune(order: Order, work: works.Work, lengths: Ints, device: Device, re
     own = epoch(order.way, lengths, recipe.batch_size, order.round)
     batches = sample(own, lengths, order.size + 1, order.round)
     data = work.encode("train", recipe.max_length, np.concatenate(batches).tolist())
-    network, _ = models.load_model(work.model, work.task, order.round, recipe.dropout)
+    network = models.load_model(work.model, work.task, order.round, recipe.dropout).network
     clock = train_once(order.way, network.to(device.torch), work, data, recipe, order.round, device)
     return clock.found(order, int(data.lengths[recipe.batch_size :].sum()))
 
@@ -172,7 +172,7 @@ def _predict(order: Order, work: works.Work, device: Device, recipe: Recipe) -> 
     rows = np.random.RandomState(order.round).permutation(len(work.splits["test"]))[: order.size]
     data = work.encode("test", recipe.max_length, rows.tolist())
     recipe = recipe.override({"precision": order.precision})
-    network, _ = models.load_model(work.model, work.task, order.round, recipe.dropout)
+    network = models.load_model(work.model, work.task, order.round, recipe.dropout).network
     network.to(device.torch)
     clock = Clock(network, device.torch)
     with TemporaryDirectory() as folder:

@@ -158,7 +158,7 @@ def fine_tune(work: Work, recipe: Recipe, seed: int, device: torch.device, paddi
     encoded: dict[Split, Encoded] = {split: work.encode(split, recipe.max_length) for split in work.splits}
     metric = work.task.metric
     best = recipe.selection == "best"
-    network, _ = models.load_model(work.model, work.task, seed, recipe.dropout)
+    network = models.load_model(work.model, work.task, seed, recipe.dropout).network
     with TemporaryDirectory() as folder:
         trainer = build(
             network,

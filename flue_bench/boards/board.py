@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from flue_bench.errors import UnknownNameError, UsageError
-from flue_bench.record import Failure, RunRecord, SpeedRecord
+from flue_bench.record import Failure, OwnHead, RunRecord, SpeedRecord
 from flue_bench.results.comparison import LEVEL, Interval, collapsed
 from flue_bench.statistics.intervals import mean_sd
 
@@ -62,6 +62,7 @@ class Run:
     score: float
     """As a fraction of 1."""
     collapsed: str | None
+    head: OwnHead | None
     cell_digest: str
     setting_digest: str
     predictions_sha256: str
@@ -156,6 +157,8 @@ class Row:
     """None where no record says."""
     teacher: str | None
     """Digest of the model that this one was distilled from."""
+    fine_tuned: tuple[str, ...]
+    """What became of the classification head that the checkpoint brought; nothing for a merely pretrained model."""
     entries: tuple[Entry | None, ...]
     """One a column."""
     speeds: tuple[Speed | None, ...]
@@ -329,6 +332,7 @@ def build(
             parameters=max(record.cost.parameters for record in of_row),
             weights_bytes=next((size for r in of_row if (size := r.cell.model.weights_bytes) is not None), None),
             teacher=next((teacher for r in of_row if (teacher := r.cell.model.teacher)), None),
+            fine_tuned=own_head(of_row),
             entries=tuple(entries.get((key, column)) for column in columns),
             speeds=tuple(measured.get((machine, key.model)) for machine in machines),
         )
@@ -365,6 +369,27 @@ def _once(records: Iterable[RunRecord], left_out: set[Note]) -> list[RunRecord]:
             reason = f"{len(others)} more of the same cell with other predictions; the newest is shown"
             left_out.add(Note(what, reason))
     return sorted(once, key=lambda record: (record.cell.task, record.cell.seed, record.cell_digest))
+
+
+HEADS = {
+    "kept": "started from",
+    "permuted": "started from, its rows in the task's order,",
+    "replaced": "replaced by a new one",
+    "by position": "taken by position, whatever its labels were,",
+}
+"""What is said of a classification head that the checkpoint brought."""
+BY_POSITION = "the checkpoint brought its own classification head of this size: fine-tuning starts from it"
+"""A note of 0.1, which took such a head as it was."""
+
+
+def own_head(records: Iterable[RunRecord]) -> tuple[str, ...]:
+    """What became, on which tasks, of the classification head that a checkpoint brought; nothing if it brought none."""
+    tasks: dict[str, set[str]] = {}
+    for record in records:
+        became = "by position" if BY_POSITION in record.environment.notes else record.head
+        if became in HEADS:
+            tasks.setdefault(became, set()).add(record.cell.task)
+    return tuple(f"{HEADS[became]} on {', '.join(sorted(tasks[became]))}" for became in HEADS if became in tasks)
 
 
 def _usable(
@@ -427,6 +452,7 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
                 seed=record.cell.seed,
                 score=record.scores[family.metric],
                 collapsed=record.collapsed,
+                head=record.head,
                 cell_digest=record.cell_digest,
                 setting_digest=record.setting_digest,
                 predictions_sha256=record.predictions.sha256,

@@ -111,7 +111,8 @@ def results(of_model: Iterable[Setting]) -> list[EvalResult]:
                 "seeds": [record.cell.seed for record in setting.records],
             }
             | ({} if sd is None else {"sd": round(sd, 4)})
-            | ({"collapsed": list(words)} if (words := collapsed(setting.records)) else {}),
+            | ({"collapsed": list(words)} if (words := collapsed(setting.records)) else {})
+            | ({"own_head": list(words)} if (words := board.own_head(setting.records)) else {}),
             source_name="flue-bench" if homepage else None,
             source_url=homepage,
         )

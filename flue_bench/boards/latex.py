@@ -9,6 +9,7 @@ from flue_bench.boards.board import Board, Entry
 from flue_bench.boards.wording import (
     AS_GOOD,
     COLLAPSED,
+    FINE_TUNED,
     NONE,
     NOTHING,
     best_of,
@@ -16,6 +17,7 @@ from flue_bench.boards.wording import (
     interval_text,
     kept_text,
     marks,
+    name,
     notes,
     percent,
     plain,
@@ -36,6 +38,7 @@ _SPECIAL = {
     "±": r"$\pm$",
     AS_GOOD: r"$^{\approx}$",
     COLLAPSED: r"$^{\dagger}$",
+    FINE_TUNED: r"$^{\ddagger}$",
     NONE: "--",
     "\N{REPLACEMENT CHARACTER}": "?",
     **{c: f"\\{c}" for c in "&%$#_{}"},
@@ -60,7 +63,7 @@ def latex(board: Board) -> str:
         best = best_of(board)
         body = [
             [
-                escaped(row.label),
+                escaped(name(row)),
                 escaped(setting_text(board, row)),
                 f"{row.parameters / 1e6:,.1f}",
                 *(_entry(entry, mark) for entry, mark in zip(row.entries, best[i], strict=True)),

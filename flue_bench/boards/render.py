@@ -26,6 +26,7 @@ from flue_bench.boards.wording import (
     kept_text,
     machine_text,
     marks,
+    name,
     notes,
     percent,
     plain,
@@ -55,6 +56,7 @@ CSV_FIELDS = (
     "seed",
     "score",
     "collapsed",
+    "head",
     "mean",
     "low",
     "high",
@@ -84,7 +86,7 @@ def markdown(board: Board) -> str:
     if board.rows:
         cells = [
             [
-                in_markdown(row.label),
+                in_markdown(name(row)),
                 in_markdown(setting_text(board, row)),
                 f"{row.parameters / 1e6:,.1f}",
                 *(_markdown_entry(entry, mark) for entry, mark in zip(row.entries, best[i], strict=True)),
@@ -184,6 +186,7 @@ def to_csv(board: Board) -> str:
                     "seed": run.seed,
                     "score": run.score,
                     "collapsed": run.collapsed,
+                    "head": run.head,
                     "mean": entry and entry.mean,
                     "low": entry and entry.interval and entry.interval.low,
                     "high": entry and entry.interval and entry.interval.high,
@@ -255,12 +258,12 @@ class _Terminal:
             table.add_column(_heading(board.columns[i]), justify="right", width=widths[i], overflow="fold")
         room = width - sum(widths[i] + 2 for i in part)
         for number, row in enumerate(board.rows):
-            label = plain(row.label)
+            label = plain(name(row))
             # A long name breaks after the organisation, not in the middle of a word.
-            name = label.replace("/", "/\n", 1) if len(label) > room else label
+            broken = label.replace("/", "/\n", 1) if len(label) > room else label
             setting = f"{setting_text(board, row)}, {row.parameters / 1e6:,.1f} M"
             table.add_row(
-                Text.assemble(name, "\n", (plain(setting), "dim")),
+                Text.assemble(broken, "\n", (plain(setting), "dim")),
                 *(_styled(_cell(row.entries[i]), "bold" if best[number][i] else "") for i in part),
                 end_section=number == len(board.rows) - 1,
             )

@@ -9,6 +9,7 @@ from flue_bench.boards.board import Board, Entry, Kept, Machine, Row, Versus
 from flue_bench.results.comparison import LEVEL, Interval
 
 COLLAPSED = "†"
+FINE_TUNED = "‡"
 AS_GOOD = "≈"
 TRY = "try more epochs, another learning rate, more seeds"
 """Where runs collapsed."""
@@ -19,6 +20,11 @@ NOTHING = "No model has a whole entry yet."
 def marks(entry: Entry) -> str:
     """What a caption or note explains."""
     return (AS_GOOD if entry.as_good else "") + (COLLAPSED if entry.collapsed else "")
+
+
+def name(row: Row) -> str:
+    """Of a model, marked where it is not merely pretrained."""
+    return f"{row.label} {FINE_TUNED}" if row.fine_tuned else row.label
 
 
 def interval_text(found: Interval | Kept) -> str:
@@ -199,9 +205,14 @@ def notes(board: Board) -> dict[str, list[str]]:
         for column, entry in zip(board.columns, row.entries, strict=True)
         for words in (entry.collapsed if entry else ())
     ]
+    what = "the classification head that the checkpoint brought was"
+    fine_tuned = [
+        f"{row.label} ({setting_text(board, row)}): {'; '.join(row.fine_tuned)}" for row in board.rows if row.fine_tuned
+    ]
     data = [f"{column.title}: {words}" for column in board.columns for words in column.deviations]
     found = {
         f"{COLLAPSED} Collapsed runs: averaged, but no verdict stands on them; {TRY}": collapsed,
+        f"{FINE_TUNED} Fine-tuned before, not merely pretrained: {what}": fine_tuned,
         "Data that is not as published": data,
         "Sources": list(board.sources),
         "Failed": [f"{what}: {reason}" for what, reason in board.failed],

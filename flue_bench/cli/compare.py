@@ -127,7 +127,7 @@ def compare(
     lines = _lines(pairs, metric, question, retention, Evidence(tuple(contents)), notes)
     if not lines:
         raise RecordError("\n".join([f"Nothing to compare {label_a} and {label_b} by.", *notes[-1:]]))
-    notes = _reasons(lines) + notes + _collapsed(pairs)
+    notes = _reasons(lines) + notes + _collapsed(pairs) + _fine_tuned(pairs)
     answer = Answer(question.value, label_a, label_b, lines, notes)
     if format_ is Format.terminal and out is None:
         _print(answer, Console())
@@ -336,6 +336,19 @@ def _collapsed(pairs: list[_Pair]) -> list[str]:
         for name, records in (("A", pair.a), ("B", pair.b))
         for record in records
         if record.collapsed
+    ]
+
+
+def _fine_tuned(pairs: list[_Pair]) -> list[str]:
+    from flue_bench.boards.board import own_head
+
+    return [
+        f"{name} is not merely pretrained: the classification head that its checkpoint brought was {'; '.join(words)}"
+        for name, records in (
+            ("A", [r for pair in pairs for r in pair.a]),
+            ("B", [r for pair in pairs for r in pair.b]),
+        )
+        if (words := own_head(records))
     ]
 
 

@@ -22,7 +22,7 @@ from flue_bench.errors import FlueBenchError
 from flue_bench.jobs.loader import Loader, TaskInputs
 from flue_bench.kinds import scoring
 from flue_bench.progress import Display
-from flue_bench.record import Cell, Cost, Failure, Predictions, RunRecord, Truncation
+from flue_bench.record import Cell, Cost, Failure, OwnHead, Predictions, RunRecord, Truncation
 from flue_bench.results.store import Store
 from flue_bench.task import SPLITS, Example, Split, Task
 from flue_bench.training import checkpoint, models
@@ -133,6 +133,7 @@ class _Tested:
     """A model after its fine-tuning, and what it makes of the test set."""
 
     network: nn.Module
+    head: OwnHead
     fit: Fit
     encoded: dict[Split, Encoded]
     probabilities: list[Floats]
@@ -183,7 +184,7 @@ def _fine_tune_and_test(
     task, recipe, splits = inputs.registered.task, cell.recipe, inputs.splits(cell.limit)
     with display.bar(title) as bar:
         encoded = loader.encoded(inputs, model, cell.limit, recipe.max_length, display)
-        network, found = models.load_model(model, task, cell.seed, recipe.dropout)
+        network, found, head = models.load_model(model, task, cell.seed, recipe.dropout)
         network.to(device.torch)
         if device.untested:
             display.once(f"--device {device.untested}")
@@ -217,7 +218,7 @@ def _fine_tune_and_test(
             notes += (f"memory ran out in prediction: {cuts[-1]} rows at once, which changes rounding alone",)
             display.once(f"{cell.model.name}: {notes[-1]}")
         seconds = time.perf_counter() - before
-    return _Tested(network, fit, encoded, probabilities, decide(task, probabilities), seconds, notes)
+    return _Tested(network, head, fit, encoded, probabilities, decide(task, probabilities), seconds, notes)
 
 
 def _record(
@@ -259,6 +260,7 @@ def _record(
             examples={split: encoded[split].truncated for split in SPLITS},
             words={split: encoded[split].lost_words for split in SPLITS} if task.kind == "tokens" else {},
         ),
+        head=tested.head,
         predictions=predictions,
         cost=Cost(
             seconds=seconds,

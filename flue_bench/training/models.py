@@ -7,20 +7,21 @@ import logging
 import os
 import pickle
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
 
 from flue_bench.data import archives, hub
 from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError, quoted
-from flue_bench.record import ModelRef, digest_of
+from flue_bench.record import ModelRef, OwnHead, digest_of
 from flue_bench.task import Task
+from flue_bench.training import heads
 
 # For repositories without safetensors transformers would start a conversion on the hub (and a thread here).
 os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
@@ -185,8 +186,22 @@ def max_positions(config: Any) -> int | None:
     return int(positions) - (config.pad_token_id + 1 if config.model_type in OFFSET_POSITIONS else 0)
 
 
-def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) -> tuple[nn.Module, tuple[str, ...]]:
-    """The encoder with a classification head for the task, float32 on the CPU, and notes for the record.
+class Loaded(NamedTuple):
+    """An encoder with a head, ready to be fine-tuned."""
+
+    network: nn.Module
+    """Float32, on the CPU."""
+    notes: tuple[str, ...]
+    """For the record."""
+    head: OwnHead
+    """What became of the checkpoint's own."""
+
+
+def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) -> Loaded:
+    """The encoder with a classification head for the task.
+
+    A head that the checkpoint brings is kept where its labels are those of the task by name (rows in the task's order);
+    else the network starts as from the same checkpoint without a head.
 
     Args:
         model: where it is.
@@ -198,7 +213,18 @@ def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) ->
         ModelError: an architecture without such a head, weights that are missing or not finite.
     """
     head: Head = "TokenClassification" if task.kind == "tokens" else "SequenceClassification"
-    return _load(model, head, task.labels, seed, dropout)
+    network, info, notes = _load(model, head, task.labels, seed, dropout)
+    own = _own_head(network, info, model, task.labels)
+    if own.leave_out:
+        kept = {name: value for name, value in network.state_dict().items() if name not in own.leave_out}
+        torch.manual_seed(seed)
+        with quiet("transformers"):
+            network = type(network).from_pretrained(
+                None, config=network.config, state_dict=kept, dtype=torch.float32, local_files_only=True
+            )
+    if own.order:
+        heads.permute(network.get_submodule(own.layer), own.order)
+    return Loaded(network, (*notes, own.note) if own.note else notes, own.head)
 
 
 def load_encoder(model: Resolved) -> nn.Module:
@@ -207,8 +233,7 @@ def load_encoder(model: Resolved) -> nn.Module:
     Raises:
         ModelError: as ``load_model``.
     """
-    network, _ = _load(model, "SequenceClassification", ("0", "1"), seed=0, dropout=None)
-    encoder: nn.Module = network.base_model
+    encoder: nn.Module = _load(model, "SequenceClassification", ("0", "1"), seed=0, dropout=None)[0].base_model
     return encoder
 
 
@@ -218,7 +243,8 @@ Head = Literal["SequenceClassification", "TokenClassification"]
 
 def _load(
     model: Resolved, head: Head, labels: Sequence[str], seed: int, dropout: float | None
-) -> tuple[Any, tuple[str, ...]]:
+) -> tuple[Any, dict[str, Any], tuple[str, ...]]:
+    """The network, what transformers says of its loading, and notes for the record."""
     import transformers
 
     auto = getattr(transformers, f"AutoModelFor{head}")
@@ -251,12 +277,11 @@ def _load(
         ) from error
     except Exception as error:
         raise ModelError(f"{model.ref.name} cannot be loaded as AutoModelFor{head}: {first_line(error)}.") from error
-    network: nn.Module = loaded
-    notes = _check_weights(network, info, model)
-    for name, parameter in network.named_parameters():
+    notes = _check_weights(loaded, info, model)
+    for name, parameter in loaded.named_parameters():
         if not torch.isfinite(parameter).all():
             raise ModelError(f"{model.ref.name}: weight '{name}' is not finite (NaN or infinity) in the checkpoint.")
-    return network, notes
+    return loaded, info, notes
 
 
 DROPOUTS = {
@@ -278,12 +303,69 @@ def _check_weights(network: Any, info: dict[str, Any], model: Resolved) -> tuple
             f"{model.ref.name}: the checkpoint has no fitting weights for {len(lost)} of {len(body_keys)} tensors of "
             f"its {model.config.model_type} encoder (first: {lost[0]}). Is config.json that of these weights?"
         )
-    notes = []
     if any("pooler" in key for key in missing):
-        notes.append("the checkpoint has no pooler: it starts random, from the seed")
-    if not missing - body_keys:
-        notes.append("the checkpoint brought its own classification head of this size: fine-tuning starts from it")
-    return tuple(notes)
+        return ("the checkpoint has no pooler: it starts random, from the seed",)
+    return ()
+
+
+class _Brought(NamedTuple):
+    """The head that a checkpoint brought, and what to do with it."""
+
+    head: OwnHead
+    note: str = ""
+    layer: str = ""
+    """The module that scores the labels."""
+    order: tuple[int, ...] = ()
+    """Which of its rows is each label's, where they stand in another order."""
+    leave_out: frozenset[str] = frozenset()
+    """Tensors that the network must not start from; none where it does not as it is."""
+
+
+FINE_TUNED = ("Classification", "QuestionAnswering", "MultipleChoice")
+"""In the name of an architecture: it was saved with a head that was fine-tuned on some task."""
+
+
+def _own_head(network: Any, info: dict[str, Any], model: Resolved, labels: Sequence[str]) -> _Brought:
+    """What the checkpoint brought to score labels with."""
+    config = _json(model.folder / "config.json")
+    was = next((str(name) for name in config.get("architectures") or () if any(k in name for k in FINE_TUNED)), None)
+    mismatched = {str(key[0]) for key in info["mismatched_keys"]}
+    missing = {str(key) for key in info["missing_keys"]} - mismatched
+    outside = {key for key in network.state_dict() if not key.startswith(f"{network.base_model_prefix}.")}
+    layer = heads.last_layer(network, len(labels)) or ""
+    brought = f"{layer}.weight" in outside - missing
+    if not brought and was is None:
+        return _Brought("absent")
+    names = heads.names_of(config.get("id2label"), len(labels))
+    if brought and names and not outside & (missing | mismatched) and (order := heads.matched(names, labels)):
+        if order == tuple(range(len(order))):
+            return _Brought("kept", "the checkpoint's own head has these labels: fine-tuning starts from it")
+        note = f"the checkpoint's own head has these labels as {_listed(names)}: its rows were put in the task's order"
+        return _Brought("permuted", f"{note}, and fine-tuning starts from it", layer, order)
+    theirs = config["id2label"].values() if isinstance(config.get("id2label"), dict) else ()
+    said = f"labels {_listed(theirs)}" if theirs and not heads.generic(map(str, theirs)) else "labels without names"
+    note = f"the checkpoint was fine-tuned as {was or 'a classifier'} ({said}): a new head starts from the seed"
+    loaded = outside - missing - mismatched
+    leave_out = loaded - _pretrained(network, loaded) if loaded else set()
+    return _Brought("replaced", note, leave_out=frozenset(leave_out | missing | mismatched if leave_out else ()))
+
+
+def _pretrained(network: Any, names: set[str]) -> set[str]:
+    """Which of these tensors a masked language model of this type has as well: they are pretrained and no task's."""
+    from transformers import AutoModelForMaskedLM
+
+    try:
+        with torch.device("meta"):
+            known = AutoModelForMaskedLM.from_config(network.config).state_dict()  # type: ignore[no-untyped-call]
+    except Exception:  # transformers knows no masked language model of this type
+        return set()
+    state = network.state_dict()
+    return {name for name in names if name in known and known[name].shape == state[name].shape}
+
+
+def _listed(names: Iterable[Any]) -> str:
+    shown = [str(name) for name in names]
+    return ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")
 
 
 def _fetch(repo_id: str, revision: str | None, offline: bool) -> hub.Snapshot:

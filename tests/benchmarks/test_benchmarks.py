@@ -107,11 +107,11 @@ def test_the_same_batches_give_the_same_losses(tasks: list[str], tmp_path: Path,
     )  # fmt: skip
     data = work.encode("train", recipe.max_length)  # one batch: the order of its rows does not matter
 
-    ours, _ = models.load_model(work.model, work.task, 3, recipe.dropout)
+    ours = models.load_model(work.model, work.task, 3, recipe.dropout).network
     fit = fine_tune(
         ours, data, recipe, 3, Device(CPU, "fp32", ""), lambda _: {"accuracy": 0.0}, "accuracy", tmp_path / "none"
     )
-    theirs, _ = models.load_model(work.model, work.task, 3, recipe.dropout)
+    theirs = models.load_model(work.model, work.task, 3, recipe.dropout).network
     more = {"logging_steps": 1, "save_strategy": "no"}
     built = trainer.build(theirs, work, data, recipe, 3, CPU, padding, str(tmp_path / "trainer"), more)
     built.train()
@@ -126,7 +126,7 @@ def test_the_same_batches_give_the_same_losses(tasks: list[str], tmp_path: Path,
 def test_trainer_decays_the_weights_that_we_decay(tasks: list[str], tmp_path: Path) -> None:
     work = works.load(tasks[0], MODEL, None)
     recipe = Recipe(precision="fp32", max_length=24)
-    network, _ = models.load_model(work.model, work.task, 0, None)
+    network = models.load_model(work.model, work.task, 0, None).network
     built = trainer.build(network, work, work.encode("train", 24), recipe, 0, CPU, "dynamic", str(tmp_path))
     sides = [built.create_optimizer(), adamw(network, recipe.learning_rate, recipe.weight_decay)]
     decayed = [
@@ -141,7 +141,7 @@ def test_grouping_by_length_does_not_shuffle_predictions(tasks: list[str], tmp_p
     work = works.load(tasks[kind], MODEL, None)
     recipe = Recipe(precision="fp32", batch_size=2, max_length=24)
     data = work.encode("test", recipe.max_length)
-    network, _ = models.load_model(work.model, work.task, 0, None)
+    network = models.load_model(work.model, work.task, 0, None).network
     built = trainer.build(network, work, data, recipe, 0, CPU, "grouped", str(tmp_path))
     prediction = built.predict(trainer.rows(data, recipe, "grouped"))
     scores, _ = trainer.score(work, "test", {"test": data}, prediction)

@@ -18,6 +18,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from flue_bench.boards.board import Board, Column, Entry, Row, build
+from flue_bench.boards.latex import latex
 from flue_bench.boards.render import markdown, terminal, to_csv, to_json
 from flue_bench.cli.leaderboard import leaderboard
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
@@ -242,6 +243,30 @@ def test_a_collapsed_member_is_named() -> None:
     collapsed = {"cls-dvd": "predicts only 'positif'"}
     board = build(make_record(task=task, collapsed=collapsed.get(task)) for task in CLS)
     assert entry(board).collapsed == ("cls-dvd predicts only 'positif' in 1 of 1 seeds",)
+
+
+def test_a_model_that_was_fine_tuned_before_is_marked() -> None:
+    heads = {"xnli": "replaced", "paws-x": "permuted", "wikiner": "absent"}
+    board = build(
+        [make_record("org/reglé", task, head=head) for task, head in heads.items()]
+        + [make_record("org/nu", "xnli"), make_record("org/ancien", "xnli", head=None)]
+    )
+    words = ("started from, its rows in the task's order, on paws-x", "replaced by a new one on xnli")
+    assert {row.label: row.fine_tuned for row in board.rows} == {"org/reglé": words, "org/nu": (), "org/ancien": ()}
+    for text in (drawn(board), markdown(board)):
+        assert "org/reglé ‡" in text and text.count("‡") == 2  # its row, and the note
+        assert f"org/reglé (standard, fp32): {'; '.join(words)}" in " ".join(text.split())
+    assert r"org/reglé $^{\ddagger}$" in latex(board)
+    assert [line["head"] for line in csv.DictReader(io.StringIO(to_csv(board)))].count("permuted") == 1
+    assert json.loads(to_json(board))["rows"][0]["fine_tuned"]
+
+
+def test_a_head_that_the_first_release_took_by_position_is_told() -> None:
+    record = make_record(head=None)
+    said = "the checkpoint brought its own classification head of this size: fine-tuning starts from it"
+    environment = record.environment.model_copy(update={"notes": (said,)})
+    (row,) = build([record.model_copy(update={"environment": environment})]).rows
+    assert row.fine_tuned == ("taken by position, whatever its labels were, on xnli",)
 
 
 def test_failures_are_shown_until_their_cell_is_done() -> None:

@@ -544,7 +544,7 @@ def test_a_corrupted_hub_cache(
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text("a" * 40)
     cut(repo / "snapshots" / ("a" * 40) / "model.safetensors", 1000)
-    told(flue_bench("run", "-t", task, "-m", "org/modele", "--offline"), 1, r"org/modele cannot be loaded for kind")
+    told(flue_bench("run", "-t", task, "-m", "org/modele", "--offline"), 1, r"org/modele cannot be loaded as")
     assert not records(tmp_path)
 
 

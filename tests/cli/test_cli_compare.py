@@ -217,6 +217,14 @@ def test_collapsed_runs_are_named(
     assert "xnli: B, seed 1: predicts only 'neutre' (gold has 3 classes); " + TRY in found["notes"]
 
 
+def test_a_model_that_was_fine_tuned_before_is_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds(root, "org/c", BAD, task="xnli", examples=300, head="kept")
+    (note,) = [n for n in answer(monkeypatch, capsys, root, "org/a", "org/c")["notes"] if "pretrained" in n]
+    assert note.startswith("B is not merely pretrained") and note.endswith("started from on xnli")
+
+
 def test_formats_and_files(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("compare", "org/a", "org/b", "--retention", "0.9", "--results", str(root))
     out = root / "said"

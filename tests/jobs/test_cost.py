@@ -117,9 +117,9 @@ def test_a_grid_reads_and_tokenises_once(
     load_model = models.load_model
 
     def loading(*args: Any) -> Any:
-        network, notes = load_model(*args)
-        names.update((id(part), name) for name, part in network.named_modules())
-        return network, notes
+        loaded = load_model(*args)
+        names.update((id(part), name) for name, part in loaded.network.named_modules())
+        return loaded
 
     monkeypatch.setattr(models, "load_model", loading)
     handle = torch.nn.modules.module.register_module_forward_hook(embedded)
@@ -167,7 +167,7 @@ class Casts(TorchDispatchMode):
 def test_prediction_casts_weights_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task(name="t", kind="sentence", labels=("a", "b"), metric="accuracy", source=(Source(reader="none"),))
     resolved = models.resolve(str(folder / "one"))
-    network, _ = models.load_model(resolved, task, 0, None)
+    network = models.load_model(resolved, task, 0, None).network
     examples = [Example(str(i), "", text=text) for i, text in enumerate(SENTENCES[:24])]
     encoded = encode(examples, task, models.load_tokenizer(resolved), 60)
     found = []

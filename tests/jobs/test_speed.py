@@ -45,7 +45,7 @@ def test_what_is_counted(two: list[str]) -> None:
     seen: list[tuple[int, int]] = []
     records, ratios = speed.measure(two, precision="fp32", show=lambda *at: seen.append(at))
     for name, record in zip(two, records, strict=True):
-        network, _ = models.load_model(models.resolve(name), TASK, 0, None)
+        network = models.load_model(models.resolve(name), TASK, 0, None).network
         body = [value for key, value in network.named_parameters() if key.startswith("bert.")]
         assert record.parameters == sum(value.numel() for value in body)
         assert record.model == models.resolve(name).ref

@@ -82,6 +82,7 @@ def make_record(
     train_rows: int | None = None,
     deviations: Sequence[str] = (),
     collapsed: str | None = None,
+    head: Any = "absent",
     parameters: int = 68_100_000,
     created: str = "2025-01-02T03:04:05Z",
     predictions: Predictions | None = None,
@@ -120,6 +121,7 @@ def make_record(
         selected_epoch=1,
         history=(Epoch(epoch=1, step=10, train_loss=train_loss, scores={metric: score}),),
         truncation=Truncation(examples={"train": 0, "validation": 0, "test": 0}),
+        head=head,
         predictions=predictions
         or Predictions(
             file=f"seed{seed}-{made.digest}.predictions.parquet",

@@ -115,7 +115,7 @@ def test_every_architecture_goes_from_its_directory_to_predictions(
 ) -> None:
     model = models.resolve(str(folder_of(kind)))
     data = encode(examples(task), TASKS[task], models.load_tokenizer(model), 32)
-    network, _ = models.load_model(model, TASKS[task], 0, None)
+    network = models.load_model(model, TASKS[task], 0, None).network
     before = {name: value.clone() for name, value in network.named_parameters()}
 
     for precision in ("fp32", "bf16"):
@@ -142,7 +142,7 @@ def test_a_word_is_predicted_at_its_first_subword(folder_of: Callable[[str], Pat
     model = models.resolve(str(folder_of("roberta")))
     tokenizer = models.load_tokenizer(model)
     data = encode(examples("tokens"), TOKENS, tokenizer, 32)
-    network, _ = models.load_model(model, TOKENS, 0, None)
+    network = models.load_model(model, TOKENS, 0, None).network
     found = predict(network, data, Device(torch.device("cpu"), "fp32", ""))
     network.eval()
     for index, example in enumerate(examples("tokens")):
@@ -165,7 +165,7 @@ def test_modernbert_neither_compiles_nor_wants_flash_attention(
         raise AssertionError("torch.compile was called")
 
     monkeypatch.setattr(torch, "compile", refuse)
-    network, _ = load(folder)
+    network = load(folder).network
     data = encode(examples("sentence"), SENTENCE, models.load_tokenizer(models.resolve(str(folder))), 32)
     assert network.config._attn_implementation == "sdpa"
     assert train(network, data, tmp_path).steps == 2
@@ -194,7 +194,7 @@ BOUNDED = ("camembert", "roberta", "xlm-roberta", "bert", "distilbert", "electra
 @pytest.mark.parametrize("kind", KINDS)
 def test_max_positions_is_what_the_model_holds(kind: str, folder_of: Callable[[str], Path]) -> None:
     folder = folder_of(kind)
-    network, _ = load(folder)
+    network = load(folder).network
     longest = models.max_positions(network.config)
     assert longest == 64
     network.eval()
@@ -210,7 +210,7 @@ def test_camembert_holds_512_of_its_514_positions(tmp_path: Path) -> None:
     model = models.resolve(str(folder))
     assert models.max_positions(model.config) == 512
     long = [Example("0", "g", text=" ".join(SENTENCES), label=1)]
-    network, _ = models.load_model(model, SENTENCE, 0, None)
+    network = models.load_model(model, SENTENCE, 0, None).network
     tokenizer = models.load_tokenizer(model)
     device = Device(torch.device("cpu"), "fp32", "")
     held = encode(long, SENTENCE, tokenizer, 512)
@@ -236,7 +236,7 @@ def test_a_float16_checkpoint_is_fine_tuned_in_float32(kind: str, tmp_path: Path
     folder = tiny(kind, tmp_path / "half", dtype=torch.float16)
     assert {value.dtype for value in load_file(folder / "model.safetensors").values()} == {torch.float16}
     model = models.resolve(str(folder))
-    network, _ = models.load_model(model, SENTENCE, 0, None)
+    network = models.load_model(model, SENTENCE, 0, None).network
     data = encode(examples("sentence"), SENTENCE, models.load_tokenizer(model), 32)
     fit = train(network, data, tmp_path, epochs=3)
     assert fit.steps == 6 and all(np.isfinite(epoch.train_loss) for epoch in fit.history)
@@ -246,11 +246,11 @@ def test_a_float16_checkpoint_is_fine_tuned_in_float32(kind: str, tmp_path: Path
 
 def test_a_bin_alone_is_read_without_unpickling_and_announced(copy_of: Callable[[str], Path]) -> None:
     folder = copy_of("camembert")
-    whole, _ = load(folder)
+    whole = load(folder).network
     model = models.resolve(str(as_bin(folder)))
     assert model.ref.weights == "bin"
     assert model.notes == ("no safetensors: pytorch_model.bin was read with weights_only=True",)
-    network, _ = models.load_model(model, SENTENCE, 0, None)
+    network = models.load_model(model, SENTENCE, 0, None).network
     for name, value in whole.state_dict().items():
         assert torch.equal(network.state_dict()[name], value), name
 
@@ -290,12 +290,12 @@ def test_safetensors_are_preferred_and_alone_identify(copy_of: Callable[[str], P
 
 def test_weights_in_several_files(copy_of: Callable[[str], Path]) -> None:
     folder = copy_of("bert")
-    whole, _ = load(folder)
+    whole = load(folder).network
     (folder / "model.safetensors").unlink()
     whole.save_pretrained(folder, max_shard_size="40KB")
     assert len(list(folder.glob("model-*.safetensors"))) > 1
-    network, notes = load(folder)
-    assert any("own classification head" in note for note in notes)
+    network, _, head = load(folder)
+    assert head == "kept"
     assert all(torch.equal(value, whole.state_dict()[name]) for name, value in network.state_dict().items())
     digest = models.resolve(str(folder)).ref.digest
     shard = min(folder.glob("model-*.safetensors"))
@@ -361,24 +361,7 @@ def test_an_architecture_without_a_classification_head(tmp_path: Path) -> None:
         vocab_size=186, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
     )
     transformers.DPRQuestionEncoder(config).save_pretrained(tmp_path)
-    assert "kind 'sentence'" in refusal(lambda: load(tmp_path))
-
-
-def test_a_head_of_another_size_gives_way_and_one_of_this_size_is_noted(tmp_path: Path) -> None:
-    head = transformers.AutoModelForSequenceClassification
-    five = tiny("camembert", tmp_path / "five", auto=head, num_labels=5)
-    network, notes = load(five)
-    assert network.config.num_labels == 2 and network.classifier.out_proj.weight.shape == (2, 32)
-    assert not any("head" in note for note in notes)
-
-    two = tiny("camembert", tmp_path / "two", auto=head, num_labels=2)
-    network, notes = load(two, seed=3)
-    assert any("own classification head" in note for note in notes)
-    saved = load_file(two / "model.safetensors")
-    assert torch.equal(network.classifier.out_proj.weight, saved["classifier.out_proj.weight"])
-    assert network.config.id2label == {0: "négatif", 1: "positif"}
-
-    assert not any("head" in note for note in load(two, TOKENS)[1])
+    assert "AutoModelForSequenceClassification" in refusal(lambda: load(tmp_path))
 
 
 def test_a_checkpoint_without_pooler_is_noted(folder_of: Callable[[str], Path]) -> None:
@@ -550,7 +533,7 @@ def test_the_seed_decides_the_head_and_nothing_else(kind: str, folder_of: Callab
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_dropout_of_the_recipe_reaches_every_layer(kind: str, task: Task, folder_of: Callable[[str], Path]) -> None:
     def dropouts(dropout: float | None) -> dict[str, float]:
-        network, _ = load(folder_of(kind), task, dropout=dropout)
+        network = load(folder_of(kind), task, dropout=dropout).network
         modules = {name: part.p for name, part in network.named_modules() if isinstance(part, torch.nn.Dropout)}
         plain = {  # FlauBERT and ModernBERT keep some as a number
             f"{name}.{key}": value

@@ -23,7 +23,7 @@ from flue_distill.training import result
 from flue_distill.training.data import Data
 from flue_distill.training.recipe import DistilRecipe, LossWeights
 from flue_distill.training.student import MaskedLM, Teacher, check_fit, from_config, load_masked_lm, student_of
-from flue_distill.training.trainer import CHECKPOINTS, LOG, processes, read_log, train
+from flue_distill.training.trainer import CHECKPOINTS, LOG, PROTOCOL, processes, read_log, train
 
 
 class Models(NamedTuple):
@@ -145,7 +145,12 @@ def distil(
     named = {role: ref["name"] for role, ref in found.refs.items() if ref}  # a path is never an identity
     with nullcontext(corpus_folder) if corpus_folder else demo.corpus(found.tokenizer) as folder:
         manifest, data = _data(folder, found.tokenizer, recipe.length)
-        identity = {"recipe": recipe.model_dump(mode="json") | named, "corpus": manifest.digest, **found.refs}
+        identity = {
+            "protocol": PROTOCOL,
+            "recipe": recipe.model_dump(mode="json") | named,
+            "corpus": manifest.digest,
+            **found.refs,
+        }
         display.line(here.why or f"precision {here.precision}")
         if not len(data.held_out):
             display.line(f"Held-out text: not one sequence of {recipe.length} tokens, so no held-out scores.")

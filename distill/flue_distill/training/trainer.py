@@ -30,6 +30,8 @@ from flue_distill.training.recipe import DistilRecipe
 from flue_distill.training.student import Batch, MaskedLM, Teacher
 
 LOG, CHECKPOINTS = "log.jsonl", "checkpoints"
+PROTOCOL = 2
+"""Raised when the same recipe, models and corpus would give other weights; 1 is that of 0.1, which did not write it."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,7 @@ class _Run:
             assert state is not None
             if state["identity"] != self.identity:
                 raise UsageError(
-                    f"{found[-1]} belongs to another run (recipe, models or corpus differ). "
+                    f"{found[-1]} belongs to another run (recipe, models, corpus or protocol differ). "
                     "Resume with what it was started with, or give another --out."
                 )
             self.network.load_state_dict(state["network"])
