@@ -10,7 +10,7 @@ import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from flue_bench.errors import RecordError
+from flue_bench import files
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -25,8 +25,9 @@ class Lock:
     missing: str | None = None
     """Once acquired: why the file system gives no lock, so that nobody is kept out; None if it gives one."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, root: Path | None = None) -> None:
+        """A lock file; folders between it and ``root``, which the user named, are made and may be no links."""
+        self.path, self.root = path, root or path.parent
         self._lock: BaseFileLock | None = None
 
     def acquire(self, *, blocking: bool = True, timeout: float = -1) -> None:
@@ -43,17 +44,14 @@ class Lock:
         from filelock import FileLock
 
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            files.make_folder(self.path.parent, self.root)
             lock = FileLock(self.path, is_singleton=True, fallback_to_soft=False)
             lock.acquire(timeout, blocking=blocking)
         except TimeoutError:
             raise
         except OSError as error:
             if error.errno not in _NO_LOCKS:
-                reason = error.strerror or error
-                raise RecordError(
-                    f"{self.path}: cannot be written: {reason}; check the folder or give another --results."
-                ) from error
+                raise files.unwritable(self.path, error, "or give another --results") from error
             self.missing = error.strerror or str(error)
         else:
             self._lock, self.missing = lock, None

@@ -11,6 +11,15 @@ import pytest
 from support import ROOT
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder of the tests' own, so that neither they nor the user's commands find what the other left."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("flue-bench")
+        patch.setenv("FLUE_BENCH_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real French data beside the checkout; tests that want it are skipped where it is absent."""

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
+from flue_bench import files
 from flue_bench.boards import board
 from flue_bench.boards.wording import in_markdown, plain
 from flue_bench.data import registry
@@ -169,9 +170,8 @@ def updated(path: Path | None, name: str, of_model: Sequence[Setting]) -> ModelC
     card = ModelCard("---\n\n---\n")
     if path is not None and path.exists():
         try:
+            content = files.read(path).decode("utf-8-sig")
             several = len((metadata_load(path) or {}).get("model-index") or []) > 1
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                content = file.read()
             card = ModelCard(content if content.lstrip().startswith("---") else f"---\n\n---\n{content}")
         except Exception as error:  # whatever YAML and huggingface_hub raise
             reason = str(error).partition("\n")[0]

@@ -242,7 +242,7 @@ def _confusion(records: list[RunRecord], evidence: Evidence) -> Confusion:
     """Of sentence tasks by label, of token tasks by word and class."""
     first = records[0]
     key = [first.kind, first.labels, [record.predictions.sha256 for record in records]]
-    return evidence.kept(key, Confusion, lambda: _counted(records, evidence))
+    return evidence.kept(key, Confusion, lambda: _counted(records, evidence), records)
 
 
 def _counted(records: list[RunRecord], evidence: Evidence) -> Confusion:

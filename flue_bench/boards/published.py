@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from flue_bench import files
 from flue_bench.boards.board import Board, Column, Entry, Quote, QuoteLine, build
 from flue_bench.boards.wording import COLLAPSED
 from flue_bench.errors import RecordError
@@ -93,7 +94,7 @@ def load(path: Path | None = None) -> File:
     shipped = here / "published.toml", here.parent.parent / "results" / "published.toml"
     path = path or next((file for file in shipped if file.is_file()), shipped[0])
     try:
-        return File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return File.model_validate(tomllib.loads(files.read(path).decode()))
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

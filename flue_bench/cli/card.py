@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from flue_bench.cli.output import put
 from flue_bench.cli.results import Results, damaged, read, records_of
-from flue_bench.errors import RecordError
 
 
 def card(
@@ -35,10 +35,4 @@ def card(
 
         hub.validate(made, name)
         typer.echo(f"{hub.endpoint()} takes the metadata.", err=True)
-    if out is None:
-        typer.echo(str(made), nl=False)
-        return
-    try:
-        made.save(out)
-    except OSError as error:
-        raise RecordError(f"{out}: cannot be written: {error.strerror or error}.") from error
+    put(str(made), out)

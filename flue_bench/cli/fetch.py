@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from flue_bench import files
 from flue_bench.errors import FlueBenchError, UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def fetch(
     with Console(stderr=True).status("Loading PyTorch and transformers"):
         from huggingface_hub import constants
 
-        from flue_bench.data import hub, sources
+        from flue_bench.data import sources
         from flue_bench.training import models
 
     def find_model(name: str, offline: bool) -> _Have:
@@ -88,5 +89,5 @@ def fetch(
         raise typer.Exit(1)
     typer.echo(
         "Ready for `flue-bench run --offline` on machines that see these folders: "
-        f"{constants.HF_HUB_CACHE} (HF_HOME), {hub.cache_dir()} (FLUE_BENCH_CACHE)."
+        f"{constants.HF_HUB_CACHE} (HF_HOME), {files.cache_dir()} (FLUE_BENCH_CACHE)."
     )

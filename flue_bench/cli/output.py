@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import typer
 
+from flue_bench import files
 from flue_bench.errors import RecordError
 
 
@@ -19,15 +21,10 @@ def put(text: str, out: Path | None) -> None:
     if out is None:
         typer.echo(text, nl=False)
         return
-    from flue_bench.results.store import staged
-
-    target = out.resolve()
-    try:
-        target.parent.stat()  # no folder is made for it: its name may be misspelt
-        if target.exists() and not target.is_file():  # a terminal or a pipe
-            target.write_text(text, encoding="utf-8", newline="\n")
+    with files.explained(out, "or give another --out"):
+        if os.name == "posix" and out.is_symlink() and out.lstat().st_uid not in (0, os.geteuid()):
+            raise RecordError(f"{out} is a link that another user made: nothing is written through it.")
+        if out.exists() and not stat.S_ISREG(out.stat().st_mode):  # a terminal or a pipe
+            out.write_text(text, encoding="utf-8", newline="\n")
         else:
-            with staged(target, text.encode()) as written:
-                os.replace(written, target)
-    except OSError as error:
-        raise RecordError(f"{out}: cannot be written: {error.strerror or error}.") from error
+            files.write(out.resolve(), text.encode())

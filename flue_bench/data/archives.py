@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import hashlib
 import lzma
 import os
 import shutil
@@ -32,12 +31,6 @@ BROKEN = (EOFError, OSError, RuntimeError, tarfile.TarError, zipfile.BadZipFile,
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _SINGLE: dict[str, Any] = {".bz2": bz2.open, ".gz": gzip.open, ".xz": lzma.open}
-
-
-def sha256(file: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def stem(name: str) -> str:

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from flue_bench import files
 from flue_bench.errors import DataError
 
 Column = str | int
@@ -120,7 +121,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Numbered lines, ends included, cut at newlines only (``str.splitlines`` also cuts at U+2028 and its kin)."""
     number = 0
     try:
-        with _PACKED.get(path.suffix.lower(), open)(path, "rb") as file:
+        with files.opened(path) as raw_file, _unpacked(path, raw_file) as file:
             for number, raw in enumerate(file, start=1):
                 line = raw.decode("utf-8")
                 yield number, line.removeprefix("\ufeff") if number == 1 else line
@@ -129,6 +130,11 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path}, line {number}: byte 0x{byte:02x} is not UTF-8. Convert the file to UTF-8.") from None
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{path} cannot be read after line {number}: {error}.") from error
+
+
+def _unpacked(path: Path, file: BinaryIO) -> Any:
+    unpack = _PACKED.get(path.suffix.lower())
+    return unpack(file) if unpack else file
 
 
 def _csv(path: Path) -> Iterator[tuple[int, list[str]]]:

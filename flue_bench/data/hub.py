@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import huggingface_hub
@@ -31,6 +31,7 @@ from huggingface_hub.utils._http import default_client_factory
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from flue_bench.errors import FlueBenchError, HubError, ModelNotFoundError, OfflineError
+from flue_bench.files import write
 
 if TYPE_CHECKING:
     import httpx2
@@ -196,13 +197,6 @@ def validate(card: ModelCard, name: str) -> None:
             raise HubError(f"{endpoint()} refuses the card's metadata: {said}") from error
 
 
-def cache_dir() -> Path:
-    """Where flue-bench keeps what the hub's cache does not: ``$FLUE_BENCH_CACHE``, or a folder of the user's cache."""
-    if own := os.environ.get("FLUE_BENCH_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "flue-bench"
-
-
 def reachable(timeout: float = 3.0) -> bool:
     """Whether the hub answers, by one request a process (``HF_ENDPOINT``, proxies respected).
 
@@ -250,10 +244,9 @@ def download(
 
     shown = _shown(url)
     _check_server(url, offline)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _stream("GET", url) as response, part.open("wb") as file, _progress(target.name) as show:
+
+    def receive(file: BinaryIO) -> None:
+        with _stream("GET", url) as response, _progress(target.name) as show:
             total = _announced(response, shown)
             digest, started, received = hashlib.sha256(), time.monotonic(), 0
             for chunk in response.iter_raw():
@@ -274,14 +267,14 @@ def download(
                 f"{shown} sent another file than the published one (SHA-256 {found[:12]}…, not {sha256[:12]}…): "
                 f"not kept.\nTry again, {_OR_ELSE}."
             )
-        part.replace(target)
+
+    try:
+        write(target, receive, root=target.parent)
     except httpx2.HTTPError as error:
         broken = f"{type(error).__name__}: {error}".rstrip(": ")
         raise HubError(f"{shown} broke off ({broken}).\nTry again, {_OR_ELSE}.") from error
     except OSError as error:
         raise HubError(f"{target} cannot be written: {error.strerror or error}.") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def check_file(url: str, *, size: int | None = None, offline: bool = False) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from flue_bench import plugins
 from flue_bench.errors import TaskFileError, UnknownNameError, UsageError, quoted
+from flue_bench.files import read
 from flue_bench.recipe import Recipe
 from flue_bench.task import SPLITS, Archive, Columns, Cut, Reader, Source, SplitFiles, Task
 
@@ -36,7 +37,7 @@ def load_file(path: Path) -> Registered:
             nearest known one.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read(path).decode())
     except OSError as error:
         raise TaskFileError(f"Task file {path} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:  # of TOML or of UTF-8; nested too deep

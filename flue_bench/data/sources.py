@@ -23,6 +23,7 @@ from typing import Any
 from flue_bench.data import archives, formats, hub
 from flue_bench.data.registry import Registered, readers
 from flue_bench.errors import DataError, HubError, OfflineError, UsageError, quoted
+from flue_bench.files import cache_dir, sha256
 from flue_bench.record import DataRef
 from flue_bench.task import SPLITS, Archive, Columns, Example, Source, Split, SplitFiles, Task
 
@@ -197,7 +198,7 @@ def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bo
                 file.unlink()
             if not file.is_file():
                 hub.download(archive.url, file, size=archive.size, sha256=archive.sha256, offline=offline)
-        return _Found(source, source.label, hub.cache_dir(), packed=files)
+        return _Found(source, source.label, cache_dir(), packed=files)
     if source.files and not _there(task_folder, source):
         raise HubError(f"{task_folder} has no {source.files['train'].path}")
     return _Found(source, source.label, task_folder)
@@ -227,11 +228,11 @@ def _file_of(archive: Archive, data_dir: Path | None) -> Path:
     if data_dir is not None and (data_dir / archive.name).is_file():
         return data_dir / archive.name
     key = hashlib.sha256(archive.url.encode()).hexdigest()[:8]
-    return hub.cache_dir() / "archives" / key / archive.name
+    return cache_dir() / "archives" / key / archive.name
 
 
 def _differs(archive: Archive, file: Path) -> bool:
-    return archive.sha256 not in (None, archives.sha256(file))
+    return archive.sha256 not in (None, sha256(file))
 
 
 def _moving(source: Source, commit: str = "") -> tuple[str, ...]:
@@ -244,11 +245,11 @@ def _unpacked(found: _Found) -> _Found:
     """The same source with its archives unpacked and compared with what is published."""
     if not found.packed:
         return found
-    hashes = {file: archives.sha256(file) for file in found.packed.values()}
+    hashes = {file: sha256(file) for file in found.packed.values()}
     wanted = [each.path for each in found.source.files.values()]
     key = json.dumps([[(file.name, digest) for file, digest in hashes.items()], wanted])
     content = hashlib.sha256(key.encode()).hexdigest()[:16]
-    folder = hub.cache_dir() / "unpacked" / f"{archives.stem(found.source.archives[0].name)}-{content}"
+    folder = cache_dir() / "unpacked" / f"{archives.stem(found.source.archives[0].name)}-{content}"
     archives.unpack(list(hashes), folder, wanted)
     others = tuple(
         f"{archive.name} is not the published archive (its SHA-256 is {hashes[file][:12]}…, not {archive.sha256[:12]}…)"
@@ -277,7 +278,7 @@ def _read(task: Task, found: _Found) -> TaskData:
             raise DataError(f"{found.folder} has no {files.path}, the {split} split of task '{task.name}'.")
         if not found.archives:
             read += paths
-            hashes |= {path.relative_to(found.folder).as_posix(): archives.sha256(path) for path in paths}
+            hashes |= {path.relative_to(found.folder).as_posix(): sha256(path) for path in paths}
         if found.source.reader:
             examples, rows = _by_reader(task, found, split)
         elif files:

@@ -24,6 +24,7 @@ import huggingface_hub
 from huggingface_hub import constants
 
 import flue_bench
+from flue_bench import files
 from flue_bench.data import hub, registry, sources
 from flue_bench.errors import FlueBenchError
 from flue_bench.locks import Lock
@@ -58,7 +59,7 @@ def examine(results: Path) -> Iterator[Finding]:
     yield from _machine()
     offline = huggingface_hub.is_offline_mode()
     yield _folder("HF_HOME", Path(constants.HF_HOME), "HF_HOME", may_be_read_only=offline)
-    yield _folder("FLUE_BENCH_CACHE", hub.cache_dir(), "FLUE_BENCH_CACHE", may_be_read_only=offline)
+    yield _folder("FLUE_BENCH_CACHE", files.cache_dir(), "FLUE_BENCH_CACHE", may_be_read_only=offline)
     if own := os.environ.get("HF_HUB_CACHE"):
         yield _folder("HF_HUB_CACHE", Path(own), "HF_HUB_CACHE", may_be_read_only=offline)
     if own := os.environ.get("FLUE_BENCH_DATA"):

@@ -13,10 +13,10 @@ Two questions are kept apart:
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,9 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from flue_bench import files
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
 from flue_bench.kinds.scoring import entity_class, entity_counts
-from flue_bench.record import RunRecord, digest_of
+from flue_bench.record import RunRecord
 from flue_bench.results.store import read_predictions
 from flue_bench.statistics import intervals
 from flue_bench.statistics.intervals import Floats, Means
@@ -123,13 +124,14 @@ class Retention:
 class Evidence:
     """The predictions that lie beside records, and the intervals already computed from them.
 
-    Intervals are kept in ``.cache/intervals`` of the first folder, by what they follow from: the SHA-256 of the
-    predictions, the metric and the method. A folder that cannot be written costs time, and is no error.
+    Intervals are kept in the reader's own cache folder by the hash of all that they follow from: the SHA-256 of the
+    predictions, how they are scored, the metric and the method. No results directory can put one there that its
+    predictions do not give. A cache that cannot be written costs time, and is no error.
     """
 
     folders: tuple[Path, ...]
     """Results directories."""
-    _files: dict[str, list[Path]] = field(default_factory=dict, compare=False, repr=False)
+    _files: dict[str, list[tuple[Path, Path]]] = field(default_factory=dict, compare=False, repr=False)
 
     def predictions(self, record: RunRecord) -> pyarrow.Table:
         """The record's test predictions without their probabilities, wherever in the folders they lie.
@@ -137,15 +139,11 @@ class Evidence:
         Raises:
             RecordError: there is no such file, it is not the one that the record was written with, or lacks a column.
         """
-        if not self._files:
-            for path in sorted(p for folder in self.folders for p in folder.glob("runs/*/*/*.predictions.parquet")):
-                self._files.setdefault(path.name, []).append(path)
-        name = Path(record.predictions.file).name
         columns = ["id", "group", "gold", "predicted"] + ["subwords"] * (record.kind == "tokens")
-        problem = RecordError(f"{name}: not found under {', '.join(f'{folder}/runs' for folder in self.folders)}.")
-        for path in self._files.get(name, []):
+        name, problem = record.predictions.file, RecordError("")
+        for path, folder in self._found(record):
             try:
-                table = read_predictions(record, path.parent, columns)
+                table = read_predictions(record, path.parent, columns, folder)
             except RecordError as error:
                 problem = error
                 continue
@@ -154,18 +152,36 @@ class Evidence:
             return table
         raise problem
 
-    def kept(self, key: Any, kind: type[_Found], compute: Callable[[], _Found]) -> _Found:
-        """What was computed for this key, or what ``compute`` gives now."""
-        path = self.folders[0] / ".cache" / "intervals" / f"{digest_of([METHOD, kind.__name__, key])}.json"
-        with contextlib.suppress(OSError, ValueError):  # a damaged file is written anew
-            kept: _Found = _adapter(kind).validate_python(json.loads(path.read_bytes()))
+    def _found(self, record: RunRecord) -> list[tuple[Path, Path]]:
+        """Files that may be the record's predictions, each with its results directory; never none."""
+        if not self._files:
+            there = [(p, folder) for folder in self.folders for p in folder.glob("runs/*/*/*.predictions.parquet")]
+            for path, folder in sorted(there):
+                self._files.setdefault(path.name, []).append((path, folder))
+        name = Path(record.predictions.file).name
+        if name not in self._files:
+            where = ", ".join(f"{folder}/runs" for folder in self.folders)
+            raise RecordError(f"{name}: not found under {where}.")
+        return self._files[name]
+
+    def kept(self, key: Any, kind: type[_Found], compute: Callable[[], _Found], records: Iterable[RunRecord]) -> _Found:
+        """What was computed for this key, or what ``compute`` gives now.
+
+        Raises:
+            RecordError: the predictions of one of the records are not there, so that what is shown of a results
+                directory does not hang on what its reader has seen before.
+        """
+        for record in records:
+            self._found(record)
+        name = hashlib.sha256(json.dumps([METHOD, kind.__name__, key]).encode()).hexdigest()
+        cache = files.cache_dir()
+        path = cache / "intervals" / name[:2] / f"{name}.json"
+        with contextlib.suppress(OSError, ValueError, RecursionError):  # a damaged file is written anew
+            kept: _Found = _adapter(kind).validate_python(json.loads(files.read(path, root=cache)))
             return kept
         found = compute()
-        staged = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            staged.write_text(json.dumps(asdict(cast(Any, found))), encoding="utf-8")
-            os.replace(staged, path)
+            files.write(path, json.dumps(asdict(cast(Any, found))).encode(), cache)
         return found
 
 
@@ -205,7 +221,7 @@ def interval(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> I
             clusters=measured.clusters,
         )
 
-    return evidence.kept([metric, entry.key], Interval, compute)
+    return evidence.kept([metric, entry.key], Interval, compute, entry.used)
 
 
 def compare(
@@ -264,7 +280,8 @@ def compare(
             reason=reason,
         )
 
-    return evidence.kept([metric, question, first.key, second.key], Comparison, compute)
+    key = [metric, question, first.key, second.key]
+    return evidence.kept(key, Comparison, compute, first.used + second.used)
 
 
 def retention(
@@ -306,7 +323,8 @@ def retention(
             p = intervals.t_test_above(intervals.estimate(means, [1, -margin]))
         return Retention(question, metric, score_student, score_teacher, ratio, low, high, margin, p, reason)
 
-    return evidence.kept([metric, question, margin, first.key, second.key], Retention, compute)
+    key = [metric, question, margin, first.key, second.key]
+    return evidence.kept(key, Retention, compute, first.used + second.used)
 
 
 class _Entry(NamedTuple):
@@ -320,17 +338,14 @@ class _Entry(NamedTuple):
 
     @property
     def key(self) -> list[Any]:
-        """What the entry's scores and intervals follow from."""
-        return [
-            [
-                task,
-                [
-                    [(r := self.records[task, seed]).predictions.sha256, r.labels, r.scheme, r.collapsed]
-                    for seed in self.seeds
-                ],
-            ]
-            for task in self.tasks
-        ]
+        """What the entry's scores and intervals follow from, and the name that their reasons give."""
+        of_runs = [[r.cell.task, r.predictions.sha256, r.kind, r.labels, r.scheme, r.collapsed] for r in self.used]
+        return [self.model, of_runs]
+
+    @property
+    def used(self) -> list[RunRecord]:
+        """Those of the tasks and seeds that count."""
+        return [self.records[task, seed] for task in self.tasks for seed in self.seeds]
 
     @property
     def collapsed(self) -> tuple[str, ...]:

@@ -13,19 +13,19 @@ A cell is looked up by its digest, whatever folder it lies in: merging two resul
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from flue_bench import files
 from flue_bench.errors import RecordError
 from flue_bench.locks import Lock
 from flue_bench.record import SCHEMA_VERSION, Cell, Failure, ModelRef, Predictions, RunRecord, SpeedRecord, digest_of
@@ -70,8 +70,15 @@ class Store:
         return self.root / "runs" / _model_slug(cell.model) / _slug(cell.task, "task")
 
     def checkpoint_dir(self, cell: Cell) -> Path:
-        """Where the cell's checkpoint belongs (not created)."""
-        return self.root / ".checkpoints" / cell.digest
+        """Where the cell's checkpoint belongs (not created).
+
+        Raises:
+            RecordError: a link is there, through which nothing is written.
+        """
+        folder = self.root / ".checkpoints" / cell.digest
+        with _explained(folder):
+            files.check_folder(folder, self.root)
+        return folder
 
     def find(self, cell: Cell) -> RunRecord | None:
         """The cell's record, if it is done.
@@ -83,7 +90,7 @@ class Store:
         """
         for path in self._candidates(cell):
             try:
-                record = read_record(path)
+                record = read_record(path, self.root)
             except _NewerRecordError:
                 raise
             except RecordError:
@@ -119,8 +126,8 @@ class Store:
         )
         with (
             _explained(record_path),
-            staged(predictions_path, content) as predictions,
-            staged(record_path, _json(record)) as record_file,
+            files.staged(predictions_path, content, self.root) as place_predictions,
+            files.staged(record_path, _json(record), self.root) as place_record,
         ):
             older = list(self.root.glob(f"runs/*/*/seed*-{cell.digest}.*"))
             # Old records go before the predictions that they name are replaced: by a rename, so that they stay where
@@ -129,9 +136,8 @@ class Store:
                 retired = path.with_name(f"{path.name}.old")
                 os.replace(path, retired)
                 older.append(retired)
-            os.replace(predictions, predictions_path)
-            os.replace(record_file, record_path)
-            _sync(folder)
+            place_predictions()
+            place_record()
             for path in older:
                 if path not in (predictions_path, record_path):
                     path.unlink(missing_ok=True)
@@ -144,9 +150,8 @@ class Store:
             RecordError: the file cannot be written.
         """
         path = self.folder(failure.cell) / f"seed{failure.cell.seed}-{failure.cell_digest}{FAILED}"
-        with _explained(path), staged(path, _json(failure)) as written:
-            os.replace(written, path)
-            _sync(path.parent)
+        with _explained(path):
+            files.write(path, _json(failure), self.root)
 
     def write_speed(self, speed: SpeedRecord) -> None:
         """Keep a model's speed, in place of an earlier one of the same model, device and precision.
@@ -156,9 +161,8 @@ class Store:
         """
         key = digest_of([speed.environment.device, speed.precision, speed.model.digest])
         path = self.root / "speed" / _model_slug(speed.model) / f"{key}.json"
-        with _explained(path), staged(path, _json(speed)) as written:
-            os.replace(written, path)
-            _sync(path.parent)
+        with _explained(path):
+            files.write(path, _json(speed), self.root)
             for older in self.root.glob(f"speed/*/{key}.json"):  # under another of the model's names
                 if older != path:
                     older.unlink()
@@ -169,11 +173,11 @@ class Store:
         for path in sorted((*self.root.glob("runs/*/*/*.json"), *self.root.glob("speed/*/*.json"))):
             try:
                 if path.parent.parent == self.root / "speed":
-                    contents.speeds.append(_read(path, SpeedRecord))
+                    contents.speeds.append(_read(path, SpeedRecord, self.root))
                 elif path.name.endswith(FAILED):
-                    contents.failures.append(_read(path, Failure))
+                    contents.failures.append(_read(path, Failure, self.root))
                 else:
-                    contents.records.append(read_record(path))
+                    contents.records.append(read_record(path, self.root))
             except RecordError as error:
                 reason = str(error).removeprefix(f"{path}: ")
                 contents.damaged.append(Damaged(path.relative_to(self.root), reason))
@@ -189,29 +193,36 @@ class Store:
 
     def lock(self, cell: Cell) -> Lock:
         """What keeps two processes from running one cell at the same time (not acquired)."""
-        return Lock(self.root / ".locks" / f"{cell.digest}.lock")
+        return Lock(self.root / ".locks" / f"{cell.digest}.lock", self.root)
 
 
-def read_record(path: Path) -> RunRecord:
+def read_record(path: Path, root: Path | None = None) -> RunRecord:
     """The record in this file.
+
+    Args:
+        path: the file.
+        root: the results directory, out of which no link is followed; None: the file's own folder.
 
     Raises:
         RecordError: it cannot be read, does not validate (names the field), does not describe the cell that it names,
             or was written by a later flue-bench.
     """
-    record = _read(path, RunRecord)
+    record = _read(path, RunRecord, root or path.parent)
     if record.cell_digest != record.cell.digest or record.setting_digest != record.cell.setting_digest:
         raise RecordError(f"{path}: 'cell_digest' or 'setting_digest' is not that of 'cell'; was the file edited?")
     return record
 
 
-def read_predictions(record: RunRecord, folder: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
+def read_predictions(
+    record: RunRecord, folder: Path, columns: Sequence[str] | None = None, root: Path | None = None
+) -> pyarrow.Table:
     """The test predictions that belong to a record.
 
     Args:
         record: names the file and its hash, which is that of the whole file.
         folder: where the record's file lies.
         columns: read these alone, as far as they are there.
+        root: as for ``read_record``.
 
     Raises:
         RecordError: the file is missing, damaged, or not the one that the record was written with.
@@ -220,7 +231,7 @@ def read_predictions(record: RunRecord, folder: Path, columns: Sequence[str] | N
 
     path = folder / Path(record.predictions.file).name
     try:
-        content = path.read_bytes()
+        content = files.read(path, files.LARGE, root or folder)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}.") from error
     if hashlib.sha256(content).hexdigest() != record.predictions.sha256:
@@ -241,9 +252,9 @@ def _model_slug(model: ModelRef) -> str:
     return _slug(model.name, model.digest)
 
 
-def _read(path: Path, kind: type[_Kept]) -> _Kept:
+def _read(path: Path, kind: type[_Kept], root: Path) -> _Kept:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(files.read(path, root=root))
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
@@ -278,38 +289,5 @@ def _parquet(table: pyarrow.Table) -> bytes:
     return content
 
 
-@contextmanager
-def staged(target: Path, content: bytes) -> Iterator[Path]:
-    """The content, safely on disk beside its target, for ``os.replace``; gone afterwards if that did not happen."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    path = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    try:
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        yield path
-    finally:
-        with suppress(OSError):  # as when the file system has become read-only
-            path.unlink()
-
-
-def _sync(folder: Path) -> None:
-    """Make renames within a folder outlast a power cut, where folders can be synced (not on Windows)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        advice = "free some space" if error.errno == errno.ENOSPC else "check the folder"
-        raise RecordError(
-            f"{path}: cannot be written: {error.strerror or error}; {advice} or give another --results."
-        ) from error
+def _explained(path: Path) -> AbstractContextManager[None]:
+    return files.explained(path, "or give another --results")

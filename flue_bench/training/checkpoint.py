@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import threading
@@ -14,33 +13,29 @@ from typing import Any
 
 import torch
 
+from flue_bench import files
 from flue_bench.errors import RecordError
 
 FILE = "checkpoint.pt"
 
 
-def save(folder: Path, state: dict[str, Any]) -> None:
+def save(folder: Path, state: dict[str, Any], root: Path | None = None) -> None:
     """Write ``state`` (tensors and plain values) to ``folder``, replacing the one before only when it is on the disk.
+
+    Args:
+        folder: made if it is not there.
+        state: what to keep.
+        root: a folder above, below which no link is followed; None: ``folder`` is what the user named.
 
     Raises:
         RecordError: the disk is full or the folder cannot be written; an earlier checkpoint is still whole.
     """
-    temporary = folder / f"{FILE}.tmp"  # one name: what kills leave half written does not pile up
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / FILE)
+        files.write(folder / FILE, lambda file: torch.save(state, file), root or folder)
     except (OSError, RuntimeError) as error:
         # torch's archive, closed after a write that failed, raises a RuntimeError which says nothing of the cause.
         reason = error if isinstance(error, OSError) else error.__context__ or error
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise RecordError(
-            f"Cannot write a checkpoint to {folder}: {reason}. Free some space there and run again."
-        ) from error
+        raise files.unwritable(folder / FILE, reason) from error
 
 
 def load(folder: Path) -> dict[str, Any] | None:
@@ -53,7 +48,8 @@ def load(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with files.opened(path, folder) as file:
+            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise RecordError(
@@ -73,7 +69,7 @@ def save_step(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> 
     Raises:
         RecordError: as ``save``; earlier checkpoints are still whole.
     """
-    save(folder / f"step-{step:09}", state)
+    save(folder / f"step-{step:09}", state, folder)
     kept = steps(folder)[-keep:]
     for path in folder.glob("step-*"):  # what a killed process left half written goes too
         if path not in kept:

@@ -17,8 +17,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import nn
 
-from flue_bench.data import archives, hub
+from flue_bench.data import hub
 from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError, quoted
+from flue_bench.files import read, sha256
 from flue_bench.record import ModelRef, OwnHead, digest_of
 from flue_bench.task import Task
 from flue_bench.training import heads
@@ -103,7 +104,7 @@ def resolve(name: str, offline: bool = False) -> Resolved:
     if "auto_map" in _json(folder / "config.json"):
         notes += (f"the repository's own code was not run: transformers' {config.model_type} stands for it",)
     tokenizer_files = matching(present, TOKENIZER_FILES)
-    files = {file: archives.sha256(folder / file) for file in ("config.json", *weights, *tokenizer_files)}
+    files = {file: sha256(folder / file) for file in ("config.json", *weights, *tokenizer_files)}
     return Resolved(
         ref=ModelRef(
             name=shown,
@@ -399,8 +400,8 @@ def _teacher(folder: Path) -> str | None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = json.loads(read(path))
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

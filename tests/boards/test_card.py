@@ -111,6 +111,7 @@ def results(tmp_path: Path) -> Path:
 
 def test_a_new_card_is_what_the_hub_reads(results: Path, tmp_path: Path) -> None:
     out = tmp_path / "modele/README.md"
+    out.parent.mkdir()
     assert call("--model", MODEL, "--results", results, "--out", out).exit_code == 0
     read = ModelCard.load(out)
     name, parsed = model_index_to_eval_results(read.data.to_dict()["model-index"])

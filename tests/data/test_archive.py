@@ -125,8 +125,3 @@ def test_unknown_kind(tmp_path: Path) -> None:
     (tmp_path / "a.rar").write_bytes(b"Rar!")
     with pytest.raises(DataError, match="no archive that flue-bench knows"):
         archives.unpack([tmp_path / "a.rar"], tmp_path / "out")
-
-
-def test_sha256(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
-    assert archives.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

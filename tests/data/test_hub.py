@@ -398,17 +398,6 @@ def test_hub_imports_nothing_heavy() -> None:
     assert not {"torch", "transformers", "datasets", "pandas", "sklearn", "evaluate"} & set(done.stdout.split())
 
 
-def test_cache_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("FLUE_BENCH_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    assert hub.cache_dir() == tmp_path / ".cache" / "flue-bench"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert hub.cache_dir() == tmp_path / "xdg" / "flue-bench"
-    monkeypatch.setenv("FLUE_BENCH_CACHE", "~/own")
-    assert hub.cache_dir() == tmp_path / "own"
-
-
 # download: in this process; nothing it depends on is read at import.
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +225,16 @@ def test_predictions_are_found_by_content(tmp_path: Path) -> None:
 # --- the cache --------------------------------------------------------------------------------------------------------
 
 
-def test_intervals_are_kept_by_what_they_follow_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "own cache"
+    monkeypatch.setenv("FLUE_BENCH_CACHE", str(folder))
+    return folder
+
+
+def test_intervals_are_kept_by_what_they_follow_from(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     a, b = seeds(tmp_path, "org/a", [0.8, 0.7]), seeds(tmp_path, "org/b", [0.6, 0.7])
     asked = evidence(tmp_path)
 
@@ -235,8 +246,7 @@ def test_intervals_are_kept_by_what_they_follow_from(tmp_path: Path, monkeypatch
         ]
 
     first = answers()
-    kept = sorted((tmp_path / ".cache" / "intervals").iterdir())
-    assert [path.suffix for path in kept] == [".json"] * 3
+    assert len(list(cache.glob("intervals/*/*.json"))) == 3 and not (tmp_path / ".cache").exists()
     for path in tmp_path.rglob("*.parquet"):
         path.unlink()
     assert answers() == first
@@ -254,17 +264,53 @@ def test_infinite_ends_are_kept_too(tmp_path: Path) -> None:
     assert retention(student, teacher, "accuracy", evidence(tmp_path)) == first
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"mean": "x"}', b"\xff"])
-def test_a_damaged_cache_is_computed_anew(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "tokens"},
+        {"labels": ("neg", "neutre", "pos")},
+        {"scheme": "IO"},
+        {"name": "another's name in a reason"},
+    ],
+)
+def test_another_reading_of_the_same_predictions_is_kept_apart(
+    tmp_path: Path, cache: Path, change: dict[str, Any]
+) -> None:
+    """Else a stranger's record that names the predictions of ours would say what is shown for ours."""
+    a, b = seeds(tmp_path, "org/a", [0.8]), seeds(tmp_path, "org/b", [0.6])
+    theirs = a[0].model_copy(update=change)
+    if name := change.get("name"):
+        cell = theirs.cell.model_copy(update={"model": theirs.cell.model.model_copy(update={"name": name})})
+        theirs = a[0].model_copy(update={"cell": cell})
+    with contextlib.suppress(RecordError):
+        compare([theirs], b, "accuracy", evidence(tmp_path))
+    before = len(list(cache.glob("intervals/*/*.json")))
+    said = compare(a, b, "accuracy", evidence(tmp_path)).reason
+    assert said and "another's" not in said
+    assert len(list(cache.glob("intervals/*/*.json"))) == before + 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_a_results_directory_drives_no_cache(tmp_path: Path, cache: Path) -> None:
+    """A stranger's directory held links at the places of a cache, which were written through."""
+    records, theirs = seeds(tmp_path, "org/a", [0.8, 0.7]), tmp_path / "outside"
+    theirs.mkdir()
+    (tmp_path / ".cache").symlink_to(theirs)
+    interval(records, "accuracy", evidence(tmp_path))
+    assert not list(theirs.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"mean": "x"}', b"\xff", b"[" * 10**5])
+def test_a_damaged_cache_is_computed_anew(content: bytes, tmp_path: Path, cache: Path) -> None:
     records = seeds(tmp_path, "org/a", [0.8, 0.7])
     first = interval(records, "accuracy", evidence(tmp_path))
-    (path,) = (tmp_path / ".cache" / "intervals").iterdir()
+    (path,) = cache.glob("intervals/*/*.json")
     path.write_bytes(content)
     assert interval(records, "accuracy", evidence(tmp_path)) == first
     assert json.loads(path.read_bytes())["mean"] == first.mean
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, cache: Path) -> None:
     records = seeds(tmp_path, "org/a", [0.8, 0.7])
-    (tmp_path / ".cache").write_text("a file where the folder should be")
+    cache.write_text("a file where the folder should be")
     assert interval(records, "accuracy", evidence(tmp_path)).seeds == 2

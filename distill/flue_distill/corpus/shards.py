@@ -20,7 +20,6 @@ on the same side in every corpus, and never on both.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import sqlite3
@@ -35,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
+from flue_bench import files
 from flue_bench.errors import DataError, RecordError, UsageError
 from flue_bench.record import digest_of
 from flue_bench.task import Word
@@ -156,8 +156,9 @@ class Corpus:
         """
         path = self.folder / COUNTS
         try:
-            counts: Ints = np.load(path)
-        except (OSError, ValueError) as error:
+            with files.opened(path, self.folder) as file:
+                counts: Ints = np.load(file)
+        except (OSError, ValueError, MemoryError) as error:
             raise DataError(f"{path} cannot be read ({error}). Build the corpus again.") from None
         return counts
 
@@ -180,8 +181,11 @@ def open_corpus(folder: Path, tokenizer_digest: str | None = None) -> Corpus:
     """
     path = folder / MANIFEST
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
-        lengths = {shard.file: (folder / shard.file).stat().st_size for shard in manifest.shards}
+        manifest = Manifest.model_validate_json(files.read(path, files.LARGE, folder))
+        lengths = {}
+        for shard in manifest.shards:
+            with files.opened(folder / shard.file, folder) as file:
+                lengths[shard.file] = os.fstat(file.fileno()).st_size
     except ValidationError as error:
         raise DataError(f"{path} does not validate: {_first(error)}. Build the corpus again.") from None
     except OSError as error:
@@ -314,7 +318,7 @@ def _write(
     while not done:
         names = [f"{split}-{state.part:05}.bin" for split in SPLITS]
         sizes = [0, 0]
-        with (out / names[0]).open("wb") as train, (out / names[1]).open("wb") as held_out:
+        with files.create(out / names[0]) as train, files.create(out / names[1]) as held_out:
             for batch, tokens in encoded:
                 fresh = np.array([_is_new(database, each) for each in tokens.hashes], dtype=np.bool_)
                 held = np.array([each / 2**64 + 0.5 < plan.held_out for each in tokens.hashes], dtype=np.bool_)
@@ -368,7 +372,7 @@ def _finish(plan: Plan, state: _State, out: Path) -> Manifest:
     shards = []
     for split, name, size in state.shards:
         own = hashlib.sha256()
-        with (out / name).open("rb") as file:
+        with files.opened(out / name, out) as file:
             while chunk := file.read(2**22):
                 own.update(chunk)
                 content[split].update(chunk)
@@ -376,7 +380,7 @@ def _finish(plan: Plan, state: _State, out: Path) -> Manifest:
                     counts += np.bincount(np.frombuffer(chunk, _stored(plan)), minlength=len(counts))
         tokens[split] += size
         shards.append(Shard(file=name, split=split, tokens=size, sha256=own.hexdigest()))
-    np.save(out / COUNTS, counts)
+    files.write(out / COUNTS, lambda file: np.save(file, counts))
     manifest = Manifest(
         digest=digest_of([plan.tokenizer.digest, *(content[split].hexdigest() for split in SPLITS)]),
         plan=plan,
@@ -389,12 +393,7 @@ def _finish(plan: Plan, state: _State, out: Path) -> Manifest:
         dropped=dropped,
         shards=tuple(shards),
     )
-    staged = out / f"{MANIFEST}.part"
-    with staged.open("w", encoding="utf-8") as written:
-        written.write(manifest.model_dump_json(indent=1) + "\n")
-        written.flush()
-        os.fsync(written.fileno())
-    staged.replace(out / MANIFEST)
+    files.write(out / MANIFEST, (manifest.model_dump_json(indent=1) + "\n").encode())
     return manifest
 
 
@@ -423,21 +422,17 @@ def _shown(show: Display | None, plan: Plan) -> Iterator[Callable[[Batch, int], 
 @contextmanager
 def _explained(out: Path) -> Iterator[None]:
     """What the disk says, in our words."""
+    advice = "and run again: finished shards are kept"
     try:
         yield
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise RecordError(f"{out}: another build is at work there. Wait for it, or give another folder.") from None
-        raise _unwritable(out, str(error), "full" in str(error)) from error
+        raise files.unwritable(out, error, advice) from error
     except sqlite3.DatabaseError as error:
         raise RecordError(f"{out / STATE} is damaged ({error}). Delete the folder to start anew.") from error
     except OSError as error:
-        raise _unwritable(out, error.strerror or str(error), error.errno in (errno.ENOSPC, errno.EDQUOT)) from error
-
-
-def _unwritable(out: Path, reason: str, full: bool) -> RecordError:
-    advice = "Free some space there and run again: finished shards are kept." if full else "Check the folder."
-    return RecordError(f"{out} cannot be written: {reason}. {advice}")
+        raise files.unwritable(out, error, advice) from error
 
 
 def _stored(plan: Plan) -> np.dtype[Any]:

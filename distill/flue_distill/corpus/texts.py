@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import glob
 import gzip
-import hashlib
 import io
 import json
 import lzma
@@ -16,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from flue_bench import files
 from flue_bench.errors import DataError, HubError, OfflineError, UsageError
 from flue_bench.task import Word
 
@@ -69,17 +69,16 @@ def find(inputs: Sequence[str | Path]) -> list[Found]:
             continue
         path = Path(given).expanduser()
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if SUFFIXES.search(file.name))
+            there = sorted(file for file in path.rglob("*") if SUFFIXES.search(file.name))
         else:
-            files = [path] if path.exists() else sorted(map(Path, glob.glob(str(path), recursive=True)))
-        if not files:
+            there = [path] if path.exists() else sorted(map(Path, glob.glob(str(path), recursive=True)))
+        if not there:
             raise DataError(f"{given}: no such file, or a folder without .txt, .jsonl and .parquet files.")
-        for file in files:
+        for file in there:
             if not SUFFIXES.search(file.name):
                 raise DataError(f"{file}: not a .txt or .jsonl (plain, .gz, .xz, .bz2, .zst) or .parquet file.")
             try:
-                with file.open("rb") as opened:
-                    digest = hashlib.file_digest(opened, "sha256").hexdigest()
+                digest = files.sha256(file)
             except OSError as error:
                 raise DataError(f"{file} cannot be read: {error.strerror}.") from None
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
@@ -123,7 +122,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str, int]]:
     """Number, text without end, and bytes of the file read so far."""
     number = 0
     try:
-        with path.open("rb") as raw, _unpacked(path, raw) as file:
+        with files.opened(path) as raw, _unpacked(path, raw) as file:
             while line := file.readline(LONGEST_LINE):
                 number += 1
                 if len(line) == LONGEST_LINE:

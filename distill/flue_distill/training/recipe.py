@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from flue_bench import files
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.recipe import Precision
 from flue_bench.task import Word
@@ -119,7 +120,7 @@ class DistilRecipe(Word):
         """
         path = None if name is None else _find(name)
         try:
-            data = {} if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
+            data = {} if path is None else tomllib.loads(files.read(path).decode())
         except OSError as error:
             raise UsageError(f"Recipe {path} cannot be read: {error.strerror}.") from None
         except ValueError as error:  # of TOML or of UTF-8

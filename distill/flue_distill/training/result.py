@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
-from flue_bench.errors import RecordError
+from flue_bench import files
+from flue_bench.training import checkpoint
 from flue_distill.training.curves import curves
 from flue_distill.training.trainer import LOG, read_log
 
@@ -37,19 +39,20 @@ def write(folder: Path, network: Any, tokenizer: Any, made: dict[str, Any]) -> N
     """
     log = read_log(folder / LOG)
     made = made | {"losses": losses(log)}
+    new = folder / ".student"
     try:
-        network.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        (folder / "curves.svg").write_text(curves(log), encoding="utf-8")
-        (folder / "README.md").write_text(card(made), encoding="utf-8")
-        staged = folder / f"{DISTILLATION}.tmp"
-        staged.write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        staged.replace(folder / DISTILLATION)
+        checkpoint.drop(new)  # what a killed process left half written
+        new.mkdir()  # so that transformers writes where no link can be
+        network.save_pretrained(new)
+        tokenizer.save_pretrained(new)
+        for file in sorted(new.iterdir()):
+            os.replace(file, folder / file.name)
+        new.rmdir()
+        files.write(folder / "curves.svg", curves(log).encode())
+        files.write(folder / "README.md", card(made).encode())
+        files.write(folder / DISTILLATION, (json.dumps(made, ensure_ascii=False, indent=1) + "\n").encode())
     except (OSError, SafetensorError) as error:
-        raise RecordError(
-            f"Cannot write the student to {folder}: {error}. Free some space there; --resume goes on from the last "
-            "checkpoint."
-        ) from error
+        raise files.unwritable(folder, error, "and go on from the last checkpoint with --resume") from error
 
 
 def losses(log: list[dict[str, Any]]) -> dict[str, Any]:

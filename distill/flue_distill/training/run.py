@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from flue_bench.data import archives
-from flue_bench.errors import DataError, ModelError, UsageError
+from flue_bench import files
+from flue_bench.errors import DataError, ModelError, RecordError, UsageError
 from flue_bench.progress import Bar, Display
 from flue_bench.record import ModelRef
 from flue_bench.training import checkpoint, models
@@ -86,7 +86,7 @@ def _student(name: str, offline: bool) -> tuple[Resolved, bool]:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise ModelError(f"{folder / 'config.json'} cannot be used: {models.first_line(error)}.") from error
-    ref = ModelRef(name=folder.resolve().name, origin="directory", digest=archives.sha256(folder / "config.json")[:16])
+    ref = ModelRef(name=folder.resolve().name, origin="directory", digest=files.sha256(folder / "config.json")[:16])
     return Resolved(ref, folder.resolve(), config), True
 
 
@@ -218,10 +218,14 @@ def _check_out(out: Path, resume: bool) -> None:
 
 def _check_finished(out: Path, recipe: DistilRecipe) -> None:
     """What is asked for is what was done, but for the models, whose names may be paths."""
-    done = json.loads((out / result.DISTILLATION).read_text(encoding="utf-8"))["recipe"]
+    path = out / result.DISTILLATION
+    try:
+        done = dict(json.loads(files.read(path, root=out))["recipe"])
+    except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
+        raise RecordError(f"{path}: cannot be read ({error}); give another --out.") from None
     asked = recipe.model_dump(mode="json", exclude={"teacher", "student"})
     if recipe.precision == "auto":
-        asked["precision"] = done["precision"]
+        asked["precision"] = done.get("precision", "auto")
     other = [f"{key} {done[key]}, not {value}" for key, value in asked.items() if done.get(key, value) != value]
     if other:
         raise UsageError(f"--out {out} holds a finished run with {'; '.join(other)}: give another folder.")

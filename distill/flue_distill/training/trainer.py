@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,8 @@ from accelerate import Accelerator
 from filelock import Timeout
 from torch import Tensor, nn
 
-from flue_bench.errors import DeviceError, ModelError, RecordError, UsageError
+from flue_bench import files
+from flue_bench.errors import DeviceError, ModelError, UsageError
 from flue_bench.locks import Lock
 from flue_bench.record import digest_of
 from flue_bench.training import checkpoint
@@ -239,8 +240,8 @@ class _Run:
         self.lock: Lock | None = None
         if self.writes:
             with _explained(folder):
-                (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)  # first: by it a begun run is known
-                self.lock = Lock(folder / CHECKPOINTS / "lock")
+                files.make_folder(folder / CHECKPOINTS, folder)  # first: by it a begun run is known
+                self.lock = Lock(folder / CHECKPOINTS / "lock", folder)
                 try:
                     self.lock.acquire(blocking=False)
                 except Timeout:
@@ -269,8 +270,8 @@ class _Run:
 
     def log(self, line: dict[str, Any]) -> None:
         if self.writes:
-            with _explained(self.folder), (self.folder / LOG).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            with _explained(self.folder):
+                files.append(self.folder / LOG, (json.dumps(line) + "\n").encode())
 
     def due(self, seconds: float) -> bool:
         return self.writes and time.perf_counter() - self.saved >= seconds
@@ -300,30 +301,20 @@ class _Run:
         )
 
 
-@contextlib.contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """What the disk says, in our words."""
-    try:
-        yield
-    except OSError as error:
-        raise RecordError(
-            f"{folder}: cannot be written: {error.strerror or error}. Free some space or check the folder; "
-            "--resume goes on from the last checkpoint."
-        ) from error
+def _explained(folder: Path) -> contextlib.AbstractContextManager[None]:
+    return files.explained(folder, "and go on from the last checkpoint with --resume")
 
 
 def _cut_log(path: Path, step: int) -> None:
     """Leave out what a killed run logged after its last checkpoint (``step``, 0: none): it is done again."""
     kept = [line for line in read_log(path) if step and line["step"] <= step] if path.exists() else []
-    staged = path.with_suffix(".tmp")
-    staged.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-    staged.replace(path)
+    files.write(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Lines of a log; a last one that a kill cut short is left out."""
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in files.read(path, files.LARGE, path.parent).decode(errors="replace").splitlines():
         with contextlib.suppress(ValueError):
             lines.append(json.loads(text))
     return lines

@@ -32,6 +32,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
+from flue_bench import files
 from flue_bench.errors import DataError, FlueBenchError, ModelError, RecordError, UsageError
 from flue_distill.cli import corpus as cli_corpus
 from flue_distill.corpus import texts
@@ -471,11 +472,15 @@ def test_a_full_disk_loses_nothing_that_is_written(tmp_path: Path, tokenizer: An
         pytest.skip("no /dev/full here")
     source, out = write_txt(tmp_path / "a.txt", documents(200)), tmp_path / "out"
     build([source], tokenizer, tmp_path / "whole", processes=1, shard_tokens=3000)
-    out.mkdir()
-    (out / "train-00002.bin").symlink_to("/dev/full")
-    with pytest.raises(RecordError, match=r"No space left on device. Free some space there and run again"):
-        build([source], tokenizer, out, processes=1, shard_tokens=3000)
-    (out / "train-00002.bin").unlink()
+    make = files.create
+
+    def create(path: Path) -> Any:
+        return Path("/dev/full").open("wb") if "-00002" in path.name else make(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "create", create)
+        with pytest.raises(RecordError, match=r"No space left on device; free some space and run again: finished"):
+            build([source], tokenizer, out, processes=1, shard_tokens=3000)
     kept = (out / "train-00001.bin").stat().st_mtime_ns
     build([source], tokenizer, out, processes=1, shard_tokens=3000)
     assert contents(out) == contents(tmp_path / "whole")
@@ -636,10 +641,10 @@ def test_a_data_set_of_the_hub_is_streamed_and_resumed(
 
     out = tmp_path / "out"
     out.mkdir()
-    (out / "train-00002.bin").symlink_to("/dev/full")  # stops it in the middle
+    (out / "train-00002.bin").mkdir()  # stops it in the middle
     stopped = run("hub:org/textes", out)
     assert "RecordError" in stopped.stderr, stopped.stderr
-    (out / "train-00002.bin").unlink()
+    (out / "train-00002.bin").rmdir()
     done = run("hub:org/textes@main", out)
     assert done.returncode == 0, done.stderr
     manifest = open_corpus(out).manifest
