@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from flue_bench import files
 from flue_bench.training.device import Device, environment
 
 
@@ -39,14 +40,10 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def write(folder: Path, stem: str, result: Any, text: str) -> None:
     """Keep ``stem.json`` and ``stem.md`` in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f"{stem}.json", result)
-    (folder / f"{stem}.md").write_text(text, encoding="utf-8")
+    files.write(folder / f"{stem}.md", text.encode(), folder)
 
 
 def write_json(path: Path, value: Any) -> None:
     """In one step, so that an interrupted benchmark leaves no half file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(".tmp")
-    staged.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    staged.replace(path)
+    files.write(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode(), path.parent)
