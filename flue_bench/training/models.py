@@ -44,7 +44,23 @@ BIN = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin
 DISTILLATION = "distillation.json"
 """How a student was made, beside its weights: ``flue-bench distill`` writes it, and it is no part of the identity."""
 
-SAMPLE = "Où est l'élève ? Ça, c'est une très vieille forêt."
+SAMPLE = (
+    "Où est l'élève ? Ça, c'est une très vieille forêt : on y entendait autrefois des chouettes, et les gardes y "
+    "ramassaient des châtaignes jusqu'aux premières gelées. Depuis l'automne dernier, plusieurs habitants du village "
+    "demandent qu'un sentier soit rouvert, pour que les enfants puissent traverser sans danger. Le conseil municipal "
+    "a promis d'y réfléchir, mais personne n'a encore reçu de réponse."
+)
+"""What a tokenizer has to read."""
+
+APART = 0.8
+"""Sub-words a character of ``SAMPLE``, blanks aside, from which a tokenizer has fallen apart.
+
+Measured on it: 0.26 for CamemBERT's, 0.31 for a multilingual E5's, 0.28 for byte-level BPE of 22,000 French entries and
+0.45 of 1,000, 0.64 for one trained on English alone. One that has lost its merges gives characters or bytes, 1.0 to
+1.2; where it drops letters with accents too, 0.9.
+"""
+FEW = 1000
+"""Entries up to which a vocabulary may be one of characters or bytes by design, as ByT5's 384."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +160,8 @@ def load_tokenizer(model: Resolved) -> Any:
         ) from error
     except Exception as error:  # transformers raises whatever its readers raise
         raise ModelError(f"The tokenizer of {model.ref.name} cannot be loaded: {first_line(error)}.") from error
-    size, vocabulary = len(tokenizer), model.config.vocab_size
-    if size > vocabulary or size < vocabulary // 2:
+    size, vocabulary = len(tokenizer), getattr(model.config, "vocab_size", None)
+    if vocabulary and (size > vocabulary or size < vocabulary // 2):
         raise ModelError(
             f"The tokenizer of {model.ref.name} has {size:,} entries, the model's vocabulary {vocabulary:,}: "
             "they do not belong together. Put the model's own tokenizer files beside its weights."
@@ -154,10 +170,30 @@ def load_tokenizer(model: Resolved) -> Any:
         raise ModelError(f"The tokenizer of {model.ref.name} has no padding token: add one to tokenizer_config.json.")
     if not _has_segments(model.config):  # BERT's tokenizer beside a DistilBERT, say
         tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
-    ids = tokenizer(SAMPLE, add_special_tokens=False)["input_ids"]
-    if tokenizer.unk_token_id is not None and ids.count(tokenizer.unk_token_id) > len(ids) / 2:
-        raise ModelError(f"The tokenizer of {model.ref.name} maps French text to '{tokenizer.unk_token}': wrong files?")
+    check_french(tokenizer, model.ref.name)
     return tokenizer
+
+
+def check_french(tokenizer: Any, name: str) -> None:
+    """Let a tokenizer read French.
+
+    Raises:
+        ModelError: it maps the text to its unknown token, or cuts it into single characters though it knows words.
+    """
+    import transformers
+
+    # Not `tokenize`, which shows unknown text itself, and not unk_token_id: camembert-base's files have two of them.
+    pieces = tokenizer.convert_ids_to_tokens(tokenizer(SAMPLE, add_special_tokens=False)["input_ids"])
+    if not pieces or 2 * pieces.count(tokenizer.unk_token) > len(pieces):
+        raise ModelError(f"The tokenizer of {name} maps French text to '{tokenizer.unk_token}': wrong files?")
+    rate = len(pieces) / len("".join(SAMPLE.split()))
+    if rate > APART and len(tokenizer) > FEW:
+        raise ModelError(
+            f"The tokenizer of {name} cuts French into characters: {rate:.2f} sub-words a character, the usual being "
+            f"0.25 to 0.45. transformers {transformers.__version__} builds something else than its files mean.\n"
+            "Where tokenizer.json is the model's own, "
+            '"tokenizer_class": "PreTrainedTokenizerFast" in tokenizer_config.json has it read as it is.'
+        )
 
 
 OFFSET_POSITIONS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import pickle
 import re
@@ -409,6 +410,87 @@ def test_a_tokenizer_blind_to_french_is_refused(copy_of: Callable[[str], Path]) 
     assert "French text to '[UNK]'" in refusal(lambda: tokenizer_of(folder))
 
 
+def wordpieces(folder: Path, said: str) -> Path:
+    """A RoBERTa with a WordPiece tokenizer.json of 2,000 entries, as CamemBERT 2's, which says this of its class."""
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers, trainers
+    from tokenizers import models as kinds
+
+    texts = (Path(models.__file__).parents[1] / "jobs/sample.txt").read_text(encoding="utf-8").splitlines()
+    tokenizer = Tokenizer(kinds.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.WordPieceTrainer(vocab_size=2000, special_tokens=[*special.values(), "[MASK]"], show_progress=False),
+    )
+    size = tokenizer.get_vocab_size()
+    tiny("roberta", folder)
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = special | {"mask_token": "[MASK]", "bos_token": "[CLS]", "eos_token": "[SEP]", "tokenizer_class": said}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return rewrite(folder, vocab_size=size)
+
+
+def test_a_tokenizer_that_falls_apart_is_refused_and_the_advice_works(tmp_path: Path) -> None:
+    """transformers takes its vocabulary for one of byte-level BPE without merges, and drops letters with accents."""
+    folder = wordpieces(tmp_path / "v2", "RobertaTokenizerFast")
+    message = refusal(lambda: tokenizer_of(folder))
+    assert "cuts French into characters: 0.9" in message and "the usual being 0.25 to 0.45" in message
+    key, said = re.findall(r'"(\w+)": "(\w+)"', message)[0]
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {key: said}))
+    words = tokenizer_of(folder).tokenize("Aucune retraitée n'a appris la nouvelle.")
+    assert "".join(words).replace("##", "") == "Aucuneretraitéen'aapprislanouvelle."
+
+
+@pytest.mark.parametrize(
+    ("merges", "vocabulary", "refused"),
+    [("none", 30_000, True), ("none", 300, False), ("all", 30_000, False)],
+)
+def test_a_vocabulary_of_characters_is_no_broken_one(merges: str, vocabulary: int, refused: bool) -> None:
+    """Of ten thousands of entries a tokenizer that uses none but characters is broken; one of a few hundred is not."""
+    from tokenizers import Tokenizer, pre_tokenizers, trainers
+    from tokenizers import models as kinds
+
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    bpe = Tokenizer(kinds.BPE({character: number for number, character in enumerate(sorted(alphabet))}, []))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if merges == "all":
+        trainer = trainers.BpeTrainer(vocab_size=1500, initial_alphabet=alphabet, show_progress=False)
+        bpe.train_from_iterator([models.SAMPLE] * 3, trainer)
+    bpe.add_tokens([f"<{number}>" for number in range(vocabulary - bpe.get_vocab_size())])
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=bpe)
+    if refused:
+        assert "1.2" in refusal(lambda: models.check_french(tokenizer, "m"))
+    else:
+        models.check_french(tokenizer, "m")
+
+
+def test_the_embedded_tokenizers_are_far_from_falling_apart() -> None:
+    letters = len("".join(models.SAMPLE.split()))
+    for name in ("teacher", "student", "untrained"):
+        tokenizer = tokenizer_of(models.EMBEDDED / name)
+        assert len(tokenizer.tokenize(models.SAMPLE)) / letters < models.APART / 2
+
+
+def test_text_that_is_unknown_is_seen_whatever_number_that_token_says_it_has(copy_of: Callable[[str], Path]) -> None:
+    """camembert-base's tokenizer.json names '<unk>' twice: the number transformers knows is not the one it gives."""
+    folder = copy_of("camembert")
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    pieces = content["model"]["vocab"]
+    unknown = content["model"]["unk_id"]
+    kept = [piece if number <= 4 else [chr(0x4E00 + number), -9.0] for number, piece in enumerate(pieces)]
+    kept[-1] = [pieces[unknown][0], -100.0]
+    content["model"]["vocab"] = kept
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] != pieces[unknown][0]]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert "French text to '<unk>'" in refusal(lambda: tokenizer_of(folder))
+
+
 def test_a_tokenizer_without_padding_is_refused(copy_of: Callable[[str], Path]) -> None:
     folder = copy_of("modernbert")
     settings = json.loads((folder / "tokenizer_config.json").read_text())
@@ -421,6 +503,32 @@ def test_flaubert_says_what_to_install(folder_of: Callable[[str], Path], monkeyp
     monkeypatch.setitem(sys.modules, "sacremoses", None)
     message = refusal(lambda: tokenizer_of(folder_of("flaubert")))
     assert "sacremoses" in message and "pip install 'flue-bench[flaubert]'" in message
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_a_repository_laid_out_as_distilcamemberts_gives_camemberts_ids(shared: Path, tmp_path: Path) -> None:
+    """A sentencepiece model and a tokenizer_config.json, no tokenizer.json: the same ids over 4 MB of French."""
+    folder = tiny("camembert", tmp_path / "distilcamembert-base", vocab_size=32005, max_position_embeddings=514)
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    shutil.copy(shared / "tokenizers/camembert-base/sentencepiece.bpe.model", folder)
+    special = {
+        "bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "cls_token": "<s>", "unk_token": "<unk>",
+        "pad_token": "<pad>", "mask_token": "<mask>", "additional_special_tokens": ["<s>NOTUSED", "</s>NOTUSED"],
+    }  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(special | {"model_max_length": 512}))
+    built = tokenizer_of(folder)
+    assert (len(built), built.model_max_length) == (32005, 512)
+    fast = transformers.AutoTokenizer.from_pretrained(shared / "tokenizers/camembert-base")
+    pairs = built("Où ?", "Là."), fast("Où ?", "Là.")
+    assert pairs[0]["input_ids"] == pairs[1]["input_ids"] and pairs[0]["input_ids"][0] == built.cls_token_id
+    assert built.mask_token_id == fast.mask_token_id == 32004
+    for file in sorted((shared / "corpus").glob("*.txt.xz")):
+        with lzma.open(file) as corpus:
+            lines = corpus.read(2**20).decode("utf-8", "ignore").split("\n")
+        ids, expected = (tokenizer(lines)["input_ids"] for tokenizer in (built, fast))
+        assert ids == expected, file.name
 
 
 @pytest.mark.shared

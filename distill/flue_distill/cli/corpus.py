@@ -84,9 +84,7 @@ def _load_tokenizer(name: str, offline: bool) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its readers raise
         raise ModelError(f"{name} holds no tokenizer that can be loaded: {models.first_line(error)}.") from error
-    ids = tokenizer(models.SAMPLE, add_special_tokens=False)["input_ids"]
-    if not ids or 2 * ids.count(tokenizer.unk_token_id) > len(ids):
-        raise ModelError(f"The tokenizer of {name} maps French text to '{tokenizer.unk_token}': wrong files?")
+    models.check_french(tokenizer, name)
     return tokenizer
 
 

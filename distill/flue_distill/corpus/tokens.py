@@ -83,7 +83,10 @@ def identify(tokenizer: Any) -> TokenizerIdentity:
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     parts = {part: content[part] for part in ("added_tokens", "normalizer", "pre_tokenizer", "model")}
     size = max(tokenizer.get_vocab().values()) + 1
-    return TokenizerIdentity(digest=digest_of(parts), vocab_size=size, unk=tokenizer.unk_token_id, **ids)
+    unk = content["model"].get("unk_id")  # camembert-base's tokenizer.json names '<unk>' twice, and gives the first
+    return TokenizerIdentity(
+        digest=digest_of(parts), vocab_size=size, unk=tokenizer.unk_token_id if unk is None else unk, **ids
+    )
 
 
 def dtype_of(identity: TokenizerIdentity) -> Literal["uint16", "uint32"]:

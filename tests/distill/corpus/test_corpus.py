@@ -29,11 +29,12 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from flue_bench import files
 from flue_bench.errors import DataError, FlueBenchError, ModelError, RecordError, UsageError
+from flue_bench.training import models as models_of_training
 from flue_distill.cli import corpus as cli_corpus
 from flue_distill.corpus import texts
 from flue_distill.corpus.shards import COUNTS, MANIFEST, STATE, Blocks, Corpus, Manifest, build, open_corpus
@@ -682,9 +683,23 @@ def test_the_command(tmp_path: Path, tokenizer: Any) -> None:
     failed = CliRunner().invoke(app, [*arguments[:2], str(tmp_path / "blind"), *arguments[3:]])
     assert isinstance(failed.exception, ModelError)
     assert "maps French text to '<unk>'" in str(failed.exception)
+    characters = sorted({*models_of_training.SAMPLE.replace(" ", "")})
+    fallen = tokenizer_of([*characters, *map(str, range(1000, 3000))])
+    fallen.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    fallen.save_pretrained(tmp_path / "fallen")
+    failed = CliRunner().invoke(app, [*arguments[:2], str(tmp_path / "fallen"), *arguments[3:]])
+    assert isinstance(failed.exception, ModelError)
+    assert f"{tmp_path / 'fallen'} cuts French into characters: 1." in str(failed.exception)
     (tmp_path / "void").mkdir()
     failed = CliRunner().invoke(app, [*arguments[:2], str(tmp_path / "void"), *arguments[3:]])
     assert isinstance(failed.exception, ModelError)
+
+
+@pytest.mark.shared
+def test_the_unknown_token_is_the_one_that_a_tokenizer_gives(shared: Path) -> None:
+    camembert = AutoTokenizer.from_pretrained(shared / "tokenizers/camembert-base")
+    given = camembert("漢", add_special_tokens=False)["input_ids"][-1]
+    assert identify(camembert).unk == given != camembert.unk_token_id
 
 
 def _french(count: int) -> Iterator[str]:
