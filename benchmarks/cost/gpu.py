@@ -219,7 +219,7 @@ def batches(bench: Bench, result: dict[str, Any]) -> None:
         try:
             for _ in range(2):  # the second is timed
                 began = bench.sync()
-                train.add_gradient(network, data, range(rows), rows, bench.device)
+                train.add_gradient(network, data, range(rows), rows, bench.device, 0, 0)
                 optimizer.step()
                 optimizer.zero_grad()
             seconds = bench.sync() - began

@@ -75,7 +75,7 @@ def length(size: int, folder: Path) -> Work:
 
     def steps() -> None:
         for _ in range(3):
-            add_gradient(network, data, range(rows), rows, CPU)
+            add_gradient(network, data, range(rows), rows, CPU, 0, 0)
             optimizer.step()
 
     return steps

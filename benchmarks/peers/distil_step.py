@@ -27,7 +27,7 @@ import torch
 from transformers import CamembertConfig
 
 from benchmarks.common import processes, report
-from flue_bench.training.device import Device, keep_freed_memory, peak_memory, pick_device, prepare, seed_step
+from flue_bench.training.device import Device, keep_freed_memory, peak_memory, pick_device, prepare
 from flue_bench.training.optim import adamw
 from flue_distill.training.data import Data, Stream, to_device
 from flue_distill.training.masking import IGNORED
@@ -84,10 +84,12 @@ def step_of(way: Way, arguments: argparse.Namespace, batch: int) -> Callable[[in
         student.network.base_model.compile()
         network.base_model.compile()
 
-    def loss_of(some: Batch, counts: LossParts) -> torch.Tensor:
+    def loss_of(some: Batch, counts: LossParts, number: int, first: int) -> torch.Tensor:
         if way.fast:
             with here.autocast():
-                loss: torch.Tensor = model(some, teacher(some, recipe.kl_rows), counts)[0]
+                target = teacher(some, recipe.kl_rows)
+            with here.training(len(some.ids), some.ids.shape[1], 0, number, first):
+                loss: torch.Tensor = model(some, target, counts)[0]
             return loss
         labels = torch.full_like(some.ids, IGNORED)
         labels.view(-1)[some.real[: len(some.labels)]] = some.labels
@@ -102,8 +104,7 @@ def step_of(way: Way, arguments: argparse.Namespace, batch: int) -> Callable[[in
     def step(number: int) -> float:
         batches, counts = stream.step(number)
         for first, some in batches:
-            seed_step(0, first)
-            loss = loss_of(to_device(some, here.torch), counts)
+            loss = loss_of(to_device(some, here.torch), counts, number, first)
             loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), recipe.max_grad_norm)
         optimizer.step()

@@ -19,6 +19,7 @@ import flue_bench
 from flue_bench.errors import DeviceError
 from flue_bench.recipe import Precision
 from flue_bench.record import Environment
+from flue_bench.training.dropout import KeyedDropout
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "huggingface_hub")
 DEVICES = "auto, cpu, cuda, cuda:N or mps"
@@ -44,14 +45,26 @@ class Device:
         return torch.autocast(self.torch.type, dtype=torch.bfloat16)
 
     @contextlib.contextmanager
-    def training(self, length: int) -> Iterator[None]:
-        """``autocast`` for a forward pass over rows of this length that a backward pass follows.
+    def training(self, rows: int, length: int, seed: int, step: int, first: int) -> Iterator[None]:
+        """``autocast`` for a forward pass that a backward pass follows, and dropout that is a function of its place.
+
+        On a CPU dropout is ``KeyedDropout``'s; elsewhere PyTorch's own, whose fused kernels cost little.
 
         Short rows on a CPU in bf16 go without PyTorch's flash attention, which takes there up to three times as long as
         plain products (``results/performance/attention.md``). With dropout PyTorch never takes it: nothing changes.
+
+        Args:
+            rows: of the pass.
+            length: of a row, with padding.
+            seed: of the run.
+            step: of the optimiser, from 0.
+            first: number of the pass's first row among the rows of the step.
         """
-        slow = self.torch.type == "cpu" and self.precision == "bf16" and length <= MAX_LENGTH_FOR_PLAIN_ATTENTION
-        with sdpa_kernel(SDPBackend.MATH) if slow else contextlib.nullcontext(), self.autocast():
+        seed_step(seed, step, first)
+        cpu, plain = self.torch.type == "cpu", contextlib.nullcontext()
+        slow = cpu and self.precision == "bf16" and length <= MAX_LENGTH_FOR_PLAIN_ATTENTION
+        dropout = KeyedDropout(seed, step, first, rows) if cpu else plain
+        with sdpa_kernel(SDPBackend.MATH) if slow else plain, self.autocast(), dropout:
             yield
 
     @property
@@ -153,9 +166,9 @@ def keep_freed_memory() -> None:
     mallopt(m_top_pad, 256 * 2**20)
 
 
-def seed_step(seed: int, step: int) -> None:
-    """Seed dropout for one step: a pure function of both, so that resuming at any step needs no generator's state."""
-    torch.manual_seed((seed * 1_000_003 + step) % 2**63)
+def seed_step(seed: int, step: int, first: int = 0) -> None:
+    """Seed PyTorch for a pass of a step, by the number of its first row: resuming needs no generator's state."""
+    torch.manual_seed(((seed * 1_000_003 + step) * 1_000_033 + first) % 2**63)
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -68,10 +68,10 @@ class Encoded:
         """Sub-word ids of one row."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
-    def batch(self, rows: Sequence[int] | Ints, device: torch.device) -> Batch:
-        """Rows by number, padded to the longest of them, on ``device``."""
+    def batch(self, rows: Sequence[int] | Ints, device: torch.device, longest: int = 0) -> Batch:
+        """Rows by number, padded to the longest of them (or to ``longest``, if that is more), on ``device``."""
         starts, lengths = self.offsets[rows], self.lengths[rows]
-        columns = np.arange(lengths.max())
+        columns = np.arange(max(longest, lengths.max()))
         real = columns < lengths[:, None]  # (rows, longest)
         flat = (starts[:, None] + columns)[real]  # where each real position stands in the flat arrays
 

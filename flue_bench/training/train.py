@@ -20,7 +20,7 @@ from flue_bench.recipe import Recipe
 from flue_bench.record import Epoch
 from flue_bench.training import checkpoint
 from flue_bench.training.batches import prediction_batches, training_batches
-from flue_bench.training.device import Device, seed_step
+from flue_bench.training.device import Device
 from flue_bench.training.encode import IGNORED, Encoded, Ints
 from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
 
@@ -111,9 +111,8 @@ def fine_tune(
                 set_learning_rate(optimizer, recipe.learning_rate * factor)
                 done = None
                 while done is None:
-                    seed_step(seed, run.step)
                     try:
-                        done = add_gradient(model, data, rows, run.rows_at_once, device)
+                        done = add_gradient(model, data, rows, run.rows_at_once, device, seed, run.step)
                     except torch.OutOfMemoryError:
                         if run.rows_at_once == 1:
                             raise
@@ -166,21 +165,22 @@ def fine_tune(
 
 
 def add_gradient(
-    model: nn.Module, data: Encoded, rows: Sequence[int] | Ints, at_once: int, device: Device
+    model: nn.Module, data: Encoded, rows: Sequence[int] | Ints, at_once: int, device: Device, seed: int, step: int
 ) -> tuple[torch.Tensor, int, int]:
     """Forward and backward over one batch, ``at_once`` rows at a time: adds the gradient of their mean loss.
 
-    Losses are summed and divided by the labels of the whole batch, so that cutting it changes rounding and the draws of
-    dropout, and nothing else.
+    Losses are summed and divided by the labels of the whole batch, and its parts are padded to one length, so that
+    cutting it changes rounding and nothing else; but elsewhere than on a CPU the draws of dropout too.
 
     Returns:
         the loss, (); real sub-words; positions with padding.
     """
-    parts = [data.batch(rows[i : i + at_once], device.torch) for i in range(0, len(rows), at_once)]
+    longest = int(data.lengths[rows].max())
+    parts = [data.batch(rows[i : i + at_once], device.torch, longest) for i in range(0, len(rows), at_once)]
     count = torch.cat([part.labels.flatten() for part in parts]).ne(IGNORED).sum()
     total = torch.zeros((), device=device.torch)
-    for part in parts:
-        with device.training(part.inputs["input_ids"].shape[1]):
+    for i, part in enumerate(parts):
+        with device.training(len(part.labels), longest, seed, step, first=i * at_once):
             logits = model(**part.inputs).logits  # (rows, labels), for tokens (rows, longest, labels)
         logits, labels = logits.float().flatten(0, -2), part.labels.flatten()
         loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum") / count

@@ -73,12 +73,12 @@ def distil_and_save(folder: Path, settings: dict[str, Any], die_at: int | None =
 
 
 def distil_among(rank: int, processes: int, port: int, folder: Path, settings: dict[str, Any]) -> None:
-    """One of several processes, as ``torchrun`` starts them, in float64 without dropout."""
+    """One of several processes, as ``torchrun`` starts them, in float64."""
     os.environ |= {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo",
     }  # fmt: skip
-    weights, _ = distil(folder, settings, dropout=0.0, dtype=torch.float64)
+    weights, _ = distil(folder, settings, dtype=torch.float64)
     if rank == 0:
         np.savez(folder / "weights.npz", **weights)
     torch.distributed.destroy_process_group()

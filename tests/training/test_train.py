@@ -17,7 +17,6 @@ from flue_bench.errors import ModelError
 from flue_bench.recipe import Recipe
 from flue_bench.training import checkpoint
 from flue_bench.training.batches import training_batches
-from flue_bench.training.device import seed_step
 from flue_bench.training.encode import IGNORED, Encoded
 from flue_bench.training.train import Progress, fine_tune, predict
 from support.networks import CONFIG, CPU, accuracy, network, sentences, weights
@@ -41,9 +40,9 @@ def test_the_loop_is_the_plain_recipe(tmp_path: Path) -> None:
     for epoch in range(2):
         for rows in training_batches(data.lengths, 8, 3, epoch):
             plain.train()
-            seed_step(3, step)
             batch = data.batch(rows, CPU.torch)
-            F.cross_entropy(plain(**batch.inputs).logits, batch.labels).backward()
+            with CPU.training(len(rows), batch.inputs["input_ids"].shape[1], seed=3, step=step, first=0):
+                F.cross_entropy(plain(**batch.inputs).logits, batch.labels).backward()
             nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
             optimizer.step()
             scheduler.step()

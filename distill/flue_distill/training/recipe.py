@@ -73,7 +73,7 @@ class DistilRecipe(Word):
     length: int = Field(512, ge=8, description="Tokens a sequence, special ones included.")
     batch_sequences: int = Field(250, ge=1, description="Sequences an optimiser step, over all processes.")
     micro_batch: int = Field(
-        5, ge=1, description="Sequences a forward pass on one device; changes rounding and the draws of dropout."
+        5, ge=1, description="Sequences a forward pass on one device; changes rounding (on GPUs also dropout)."
     )
     epochs: int = Field(3, ge=1, description="Passes over the corpus, unless steps says otherwise.")
     steps: int | None = Field(None, ge=1, description="Optimiser steps instead of epochs.")

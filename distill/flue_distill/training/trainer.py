@@ -23,7 +23,7 @@ from flue_bench.errors import DeviceError, ModelError, UsageError
 from flue_bench.locks import Lock
 from flue_bench.record import digest_of
 from flue_bench.training import checkpoint
-from flue_bench.training.device import Device, peak_memory, pick_device, seed_step
+from flue_bench.training.device import Device, peak_memory, pick_device
 from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
 from flue_distill.training.data import Data, Stream, to_device
 from flue_distill.training.objective import CHUNK_ROWS, LossParts, Rows, distil_loss, fast, mlm_loss, project
@@ -155,13 +155,13 @@ def train(
             student.train()
             parts = torch.zeros(3, dtype=student.weight.dtype, device=device.torch)
             for number, (first, batch) in enumerate(batches):
-                seed_step(recipe.seed, first)
                 last = number == len(batches) - 1
                 with contextlib.nullcontext() if last else accelerator.no_sync(model):
                     batch = to_device(batch, device.torch)
                     with device.autocast():
                         target = taught(batch, recipe.kl_rows) if taught else None
-                    with device.training(batch.ids.shape[1]):
+                    rows, length = batch.ids.shape
+                    with device.training(rows, length, recipe.seed, step, first):
                         loss, share = model(batch, target, counts)
                     # Replicas average their gradients, and the shares of the loss are to be summed.
                     (loss * accelerator.num_processes).backward()

@@ -116,8 +116,8 @@ def test_processes_share_a_step_without_overlap() -> None:
 
 @pytest.mark.parametrize("kl_rows", ["all", "masked"])
 def test_one_large_batch_equals_sixteen_by_four(tmp_path: Path, kl_rows: str) -> None:
-    wanted, _ = distil(tmp_path / "1", exact(64, kl_rows), dropout=0.0, dtype=torch.float64)
-    found, _ = distil(tmp_path / "4", exact(16, kl_rows), dropout=0.0, dtype=torch.float64)
+    wanted, _ = distil(tmp_path / "1", exact(64, kl_rows), dtype=torch.float64)
+    found, _ = distil(tmp_path / "4", exact(16, kl_rows), dtype=torch.float64)
     for name in wanted:
         np.testing.assert_allclose(found[name], wanted[name], rtol=0, atol=1e-10)
     one, four = (read_log(tmp_path / which / LOG) for which in "14")
@@ -129,7 +129,7 @@ def test_one_large_batch_equals_sixteen_by_four(tmp_path: Path, kl_rows: str) ->
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    wanted, _ = distil(tmp_path / "1", exact(64, "all"), dropout=0.0, dtype=torch.float64)
+    wanted, _ = distil(tmp_path / "1", exact(64, "all"), dtype=torch.float64)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
