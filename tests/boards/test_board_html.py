@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from flue_bench.boards.html import Scale
 from flue_bench.cli.leaderboard import leaderboard
@@ -18,6 +17,7 @@ from flue_bench.results import comparison
 from flue_bench.results.store import Store
 from support.boards import LABELS, teacher_and_student, write_run
 from support.browser import CHROMIUM, Page, chromium
+from support.command_line import done
 from support.factories import make_record
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'></script><script>alert(2)</script>{{ 7*7 }}\u202e"
@@ -27,9 +27,7 @@ app.command()(leaderboard)
 
 
 def page_of(root: Path, out: Path) -> str:
-    arguments = ["--results", str(root), "--format", "html", "--out", str(out)]
-    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
+    done("leaderboard", "--results", root, "--format", "html", "--out", out)
     return out.read_text(encoding="utf-8")
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
-from typer.testing import CliRunner, Result
 
 from flue_bench.boards import card
-from flue_bench.cli import app
 from flue_bench.data import registry
-from flue_bench.errors import RecordError, UnknownNameError, UsageError
 from flue_bench.record import RunRecord
 from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS
+from support.command_line import Said, flue_bench, in_a_process, refused
 from support.factories import make_record
 from support.hub_standin import StandIn
 
@@ -94,8 +91,8 @@ def test_the_section_has_mean_spread_seeds_and_definitions() -> None:
     assert "- `entity_f1_micro`: F1 of all entities" in text
 
 
-def call(*words: str | Path) -> Result:
-    return CliRunner().invoke(app, ["card", *map(str, words)])
+def call(*words: str | Path) -> Said:
+    return flue_bench("card", *words)
 
 
 @pytest.fixture
@@ -112,14 +109,14 @@ def results(tmp_path: Path) -> Path:
 def test_a_new_card_is_what_the_hub_reads(results: Path, tmp_path: Path) -> None:
     out = tmp_path / "modele/README.md"
     out.parent.mkdir()
-    assert call("--model", MODEL, "--results", results, "--out", out).exit_code == 0
+    assert call("--model", MODEL, "--results", results, "--out", out).code == 0
     read = ModelCard.load(out)
     name, parsed = model_index_to_eval_results(read.data.to_dict()["model-index"])
     assert name == MODEL
     assert parsed == read.data.eval_results and len(parsed) == len(SENTENCE_METRICS)
     assert [each.metric_value for each in parsed if each.metric_name == "f1_macro"] == [0.85]
     assert read.text.startswith(f"\n# {MODEL}\n")
-    assert call("--model", MODEL, "--results", results).stdout == out.read_text(encoding="utf-8")
+    assert call("--model", MODEL, "--results", results).out == out.read_text(encoding="utf-8")
 
 
 THEIRS = """---
@@ -166,16 +163,15 @@ def test_what_is_not_ours_is_kept(results: Path, tmp_path: Path, line_end: str) 
 def test_a_text_without_metadata_gets_them(results: Path, tmp_path: Path) -> None:
     out = tmp_path / "README.md"
     out.write_text("# Mon modèle\n", encoding="utf-8")
-    assert call("--model", MODEL, "--results", results, "--out", out).exit_code == 0
+    assert call("--model", MODEL, "--results", results, "--out", out).code == 0
     assert ModelCard.load(out).data.model_name == MODEL
     assert "---\n# Mon modèle\n" in out.read_text(encoding="utf-8")
 
 
 def validated(hub: StandIn, results: Path, tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """``flue-bench card --validate`` against this hub."""
-    command = [sys.executable, "-m", "flue_bench", "card", "-m", MODEL, "--validate"]
-    command += ["--results", str(results), "--out", str(tmp_path / "README.md")]
-    return subprocess.run(command, env=hub.env(tmp_path) | env, capture_output=True, text=True, timeout=120)
+    words = ("card", "-m", MODEL, "--validate", "--results", results, "--out", tmp_path / "README.md")
+    return in_a_process(*words, cwd=tmp_path, env=hub.env(tmp_path) | env)
 
 
 def test_the_hub_takes_our_metadata(results: Path, tmp_path: Path) -> None:
@@ -214,16 +210,14 @@ def test_what_cannot_be_asked(results: Path, tmp_path: Path) -> None:
     broken.write_text("---\na: [\n---\n", encoding="utf-8")
     index = "".join(f"- name: m{i}\n  results: []\n" for i in range(2))
     several.write_text(f"---\nmodel-index:\n{index}---\n", encoding="utf-8")
-    for words, kind, said in (
-        (("-m", "org/autre"), UnknownNameError, "org/modele"),
-        (("-m", MODEL, "--out", broken), RecordError, "cannot be read as a model card"),
-        (("-m", MODEL, "--out", several), UsageError, "holds several models"),
+    for words, code, said in (
+        (("-m", "org/autre"), 2, "org/modele"),
+        (("-m", MODEL, "--out", broken), 1, "cannot be read as a model card"),
+        (("-m", MODEL, "--out", several), 2, "holds several models"),
     ):
-        error = call(*words, "--results", results).exception
-        assert isinstance(error, kind) and said in str(error)
+        assert said in refused("card", *words, "--results", results, code=code)
     (tmp_path / "rien").mkdir()
-    empty = call("-m", MODEL, "--results", tmp_path / "rien").exception
-    assert isinstance(empty, UsageError) and "No records in" in str(empty)
+    assert "No records in" in refused("card", "-m", MODEL, "--results", tmp_path / "rien")
 
 
 def test_a_name_drives_neither_the_terminal_nor_the_page(tmp_path: Path) -> None:
@@ -244,8 +238,7 @@ def test_a_name_drives_neither_the_terminal_nor_the_page(tmp_path: Path) -> None
 def test_a_mark_without_its_other_end_is_told(results: Path, tmp_path: Path) -> None:
     out = tmp_path / "README.md"
     out.write_text(f"# Moi\n\n{card.BEGIN}\n\nMon texte.\n", encoding="utf-8")
-    error = call("-m", MODEL, "--results", results, "--out", out).exception
-    assert isinstance(error, RecordError) and "should come in pairs" in str(error)
+    assert "should come in pairs" in refused("card", "-m", MODEL, "--results", results, "--out", out, code=1)
     assert "Mon texte." in out.read_text(encoding="utf-8")
 
 
@@ -260,4 +253,4 @@ def test_a_damaged_record_is_told(results: Path) -> None:
     path = next(results.rglob("seed0*.json"))
     path.write_text("{", encoding="utf-8")
     done = call("-m", MODEL, "--results", results)
-    assert done.exit_code == 0 and f"Left out: {path}" in done.stderr
+    assert done.code == 0 and f"Left out: {path}" in done.err

@@ -22,7 +22,7 @@ from flue_bench.boards.wording import COLLAPSED, TRY
 from flue_bench.results.comparison import Evidence, compare, retention
 from flue_bench.results.store import Store
 from support.boards import write_run
-from support.command_line import call
+from support.command_line import done
 from support.factories import make_speed
 
 TEACHER, STUDENT = "org/maitre", "org/eleve"
@@ -101,15 +101,12 @@ def test_a_collapsed_entry_is_never_the_best(store: Store) -> None:
 
 @pytest.mark.parametrize("question", ["pretrained", "trained"])
 @pytest.mark.parametrize("form", ["terminal", "markdown", "json"])
-def test_compare_draws_no_conclusion(
-    question: str, form: str, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_compare_draws_no_conclusion(question: str, form: str, store: Store) -> None:
     collapsed = {r.cell.seed for r in store.records() if r.collapsed}
     words = ["--question", question, "--retention", "0.5", "--format", form]
     if question == "trained":
         words += ["--seed", str(min(collapsed))]
-    assert call(monkeypatch, "compare", STUDENT, TEACHER, *words, "--results", str(store.root)) == 0
-    said = capsys.readouterr().out
+    said = done("compare", STUDENT, TEACHER, *words, "--results", store.root)
     for verdict in ("keep at least", "keeps", "no difference shown", "is better\n", "A is better", "B is better"):
         assert verdict not in said, verdict
     assert "no verdict stands on collapsed runs" in " ".join(said.split())

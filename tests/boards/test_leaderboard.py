@@ -15,15 +15,15 @@ import pytest
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from typer.testing import CliRunner
 
 from flue_bench.boards.board import Board, Column, Entry, Row, build
 from flue_bench.boards.latex import latex
 from flue_bench.boards.render import markdown, terminal, to_csv, to_json
 from flue_bench.cli.leaderboard import leaderboard
-from flue_bench.errors import RecordError, UnknownNameError, UsageError
+from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.record import RunRecord
 from flue_bench.results.store import Store
+from support.command_line import done, refused
 from support.factories import CLS, make_cell, make_failure, make_predictions, make_record, make_speed
 
 HOSTILE = "org/mod|èle[red]x[/red]\x1b[31m\x07\n**gras** <b>`c`\u202e_"
@@ -538,9 +538,7 @@ def fill(root: Path, records: list[RunRecord]) -> Path:
 
 
 def shown(*arguments: str | Path) -> str:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.stdout
+    return done("leaderboard", *arguments)
 
 
 def test_the_command_merges_directories(tmp_path: Path) -> None:
@@ -574,13 +572,12 @@ def test_a_damaged_file_is_left_out_with_its_path(tmp_path: Path) -> None:
 
 
 def test_nothing_to_show_names_the_command_that_makes_records(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"No records in .*flue-bench run"):
-        shown("--results", tmp_path)
+    assert re.search(r"No records in .*flue-bench run", refused("leaderboard", "--results", tmp_path))
 
 
 def test_a_folder_that_is_not_there_is_not_passed_over(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="absent: there is no such folder"):
-        shown("--results", tmp_path, "--results", tmp_path / "absent")
+    said = refused("leaderboard", "--results", tmp_path, "--results", tmp_path / "absent")
+    assert "absent: there is no such folder" in said
 
 
 def test_teacher_and_student_go_together(tmp_path: Path) -> None:
@@ -588,8 +585,8 @@ def test_teacher_and_student_go_together(tmp_path: Path) -> None:
     assert "eleve keeps 85.0 % of maitre's score" in shown(
         "--results", root, "--teacher", "maitre", "--student", "eleve"
     )
-    with pytest.raises(UsageError, match="--teacher and --student go together"):
-        shown("--results", root, "--teacher", "maitre")
+    said = refused("leaderboard", "--results", root, "--teacher", "maitre")
+    assert "--teacher and --student go together" in said
 
 
 def test_speeds_are_read_from_the_directory(tmp_path: Path) -> None:
@@ -601,8 +598,8 @@ def test_speeds_are_read_from_the_directory(tmp_path: Path) -> None:
 
 def test_out_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     root = fill(tmp_path / "a", flue("m", 1))
-    with pytest.raises(RecordError, match="cannot be written: Is a directory"):
-        shown("--results", root, "--out", tmp_path)
+    said = refused("leaderboard", "--results", root, "--out", tmp_path, code=1)
+    assert "cannot be written: Is a directory" in said
 
 
 def test_a_thousand_records_are_a_matter_of_a_second(tmp_path: Path) -> None:
@@ -628,6 +625,6 @@ assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
 
 def test_no_heavy_import_on_the_way_to_the_board(tmp_path: Path) -> None:
     root = fill(tmp_path, flue("m", 2))
-    done = subprocess.run([sys.executable, "-c", LIGHT, str(root)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "80.50 ±0.71" in done.stdout
+    ended = subprocess.run([sys.executable, "-c", LIGHT, str(root)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "80.50 ±0.71" in ended.stdout

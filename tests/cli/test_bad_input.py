@@ -9,11 +9,9 @@ import math
 import pickle
 import re
 import shutil
-import sys
 import tarfile
 import unicodedata
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,48 +20,30 @@ import torch
 from pyarrow import parquet
 from safetensors.torch import load_file, save_file
 
-from flue_bench.cli import main
+from support import command_line
 from support.bad_files import PAIR, ROWS, SENTENCE, TEXTS, TOKENS, jsonl, put, table, tarred, tsv, zipped
+from support.command_line import Said
 from support.tiny import tiny
 
 SENTENCES = "Le\tO\nchat\tO\nde\tO\nMarie\tPER\n\nPaul\tPER\ndort\tO\n\nIci\tO\nvit\tO\nLéa\tPER\n"
-
-
-@dataclass
-class Said:
-    """What a command left: exit code, output, and the error meant for people."""
-
-    code: int
-    out: str
-    err: str
 
 
 Call = Callable[..., Said]
 
 
 @pytest.fixture
-def flue_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
+def flue_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """The command line in this process, in ``tmp_path``, offline."""
-    import signal
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLUE_BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
-    before = signal.getsignal(signal.SIGTERM)
 
     def call(*words: str | Path) -> Said:
-        monkeypatch.setattr(sys, "argv", ["flue-bench", *map(str, words)])
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as stopped:
-            code = stopped.code or 0
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err, err
-        return Said(code, out, err)
+        said = command_line.flue_bench(*words)
+        assert "Traceback" not in said.out + said.err, said.err
+        return said
 
-    yield call
-    signal.signal(signal.SIGTERM, before)
+    return call
 
 
 def told(said: Said, code: int, message: str) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from flue_bench.boards.wording import TRY
 from flue_bench.results.store import Store
-from support.command_line import call
+from support import command_line
+from support.command_line import done, flue_bench
 from support.judged import seeds, sentences
 
 GOOD, LIKE_IT, BAD = [0.9, 0.91, 0.92], [0.9, 0.92, 0.91], [0.6, 0.62, 0.61]
@@ -41,23 +42,23 @@ def root(results: Path, tmp_path: Path) -> Path:
     return shutil.copytree(results, tmp_path / "results")
 
 
-def answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, *words: str) -> Any:
-    """The JSON of a comparison that succeeds."""
-    assert call(monkeypatch, "compare", *words, "--results", str(root), "--format", "json") == 0
-    return json.loads(capsys.readouterr().out)
+def compared(root: Path, *words: str) -> str:
+    """What is shown of a comparison that succeeds."""
+    return done("compare", *words, "--results", root)
 
 
-def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, *words: str) -> str:
-    """What is said of a comparison that cannot be made: a line or two."""
-    assert call(monkeypatch, "compare", *words, "--results", str(root)) == 2
-    said = capsys.readouterr()
-    assert not said.out and said.err.count("\n") <= 2
-    return said.err
+def answer(root: Path, *words: str) -> Any:
+    """Its JSON."""
+    return json.loads(compared(root, *words, "--format", "json"))
 
 
-def test_what_it_says(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(monkeypatch, "compare", "org/a", "org/b", "--results", str(root)) == 0
-    said = capsys.readouterr().out
+def refused(root: Path, *words: str) -> str:
+    """What is said of a comparison that cannot be made."""
+    return command_line.refused("compare", *words, "--results", root)
+
+
+def test_what_it_says(root: Path) -> None:
+    said = compared(root, "org/a", "org/b")
     for part in (
         "Which pretrained model is better to fine-tune? Seeds and test examples",
         "A: org/a (standard, fp32)",
@@ -73,8 +74,8 @@ def test_what_it_says(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "keeps" not in said and max(map(len, said.splitlines())) <= 100
 
 
-def test_models_that_are_alike(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    found = answer(monkeypatch, capsys, root, "org/a", "org/twin")
+def test_models_that_are_alike(root: Path) -> None:
+    found = answer(root, "org/a", "org/twin")
     assert [line["task"] for line in found["lines"]] == ["paws-x", "xnli"]
     for line in found["lines"]:
         assert line["verdict"] == "no difference shown"
@@ -82,52 +83,46 @@ def test_models_that_are_alike(root: Path, monkeypatch: pytest.MonkeyPatch, caps
         assert line["retention"] is None
 
 
-def test_holm_over_the_tasks(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    both = answer(monkeypatch, capsys, root, "org/a", "org/b")["lines"]
+def test_holm_over_the_tasks(root: Path) -> None:
+    both = answer(root, "org/a", "org/b")["lines"]
     lowest, highest = sorted(both, key=lambda line: float(line["comparison"]["p"]))
     assert lowest["p_holm"] == pytest.approx(2 * lowest["comparison"]["p"])
     assert highest["p_holm"] == pytest.approx(max(lowest["p_holm"], highest["comparison"]["p"]))
-    (alone,) = answer(monkeypatch, capsys, root, "org/a", "org/b", "--task", "xnli")["lines"]
+    (alone,) = answer(root, "org/a", "org/b", "--task", "xnli")["lines"]
     assert alone["p_holm"] == alone["comparison"]["p"]
 
 
-def test_turned_round(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    found = answer(monkeypatch, capsys, root, "org/b", "org/a", "--metric", "accuracy")
+def test_turned_round(root: Path) -> None:
+    found = answer(root, "org/b", "org/a", "--metric", "accuracy")
     assert {line["verdict"] for line in found["lines"]} == {"B is better"}
     assert {line["comparison"]["metric"] for line in found["lines"]} == {"accuracy"}
 
 
-def test_trained_models(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trained_models(root: Path) -> None:
     words = ("org/a", "org/b", "--question", "trained", "--metric", "accuracy")
     for seed, found in (
-        (0, answer(monkeypatch, capsys, root, *words)),
+        (0, answer(root, *words)),
         (
             2,
-            answer(monkeypatch, capsys, root, *words, "--seed", "2"),
+            answer(root, *words, "--seed", "2"),
         ),
     ):
         for line in found["lines"]:
             assert line["comparison"]["seeds_a"] == line["comparison"]["seeds_b"] == [seed]
             assert line["comparison"]["test"] == "exact McNemar"
-    assert call(monkeypatch, "compare", *words, "--results", str(root)) == 0
-    assert "Which of these two fine-tuned models is better?" in capsys.readouterr().out
-    assert "not both have seed 7 (A: 0, 1, 2; B: 0, 1, 2)" in refused(monkeypatch, capsys, root, *words, "--seed", "7")
-    assert "--seed goes with --question trained" in refused(monkeypatch, capsys, root, "org/a", "org/b", "--seed", "1")
+    assert "Which of these two fine-tuned models is better?" in compared(root, *words)
+    assert "not both have seed 7 (A: 0, 1, 2; B: 0, 1, 2)" in refused(root, *words, "--seed", "7")
+    assert "--seed goes with --question trained" in refused(root, "org/a", "org/b", "--seed", "1")
 
 
-def test_one_seed_gives_no_verdict(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_seed_gives_no_verdict(root: Path) -> None:
     seeds(root, "org/once", [0.5], task="xnli", examples=300)
-    assert call(monkeypatch, "compare", "org/a", "org/once", "--results", str(root)) == 0
-    said = " ".join(capsys.readouterr().out.split())
+    said = " ".join(compared(root, "org/a", "org/once").split())
     assert "no verdict on xnli: one seed of org/once says nothing of the spread over seeds; run more with" in said
     assert "paws-x: only A has been run on it" in said and "is better" not in said.split("fine-tune?")[1]
 
 
-def test_a_student_and_its_teacher(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_student_and_its_teacher(root: Path) -> None:
     teacher = Store(root).records()[0].cell.model
     assert teacher.name == "org/a"
     for seed, accuracy in enumerate([0.88, 0.9, 0.89]):
@@ -136,42 +131,36 @@ def test_a_student_and_its_teacher(
         content = json.loads(file.read_text(encoding="utf-8"))
         content["cell"]["model"]["teacher"] = teacher.digest
         file.write_text(json.dumps(content), encoding="utf-8")
-    (line,) = answer(monkeypatch, capsys, root, "org/student", "org/a")["lines"]
+    (line,) = answer(root, "org/student", "org/a")["lines"]
     assert line["retention"]["margin"] == 0.97
     assert line["retention"]["low"] < line["retention"]["ratio"] < line["retention"]["high"]
-    (line,) = answer(monkeypatch, capsys, root, "org/student", "org/a", "--retention", "0.5")["lines"]
+    (line,) = answer(root, "org/student", "org/a", "--retention", "0.5")["lines"]
     assert line["retention_verdict"] == "keeps at least 50 %"
-    (line,) = answer(monkeypatch, capsys, root, "org/a", "org/student")["lines"]
+    (line,) = answer(root, "org/a", "org/student")["lines"]
     assert line["retention"] is None
-    found = answer(monkeypatch, capsys, root, "org/b", "org/a", "--retention", "0.97")
+    found = answer(root, "org/b", "org/a", "--retention", "0.97")
     assert {line["retention_verdict"] for line in found["lines"]} == {"not shown to keep at least 97 %"}
 
 
-def test_a_name_for_several_rows_is_refused_with_the_choices(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_name_for_several_rows_is_refused_with_the_choices(root: Path) -> None:
     seeds(root, "org/a", [0.5, 0.6], task="xnli", examples=300, recipe={"epochs": 9}, recipe_name="standard epochs=9")
-    said = refused(monkeypatch, capsys, root, "org/a", "org/b")
+    said = refused(root, "org/a", "org/b")
     assert "org/a (standard epochs=9, fp32); org/a (standard, fp32)" in said
-    found = answer(monkeypatch, capsys, root, "org/a (standard epochs=9, fp32)", "org/b")
+    found = answer(root, "org/a (standard epochs=9, fp32)", "org/b")
     assert [line["task"] for line in found["lines"]] == ["xnli"]
     assert found["notes"] == ["paws-x: only B has been run on it"]
 
 
-def test_the_start_of_a_digest_is_a_name(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_start_of_a_digest_is_a_name(root: Path) -> None:
     digest = next(r.cell.model.digest for r in Store(root).records() if r.cell.model.name == "org/twin")
-    assert answer(monkeypatch, capsys, root, "org/a", digest[:8])["b"] == "org/twin (standard, fp32)"
+    assert answer(root, "org/a", digest[:8])["b"] == "org/twin (standard, fp32)"
 
 
-def test_two_models_of_one_name(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_models_of_one_name(root: Path) -> None:
     seeds(root, "org/a", BAD, task="xnli", examples=300, model_digest="feedfacefeedface")
-    said = refused(monkeypatch, capsys, root, "org/a", "org/b")
+    said = refused(root, "org/a", "org/b")
     assert "org/a (feedfac) (standard, fp32)" in said
-    assert answer(monkeypatch, capsys, root, "feedface", "org/b")["a"] == "org/a (feedfac) (standard, fp32)"
+    assert answer(root, "feedface", "org/b")["a"] == "org/a (feedfac) (standard, fp32)"
 
 
 @pytest.mark.parametrize(
@@ -183,67 +172,56 @@ def test_two_models_of_one_name(
         (("org/a", "org/b", "--metric", "f1_macr"), "Unknown metric 'f1_macr'. Did you mean f1_macro"),
     ],
 )
-def test_what_cannot_be_asked(
-    words: tuple[str, ...], said: str, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_asked(words: tuple[str, ...], said: str, root: Path) -> None:
+    assert said in refused(root, *words)
+
+
+def test_no_records(
+    tmp_path: Path,
 ) -> None:
-    assert said in refused(monkeypatch, capsys, root, *words)
+    assert "No records in" in refused(tmp_path, "org/a", "org/b")
+    assert "no such folder" in refused(tmp_path / "none", "org/a", "org/b")
 
 
-def test_no_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "No records in" in refused(monkeypatch, capsys, tmp_path, "org/a", "org/b")
-    assert "no such folder" in refused(monkeypatch, capsys, tmp_path / "none", "org/a", "org/b")
-
-
-def test_other_data_is_not_compared(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_data_is_not_compared(root: Path) -> None:
     seeds(root, "org/new", BAD, task="xnli", examples=300, task_version=2)
-    said = refused(monkeypatch, capsys, root, "org/a", "org/new", "--task", "xnli")
+    said = refused(root, "org/a", "org/new", "--task", "xnli")
     assert re.search(r"Nothing to compare .*\nxnli: not comparable: task version 1 and 2", said)
 
 
-def test_limits_stand_apart(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_limits_stand_apart(root: Path) -> None:
     for model in ("org/a", "org/b"):
         seeds(root, model, BAD, task="xnli", limit=100, examples=100)
-    found = answer(monkeypatch, capsys, root, "org/a", "org/b", "-t", "xnli")
+    found = answer(root, "org/a", "org/b", "-t", "xnli")
     assert sorted(line["task"] for line in found["lines"]) == ["xnli limit 100", "xnli whole"]
 
 
-def test_collapsed_runs_are_named(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_collapsed_runs_are_named(root: Path) -> None:
     seeds(root, "org/c", BAD, task="xnli", examples=300, collapsed="predicts only 'neutre' (gold has 3 classes)")
-    found = answer(monkeypatch, capsys, root, "org/a", "org/c")
+    found = answer(root, "org/a", "org/c")
     assert "xnli: B, seed 1: predicts only 'neutre' (gold has 3 classes); " + TRY in found["notes"]
 
 
-def test_a_model_that_was_fine_tuned_before_is_named(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_model_that_was_fine_tuned_before_is_named(root: Path) -> None:
     seeds(root, "org/c", BAD, task="xnli", examples=300, head="kept")
-    (note,) = [n for n in answer(monkeypatch, capsys, root, "org/a", "org/c")["notes"] if "pretrained" in n]
+    (note,) = [n for n in answer(root, "org/a", "org/c")["notes"] if "pretrained" in n]
     assert note.startswith("B is not merely pretrained") and note.endswith("started from on xnli")
 
 
-def test_formats_and_files(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_formats_and_files(root: Path) -> None:
     words = ("compare", "org/a", "org/b", "--retention", "0.9", "--results", str(root))
     out = root / "said"
     for form, part in ("markdown", "| xnli f1_macro"), ("terminal", "A / B"):
-        assert call(monkeypatch, *words, "--format", form, "--out", str(out)) == 0
+        assert done(*words, "--format", form, "--out", out) == ""
         assert part in out.read_text(encoding="utf-8")
-    assert capsys.readouterr().out == ""
-    assert call(monkeypatch, *words, "--out", str(root / "none" / "said")) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    assert "cannot be written" in command_line.refused(*words, "--out", root / "none" / "said", code=1)
 
 
-def test_names_cannot_drive_the_terminal(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_names_cannot_drive_the_terminal(root: Path) -> None:
     seeds(root, "evil\x1b[31m[bold]|x", BAD, task="xnli", examples=300)
     for form in ("terminal", "markdown"):
         words = ("compare", "org/a", "evil\x1b[31m[bold]|x", "--results", str(root), "--format", form)
-        assert call(monkeypatch, *words) == 0
-        said = capsys.readouterr().out
+        said = done(*words)
         assert "\x1b" not in said and ("\\[bold\\]\\|x" if form == "markdown" else "[bold]|x") in said
 
 
@@ -254,18 +232,16 @@ def test_it_starts_without_torch(root: Path) -> None:
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
         "print('loaded:', *(n for n in ('torch', 'transformers', 'sklearn', 'scipy.stats') if n in sys.modules))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].strip() == "loaded:"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1].strip() == "loaded:"
 
 
-def test_a_task_without_its_predictions_is_noted(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_task_without_its_predictions_is_noted(root: Path) -> None:
     files = sorted(root.glob("runs/*/xnli/*.parquet"))
     files[0].unlink()
-    found = answer(monkeypatch, capsys, root, "org/a", "org/b")
+    found = answer(root, "org/a", "org/b")
     assert [line["task"] for line in found["lines"]] == ["paws-x"]
     assert any("xnli" in note and "not found" in note for note in found["notes"])
-    assert call(monkeypatch, "compare", "org/a", "org/b", "-t", "xnli", "--results", str(root)) == 1
-    assert "Nothing to compare" in capsys.readouterr().err
+    told = flue_bench("compare", "org/a", "org/b", "-t", "xnli", "--results", root)
+    assert told.code == 1 and "Nothing to compare" in told.err

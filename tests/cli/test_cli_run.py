@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from flue_bench.data import registry
-from support.command_line import no_network
+from support.command_line import flue_bench, in_a_process, no_network, started
 from support.hub_standin import (
     StandIn,
     cls_archive,
@@ -24,11 +22,6 @@ from support.hub_standin import (
 )
 
 MODEL = "cmarkea/distilcamembert-base"
-
-
-def flue_bench(*words: str | Path, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +47,7 @@ def test_a_model_and_no_task_is_all_of_flue_from_the_hub(tmp_path: Path, camembe
         hub.add_repo("google-research-datasets/paws-x", "dataset", {}, revisions={revision("paws-x"): pawsx_files()})
         hub.add_repo("Jean-Baptiste/wikiner_fr", "dataset", {}, revisions={revision("wikiner"): wikiner_files()})
         env = hub.env(tmp_path) | {"FLUE_BENCH_DATA": str(data), "COLUMNS": "150"}
-        done = flue_bench("run", "--model", MODEL, cwd=tmp_path, env=env)
+        done = in_a_process("run", "--model", MODEL, cwd=tmp_path, env=env)
     assert done.returncode == 0, done.stderr
     records = [json.loads(path.read_text()) for path in (tmp_path / "results" / "runs").rglob("seed0-*[0-9a-f].json")]
     assert sorted(record["cell"]["task"] for record in records) == [
@@ -68,16 +61,16 @@ def test_a_model_and_no_task_is_all_of_flue_from_the_hub(tmp_path: Path, camembe
     assert "rows" in done.stdout + done.stderr
 
     # The hub is gone: the cache serves, and nothing is run twice.
-    again = flue_bench("run", "--model", MODEL, "--offline", cwd=tmp_path, env=env)
+    again = in_a_process("run", "--model", MODEL, "--offline", cwd=tmp_path, env=env)
     assert again.returncode == 0, again.stderr
     assert "6 of 6 cells were there already" in again.stderr
-    board = flue_bench("leaderboard", "--format", "json", cwd=tmp_path, env=env)
+    board = in_a_process("leaderboard", "--format", "json", cwd=tmp_path, env=env)
     assert [column["name"] for column in json.loads(board.stdout)["columns"]] == ["cls", "paws-x", "xnli", "wikiner"]
 
 
 def test_without_network_it_says_what_to_do_within_seconds(tmp_path: Path) -> None:
     began = time.monotonic()
-    done = flue_bench("run", "--model", MODEL, cwd=tmp_path, env=no_network(tmp_path))
+    done = in_a_process("run", "--model", MODEL, cwd=tmp_path, env=no_network(tmp_path))
     assert time.monotonic() - began < 30  # most of it is importing torch on a busy machine
     assert done.returncode == 1
     assert MODEL in done.stderr and "make run" in done.stderr
@@ -107,9 +100,8 @@ def test_data_that_come_while_other_tasks_run_are_used(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     words = ("run", "--task", "cls-books", "--task", "mini-cls", "--model", "embedded:untrained", "--limit", "24")
-    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", *words, "--set", "epochs=1"]
     env = no_network(tmp_path) | {"FLUE_BENCH_DATA": str(data)}
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=env) as run:
+    with started(*words, "--set", "epochs=1", cwd=tmp_path, env=env) as run:
         assert run.stderr is not None
         for line in run.stderr:
             if line.startswith("Meanwhile 1 other task runs"):
@@ -120,7 +112,7 @@ def test_data_that_come_while_other_tasks_run_are_used(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_nothing_named_runs_the_mini_tasks_without_network(tmp_path: Path) -> None:
-    done = flue_bench("run", "--limit", "48", "--set", "epochs=1", cwd=tmp_path, env=no_network(tmp_path))
+    done = in_a_process("run", "--limit", "48", "--set", "epochs=1", cwd=tmp_path, env=no_network(tmp_path))
     assert done.returncode == 0, done.stderr
     for model in ("teacher", "student"):
         assert len(list((tmp_path / "results" / "runs" / f"embedded--{model}").iterdir())) == 3
@@ -146,21 +138,16 @@ def test_nothing_named_runs_the_mini_tasks_without_network(tmp_path: Path) -> No
     ],
 )
 def test_what_cannot_be_asked_is_told_in_two_lines_with_exit_code_2(
-    tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, words: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
-
-    from flue_bench.cli import main
 
     if "cuda" in words and torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["flue-bench", "run", *words])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    said = capsys.readouterr().err
-    told = said[said.index("flue-bench: ") :]  # what comes before is not the error
-    assert stopped.value.code == 2
+    said = flue_bench("run", *words)
+    told = said.err[said.err.index("flue-bench: ") :]  # what comes before is not the error
+    assert said.code == 2
     assert re.search(message, told), told
     assert len(told.strip().splitlines()) <= 2
     assert not (tmp_path / "results").exists()
@@ -170,8 +157,7 @@ def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
     import signal
 
     words = ["run", "--model", "embedded:untrained", "--task", "mini-cls", "--set", "epochs=50"]
-    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", *words]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=no_network(tmp_path)) as run:
+    with started(*words, cwd=tmp_path, env=no_network(tmp_path)) as run:
         assert run.stderr is not None
         for line in run.stderr:
             if line.startswith("[1/1]"):

@@ -6,31 +6,19 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from flue_bench.data import registry
+from support.command_line import PROGRAM, SEAL, in_a_process
 from support.hub_standin import TOKEN, StandIn, cls_archive, folder_files, tiny_camembert, xnli_files
 
 MODEL = "cmarkea/distilcamembert-base"
-OPEN = "from flue_bench.cli import main; main()"
-SEALED = f"""
-import os, sys
-def watch(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.bind"):
-        print(event, *arguments, file=sys.stderr, flush=True)
-        os._exit(99)
-sys.addaudithook(watch)
-{OPEN}
-"""
-"""Nothing in Python gets round an audit hook, and nothing catches ``os._exit``."""
 
 
-def flue_bench(code: str, *words: str | Path, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, *map(str, words)]
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240)
+def flue_bench(*words: str | Path, cwd: Path, env: dict[str, str], seal: str = "") -> subprocess.CompletedProcess[str]:
+    done = in_a_process(*words, cwd=cwd, env=env, program=seal + PROGRAM)
     assert TOKEN not in done.stdout + done.stderr
     return done
 
@@ -46,8 +34,8 @@ def put_up(hub: StandIn, folder: Path) -> None:
 
 
 def test_the_watch_sees_a_socket(tmp_path: Path) -> None:
-    code = SEALED.replace(OPEN, "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')")
-    assert flue_bench(code, cwd=tmp_path, env=dict(os.environ)).returncode == 99
+    code = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')"
+    assert in_a_process(cwd=tmp_path, program=SEAL + code).returncode == 99
 
 
 @pytest.mark.slow
@@ -59,7 +47,7 @@ def test_fetch_is_all_that_an_offline_run_needs(tmp_path: Path) -> None:
     with StandIn() as hub:
         put_up(hub, tmp_path / "model")
         env = hub.env(tmp_path) | {"HF_TOKEN": TOKEN}
-        done = flue_bench(OPEN, "fetch", *what, cwd=tmp_path, env=env)
+        done = flue_bench("fetch", *what, cwd=tmp_path, env=env)
         assert done.returncode == 0, done.stderr
         model, xnli, books, ready = done.stdout.splitlines()
         assert model.startswith(f"{MODEL}: fetched, ") and str(tmp_path / "hf") in model
@@ -72,14 +60,14 @@ def test_fetch_is_all_that_an_offline_run_needs(tmp_path: Path) -> None:
         assert not any(name in got for name in ("README", "tf_model", "events", "/de/"))
 
         asked = len(hub.requests)
-        again = flue_bench(OPEN, "fetch", *what, cwd=tmp_path, env=env)
+        again = flue_bench("fetch", *what, cwd=tmp_path, env=env)
         assert [line.split(", ")[0] for line in again.stdout.splitlines()[:3]] == [
             f"{MODEL}: there already", "xnli: there already", "cls-books: there already",
         ]  # fmt: skip
         assert not any("GET" in request and "/resolve/" in request for request in hub.requests[asked:])
 
     small = ("--limit", "16", "--set", "epochs=1")
-    run = flue_bench(SEALED, "run", *what, *small, "--offline", cwd=tmp_path, env=env)
+    run = flue_bench("run", *what, *small, "--offline", cwd=tmp_path, env=env, seal=SEAL)
     assert run.returncode == 0, run.stderr
     assert len(list((tmp_path / "results" / "runs").rglob("*.predictions.parquet"))) == 2
 
@@ -90,7 +78,7 @@ def test_fetch_is_all_that_an_offline_run_needs(tmp_path: Path) -> None:
     shutil.copytree(snapshot, mirror / "HuggingFace" / "facebook" / "xnli")
     words = ("--model", mirror / "HuggingFace_Models" / MODEL, "--data-dir", mirror / "HuggingFace", "--task", "xnli")
     bare = env | {"HF_HOME": str(tmp_path / "empty"), "FLUE_BENCH_CACHE": str(tmp_path / "none")}
-    there = flue_bench(SEALED, "run", *words, *small, "--offline", cwd=tmp_path, env=bare)
+    there = flue_bench("run", *words, *small, "--offline", cwd=tmp_path, env=bare, seal=SEAL)
     assert there.returncode == 0, there.stderr
     assert "1 of 1 cells were there already" in there.stderr
     (record,) = (json.loads(path.read_bytes()) for path in (tmp_path / "results").rglob("xnli/seed0-*[0-9a-f].json"))
@@ -104,7 +92,7 @@ def test_offline_and_nothing_cached(tmp_path: Path) -> None:
     with StandIn() as hub:
         env = hub.env(tmp_path)
         for words in (("--model", MODEL, "--task", "mini-cls"), ("--model", "embedded:untrained", "--task", "wikiner")):
-            done = flue_bench(SEALED, "run", *words, "--offline", cwd=tmp_path, env=env)
+            done = flue_bench("run", *words, "--offline", cwd=tmp_path, env=env, seal=SEAL)
             assert done.returncode == 1 and "network use is switched off" in done.stderr, done.stderr
         assert hub.requests == []
 
@@ -114,7 +102,7 @@ def test_what_cannot_be_had_is_told_and_the_rest_is_kept(tmp_path: Path) -> None
         put_up(hub, tmp_path / "model")
         env = hub.env(tmp_path) | {"HF_TOKEN": TOKEN}
         what = ("--model", "nobody/nothing", "--model", MODEL, "--task", "wikiner", "--task", "xnli")
-        done = flue_bench(OPEN, "fetch", *what, cwd=tmp_path, env=env)
+        done = flue_bench("fetch", *what, cwd=tmp_path, env=env)
     assert done.returncode == 1
     assert [line.partition(", ")[0] for line in done.stdout.splitlines()] == [f"{MODEL}: fetched", "xnli: fetched"]
     assert "nobody/nothing: Model nobody/nothing is not at" in done.stderr
@@ -123,5 +111,5 @@ def test_what_cannot_be_had_is_told_and_the_rest_is_kept(tmp_path: Path) -> None
 
 
 def test_nothing_asked_for_is_told(tmp_path: Path) -> None:
-    done = flue_bench(OPEN, "fetch", cwd=tmp_path, env=dict(os.environ))
+    done = flue_bench("fetch", cwd=tmp_path, env=dict(os.environ))
     assert done.returncode == 2 and "fetch wants --model, --task, or both" in done.stderr

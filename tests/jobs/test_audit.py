@@ -10,17 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from typer.testing import CliRunner, Result
 
-from flue_bench.cli import app
 from flue_bench.data import registry, sources
-from flue_bench.errors import UsageError
 from flue_bench.jobs import audit
 from flue_bench.progress import Bar, Display
 from flue_bench.task import SPLITS
 from flue_bench.training import models
 from flue_bench.training.encode import encode
 from support import ROOT
+from support.command_line import flue_bench, refused
 
 BENCHMARKS = ROOT / "benchmarks/tasks"
 QUIET = Console(file=io.StringIO())
@@ -157,21 +155,17 @@ def test_words_that_are_cut_off() -> None:
     assert whole.lost_words > 0
 
 
-def call(*words: str | Path) -> Result:
-    return CliRunner().invoke(app, ["tasks", "audit", *map(str, words)])
-
-
 def test_the_command_shows_counts_and_ids_and_never_a_text(task_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "audit.json"
-    result = call(task_file, "--out", out, "--tokenizer", "embedded:untrained", "--max-length", "16")
-    assert result.exit_code == 0, result.output
-    assert "cut at 16" in result.stdout and "same input, other label" in result.stdout
-    (line,) = (line for line in result.stdout.splitlines() if line.strip().startswith("first text"))
+    said = flue_bench("tasks", "audit", task_file, "--out", out, "--tokenizer=embedded:untrained", "--max-length=16")
+    assert said.code == 0, said
+    assert "cut at 16" in said.out and "same input, other label" in said.out
+    (line,) = (line for line in said.out.splitlines() if line.strip().startswith("first text"))
     assert "0 / 1 / 1" in line
     written = out.read_text(encoding="utf-8")
     assert json.loads(written)["near"]["first text"]["test in train"] == {"rows": 1, "examples": [["e3", "t5"]]}
     for _, one, other, _ in (row for split in ROWS.values() for row in split):
-        assert one not in written + result.output and other not in written + result.output
+        assert one not in written + said.out + said.err and other not in written + said.out + said.err
 
 
 def test_what_cannot_be_asked(task_file: Path) -> None:
@@ -179,8 +173,7 @@ def test_what_cannot_be_asked(task_file: Path) -> None:
         (("flue",), "flue is a group: audit one of cls-books"),
         ((task_file, "--max-length", "16"), "name a --tokenizer too"),
     ):
-        error = call(*words).exception
-        assert isinstance(error, UsageError) and said in str(error)
+        assert said in refused("tasks", "audit", *words)
 
 
 @pytest.mark.shared

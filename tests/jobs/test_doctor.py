@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from flue_bench.jobs import doctor
 from flue_bench.jobs.doctor import Finding
-from support.command_line import no_network
+from support.command_line import in_a_process, no_network
 from support.hub_standin import StandIn
 
 TOKEN = "hf_" + "SecretSecretSecretSecret"
@@ -20,9 +18,8 @@ TOKEN = "hf_" + "SecretSecretSecretSecret"
 
 def examined(env: dict[str, str], cwd: Path, *words: str) -> tuple[int, dict[str, tuple[str, str]]]:
     """Exit code, and what is said: name → state, and finding and advice as one line."""
-    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", "doctor", *words]
     # A wide page keeps each finding on a line.
-    done = subprocess.run(command, cwd=cwd, env=env | {"COLUMNS": "1000"}, capture_output=True, text=True, timeout=60)
+    done = in_a_process("doctor", *words, cwd=cwd, env=env | {"COLUMNS": "1000"})
     assert "Traceback" not in done.stderr and TOKEN not in done.stdout + done.stderr
     lines = re.findall(r"^(ok|note|problem) +(.+?)  +(.*?) *$(?:\n +(→ .*?) *$)?", done.stdout, re.MULTILINE)
     found = {name: (state, f"{said} {advice}".strip()) for state, name, said, advice in lines}

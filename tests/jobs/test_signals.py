@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +15,7 @@ import torch
 
 from flue_bench.results.store import Store
 from support.bad_files import SENTENCE, TEXTS, put, tsv
-from support.command_line import flue_bench, no_network
+from support.command_line import Said, flue_bench, no_network, started
 
 Place = Callable[[pytest.MonkeyPatch], Any]
 
@@ -80,27 +78,23 @@ def task(tmp_path: Path) -> Path:
     return put(tmp_path, SENTENCE.replace("epochs = 1", "epochs = 2"), "d.tsv", tsv(rows))
 
 
-def run(task: Path, results: Path) -> int:
-    return flue_bench(
-        "run", *("-t", str(task), "-m", "embedded:untrained", "--results", str(results), "--device", "cpu")
-    )
+def run(task: Path, results: Path) -> Said:
+    return flue_bench("run", "-t", task, "-m", "embedded:untrained", "--results", results, "--device", "cpu")
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_wherever_it_comes(
-    place: str, task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wherever_it_comes(place: str, task: Path, tmp_path: Path) -> None:
     strike, leaves_checkpoint, is_done = PLACES[place]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert run(task, whole) == 0
+    assert run(task, whole).code == 0
     with strike():
-        assert run(task, cut) == 143
-    assert "interrupted; what was done is kept, and the same command" in capsys.readouterr().err
+        said = run(task, cut)
+    assert said.code == 143 and "interrupted; what was done is kept, and the same command" in said.err
     assert [path.name for path in cut.rglob("*") if path.suffix == ".tmp"] == []
     assert bool(list(cut.rglob("checkpoint.pt"))) == leaves_checkpoint
     assert len(Store(cut).records()) == is_done
-    assert run(task, cut) == 0
-    assert ("1 of 1 cells were there already" in capsys.readouterr().err) == is_done
+    said = run(task, cut)
+    assert said.code == 0 and ("1 of 1 cells were there already" in said.err) == is_done
     (one,), (other,) = Store(whole).records(), Store(cut).records()
     assert one.predictions.sha256 == other.predictions.sha256
     assert other.cost.resumed == leaves_checkpoint and not list(cut.rglob("checkpoint.pt"))
@@ -117,9 +111,7 @@ DISTIL = ("distill", "--steps", "5000")
     ids=["run, at its start", "run", "distill, at its start", "distill"],
 )
 def test_a_signal_from_outside(words: tuple[str, ...], line: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", *words]
-    env = no_network(tmp_path)
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=env) as process:
+    with started(*words, cwd=tmp_path, env=no_network(tmp_path)) as process:
         assert process.stderr is not None
         heard = []
         for said in process.stderr:

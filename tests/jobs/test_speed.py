@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from flue_bench.results.store import Store
 from flue_bench.task import Source, Task
 from flue_bench.training import models
 from flue_bench.training.device import Device
+from support.command_line import done, flue_bench
 from support.tiny import tiny
 
 TASK = Task(name="t", kind="sentence", labels=("a", "b"), metric="accuracy", source=(Source(reader="none"),))
@@ -109,26 +109,14 @@ def test_weights_are_cast_to_bf16_once_and_held(two: list[str]) -> None:
     assert speed.peak_memory(subject) > weights + cast
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int | str | None:
-    from flue_bench.cli import main
-
-    monkeypatch.setattr(sys, "argv", ["flue-bench", "speed", *words])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    return stopped.value.code
-
-
-def test_the_command_shows_and_keeps_them(
-    two: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_shows_and_keeps_them(two: list[str], tmp_path: Path) -> None:
     words = [f"--model={name}" for name in (*two, two[0])]
-    assert command(monkeypatch, *words, "--precision=bf16", f"--results={tmp_path / 'r'}") == 0
-    shown = capsys.readouterr().out
+    shown = done("speed", *words, "--precision=bf16", f"--results={tmp_path / 'r'}")
     assert re.search(r"bert-1\s+bert-4", shown) and re.search(r"precision\s+bf16\s+bf16", shown)
     assert re.search(r"throughput ÷ first\s+1\s+0\.\d\d \(0\.\d\d to \d\.\d\d\)", shown)
     kept = Store(tmp_path / "r").read()
     assert [type(each) for each in kept.speeds] == [SpeedRecord] * 2 and not kept.damaged
-    assert command(monkeypatch, *words, f"--results={tmp_path / 'r'}") == 0
+    done("speed", *words, f"--results={tmp_path / 'r'}")
     assert len(Store(tmp_path / "r").read().speeds) == 4  # fp32 beside bf16
 
 
@@ -140,9 +128,7 @@ def test_the_command_shows_and_keeps_them(
         (["-m", "embedded:untrained", "--device", "gpu"], 2, "Unknown device 'gpu'"),
     ],
 )
-def test_what_cannot_be_measured(
-    words: list[str], code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command(monkeypatch, *words) == code
-    said = capsys.readouterr().err
-    assert message in said and "Traceback" not in said
+def test_what_cannot_be_measured(words: list[str], code: int, message: str) -> None:
+    ended = flue_bench("speed", *words)
+    said = ended.err
+    assert ended.code == code and message in said and "Traceback" not in said

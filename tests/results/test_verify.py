@@ -16,9 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
-from typer.testing import CliRunner, Result
 
-from flue_bench.cli import app
 from flue_bench.data import registry
 from flue_bench.errors import RecordError, UsageError
 from flue_bench.jobs import rerun
@@ -29,6 +27,7 @@ from flue_bench.record import SCHEMA_VERSION, RunRecord
 from flue_bench.results.store import FAILED, Store, read_record
 from flue_bench.results.verify import faults, schema
 from support import ROOT
+from support.command_line import Said, flue_bench, refused
 from support.factories import make_record
 from support.hub_standin import tiny_camembert
 
@@ -169,23 +168,23 @@ def test_labels_are_those_of_the_installed_task_of_that_version(tmp_path: Path) 
     assert "installed" not in said(task_version=99)
 
 
-def call(*words: str | Path) -> Result:
-    return CliRunner().invoke(app, ["verify", *map(str, words)])
+def call(*words: str | Path) -> Said:
+    return flue_bench("verify", *words)
 
 
 def test_the_command_names_the_tampered_record(record: Path, tmp_path: Path) -> None:
     (record.parent / f"seed1-0123{FAILED}").write_text("{}")  # no record
     good = call(tmp_path)
-    assert good.exit_code == 0
-    assert "1 records: 1 ok, 0 not" in good.stdout
+    assert good.code == 0
+    assert "1 records: 1 ok, 0 not" in good.out
     other = record.with_name("seed1-copie.json")
     shutil.copy(record, other)
     edit(other, "scores.f1_macro", 0.99)
     bad = call(tmp_path, record)
-    assert bad.exit_code == 1
-    (line,) = (line for line in bad.stdout.splitlines() if "f1_macro is 0.99" in line)
+    assert bad.code == 1
+    (line,) = (line for line in bad.out.splitlines() if "f1_macro is 0.99" in line)
     assert other.name in line
-    assert "2 records: 1 ok, 1 not" in bad.stdout
+    assert "2 records: 1 ok, 1 not" in bad.out
 
 
 def test_what_cannot_be_asked(record: Path, tmp_path: Path) -> None:
@@ -194,8 +193,7 @@ def test_what_cannot_be_asked(record: Path, tmp_path: Path) -> None:
         ((record.parent,), "a folder without runs/"),
         ((record, "--model", "m"), "add --rerun"),
     ):
-        error = call(*words).exception
-        assert isinstance(error, UsageError) and said in str(error)
+        assert said in refused("verify", *words)
 
 
 NER = """
@@ -253,8 +251,8 @@ def test_tokens_are_verified_too(run: tuple[Path, Path, RunRecord], tmp_path: Pa
 def test_the_same_cell_again_is_the_same_to_the_byte(run: tuple[Path, Path, RunRecord], tmp_path: Path) -> None:
     task, model, record = run
     result = call(path_of(run, tmp_path), "--rerun", "--task", task, "--model", model, "--device", "cpu")
-    assert result.exit_code == 0, result.output
-    assert "rerun: identical to the byte" in result.stdout
+    assert result.code == 0, result
+    assert "rerun: identical to the byte" in result.out
     assert record.recipe_name == "standard"
 
 
@@ -299,5 +297,5 @@ def test_what_a_rerun_finds(run: tuple[Path, Path, RunRecord], tmp_path: Path) -
 
 def test_a_rerun_wants_the_task(record: Path) -> None:
     result = call(record, "--rerun")
-    assert result.exit_code == 1
-    assert "no task 'amazon-books' is installed; name its file with --task" in " ".join(result.stdout.split())
+    assert result.code == 1
+    assert "no task 'amazon-books' is installed; name its file with --task" in " ".join(result.out.split())

@@ -1,29 +1,81 @@
-"""The ways in which tests call the command line."""
+"""The ways in which tests call the command line: in this process, in one of its own, sealed off from every socket."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from flue_bench.cli import main
 
+PROGRAM = "from flue_bench.cli import main; main()"
+SEAL = """
+import os, sys
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.bind"):
+        print(event, *arguments, file=sys.stderr, flush=True)
+        os._exit(99)
+sys.addaudithook(watch)
+"""
+"""Ends a program that uses a socket: nothing in Python gets round an audit hook, and nothing catches ``os._exit``."""
 
-def flue_bench(*words: str) -> int:
-    """The exit code of a command in this process."""
-    handler = signal.getsignal(signal.SIGTERM)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["flue-bench", *words])
+
+class Said(NamedTuple):
+    """What a command left: exit code, output, and what it said to people."""
+
+    code: int
+    out: str
+    err: str
+
+
+def flue_bench(*words: str | Path) -> Said:
+    """A command in this process, as ``flue-bench`` runs it; an error that is not meant for people is raised."""
+    handler, out, err, code = signal.getsignal(signal.SIGTERM), io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", ["flue-bench", *map(str, words)])
         try:
             main()
         except SystemExit as stopped:
-            return int(stopped.code or 0)
+            code = int(stopped.code or 0)
         finally:
             signal.signal(signal.SIGTERM, handler)
-    return 0
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+def done(*words: str | Path) -> str:
+    """What a command in this process prints, which has to succeed."""
+    said = flue_bench(*words)
+    assert said.code == 0, said
+    return said.out
+
+
+def refused(*words: str | Path, code: int = 2) -> str:
+    """What is said of a command in this process that cannot be carried out: two lines at most, and nothing else."""
+    said = flue_bench(*words)
+    assert (said.code, said.out) == (code, ""), said
+    assert said.err.startswith("flue-bench: ") and said.err.count("\n") <= 2 and "Traceback" not in said.err, said.err
+    return said.err
+
+
+def in_a_process(
+    *words: str | Path, cwd: Path, env: dict[str, str] | None = None, program: str = PROGRAM
+) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own; with ``program=SEAL + PROGRAM`` one that ends with 99 if it uses a socket."""
+    command = [sys.executable, "-c", program, *map(str, words)]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240)
+
+
+def started(*words: str | Path, cwd: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """A command that has begun in a process of its own, for signals; it is read from its ``stderr``."""
+    command = [sys.executable, "-c", PROGRAM, *map(str, words)]
+    return subprocess.Popen(command, cwd=cwd, env=env, stderr=subprocess.PIPE, text=True)
 
 
 def no_network(tmp_path: Path) -> dict[str, str]:
@@ -39,12 +91,3 @@ def no_network(tmp_path: Path) -> dict[str, str]:
         "NO_PROXY": "",
         "no_proxy": "",
     }
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["flue-bench", *words])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    code = stopped.value.code
-    assert isinstance(code, int)
-    return code

@@ -25,21 +25,19 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
-import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
-from typer.testing import CliRunner
 
 from flue_bench import files
 from flue_bench.errors import DataError, FlueBenchError, ModelError, RecordError, UsageError
 from flue_bench.training import models as models_of_training
-from flue_distill.cli import corpus as cli_corpus
 from flue_distill.corpus import texts
 from flue_distill.corpus.shards import COUNTS, MANIFEST, STATE, Blocks, Corpus, Manifest, build, open_corpus
 from flue_distill.corpus.tokens import identify
 from support import hub_standin
+from support.command_line import done, refused
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 NOUNS = ["marin", "facteur", "préau", "canal", "verger", "moulin", "sentier", "hameau", "clocher", "ruisseau"]
@@ -669,30 +667,23 @@ def test_names_on_the_hub(tmp_path: Path, tokenizer: Any, monkeypatch: pytest.Mo
 
 
 def test_the_command(tmp_path: Path, tokenizer: Any) -> None:
-    app = typer.Typer()
-    app.command()(cli_corpus.corpus)
     write_txt(tmp_path / "a.txt", list(_french(60)))
-    arguments = [str(tmp_path / "a.txt"), "--tokenizer", "embedded:untrained", "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, [*arguments, "--processes", "1", "--held-out", "0.2"])
-    assert done.exit_code == 0, done.output
+    arguments = ["corpus", tmp_path / "a.txt", "--tokenizer", "embedded:untrained", "--out", tmp_path / "out"]
+    said = done(*arguments, "--processes", "1", "--held-out", "0.2")
     manifest = open_corpus(tmp_path / "out").manifest
-    assert f"{manifest.tokens:,} tokens to train on" in done.stdout
-    assert f"digest {manifest.digest}" in done.stdout
+    assert f"{manifest.tokens:,} tokens to train on" in said
+    assert f"digest {manifest.digest}" in said
     assert manifest.held_out_documents > 0
     tokenizer_of(["dog"]).save_pretrained(tmp_path / "blind")
-    failed = CliRunner().invoke(app, [*arguments[:2], str(tmp_path / "blind"), *arguments[3:]])
-    assert isinstance(failed.exception, ModelError)
-    assert "maps French text to '<unk>'" in str(failed.exception)
+    assert "maps French text to '<unk>'" in refused(*arguments[:3], tmp_path / "blind", *arguments[4:], code=1)
     characters = sorted({*models_of_training.SAMPLE.replace(" ", "")})
     fallen = tokenizer_of([*characters, *map(str, range(1000, 3000))])
     fallen.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     fallen.save_pretrained(tmp_path / "fallen")
-    failed = CliRunner().invoke(app, [*arguments[:2], str(tmp_path / "fallen"), *arguments[3:]])
-    assert isinstance(failed.exception, ModelError)
-    assert f"{tmp_path / 'fallen'} cuts French into characters: 1." in str(failed.exception)
+    said = refused(*arguments[:3], tmp_path / "fallen", *arguments[4:], code=1)
+    assert f"{tmp_path / 'fallen'} cuts French into characters: 1." in said
     (tmp_path / "void").mkdir()
-    failed = CliRunner().invoke(app, [*arguments[:2], str(tmp_path / "void"), *arguments[3:]])
-    assert isinstance(failed.exception, ModelError)
+    refused(*arguments[:3], tmp_path / "void", *arguments[4:], code=1)
 
 
 @pytest.mark.shared

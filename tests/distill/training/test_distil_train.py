@@ -9,8 +9,6 @@ import multiprocessing
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,7 +19,6 @@ import transformers
 from accelerate.state import AcceleratorState
 from filelock import FileLock
 from rich.console import Console
-from typer.testing import CliRunner
 
 from flue_bench.errors import DeviceError, FlueBenchError, ModelError, RecordError, UnknownNameError, UsageError
 from flue_bench.progress import Display
@@ -34,6 +31,7 @@ from flue_distill.training.recipe import RECIPES, DistilRecipe, LossWeights
 from flue_distill.training.result import DISTILLATION, course
 from flue_distill.training.student import MaskedLM, Teacher
 from flue_distill.training.trainer import CHECKPOINTS, LOG, evaluate, processes, read_log
+from support.command_line import done, flue_bench, refused, started
 from support.distilling import CPU, RECIPE, SPECIAL, data, distil, distil_among, distil_and_save, teacher
 from support.tiny import SENTENCES, tiny
 
@@ -445,27 +443,17 @@ def test_settings_are_parsed_and_checked(tmp_path: Path) -> None:
 
 
 def test_the_command(work: Path, tmp_path: Path) -> None:
-    import typer
-
-    from flue_distill.cli.distill import distill
-
-    app = typer.Typer()
-    app.command()(distill)
     small = [f"--set={pair}" for pair in ("length=24", "batch_sequences=4", "micro_batch=4", "precision=fp32")]
     out = tmp_path / "student"
     words = ["laptop", f"--teacher={work / 'teacher'}", f"--corpus={work / 'corpus'}", f"--out={out}", "--device=cpu"]
     words += ["--offline", *small]
-    done = CliRunner().invoke(app, [*words, "--steps=2"], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+    done("distill", *words, "--steps=2")
     assert (out / DISTILLATION).exists()
-    again = CliRunner().invoke(app, [*words, "--steps=2", "--resume"], catch_exceptions=False)
-    assert again.exit_code == 0
+    done("distill", *words, "--steps=2", "--resume")
     for wrong, message in [(["--epochs=1", "--steps=1"], "one or the other"), (["--set=x"], "KEY=VALUE")]:
-        with pytest.raises(UsageError, match=message):
-            CliRunner().invoke(app, [*words, *wrong], catch_exceptions=False)
+        assert message in refused("distill", *words, *wrong)
     for wrong in (["laptop"], ["laptop", f"--out={out}"], [f"--corpus={work / 'corpus'}"]):
-        with pytest.raises(UsageError, match="--corpus FOLDER"):
-            CliRunner().invoke(app, wrong, catch_exceptions=False)
+        assert "--corpus FOLDER" in refused("distill", *wrong)
 
 
 # The demonstration.
@@ -478,15 +466,9 @@ DEMO = [
 
 def demonstrate(*words: str) -> str:
     """What the command says, in this process."""
-    import typer
-
-    from flue_distill.cli.distill import distill
-
-    app = typer.Typer()
-    app.command()(distill)
-    done = CliRunner().invoke(app, [*DEMO, *words], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.output
+    said = flue_bench("distill", *DEMO, *words)
+    assert said.code == 0, said
+    return said.out + said.err
 
 
 @pytest.mark.slow
@@ -503,8 +485,7 @@ def test_without_arguments_a_student_appears(tmp_path: Path, monkeypatch: pytest
     assert student.ref.teacher == models.resolve("embedded:untrained").ref.digest
     assert student.config.num_hidden_layers == 1
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
-    with pytest.raises(UsageError, match="not empty: --resume goes on"):
-        demonstrate("--steps=6")
+    assert "not empty: --resume goes on" in refused("distill", *DEMO, "--steps=6")
     assert "finished before" in demonstrate("--steps=6", "--resume")
 
 
@@ -512,8 +493,7 @@ def test_without_arguments_a_student_appears(tmp_path: Path, monkeypatch: pytest
 def test_an_interrupted_demonstration_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "ici"
     words = ["--steps=60", f"--out={out}"]
-    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", "distill", *DEMO, *words]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as begun:
+    with started("distill", *DEMO, *words, cwd=tmp_path) as begun:
         assert begun.stderr is not None
         for line in begun.stderr:
             if line.startswith("Step 1 of 60"):
@@ -522,9 +502,9 @@ def test_an_interrupted_demonstration_goes_on(tmp_path: Path) -> None:
         said = begun.stderr.read()
         assert begun.wait(60) == 130
     assert "the same command (distill: with --resume) goes on" in said and "Traceback" not in said
-    done = int(checkpoint.steps(out / CHECKPOINTS)[-1].name.removeprefix("step-"))
-    assert 0 < done < 60
-    assert f"Step {done + 1} of 60: loss" in demonstrate(*words, "--resume")
+    at = int(checkpoint.steps(out / CHECKPOINTS)[-1].name.removeprefix("step-"))
+    assert 0 < at < 60
+    assert f"Step {at + 1} of 60: loss" in demonstrate(*words, "--resume")
     assert json.loads((out / DISTILLATION).read_text())["cost"]["resumed"] == 1
 
 
