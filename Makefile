@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RESULTS := results/local
-MARKS := not gpu and not network
+MARKS := not gpu and not network and not robustness and not benchmark
 INSTALLED := $(VENV)/.installed
 
 # Waiting threads soon give the processor back, as in the command line (docs/decisions/0009-threads-and-memory.md).
@@ -23,7 +23,7 @@ run: $(INSTALLED)
 	@echo "The same as a page to open in a browser: $(RESULTS)/board.html"
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q -m "$(MARKS)"
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "$(MARKS)"
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

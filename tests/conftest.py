@@ -10,6 +10,9 @@ import pytest
 
 from support import ROOT
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is loaded: there is a worker for every core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

@@ -16,7 +16,7 @@ import pytest
 
 from support import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.robustness, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def call(*command: str | Path, cwd: Path, **env: str) -> str:

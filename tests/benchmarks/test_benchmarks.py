@@ -31,6 +31,8 @@ from flue_bench.training.optim import adamw
 from flue_bench.training.train import fine_tune, predict
 from support import ROOT
 
+pytestmark = pytest.mark.benchmark
+
 BENCHMARKS = ROOT / "benchmarks"
 CPU = torch.device("cpu")
 MODEL = "embedded:untrained"

@@ -12,6 +12,8 @@ import pytest
 
 from support import ROOT
 
+pytestmark = pytest.mark.benchmark
+
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in (ROOT / "benchmarks").rglob("*.py")

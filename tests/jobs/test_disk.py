@@ -18,6 +18,8 @@ from benchmarks.robustness import kills
 from support import ROOT
 from support.command_line import done, flue_bench
 
+pytestmark = pytest.mark.robustness
+
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:

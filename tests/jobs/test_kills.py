@@ -12,6 +12,8 @@ from benchmarks.robustness import kills
 from flue_bench.data import registry
 from flue_bench.results.store import Store
 
+pytestmark = pytest.mark.robustness
+
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:

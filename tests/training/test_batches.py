@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ from flue_bench.training.batches import BATCH_COST, MOST_PADDING, POOL, predicti
 
 Ints = npt.NDArray[np.int64]
 LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=300).map(lambda rows: np.array(rows, np.int64))
+from support import ROOT
 
 
 def lengths_like(mean: float, spread: float, longest: int, rows: int = 2000) -> Ints:
@@ -107,7 +107,7 @@ def test_prediction_batches_are_bounded_and_complete(lengths: Ints, positions: i
     assert (np.diff(in_order) <= 0).all(), "longest first: what does not fit in memory shows at once"
 
 
-REAL = json.loads((Path(__file__).parents[2] / "benchmarks/lengths.json").read_text(encoding="utf-8"))
+REAL = json.loads((ROOT / "benchmarks/cost/lengths.json").read_text(encoding="utf-8"))
 """Task → how many of its training rows have 0, 1, 2 ... sub-words."""
 
 
