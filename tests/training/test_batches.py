@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flue_bench.training.batches import BATCH_COST, MOST_PADDING, POOL, prediction_batches, training_batches
+from support import ROOT
 
 Ints = npt.NDArray[np.int64]
 LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=300).map(lambda rows: np.array(rows, np.int64))
-from support import ROOT
 
 
 def lengths_like(mean: float, spread: float, longest: int, rows: int = 2000) -> Ints:
