@@ -45,7 +45,9 @@ class Device:
         return torch.autocast(self.torch.type, dtype=torch.bfloat16)
 
     @contextlib.contextmanager
-    def training(self, rows: int, length: int, seed: int, step: int, first: int) -> Iterator[None]:
+    def training(
+        self, rows: int, length: int, seed: int, step: int, first: int, dropout: bool = True
+    ) -> Iterator[None]:
         """``autocast`` for a forward pass that a backward pass follows, and dropout that is a function of its place.
 
         On a CPU dropout is ``KeyedDropout``'s; elsewhere PyTorch's own, whose fused kernels cost little.
@@ -59,12 +61,13 @@ class Device:
             seed: of the run.
             step: of the optimiser, from 0.
             first: number of the pass's first row among the rows of the step.
+            dropout: False where there is none, which spares a small model the look at each of its operations.
         """
         seed_step(seed, step, first)
         cpu, plain = self.torch.type == "cpu", contextlib.nullcontext()
         slow = cpu and self.precision == "bf16" and length <= MAX_LENGTH_FOR_PLAIN_ATTENTION
-        dropout = KeyedDropout(seed, step, first, rows) if cpu else plain
-        with sdpa_kernel(SDPBackend.MATH) if slow else plain, self.autocast(), dropout:
+        keyed = KeyedDropout(seed, step, first, rows) if cpu and dropout else plain
+        with sdpa_kernel(SDPBackend.MATH) if slow else plain, self.autocast(), keyed:
             yield
 
     @property

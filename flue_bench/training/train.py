@@ -98,6 +98,7 @@ def fine_tune(
     total = steps_per_epoch * recipe.epochs
     warmup = round(recipe.warmup_ratio * total)
     optimizer = adamw(model, recipe.learning_rate, recipe.weight_decay)
+    dropout = recipe.dropout != 0  # None: the model's own
     run = _State(model, optimizer, device, folder, recipe.batch_size)
     began = saved = time.perf_counter()
     validating = 0.0
@@ -112,7 +113,7 @@ def fine_tune(
                 done = None
                 while done is None:
                     try:
-                        done = add_gradient(model, data, rows, run.rows_at_once, device, seed, run.step)
+                        done = add_gradient(model, data, rows, run.rows_at_once, device, seed, run.step, dropout)
                     except torch.OutOfMemoryError:
                         if run.rows_at_once == 1:
                             raise
@@ -165,7 +166,14 @@ def fine_tune(
 
 
 def add_gradient(
-    model: nn.Module, data: Encoded, rows: Sequence[int] | Ints, at_once: int, device: Device, seed: int, step: int
+    model: nn.Module,
+    data: Encoded,
+    rows: Sequence[int] | Ints,
+    at_once: int,
+    device: Device,
+    seed: int,
+    step: int,
+    dropout: bool = True,
 ) -> tuple[torch.Tensor, int, int]:
     """Forward and backward over one batch, ``at_once`` rows at a time: adds the gradient of their mean loss.
 
@@ -180,7 +188,7 @@ def add_gradient(
     count = torch.cat([part.labels.flatten() for part in parts]).ne(IGNORED).sum()
     total = torch.zeros((), device=device.torch)
     for i, part in enumerate(parts):
-        with device.training(len(part.labels), longest, seed, step, first=i * at_once):
+        with device.training(len(part.labels), longest, seed, step, i * at_once, dropout):
             logits = model(**part.inputs).logits  # (rows, labels), for tokens (rows, longest, labels)
         logits, labels = logits.float().flatten(0, -2), part.labels.flatten()
         loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum") / count
