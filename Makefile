@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 20000
 
-.PHONY: run test check clean install
+.PHONY: run test check clean install floors
 
 run: $(INSTALLED)
 	$(BIN)/flue-bench run --seeds 3 --results $(RESULTS)
@@ -36,6 +36,16 @@ install: $(INSTALLED)
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The fast tests with the lowest versions that pyproject.toml admits, in an environment of their own.
+floors:
+	rm -rf build/floors
+	"$(PYTHON)" -m venv build/floors
+	sed -nE 's/^ +"([A-Za-z0-9_-]+)>=([0-9.]+)",$$/\1==\2/p' pyproject.toml >build/floors/pins.txt
+	pins=$$(build/floors/bin/python -c 'from pathlib import Path; print(Path("build/floors/pins.txt").resolve().as_uri())'); \
+		PIP_CONSTRAINT="$$pins" build/floors/bin/python -m pip install --disable-pip-version-check \
+		--only-binary=:all: --no-binary=seqeval --use-pep517 -e ".[dev]"
+	build/floors/bin/python -m pytest -q -n auto --dist worksteal -m "$(MARKS) and not slow"
 
 # Everything comes as a wheel; seqeval, which the tests compare with, is published as source only. The two variables pin
 # the build back-ends too (pip 25.3 and newer reads the second). pip builds those elsewhere, and splits the variables at
