@@ -13,15 +13,16 @@ Whatever that leaves out is listed with its reason.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.record import Failure, OwnHead, RunRecord, SpeedRecord
 from flue_bench.results.comparison import LEVEL, Interval, collapsed
+from flue_bench.results.rows import NamedRow, RowKey, RunKey, by_setting, find, grouped, named_rows, newest, told_apart
 from flue_bench.statistics.intervals import mean_sd
 
 FLUE = ("cls", "paws-x", "xnli", "wikiner")
@@ -67,6 +68,11 @@ class Run:
     setting_digest: str
     predictions_sha256: str
     flue_bench: str
+
+    @property
+    def key(self) -> RunKey:
+        """See ``by_run``."""
+        return RunKey(self.cell_digest, self.predictions_sha256)
 
 
 @dataclass(frozen=True)
@@ -164,6 +170,11 @@ class Row:
     speeds: tuple[Speed | None, ...]
     """One a machine."""
 
+    @property
+    def key(self) -> RowKey:
+        """What tells it from the other rows."""
+        return RowKey(self.model_digest, self.recipe, self.precision, self.protocol)
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -242,13 +253,6 @@ class Board:
     """Title, address and remark of what is quoted."""
 
 
-class _RowKey(NamedTuple):
-    model: str
-    recipe: str
-    precision: str
-    protocol: int
-
-
 class _Family(NamedTuple):
     """Records whose tasks may be averaged, once all are there."""
 
@@ -257,10 +261,6 @@ class _Family(NamedTuple):
     metric: str
     limit: int | None
     canonical: bool
-
-
-_T = TypeVar("_T")
-_K = TypeVar("_K", bound=Hashable)
 
 
 def build(
@@ -279,8 +279,8 @@ def build(
         damaged: (file, reason), listed as left out.
         metric: full name of the score to show; None shows each task's headline metric.
         speeds: of one model on one machine the newest counts.
-        pair: teacher and student, by name or the start of a digest; None pairs each model with the one it was distilled
-            from.
+        pair: teacher and student, by what ``rows.find`` knows them by; None pairs each model with the one that it was
+            distilled from.
 
     Raises:
         UnknownNameError: no record has a score of that name, or no row is of that model.
@@ -291,19 +291,18 @@ def build(
     if metric is not None and metric not in known:
         raise UnknownNameError("metric", metric, known)
 
-    by_row = _grouped(records, _row_key)
-    labels = _labels(records)
-    entries: dict[tuple[_RowKey, Column], Entry | None] = {}
-    for key, of_row in by_row.items():
-        label = f"{labels[key.model]} ({key.recipe}, {key.precision})"
-        usable = _usable(of_row, metric, records, label, left_out)
-        for family, of_family in _grouped(usable, lambda record: _family(record, metric)).items():
+    named = named_rows(records)
+    entries: dict[tuple[RowKey, Column], Entry | None] = {}
+    for each in named:
+        label = f"{each.label} ({each.key.recipe}, {each.key.precision})"
+        usable = _usable(each.records, metric, records, label, left_out)
+        for family, of_family in grouped(usable, lambda record: _family(record, metric)).items():
             by_task = {
                 task: [
                     _one_setting(variant, label, left_out)
-                    for variant in _grouped(of_task, lambda r: (r.cell.task_version, r.cell.data)).values()
+                    for variant in grouped(of_task, lambda r: (r.cell.task_version, r.cell.data)).values()
                 ]
-                for task, of_task in _grouped(of_family, lambda record: record.cell.task).items()
+                for task, of_task in grouped(of_family, lambda record: record.cell.task).items()
             }
             if missing := [task for task in family.members if task not in by_task]:
                 there = "; ".join(_said(setting, family.metric) for task in by_task for setting in by_task[task])
@@ -311,33 +310,33 @@ def build(
                 left_out.add(Note(label, reason))
                 continue
             for settings in product(*(by_task[task] for task in family.members)):
-                entries[key, _column(family, settings)] = _entry(family, settings, label, left_out)
+                entries[each.key, _column(family, settings)] = _entry(family, settings, label, left_out)
 
     columns = sorted({column for _, column in entries}, key=_column_order)
-    measured = _measured(speeds)
+    measured, models = _measured(speeds), {each.key.model for each in named}
     left_out |= {
         Note(name, "its speed is there, but no score")
-        for name in sorted({speed.model.name for speed in speeds if speed.model.digest not in labels})
+        for name in sorted({speed.model.name for speed in speeds if speed.model.digest not in models})
     }
-    machines = sorted({machine for machine, model in measured if model in labels}, key=astuple)
+    machines = sorted({machine for machine, model in measured if model in models}, key=astuple)
+    named = [each for each in named if any((each.key, column) in entries for column in columns)]
     rows = [
         Row(
-            label=labels[key.model],
-            model=_model_name(of_row),
-            revision=_revision(of_row),
-            model_digest=key.model,
-            recipe=key.recipe,
-            precision=key.precision,
-            protocol=key.protocol,
-            parameters=max(record.cost.parameters for record in of_row),
-            weights_bytes=next((size for r in of_row if (size := r.cell.model.weights_bytes) is not None), None),
-            teacher=next((teacher for r in of_row if (teacher := r.cell.model.teacher)), None),
-            fine_tuned=own_head(of_row),
-            entries=tuple(entries.get((key, column)) for column in columns),
-            speeds=tuple(measured.get((machine, key.model)) for machine in machines),
+            label=each.label,
+            model=each.model,
+            revision=each.revision,
+            model_digest=each.key.model,
+            recipe=each.key.recipe,
+            precision=each.key.precision,
+            protocol=each.key.protocol,
+            parameters=max(record.cost.parameters for record in each.records),
+            weights_bytes=next((size for r in each.records if (size := r.cell.model.weights_bytes) is not None), None),
+            teacher=next((teacher for r in each.records if (teacher := r.cell.model.teacher)), None),
+            fine_tuned=own_head(each.records),
+            entries=tuple(entries.get((each.key, column)) for column in columns),
+            speeds=tuple(measured.get((machine, each.key.model)) for machine in machines),
         )
-        for key, of_row in by_row.items()
-        if any((key, column) in entries for column in columns)
+        for each in named
     ]
     rows.sort(key=_row_order)
     titled = _titled(columns)
@@ -352,23 +351,10 @@ def build(
         columns=titled,
         rows=tuple(rows),
         machines=tuple(machines),
-        pairs=tuple(_pair(titled, rows, *both) for both in (_asked(rows, *pair) if pair else _distilled(rows))),
+        pairs=tuple(_pair(titled, rows, *both) for both in (_asked(rows, named, *pair) if pair else _distilled(rows))),
         failed=tuple(sorted(failed)),
         left_out=tuple(sorted(left_out)),
     )
-
-
-def _once(records: Iterable[RunRecord], left_out: set[Note]) -> list[RunRecord]:
-    """Each cell once: its newest record."""
-    once = []
-    for same in _grouped(records, lambda record: record.cell_digest).values():
-        newest = max(same, key=lambda record: (record.created, record.predictions.sha256))
-        once.append(newest)
-        if others := {record.predictions.sha256 for record in same} - {newest.predictions.sha256}:
-            what = f"{newest.cell.model.name}: {newest.cell.task}, seed {newest.cell.seed}"
-            reason = f"{len(others)} more of the same cell with other predictions; the newest is shown"
-            left_out.add(Note(what, reason))
-    return sorted(once, key=lambda record: (record.cell.task, record.cell.seed, record.cell_digest))
 
 
 HEADS = {
@@ -392,8 +378,18 @@ def own_head(records: Iterable[RunRecord]) -> tuple[str, ...]:
     return tuple(f"{HEADS[became]} on {', '.join(sorted(tasks[became]))}" for became in HEADS if became in tasks)
 
 
+def _once(records: Iterable[RunRecord], left_out: set[Note]) -> list[RunRecord]:
+    """Each cell once: its newest record."""
+    once, others = newest(records)
+    for record in once:
+        if more := others.get(record.cell_digest):
+            what = f"{record.cell.model.name}: {record.cell.task}, seed {record.cell.seed}"
+            left_out.add(Note(what, f"{more} more of the same cell with other predictions; the newest is shown"))
+    return once
+
+
 def _usable(
-    of_row: list[RunRecord], metric: str | None, records: list[RunRecord], label: str, left_out: set[Note]
+    of_row: Sequence[RunRecord], metric: str | None, records: list[RunRecord], label: str, left_out: set[Note]
 ) -> list[RunRecord]:
     """Those with a score of the metric, and those whose task has no such score at all."""
     scored = {record.cell.task for record in records if metric in record.scores}
@@ -411,12 +407,8 @@ def _usable(
 
 
 def _one_setting(variant: list[RunRecord], label: str, left_out: set[Note]) -> list[RunRecord]:
-    """Records of one setting: that with most seeds, the newest on a tie."""
-
-    def rank(setting: list[RunRecord]) -> tuple[int, str, str]:
-        return len(setting), max(record.created for record in setting), setting[0].setting_digest
-
-    kept, *others = sorted(_grouped(variant, lambda record: record.setting_digest).values(), key=rank, reverse=True)
+    """Records of one setting; the others are named."""
+    kept, *others = by_setting(variant)
     for other in others:
         ours, theirs = kept[0].cell.recipe.model_dump(), other[0].cell.recipe.model_dump()
         differing = ", ".join(f"{k} {theirs[k]} (shown: {ours[k]})" for k in ours if ours[k] != theirs[k])
@@ -427,7 +419,7 @@ def _one_setting(variant: list[RunRecord], label: str, left_out: set[Note]) -> l
 
 
 def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, left_out: set[Note]) -> Entry | None:
-    by_seed = _grouped((record for setting in settings for record in setting), lambda record: record.cell.seed)
+    by_seed = grouped((record for setting in settings for record in setting), lambda record: record.cell.seed)
     for seed, of_seed in by_seed.items():
         if missing := sorted(set(family.members) - {record.cell.task for record in of_seed}):
             reason = f"{_family_title(family)}: {', '.join(missing)} missing for seed {seed}"
@@ -496,31 +488,18 @@ def _distilled(rows: list[Row]) -> Iterator[tuple[int, int]]:
             yield student, min(teachers, key=lambda i: _unlike(row, rows[i]))
 
 
-def _asked(rows: list[Row], teacher: str, student: str) -> Iterator[tuple[int, int]]:
+def _asked(rows: list[Row], named: list[NamedRow], teacher: str, student: str) -> Iterator[tuple[int, int]]:
     """The same for the models of these names."""
-    teachers, students = _rows_of(rows, teacher), _rows_of(rows, student)
+    number = {row.key: i for i, row in enumerate(rows)}
+    teachers, students = ([number[each.key] for each in find(named, name)] for name in (teacher, student))
     if rows[teachers[0]].model_digest == rows[students[0]].model_digest:
         raise UsageError(f"--teacher and --student are both {rows[teachers[0]].label}: name two models.")
-    for number in students:
-        yield number, min(teachers, key=lambda i: _unlike(rows[number], rows[i]))
+    for pupil in students:
+        yield pupil, min(teachers, key=lambda i: _unlike(rows[pupil], rows[i]))
 
 
 def _unlike(one: Row, other: Row) -> tuple[bool, bool, bool]:
     return one.protocol != other.protocol, one.recipe != other.recipe, one.precision != other.precision
-
-
-def _rows_of(rows: list[Row], name: str) -> list[int]:
-    found = [
-        i
-        for i, row in enumerate(rows)
-        if name in (row.label, row.model) or (len(name) >= 6 and row.model_digest.startswith(name))
-    ]
-    if not found:
-        raise UnknownNameError("model", name, {row.label for row in rows})
-    if len({rows[i].model_digest for i in found}) > 1:
-        labels = ", ".join(sorted({rows[i].label for i in found}))
-        raise UsageError(f"Several models go by '{name}': give one of {labels}, or the start of a digest.")
-    return found
 
 
 def _pair(columns: Sequence[Column], rows: list[Row], student: int, teacher: int) -> Pair:
@@ -551,11 +530,6 @@ def _said(setting: list[RunRecord], metric: str) -> str:
     scores = [record.scores[metric] for record in setting if metric in record.scores]
     mean = f" {metric} {100 * mean_sd(scores).mean:.2f}, n={len(scores)}" if scores else ""
     return f"{setting[0].cell.task}:{mean or ' there'}"
-
-
-def _row_key(record: RunRecord) -> _RowKey:
-    cell = record.cell
-    return _RowKey(cell.model.digest, record.recipe_name, cell.recipe.precision, cell.protocol)
 
 
 def _family(record: RunRecord, metric: str | None) -> _Family:
@@ -598,46 +572,10 @@ def _row_order(row: Row) -> tuple[tuple[float, ...], str, str, str, int, str]:
 
 
 def _titled(columns: list[Column]) -> tuple[Column, ...]:
-    titles = _told_apart(
+    titles = told_apart(
         [column.title for column in columns],
         [" v" + "/".join(str(v) for v in sorted({member.version for member in c.members})) for c in columns],
         [f" {column.metric}" for column in columns],
         [" data " + "/".join(member.data[:6] for member in column.members) for column in columns],
     )
     return tuple(replace(column, title=title) for column, title in zip(columns, titles, strict=True))
-
-
-def _labels(records: list[RunRecord]) -> dict[str, str]:
-    """By the model's digest: its name, and what tells it from another model of that name."""
-    models = _grouped(records, lambda record: record.cell.model.digest)
-    revisions = [_revision(of_model) for of_model in models.values()]
-    labels = _told_apart(
-        [_model_name(of_model) for of_model in models.values()],
-        [f"@{revision[:7]}" if revision else "" for revision in revisions],
-        [f" ({digest[:7]})" for digest in models],
-    )
-    return dict(zip(models, labels, strict=True))
-
-
-def _model_name(records: list[RunRecord]) -> str:
-    """The same weights may go by several names: the one on the hub is the one to show."""
-    return min((record.cell.model.origin != "hub", record.cell.model.name) for record in records)[1]
-
-
-def _revision(records: list[RunRecord]) -> str | None:
-    return min((r.cell.model.revision for r in records if r.cell.model.revision), default=None)
-
-
-def _told_apart(titles: list[str], *suffixes: list[str]) -> list[str]:
-    """Titles made unique, by as few suffixes as it takes."""
-    for suffix in suffixes:
-        differ = {title: {s for t, s in zip(titles, suffix, strict=True) if t == title} for title in titles}
-        titles = [t + s if len(differ[t]) > 1 else t for t, s in zip(titles, suffix, strict=True)]
-    return titles
-
-
-def _grouped(items: Iterable[_T], key: Callable[[_T], _K]) -> dict[_K, list[_T]]:
-    groups: dict[_K, list[_T]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return groups

@@ -16,9 +16,10 @@ from flue_bench import files
 from flue_bench.boards import board
 from flue_bench.boards.wording import in_markdown, plain
 from flue_bench.data import registry
-from flue_bench.errors import RecordError, UnknownNameError, UsageError
+from flue_bench.errors import RecordError, UsageError
 from flue_bench.record import RunRecord
 from flue_bench.results.comparison import collapsed
+from flue_bench.results.rows import by_run, find, grouped, named_rows, newest
 from flue_bench.statistics.intervals import mean_sd
 
 if TYPE_CHECKING:
@@ -65,28 +66,20 @@ def settings(records: Sequence[RunRecord], model: str) -> tuple[str, list[Settin
 
     Args:
         records: of any number of results directories.
-        model: as the board names it, or the start of its digest.
+        model: what ``rows.find`` knows it by.
 
     Raises:
-        UnknownNameError: the board has no such model.
-        UsageError: it has several.
+        UnknownNameError, UsageError: as ``rows.find``, of the board's rows.
     """
-    rows = board.build(records).rows
-    found = [
-        row
-        for row in rows
-        if model in (row.label, row.model) or (len(model) >= 6 and row.model_digest.startswith(model))
-    ]
-    if not found:
-        raise UnknownNameError("model", model, {row.label for row in rows})
-    if len({row.model_digest for row in found}) > 1:
-        labels = ", ".join(sorted({row.label for row in found}))
-        raise UsageError(f"Several models go by '{model}': give one of {labels}, or the start of a digest.")
-    by_cell = {(record.cell_digest, record.predictions.sha256): record for record in records}
-    kept: dict[str, list[RunRecord]] = {}
-    for run in (run for row in found for entry in row.entries if entry for run in entry.runs):
-        kept.setdefault(run.setting_digest, []).append(by_cell[run.cell_digest, run.predictions_sha256])
-    return found[0].model, [_setting(tuple(same)) for same in kept.values()]
+    rows = {row.key: row for row in board.build(records).rows}
+    once, _ = newest(records)
+    named = [each for each in named_rows(once) if each.key in rows]
+    found = {each.key for each in find(named, model)}
+    shown = [row for key, row in rows.items() if key in found]
+    records_of = by_run(records)
+    runs = [run for row in shown for entry in row.entries if entry for run in entry.runs]
+    kept = grouped(runs, lambda run: run.setting_digest)
+    return shown[0].model, [_setting(tuple(records_of[run.key] for run in same)) for same in kept.values()]
 
 
 def results(of_model: Iterable[Setting]) -> list[EvalResult]:

@@ -16,6 +16,7 @@ from flue_bench.errors import RecordError, UsageError
 from flue_bench.record import RunRecord
 from flue_bench.results import comparison
 from flue_bench.results.comparison import Evidence
+from flue_bench.results.rows import by_run
 from flue_bench.statistics.intervals import holm
 
 SAME = 1e-6
@@ -33,11 +34,11 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
         records: as given to ``board.build``.
         evidence: where their predictions are.
     """
-    by_run = {(record.cell_digest, record.predictions.sha256): record for record in records}
+    records_of = by_run(records)
     left_out = set(board.left_out)
 
     def runs(entry: Entry) -> list[RunRecord]:
-        return [by_run[run.cell_digest, run.predictions_sha256] for run in entry.runs]
+        return [records_of[run.key] for run in entry.runs]
 
     def interval(label: str, column: Column, entry: Entry) -> Entry:
         try:

@@ -21,6 +21,7 @@ from flue_bench.errors import RecordError
 from flue_bench.kinds.scoring import entity_class
 from flue_bench.record import ClassScores, RunRecord
 from flue_bench.results.comparison import Evidence
+from flue_bench.results.rows import RunKey, by_run
 
 HERE = Path(__file__).parent
 LEVELS = {"class": "Classes", "entity": "Entities", "word": "Words"}
@@ -41,7 +42,7 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
         evidence: where their predictions are, for the confusion matrices.
         link: see ``Link``.
     """
-    by_run = {(record.cell_digest, record.predictions.sha256): record for record in records}
+    records_of = by_run(records)
     script = (HERE / "board.js").read_text(encoding="utf-8")
     scales = [_scale([row.entries[i] for row in board.rows]) for i in range(len(board.columns))]
     environment = Environment(
@@ -60,7 +61,7 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
         best=wording.best_of(board),
         scales=scales,
         plots=[plot for i in range(len(board.machines)) if (plot := _plot(board, i))],
-        details=lambda entry: _details(entry, by_run, evidence),
+        details=lambda entry: _details(entry, records_of, evidence),
         link=link,
         levels=LEVELS,
         style=(HERE / "board.css").read_text(encoding="utf-8"),
@@ -207,11 +208,11 @@ class TaskDetails(NamedTuple):
     """Why there is no confusion matrix."""
 
 
-def _details(entry: Entry, by_run: dict[tuple[str, str], RunRecord], evidence: Evidence) -> list[TaskDetails]:
+def _details(entry: Entry, records_of: dict[RunKey, RunRecord], evidence: Evidence) -> list[TaskDetails]:
     found = []
     for task in dict.fromkeys(run.task for run in entry.runs):
         runs = [run for run in entry.runs if run.task == task]
-        records = [by_run[run.cell_digest, run.predictions_sha256] for run in runs]
+        records = [records_of[run.key] for run in runs]
         confusion, missing = None, ""
         try:
             confusion = _confusion(records, evidence)

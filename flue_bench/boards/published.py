@@ -20,6 +20,7 @@ from flue_bench.boards.board import Board, Column, Entry, Quote, QuoteLine, buil
 from flue_bench.boards.wording import COLLAPSED
 from flue_bench.errors import RecordError
 from flue_bench.record import RunRecord
+from flue_bench.results.rows import RunKey, by_run
 from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS, Word
 
 SHOWN = 5
@@ -117,7 +118,7 @@ def quote(board: Board, records: Sequence[RunRecord], published: File) -> Board:
     known = {name for record in records for name in record.scores}
     names = {name for score in scores for name in (score.metric, *score.candidates) if name in known}
     boards = {name: build(records, metric=name) for name in sorted(names) if name}
-    by_run = {(record.cell_digest, record.predictions.sha256): record for record in records}
+    records_of = by_run(records)
     quotes = []
     groups = dict.fromkeys((score.column, score.metric, score.said, score.candidates) for score in scores)
     order = [column.name for column in board.columns]
@@ -130,7 +131,7 @@ def quote(board: Board, records: Sequence[RunRecord], published: File) -> Board:
         theirs = [_theirs(score, published.source[score.source]) for score in same]
         best = sorted(ours.items(), key=lambda item: -next(iter(item[1].values())).mean)
         lines = [
-            _ours(label, entries, metric, _details(same, entries.get(metric or ""), by_run))
+            _ours(label, entries, metric, _details(same, entries.get(metric or ""), records_of))
             for label, entries in best[:SHOWN]
         ]
         if len(best) > SHOWN:
@@ -188,7 +189,7 @@ def _ours(label: str, entries: dict[str, Entry], metric: str | None, detail: str
     return QuoteLine(label, percent=100 * entry.mean, sd=sd, detail=detail, source="", ours=True)
 
 
-def _details(same: list[Published], entry: Entry | None, by_run: dict[tuple[str, str], RunRecord]) -> str:
+def _details(same: list[Published], entry: Entry | None, records_of: dict[RunKey, RunRecord]) -> str:
     """Of our entry, what the published scores beside it give in detail: a column's tasks, or single classes."""
     runs = entry.runs if entry else ()
     if parts := next((score.parts for score in same if score.parts), {}):
@@ -197,7 +198,7 @@ def _details(same: list[Published], entry: Entry | None, by_run: dict[tuple[str,
     detailed = next((score for score in same if score.classes), None)
     if detailed is None or not runs:
         return ""
-    levels = [by_run[run.cell_digest, run.predictions_sha256].per_class.get(detailed.level, {}) for run in runs]
+    levels = [records_of[run.key].per_class.get(detailed.level, {}) for run in runs]
     known = [name for name in detailed.classes if all(name in classes for classes in levels)]
     f1 = {name: 100 * _mean([classes[name].f1 for classes in levels]) for name in known}
     return _listed(f1, f"{detailed.level} F1: ")

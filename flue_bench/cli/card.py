@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flue_bench.cli.output import put
-from flue_bench.cli.results import Results, damaged, read, records_of
+from flue_bench.cli.results import Results, damaged, known_name, read, records_of
 
 
 def card(
@@ -24,11 +24,13 @@ def card(
 ) -> None:
     """Write a model's scores as a hub model card: model-index metadata and an evaluation section."""
     from flue_bench.boards import card as cards
+    from flue_bench.results.rows import named_rows
 
     found = read(results)
     for path, reason in damaged(found):
         typer.echo(f"Left out: {path}: {reason}", err=True)
-    name, of_model = cards.settings(records_of(found), model)
+    records = records_of(found)
+    name, of_model = cards.settings(records, known_name(named_rows(records), model))
     made = cards.updated(out, name, of_model)
     if validate:
         from flue_bench.data import hub

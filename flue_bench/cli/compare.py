@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from flue_bench.cli.output import put
-from flue_bench.cli.results import Results, damaged, read, records_of
+from flue_bench.cli.results import Results, damaged, known_name, read, records_of
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -106,29 +106,31 @@ def compare(
     from rich.console import Console
 
     from flue_bench.results.comparison import Evidence
+    from flue_bench.results.rows import find_one, named_rows, newest
 
     contents = read(results)
     records = records_of(contents)
     notes = [f"{path}: {reason}" for path, reason in damaged(contents)]
-    rows = _rows(records)
-    label_a, label_b = _pick(rows, a), _pick(rows, b)
-    if label_a == label_b:
-        raise UsageError(f"A and B are both {label_a}: name two rows of the board.")
+    once, _ = newest(records)
+    rows = named_rows(once)
+    row_a, row_b = (find_one(rows, known_name(rows, name)) for name in (a, b))
+    if row_a is row_b:
+        raise UsageError(f"A and B are both {row_a.title}: name two rows of the board.")
     if metric and metric not in (known := {name for record in records for name in record.scores}):
         raise UnknownNameError("metric", metric, known)
-    if retention is None and rows[label_a][0].cell.model.teacher == rows[label_b][0].cell.model.digest:
+    if retention is None and row_a.records[0].cell.model.teacher == row_b.key.model:
         retention = KEPT
-    pairs = _pairs(rows[label_a], rows[label_b], task, metric, notes)
+    pairs = _pairs(row_a.records, row_b.records, task, metric, notes)
     if question is QuestionChoice.trained:
         pairs = _one_seed(pairs, seed, notes)
     if not pairs:
-        raise UsageError("\n".join([f"Nothing to compare {label_a} and {label_b} on.", *notes[:1]]))
+        raise UsageError("\n".join([f"Nothing to compare {row_a.title} and {row_b.title} on.", *notes[:1]]))
 
     lines = _lines(pairs, metric, question, retention, Evidence(tuple(contents)), notes)
     if not lines:
-        raise RecordError("\n".join([f"Nothing to compare {label_a} and {label_b} by.", *notes[-1:]]))
+        raise RecordError("\n".join([f"Nothing to compare {row_a.title} and {row_b.title} by.", *notes[-1:]]))
     notes = _reasons(lines) + notes + _collapsed(pairs) + _fine_tuned(pairs)
-    answer = Answer(question.value, label_a, label_b, lines, notes)
+    answer = Answer(question.value, row_a.title, row_b.title, lines, notes)
     if format_ is Format.terminal and out is None:
         _print(answer, Console())
         return
@@ -144,50 +146,11 @@ class _Pair(NamedTuple):
     b: list[RunRecord]
 
 
-def _rows(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
-    """The board's rows by name: one model as fine-tuned by one recipe in one precision under one protocol."""
-    cells: dict[str, RunRecord] = {}
-    for record in sorted(records, key=lambda record: (record.created, record.predictions.sha256)):
-        cells[record.cell_digest] = record  # of one cell the newest
-    rows: dict[tuple[Any, ...], list[RunRecord]] = {}
-    for record in cells.values():
-        cell = record.cell
-        key = cell.model.digest, record.recipe_name, cell.recipe.precision, cell.protocol
-        rows.setdefault(key, []).append(record)
-    names = {
-        key: min((r.cell.model.origin != "hub", r.cell.model.name) for r in of_row)[1] for key, of_row in rows.items()
-    }
-    labels = {}
-    for key, of_row in rows.items():
-        digest, recipe, precision, protocol = key
-        shared = {k[0] for k in rows if names[k] == names[key]}
-        name = names[key] if len(shared) == 1 else f"{names[key]} ({digest[:7]})"
-        protocols = {k[3] for k in rows if k[:3] == key[:3]}
-        labels[f"{name} ({recipe}, {precision}{f', protocol {protocol}' if len(protocols) > 1 else ''})"] = of_row
-    return labels
-
-
-def _pick(rows: dict[str, list[RunRecord]], wanted: str) -> str:
-    """The one row that goes by this name."""
-    found = [
-        label
-        for label, of_row in rows.items()
-        if wanted == label
-        or any(wanted == record.cell.model.name for record in of_row)
-        or (len(wanted) >= 6 and of_row[0].cell.model.digest.startswith(wanted))
-    ]
-    if not found:
-        raise UnknownNameError("model", wanted, rows, "See: flue-bench leaderboard.")
-    if len(found) > 1:
-        raise UsageError(f"Several rows go by '{wanted}'. Give one of: {'; '.join(sorted(found))}.")
-    return found[0]
-
-
 def _pairs(
-    a: list[RunRecord], b: list[RunRecord], tasks: list[str] | None, metric: str | None, notes: list[str]
+    a: Sequence[RunRecord], b: Sequence[RunRecord], tasks: list[str] | None, metric: str | None, notes: list[str]
 ) -> list[_Pair]:
     """Tasks that both have been run on with the same version, data and limit; of the others, why not."""
-    known = {name for record in a + b for name in (record.cell.task, record.column)}
+    known = {name for record in (*a, *b) for name in (record.cell.task, record.column)}
     for name in tasks or ():
         if name not in known:
             raise UnknownNameError("task", name, known)
@@ -219,19 +182,14 @@ def _pairs(
 
 def _variants(records: Iterable[RunRecord]) -> dict[str, dict[tuple[Any, ...], list[RunRecord]]]:
     """By task and by what it was run on: the records of one setting, that with most seeds, the newest on a tie."""
-    found: dict[str, dict[tuple[Any, ...], dict[str, list[RunRecord]]]] = {}
-    for record in records:
-        cell = record.cell
-        of_task = found.setdefault(cell.task, {})
-        settings = of_task.setdefault((cell.task_version, cell.data, cell.limit, cell.protocol), {})
-        settings.setdefault(record.setting_digest, []).append(record)
+    from flue_bench.results.rows import by_setting, grouped
 
-    def rank(setting: list[RunRecord]) -> tuple[int, str, str]:
-        return len(setting), max(record.created for record in setting), setting[0].setting_digest
+    def run_on(record: RunRecord) -> tuple[Any, ...]:
+        return record.cell.task_version, record.cell.data, record.cell.limit, record.cell.protocol
 
     return {
-        task: {key: max(settings.values(), key=rank) for key, settings in of_task.items()}
-        for task, of_task in found.items()
+        task: {key: by_setting(variant)[0] for key, variant in grouped(of_task, run_on).items()}
+        for task, of_task in grouped(records, lambda record: record.cell.task).items()
     }
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import typer
 
 from flue_bench.cli.output import put
-from flue_bench.cli.results import Results, damaged, read, records_of
+from flue_bench.cli.results import Results, damaged, known_name, read, records_of
 from flue_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,16 +56,18 @@ def leaderboard(
 
     from flue_bench.boards import board, evidence, published, render
     from flue_bench.results.comparison import Evidence
+    from flue_bench.results.rows import named_rows
 
     found = read(results)
     folders, records = list(found), records_of(found)
+    rows = named_rows(records)
     built = board.build(
         records,
         [failure for contents in found.values() for failure in contents.failures],
         damaged(found),
         metric,
         [speed for contents in found.values() for speed in contents.speeds],
-        (teacher, student) if teacher and student else None,
+        (known_name(rows, teacher), known_name(rows, student)) if teacher and student else None,
     )
     proof = Evidence(tuple(folders))
     built = evidence.weigh(built, records, proof)
@@ -88,12 +90,13 @@ def leaderboard(
 
 def _link(records: list[RunRecord], folders: list[Path], out: Path | None) -> Callable[[Run], str | None]:
     """From a run to its record, where the page will lie near it: a path through the whole disk says too much."""
+    from flue_bench.results.rows import by_run
     from flue_bench.results.store import Store
 
-    by_run = {(record.cell_digest, record.predictions.sha256): record for record in records}
+    records_of = by_run(records)
 
     def link(run: Run) -> str | None:
-        record = by_run[run.cell_digest, run.predictions_sha256]
+        record = records_of[run.key]
         for folder in folders if out else ():
             file = Store(folder).folder(record.cell) / f"seed{record.cell.seed}-{record.cell_digest}.json"
             if out and file.is_file():

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flue_bench.errors import UsageError
+from flue_bench.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from flue_bench.record import RunRecord
+    from flue_bench.results.rows import NamedRow
     from flue_bench.results.store import Contents
 
 Results = Annotated[list[Path] | None, typer.Option(show_default="results", help="A results directory. Repeatable.")]
@@ -47,3 +49,28 @@ def records_of(found: dict[Path, Contents]) -> list[RunRecord]:
 def damaged(found: dict[Path, Contents]) -> list[tuple[Path, str]]:
     """Files that cannot be read, and why."""
     return [(folder / path, reason) for folder, contents in found.items() for path, reason in contents.damaged]
+
+
+def known_name(rows: Sequence[NamedRow], wanted: str) -> str:
+    """What the rows know a model by: what was typed, or for the path of a directory the digest of the model there.
+
+    Raises:
+        UnknownNameError: no row goes by this name, nor is it a directory whose model has been run.
+        UsageError: several models go by it.
+    """
+    from flue_bench.results.rows import find
+
+    try:
+        find(rows, wanted)
+    except UnknownNameError:
+        if not Path(wanted).expanduser().is_dir():
+            raise
+        from flue_bench.training import models  # reads the weights; all other names cost nothing
+
+        found = models.resolve(wanted, offline=True).ref
+        if not any(row.key.model == found.digest for row in rows):
+            raise UnknownNameError(
+                "model", wanted, {row.label for row in rows}, f"No record is of the weights there ({found.digest[:7]})."
+            ) from None
+        return found.digest
+    return wanted
