@@ -63,6 +63,8 @@ class Repository(NamedTuple):
     commit: str
     files: list[str]
     """Sorted names, ``/``-separated."""
+    gated: bool
+    """Whether its files are for those alone who accepted conditions."""
 
 
 class _Cached(NamedTuple):
@@ -120,33 +122,46 @@ def fetch(
     return Snapshot(folder, folder.name)
 
 
+def about(repo_id: str, *, repo_type: RepoType, revision: str | None = None) -> Repository:
+    """What the hub says of a repository: one request, and no file.
+
+    Raises:
+        ModelNotFoundError: no such model or revision.
+        HubError: no such data set, a private one, a broken or silent server.
+    """
+    with _asking(repo_id, repo_type, revision):
+        ask = huggingface_hub.model_info if repo_type == "model" else huggingface_hub.dataset_info
+        info = ask(repo_id, revision=revision)
+    return Repository(
+        info.sha or "", sorted(sibling.rfilename for sibling in info.siblings or ()), gated=bool(info.gated)
+    )
+
+
+def check_access(repo_id: str, *, repo_type: RepoType) -> None:
+    """Ask whether this user may read the files of a repository, which may be gated.
+
+    Raises:
+        HubError: access is refused.
+    """
+    with _asking(repo_id, repo_type, None):
+        huggingface_hub.auth_check(repo_id, repo_type=repo_type)
+
+
 def check_repository(
-    repo_id: str, *, repo_type: RepoType, revision: str | None, patterns: Sequence[str] = (), offline: bool = False
-) -> Repository:
-    """What a hub repository holds, if ``fetch`` would give it: one or two small requests, no file.
+    repo_id: str, *, repo_type: RepoType, revision: str | None, patterns: Sequence[str], offline: bool = False
+) -> None:
+    """Raise what ``fetch`` would raise, as far as that can be known before a file is asked for.
 
     Args:
         repo_id, repo_type, revision, patterns, offline: as for ``fetch``.
-
-    Returns:
-        Its commit and files; of the cache where that has all that the patterns name and the hub need not be asked.
-
-    Raises:
-        As ``fetch``, as far as can be known before a file is asked for: that access is refused, too.
     """
-    if patterns and (cached := _from_cache(repo_id, repo_type, revision, patterns, offline)):
-        return Repository(cached.commit or "", [])
-    if offline or not reachable():
-        raise _out_of_reach(repo_id, repo_type, revision, list(patterns) or ["all of it"], offline)
-    with _asking(repo_id, repo_type, revision):
-        about = huggingface_hub.model_info if repo_type == "model" else huggingface_hub.dataset_info
-        info = about(repo_id, revision=revision)
-        if info.gated:
-            huggingface_hub.auth_check(repo_id, repo_type=repo_type)
-    names = sorted(sibling.rfilename for sibling in info.siblings or ())
-    if lacks := [pattern for pattern in patterns if not _matching(names, [pattern])]:
-        raise _nothing_matches(repo_id, repo_type, revision, lacks, names)
-    return Repository(info.sha or "", names)
+    if _from_cache(repo_id, repo_type, revision, patterns, offline):
+        return
+    there = about(repo_id, repo_type=repo_type, revision=revision)
+    if there.gated:
+        check_access(repo_id, repo_type=repo_type)
+    if lacks := [pattern for pattern in patterns if not _matching(there.files, [pattern])]:
+        raise _nothing_matches(repo_id, repo_type, revision, lacks, there.files)
 
 
 def files(repo_id: str, *, repo_type: RepoType, revision: str | None, offline: bool = False) -> list[str]:

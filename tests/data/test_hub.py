@@ -268,8 +268,10 @@ def both(env: dict[str, str], **kwargs: Any) -> list[dict[str, Any]]:
 def test_what_fetch_would_give_is_known_before(standin: StandIn, closed_port: str, tmp_path: Path) -> None:
     commit = standin.add_repo("org/data", "dataset", FILES, revisions={PINNED: FILES})
     env = standin.env(tmp_path)
-    assert check(env)["answer"] == [commit, sorted(FILES)]
+    assert check(env)["answer"] is None
     assert len(standin.requests) == 2  # the probe, and one question
+    described = drive("about", env, repo_id="org/data", repo_type="dataset")["answer"]
+    assert described == [commit, sorted(FILES), False]
     assert "has nothing that matches de/*. Its files: config.json, fr/" in check(env, patterns=["de/*"])["message"]
     for place, asked in (
         (env, {"repo_id": "org/none"}),
@@ -281,7 +283,7 @@ def test_what_fetch_would_give_is_known_before(standin: StandIn, closed_port: st
         assert checked["message"] == fetched["message"]
     assert fetch(env, revision=PINNED)["answer"]["commit"] == PINNED
     asked_before = len(standin.requests)
-    assert check(env, revision=PINNED)["answer"] == [PINNED, []]  # here: nobody is asked
+    assert check(env, revision=PINNED)["answer"] is None  # here: nobody is asked
     assert len(standin.requests) == asked_before
 
 
@@ -293,7 +295,7 @@ def test_the_hubs_own_parquet_copy(standin: StandIn, tmp_path: Path) -> None:
     env = standin.env(tmp_path)
     checked, fetched = (done["answer"] for done in both(env, revision=branch))
     assert fetched["names"] == ["fr/train-0.parquet"] and re.fullmatch("[0-9a-f]{40}", fetched["commit"])
-    assert checked == [fetched["commit"], sorted(kept)]
+    assert checked is None
     assert fetch(env, revision=branch, offline=True)["answer"] == fetched
     standin.add_repo("org/data", "dataset", {}, revisions={branch: kept | {"fr/train-0.parquet": b"trois"}})
     assert fetch(env, revision=branch)["answer"]["commit"] != fetched["commit"]

@@ -174,9 +174,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif match := re.fullmatch(r"/api/(model|dataset)s/(.+?)/auth-check", path):
             if (found := self._found(match[1], match[2], "main")) is not None and not self._refused(found[0]):
                 self._json(200, {})
-        elif match := re.fullmatch(r"/api/(model|dataset)s/(.+?)(?:/(revision|tree)/([^/]+))?", quoted):
-            repo_type, repo_id, what, revision = match.groups()
-            self._about(repo_type, unquote(repo_id), what, unquote(revision or "main"), fault)
+        elif match := re.fullmatch(r"/api/(model|dataset)s/(.+?)/tree/([^/]+)(/.+)?", quoted):
+            kind, *parts = (unquote(part or "") for part in match.groups())
+            self._tree(kind, *parts, fault)
+        elif match := re.fullmatch(r"/api/(model|dataset)s/(.+?)(?:/revision/([^/]+))?", quoted):
+            repo_type, repo_id, revision = match.groups()
+            self._about(repo_type, unquote(repo_id), unquote(revision or "main"), fault)
         elif match := re.fullmatch(r"/(datasets/)?(.+?)/resolve/([^/]+)/(.+)", quoted):
             kind, *parts = "dataset" if match[1] else "model", *map(unquote, match.groups()[1:])
             self._file(kind, *parts, fault)
@@ -194,15 +197,32 @@ class _Handler(BaseHTTPRequestHandler):
             return repo, commit
         return None
 
-    def _about(self, repo_type: str, repo_id: str, what: str | None, revision: str, fault: Fault | None) -> None:
+    def _about(self, repo_type: str, repo_id: str, revision: str, fault: Fault | None) -> None:
         if (found := self._found(repo_type, repo_id, revision)) is None:
             return
         repo, commit = found
-        files = repo.commits[commit]
-        answer: Any = [_entry(path, content) for path, content in sorted(files.items())]
-        if what != "tree":
-            siblings = [{"rfilename": path} for path in sorted(files)]
-            answer = {"id": repo_id, "sha": commit, "private": False, "gated": repo.gated, "siblings": siblings}
+        siblings = [{"rfilename": path} for path in sorted(repo.commits[commit])]
+        answer = {"id": repo_id, "sha": commit, "private": False, "gated": repo.gated, "siblings": siblings}
+        self._body(json.dumps(answer).encode(), {"Content-Type": "application/json"}, fault)
+
+    def _tree(self, repo_type: str, repo_id: str, revision: str, folder: str, fault: Fault | None) -> None:
+        """What lies in a folder, and below where ``recursive`` is asked for."""
+        if (found := self._found(repo_type, repo_id, revision)) is None:
+            return
+        repo, commit = found
+        inside = f"{folder.strip('/')}/" if folder else ""
+        files = {path: content for path, content in repo.commits[commit].items() if path.startswith(inside)}
+        if inside and not files:
+            self._json(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
+            return
+        deep = "recursive=true" in urlsplit(self.path).query.lower()
+        answer: list[dict[str, Any]] = []
+        for path, content in sorted(files.items()):
+            name, below, _ = path.removeprefix(inside).partition("/")
+            if deep or not below:
+                answer.append(_entry(path, content))
+            elif inside + name not in (entry["path"] for entry in answer):
+                answer.append({"type": "directory", "path": inside + name, "size": 0, "oid": _git_hash(name.encode())})
         self._body(json.dumps(answer).encode(), {"Content-Type": "application/json"}, fault)
 
     def _file(self, repo_type: str, repo_id: str, revision: str, name: str, fault: Fault | None) -> None:
@@ -240,12 +260,13 @@ class _Handler(BaseHTTPRequestHandler):
             content = bytes(byte ^ 1 for byte in content)
         if fault == "short" and self.command == "GET":
             content = content[: len(content) // 2]
-        start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if start and fault is None:
-            first = int(start[1])
-            span = {"Content-Range": f"bytes {first}-{len(content) - 1}/{len(content)}"}
-            self._head(206, {**headers, **span, "Content-Length": str(len(content) - first)})
-            self.wfile.write(content[first:])
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if asked and fault is None and self.command == "GET":
+            first = int(asked[1])
+            part = content[first : int(asked[2]) + 1 if asked[2] else None]
+            span = {"Content-Range": f"bytes {first}-{first + len(part) - 1}/{len(content)}"}
+            self._head(206, {**headers, **span, "Content-Length": str(len(part))})
+            self.wfile.write(part)
             return
         self._head(200, {**headers, "Accept-Ranges": "bytes", "Content-Length": str(len(content))})
         if self.command == "HEAD":

@@ -17,14 +17,14 @@ def corpus(
         typer.Argument(
             metavar="TEXTS…",
             help="Files (.txt, .jsonl, plain or .gz, .xz, .bz2, .zst; .parquet), folders, globs, "
-            "or hub:org/name[@revision][:config].",
+            "or a streamed data set: hub:org/name[@revision][:part], such as hub:wikimedia/wikipedia:20231101.fr.",
         ),
     ],
     tokenizer: Annotated[
         str, typer.Option("--tokenizer", "-t", help="Hub id (org/name[@revision]), directory, or embedded:NAME.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
-    field: Annotated[str, typer.Option(help="Where rows hold their text (OSCAR 23.01: content).")] = "text",
+    field: Annotated[str, typer.Option(help="Where rows hold their text (files of OSCAR 23.01: content).")] = "text",
     processes: Annotated[int | None, typer.Option(min=1, help="That tokenise.  [default: one a core]")] = None,
     held_out: Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of the documents to keep from training, for evaluation.")

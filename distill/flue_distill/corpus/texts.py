@@ -203,8 +203,6 @@ def _text(row: Any, field: str, where: str) -> str:
 
 def _hub_source(given: str) -> Source:
     """``hub:org/name[@revision][:config]``, its revision resolved to a commit."""
-    import huggingface_hub
-
     from flue_bench.data import hub
 
     asked = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?(?::([\w.-]+))?", given)
@@ -215,9 +213,17 @@ def _hub_source(given: str) -> Source:
         raise OfflineError(
             f"{given} is streamed from the hub, which is out of reach. Give files, or check the network."
         )
-    hub.files(repo_id, repo_type="dataset", revision=revision)  # says what is wrong, if anything is
-    commit = huggingface_hub.dataset_info(repo_id, revision=revision).sha
-    return Source(name=f"hub:{repo_id}{f':{config}' if config else ''}", bytes=0, digest=str(commit))
+    there = hub.about(repo_id, repo_type="dataset", revision=revision)  # says what is wrong, if anything is
+    script = f"{repo_id.rpartition('/')[2]}.py"
+    if script in there.files:
+        raise UsageError(
+            f"{given} is read by a script of its own ({script}), which is never run. Accept the conditions on its "
+            "page, if there are any, get its files and give their folder:\n"
+            f"hf download {repo_id} --repo-type dataset --include 'PART/*' --local-dir FOLDER"
+        )
+    if there.gated:
+        hub.check_access(repo_id, repo_type="dataset")
+    return Source(name=f"hub:{repo_id}{f':{config}' if config else ''}", bytes=0, digest=there.commit)
 
 
 def _streamed(source: Source, position: Any) -> Any:
@@ -231,7 +237,10 @@ def _streamed(source: Source, position: Any) -> Any:
             rows.load_state_dict(position)
         return rows
     except Exception as error:  # datasets raises almost anything
-        raise HubError(f"{source.name} cannot be streamed: {str(error).partition(chr(10))[0]}") from error
+        lines = str(error).splitlines() or [type(error).__name__]
+        if lines[0] == "Config name is missing.":  # which there are stands in the second
+            lines[0] = f"it has several parts, write {source.name}:PART. {' '.join(lines[1:2])[:300]}"
+        raise HubError(f"{source.name} cannot be streamed: {lines[0][:400]}") from error
 
 
 def _hub_texts(rows: Any, source: Source, field: str) -> Iterator[tuple[str, int]]:

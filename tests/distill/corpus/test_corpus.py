@@ -10,7 +10,6 @@ import lzma
 import os
 import pickle
 import random
-import re
 import signal
 import sqlite3
 import subprocess
@@ -19,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import psutil
@@ -593,30 +591,9 @@ def test_a_tokenizer_is_known_by_what_it_does(tokenizer: Any, tmp_path: Path) ->
 # Streaming from the hub.
 
 
-class StreamingHandler(hub_standin._Handler):
-    """Adds what streaming asks for: the listing of a folder, which has none here, and ranges with an end."""
-
-    def _answer(self) -> None:
-        if re.fullmatch(r"/api/datasets/.+?/tree/[^/]+/.+", unquote(urlsplit(self.path).path)):
-            self._json(404, {"error": "Not found"}, {"X-Error-Code": "EntryNotFound"})
-        else:
-            super()._answer()
-
-    def _body(self, content: bytes, headers: Any, fault: Any) -> None:
-        span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        if span is None or self.command == "HEAD":
-            super()._body(content, headers, fault)
-            return
-        part = content[int(span[1]) : int(span[2]) + 1]
-        shown = f"bytes {span[1]}-{int(span[1]) + len(part) - 1}/{len(content)}"
-        self._head(206, {**headers, "Content-Range": shown, "Content-Length": str(len(part))})
-        self.wfile.write(part)
-
-
 @pytest.fixture
 def streaming_hub() -> Iterator[hub_standin.StandIn]:
     with hub_standin.StandIn() as hub:
-        hub._server.RequestHandlerClass = type("Handler", (StreamingHandler,), {"hub": hub})
         yield hub
 
 
@@ -630,7 +607,6 @@ def test_a_data_set_of_the_hub_is_streamed_and_resumed(
         for part in (0, 1)
     }
     commit = streaming_hub.add_repo("org/textes", "dataset", files)
-    streaming_hub.add_repo("org/script", "dataset", {"script.py": b"import datasets\n"})
     options = {"batch": 2000, "shard_tokens": 1500, "processes": 1, "field": "contenu"}
     environment = streaming_hub.env(tmp_path)
 
@@ -651,8 +627,86 @@ def test_a_data_set_of_the_hub_is_streamed_and_resumed(
     same = build([write_txt(tmp_path / "a.txt", docs)], tokenizer, tmp_path / "same", processes=1)
     assert manifest.digest == same.digest
 
-    failed = run("hub:org/script", tmp_path / "none")
-    assert "HubError: hub:org/script cannot be streamed: Dataset scripts are no longer supported" in failed.stderr
+
+def parts(*patterns: str) -> bytes:
+    """The head of a data set's card that says which files make which part: ``name split pattern`` each."""
+    said: dict[str, list[str]] = {}
+    for name, split, pattern in map(str.split, patterns):
+        said.setdefault(name, []).append(f"  - split: {split}\n    path: {pattern}\n")
+    listed = "".join(f"- config_name: {name}\n  data_files:\n{''.join(files)}" for name, files in said.items())
+    return f"---\nconfigs:\n{listed}---\n# Textes\n".encode()
+
+
+STREAM = """
+import json, sys
+from flue_bench.errors import FlueBenchError
+from flue_distill.corpus import texts
+for name in sys.argv[1:]:
+    try:
+        found = texts.find([name])
+        read = [text for batch in texts.batches(found, "text", 0, None) for text in batch.texts]
+        print(json.dumps([found[0][0].digest, read]))
+    except FlueBenchError as error:
+        print(json.dumps([type(error).__name__, str(error)]))
+"""
+
+
+@pytest.mark.slow
+def test_the_layouts_and_locks_of_french_corpora_on_the_hub(tmp_path: Path, streaming_hub: hub_standin.StandIn) -> None:
+    """FineWeb 2 and Wikipedia, a part each of many; OSCAR, gated and a script; CulturaX, gated."""
+    docs = documents(24)
+
+    def rows(*texts: str) -> bytes:
+        return hub_standin.parquet({"id": list(map(str, range(len(texts)))), "text": list(texts)})
+
+    fineweb = {
+        "README.md": parts(
+            "fra_Latn train data/fra_Latn/train/*",
+            "fra_Latn test data/fra_Latn/test/*",
+            "fra_Latn_removed train data/fra_Latn_removed/train/*",
+        ),
+        "data/fra_Latn/train/000_00000.parquet": rows(*docs[:8]),
+        "data/fra_Latn/train/000_00001.parquet": rows(*docs[8:16]),
+        "data/fra_Latn/test/000_00000.parquet": rows("test"),
+        "data/fra_Latn_removed/train/000_00000.parquet": rows("removed"),
+    }
+    wikipedia = {
+        "README.md": parts("20231101.en train 20231101.en/train-*", "20231101.fr train 20231101.fr/train-*"),
+        "20231101.en/train-00000-of-00001.parquet": rows("English"),
+        "20231101.fr/train-00000-of-00001.parquet": rows(*docs[16:]),
+    }
+    culturax = {"README.md": parts("fr train fr/*.parquet"), "fr/fr_part_00000.parquet": rows(*docs)}
+    oscar = {"OSCAR-2301.py": b"import datasets\n", "fr_meta/fr_meta_part_1.jsonl.zst": b""}
+    commits = {
+        name: streaming_hub.add_repo(name, "dataset", files, gated=gated)
+        for name, files, gated in (
+            ("HuggingFaceFW/fineweb-2", fineweb, False),
+            ("wikimedia/wikipedia", wikipedia, False),
+            ("uonlp/CulturaX", culturax, True),
+            ("oscar-corpus/OSCAR-2301", oscar, True),
+        )
+    }
+    asked = (
+        "hub:HuggingFaceFW/fineweb-2:fra_Latn", "hub:wikimedia/wikipedia:20231101.fr", "hub:HuggingFaceFW/fineweb-2",
+        "hub:HuggingFaceFW/fineweb-2:fra", "hub:uonlp/CulturaX:fr", "hub:oscar-corpus/OSCAR-2301:fr",
+    )  # fmt: skip
+    for token in ("", hub_standin.TOKEN):  # one who is unknown, and one who has not accepted the conditions
+        environment = streaming_hub.env(tmp_path) | ({"HF_TOKEN": token} if token else {})
+        command = [sys.executable, "-c", STREAM, *asked]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert not token or token not in done.stdout + done.stderr
+        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        assert answers[0] == [commits["HuggingFaceFW/fineweb-2"], docs[:16]]
+        assert answers[1] == [commits["wikimedia/wikipedia"], docs[16:]]
+        kinds, messages = zip(*answers[2:], strict=True)
+        assert kinds == ("HubError", "HubError", "HubError", "UsageError")
+        assert "it has several parts, write hub:HuggingFaceFW/fineweb-2:PART" in messages[0]
+        assert "'fra_Latn', 'fra_Latn_removed'" in messages[0] and "'fra_Latn', 'fra_Latn_removed'" in messages[1]
+        page = f"{streaming_hub.endpoint}/datasets/uonlp/CulturaX"
+        assert f"is gated. Accept the conditions at {page} if there are any, and log in with `hf auth" in messages[2]
+        assert "a script of its own (OSCAR-2301.py), which is never run" in messages[3]
+        assert "hf download oscar-corpus/OSCAR-2301 --repo-type dataset --include 'PART/*'" in messages[3]
 
 
 def test_names_on_the_hub(tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
