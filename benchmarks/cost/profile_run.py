@@ -35,7 +35,7 @@ from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.kinds import scoring
 from flue_bench.progress import Display
 from flue_bench.results.store import Store
-from flue_bench.training import models, train
+from flue_bench.training import models
 from flue_bench.training.device import pick_device, prepare
 from flue_bench.training.encode import Encoded
 
@@ -53,9 +53,6 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (nn.utils, "clip_grad_norm_", "optimiser"),
     (torch.optim.AdamW, "step", "optimiser"),
     (torch.optim.Optimizer, "zero_grad", "optimiser"),
-    (train._State, "end_epoch", "keep best epoch"),
-    (train._State, "restore_best", "keep best epoch"),
-    (train._State, "save", "keep best epoch"),
     (cell, "predict", "predict: the rest"),
     (cell, "decide", "score"),
     (cell, "score", "score"),
@@ -65,7 +62,7 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (cell, "environment", "write"),
     (cell, "flops_per_example", "count FLOPs"),
 )
-"""(where a function lives, its name, the part it belongs to)."""
+"""(where a public function lives, its name, the part it belongs to); keeping the best weights is in the rest."""
 
 
 class Ledger:

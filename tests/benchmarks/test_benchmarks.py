@@ -26,9 +26,10 @@ from flue_bench.recipe import Recipe
 from flue_bench.record import DataRef
 from flue_bench.results.store import Store
 from flue_bench.training import models
+from flue_bench.training.batches import prediction_batches
 from flue_bench.training.device import Device
 from flue_bench.training.optim import adamw
-from flue_bench.training.train import fine_tune, predict
+from flue_bench.training.train import POSITIONS, fine_tune, predict
 from support import ROOT
 
 pytestmark = pytest.mark.benchmark
@@ -279,7 +280,8 @@ def test_a_run_is_split_into_its_parts(tasks: list[str]) -> None:
     assert {part for _, _, part in profile_run.PARTS} | {"predict: forward"} <= set(ledger.seconds)
     assert ledger.calls["backward"] == 2 * 2  # epochs, batches
     assert ledger.calls["optimiser"] == 3 * ledger.calls["backward"]
-    assert ledger.calls["predict: forward"] == 2 + 1 + 1  # validation, test, the count of FLOPs
+    batches = len(prediction_batches(works.load(tasks[1], MODEL, None).encode("test", 24).lengths, POSITIONS))
+    assert ledger.calls["predict: forward"] == (2 + 1) * batches + 1  # validations, test, the count of FLOPs
     text = profile_run.markdown(
         {"task": "t", "model": {"name": "m"}, "limit": None, "set": "", "precision": "fp32", "calls": ledger.calls}
         | {"machine": report.versions(Device(CPU, "fp32", "")), "seconds": {"forward": 3.0, "score": 1.0}}
