@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from flue_bench.errors import TaskFileError
 
@@ -14,6 +14,18 @@ READERS = "flue_bench.readers"
 """Entry points of this group name functions, see ``flue_bench.task.Reader``."""
 COMMANDS = "flue_bench.commands"
 """Entry points of this group name functions in typer's style; they become ``flue-bench NAME``."""
+CHECKS = "flue_bench.checks"
+"""Entry points of this group name functions that ``doctor --self-test`` runs: ``flue_bench.jobs.selftest.Check``."""
+
+
+class Finding(NamedTuple):
+    """One line of ``flue-bench doctor``."""
+
+    state: Literal["ok", "note", "problem"]
+    what: str
+    found: str
+    advice: str = ""
+    """What to do where all is not well."""
 
 
 def commands() -> dict[str, Callable[..., None]]:

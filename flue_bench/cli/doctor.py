@@ -3,40 +3,74 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flue_bench.plugins import Finding
 
 COLOURS = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
 def doctor(
     results: Annotated[Path, typer.Option(help="Where records are to go.")] = Path("results"),
+    self_test: Annotated[
+        bool,
+        typer.Option(
+            "--self-test",
+            help="Try on this hardware what is promised: equal bits, exact batches, precision, speed. Two minutes.",
+        ),
+    ] = False,
+    device: Annotated[str, typer.Option(help="Of the self-test: auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
     """Look at versions, device, folders and the hub, and say what to do where something is amiss.
 
     Exit code 0 if nothing is broken, 1 otherwise. Being offline breaks nothing.
     """
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     console = Console()
     with console.status("Looking around"):
         from flue_bench.jobs.doctor import examine
 
         findings = list(examine(results))
+    _print(console, findings)
+    if self_test:
+        with console.status("Loading PyTorch and transformers"):
+            from flue_bench.jobs.selftest import self_test as check
+            from flue_bench.training.device import pick_device
+        where = pick_device(device)
+        console.print(
+            f"\nSelf-test on {where}, about two minutes. Paste all of this into a bug report.", highlight=False
+        )
+        found = check(where)
+        while True:
+            with console.status("Trying what is promised"):
+                finding = next(found, None)
+            if finding is None:
+                break
+            findings.append(finding)
+            _print(console, [finding])
+    problems = sum(finding.state == "problem" for finding in findings)
+    if problems:
+        console.print(f"{problems} problem{'s' * (problems > 1)}.", highlight=False)
+        raise typer.Exit(1)
+    console.print("Nothing is broken.")
+
+
+def _print(console: Console, findings: list[Finding]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, min_width=7)
+    table.add_column(no_wrap=True, min_width=16)
     table.add_column(overflow="fold")
     for finding in findings:
         table.add_row(Text(finding.state, COLOURS[finding.state]), finding.what, Text(finding.found))
         if finding.advice:
             table.add_row("", "", Text(f"→ {finding.advice}", COLOURS[finding.state]))
     console.print(table)
-    problems = sum(finding.state == "problem" for finding in findings)
-    if problems:
-        console.print(f"{problems} problem{'s' * (problems > 1)}.", highlight=False)
-        raise typer.Exit(1)
-    console.print("Nothing is broken.")

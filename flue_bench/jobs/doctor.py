@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import huggingface_hub
 from huggingface_hub import constants
@@ -28,6 +27,7 @@ from flue_bench import files
 from flue_bench.data import hub, registry, sources
 from flue_bench.errors import FlueBenchError
 from flue_bench.locks import Lock
+from flue_bench.plugins import Finding
 
 LITTLE, TOO_LITTLE = 5e9, 2e8
 """Bytes free on a disk: a base-size model, FLUE's data and some checkpoints want about the first."""
@@ -35,16 +35,6 @@ SIZE_SECONDS = 2.0
 """That adding up a folder's files may take."""
 BASE_WIDTH = 768
 """Hidden size of a base model, by which the precision is told."""
-
-
-class Finding(NamedTuple):
-    """One line of the report."""
-
-    state: Literal["ok", "note", "problem"]
-    what: str
-    found: str
-    advice: str = ""
-    """What to do where all is not well."""
 
 
 def examine(results: Path) -> Iterator[Finding]:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from flue_bench.training.device import Device
+
 REPEATS = 5
 """The fastest of so many runs of a product counts."""
 
@@ -76,7 +78,7 @@ class Products(TorchDispatchMode):
         self.found[_operand(left), _operand(right)] += times
 
 
-def share_of_peak(products: Products, seconds: float, device: torch.device) -> float:
+def share_of_peak(products: Products, seconds: float, device: Device) -> float:
     """The share of some work's time that its matrix products alone would take.
 
     Args:
@@ -90,29 +92,22 @@ def share_of_peak(products: Products, seconds: float, device: torch.device) -> f
     return product_seconds(products, device) / seconds
 
 
-def product_seconds(products: Products, device: torch.device) -> float:
+def product_seconds(products: Products, device: Device) -> float:
     """Seconds that the counted products take alone, each as the fastest of ``REPEATS`` runs."""
     return sum(times * _fastest(product, device) for product, times in products.found.items())
 
 
-def _fastest(product: Product, device: torch.device) -> float:
-    left, right = (_filled(operand, device) for operand in product)
+def _fastest(product: Product, device: Device) -> float:
+    left, right = (_filled(operand, device.torch) for operand in product)
     multiply: Callable[[Tensor, Tensor], Tensor] = torch.mm if left.ndim == 2 else torch.bmm
     taken = []
     for _ in range(REPEATS + 1):  # the first warms up
-        began = now(device)
+        device.synchronize()
+        began = time.perf_counter()
         multiply(left, right)
-        taken.append(now(device) - began)
+        device.synchronize()
+        taken.append(time.perf_counter() - began)
     return min(taken[1:])
-
-
-def now(device: torch.device) -> float:
-    """Seconds on a clock, once the device has done what it was asked."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-    return time.perf_counter()
 
 
 def _operand(tensor: Tensor) -> Operand:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flue_bench.jobs import doctor
-from flue_bench.jobs.doctor import Finding
+from flue_bench.plugins import Finding
 from support.command_line import in_a_process, no_network
 from support.hub_standin import StandIn
 

@@ -9,9 +9,10 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from flue_bench.training.device import Device
 from flue_bench.training.peak import Products, product_seconds, share_of_peak
 
-CPU = torch.device("cpu")
+CPU = Device(torch.device("cpu"), "fp32", "")
 
 
 def test_a_linear_layer_is_three_products_of_a_step() -> None:

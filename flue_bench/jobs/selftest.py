@@ -1,0 +1,202 @@
+"""``flue-bench doctor --self-test``: what is promised of every machine, tried on this one, in about two minutes.
+
+The first thing to run on hardware that nobody has tried: the invariants on which every score rests, and how fast a step
+is beside what the hardware could do. Installed packages bring checks of their own by the entry-point group
+``flue_bench.checks``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from signal import SIGTERM, raise_signal
+from statistics import median
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import nn
+
+from flue_bench import plugins
+from flue_bench.data import registry
+from flue_bench.errors import DeviceError, FlueBenchError
+from flue_bench.jobs.loader import Loader, TaskInputs
+from flue_bench.plugins import Finding
+from flue_bench.progress import Display
+from flue_bench.recipe import Recipe
+from flue_bench.training import models, train
+from flue_bench.training.checks import REPORT, near, same_bits
+from flue_bench.training.device import Device, keep_freed_memory, prepare
+from flue_bench.training.encode import Encoded
+from flue_bench.training.optim import adamw
+from flue_bench.training.peak import Products, share_of_peak
+
+Check = Callable[[torch.device], Iterator[Finding]]
+"""A function, named by its entry point, that yields what it found on a device, each finding as soon as it is known."""
+
+MODEL, TASK, ROWS, STEPS, BATCH = "embedded:student", "mini-cls", 192, 12, 16
+"""Small enough for any machine: a student of two layers, and so many rows of a task of ours."""
+
+TOLERANCE = 1e-4
+"""Relative distance of gradients in float32 whose sums were added in another order."""
+BF16_TOLERANCE = 0.05
+"""Relative distance of gradients in bf16, whose numbers have 8 bits of precision, from those in float32."""
+
+SHAPE = {
+    "vocab_size": 32005, "hidden_size": 768, "num_hidden_layers": 6, "num_attention_heads": 12,
+    "intermediate_size": 3072, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1,
+}  # fmt: skip
+"""Of DistilCamemBERT, with random weights: the speed depends on nothing else."""
+SPEED_ROWS, SPEED_LENGTH, SPEED_STEPS = 32, 48, 5
+
+
+def self_test(device: torch.device) -> Iterator[Finding]:
+    """Every check on this device, ours first; one that breaks is a finding, and the others go on.
+
+    Args:
+        device: as ``pick_device`` gives it.
+    """
+    keep_freed_memory()
+    checks: dict[str, Check] = {"fine-tuning": fine_tuning, "speed": speed} | plugins.load_all(plugins.CHECKS)
+    for name, check in checks.items():
+        try:
+            yield from check(device)
+        except Exception as error:
+            what = error if isinstance(error, FlueBenchError) else f"{type(error).__name__}: {error}"
+            yield Finding("problem", name, f"broke off: {str(what).partition(chr(10))[0]}", REPORT)
+
+
+def fine_tuning(device: torch.device) -> Iterator[Finding]:
+    """The invariants of fine-tuning and prediction, in every precision that the device has."""
+    with tempfile.TemporaryDirectory(prefix="flue-bench-") as folder:
+        trial = _Trial(Path(folder))
+        for precision in precisions(device):
+            settled = prepare(device, precision, models.width(trial.model.config))
+            first, again = trial.fine_tuned(settled, "one"), trial.fine_tuned(settled, "two")
+            yield same_bits("two runs", precision, first, again, device)
+            resumed = trial.fine_tuned(settled, "resumed", stop=STEPS // 2)
+            yield same_bits("resumed = uninterrupted", precision, first, resumed, device)
+            del first, again, resumed
+        single = prepare(device, "fp32", models.width(trial.model.config))
+        whole = trial.gradient(single, BATCH)
+        yield near("cut batch = whole batch", "fp32", trial.gradient(single, BATCH // 4), whole, TOLERANCE)
+        if "bf16" in precisions(device):
+            half = prepare(device, "bf16", models.width(trial.model.config))
+            yield near("bf16 near fp32", "bf16", trial.gradient(half, BATCH), whole, BF16_TOLERANCE)
+
+
+def speed(device: torch.device) -> Iterator[Finding]:
+    """Training steps of DistilCamemBERT's shape: tokens a second, and the share of the matrix products' peak."""
+    for precision in precisions(device):
+        settled = prepare(device, precision, SHAPE["hidden_size"])
+        seconds, products = _steps(settled)
+        share = share_of_peak(products, seconds, settled)
+        yield Finding(
+            "ok",
+            f"training step, {precision}",
+            f"{SPEED_ROWS * SPEED_LENGTH / seconds:,.0f} tokens/s ({SPEED_ROWS} rows of {SPEED_LENGTH}, 6 layers of "
+            f"768), {100 * share:.0f} % of the peak of its matrix products, {products.flops / seconds / 1e12:,.2f} "
+            "Tflop/s",
+        )
+
+
+def _steps(device: Device) -> tuple[float, Products]:
+    """Seconds of a training step, the median of ``SPEED_STEPS``, and its matrix products."""
+    from transformers import CamembertConfig, CamembertForSequenceClassification
+
+    torch.manual_seed(0)
+    config = CamembertConfig(**SHAPE, num_labels=3)  # type: ignore[call-arg, arg-type]
+    network: nn.Module = CamembertForSequenceClassification(config)
+    network.to(device.torch)
+    optimizer, data = adamw(network, 3e-5, 0.01), _random_rows()
+    network.train()
+
+    def step() -> float:
+        device.synchronize()
+        began = time.perf_counter()
+        train.add_gradient(network, data, np.arange(SPEED_ROWS), SPEED_ROWS, device)
+        optimizer.step()
+        optimizer.zero_grad()
+        device.synchronize()
+        return time.perf_counter() - began
+
+    step()  # fills the optimiser's state
+    seconds = [step() for _ in range(SPEED_STEPS)]
+    with Products() as products:
+        step()
+    return median(seconds), products
+
+
+def precisions(device: torch.device) -> list[str]:
+    """The precisions that a run may choose on this device."""
+    found = ["fp32"]
+    try:
+        prepare(device, "bf16", SHAPE["hidden_size"])
+    except DeviceError:
+        return found
+    return [*found, "bf16"]
+
+
+class _Trial:
+    """A small model and the rows it is trained on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, loader, quiet = folder, Loader(offline=True), Display(Console(quiet=True))
+        self.model = loader.resolve(MODEL)
+        (registered,) = registry.select([TASK])
+        inputs: TaskInputs = loader.inputs(registered, quiet)
+        self.task = registered.task
+        self.data = loader.encoded(inputs, self.model, ROWS, 64, quiet)["train"]
+
+    def fine_tuned(self, device: Device, name: str, stop: int | None = None) -> dict[str, torch.Tensor]:
+        """The weights after ``STEPS`` steps, with dropout.
+
+        Args:
+            device: where, and in which precision.
+            name: of the folder for the checkpoint.
+            stop: a step after which SIGTERM comes, as from Slurm; the training then goes on from its checkpoint.
+        """
+        recipe = Recipe(epochs=1, batch_size=BATCH, learning_rate=1e-3, selection="last", precision=device.precision)
+        folder = self.folder / f"{name}-{device.precision}"
+
+        def once(show: Callable[[train.Progress], None]) -> nn.Module:
+            network = models.load_model(self.model, self.task, 0, 0.1).network
+            network.to(device.torch)
+            nothing = {self.task.metric: 0.0}
+            train.fine_tune(network, self.data, recipe, 0, device, lambda _: nothing, self.task.metric, folder, show)
+            return network
+
+        def interrupt(at: train.Progress) -> None:
+            if at.step == stop:
+                raise_signal(SIGTERM)
+
+        if stop is not None:
+            try:
+                once(interrupt)
+            except SystemExit:
+                pass
+            else:
+                raise RuntimeError("a run that got SIGTERM did not stop")
+        return {key: value.detach().cpu() for key, value in once(lambda _: None).state_dict().items()}
+
+    def gradient(self, device: Device, at_once: int) -> torch.Tensor:
+        """The gradient of one batch, (parameters,), without dropout, taken ``at_once`` rows at a time."""
+        network = models.load_model(self.model, self.task, 0, 0.0).network
+        network.to(device.torch).train()
+        train.add_gradient(network, self.data, np.arange(BATCH), at_once, device)
+        return torch.cat([p.grad.detach().flatten().cpu() for p in network.parameters() if p.grad is not None])
+
+
+def _random_rows() -> Encoded:
+    random = np.random.RandomState(0)
+    return Encoded(
+        ids=random.randint(5, SHAPE["vocab_size"], SPEED_ROWS * SPEED_LENGTH).astype(np.int32),
+        offsets=np.arange(SPEED_ROWS + 1, dtype=np.int64) * SPEED_LENGTH,
+        type_ids=None,
+        labels=random.randint(0, 3, SPEED_ROWS),
+        subwords_per_word=(),
+        pad_id=1,
+        truncated=0,
+    )

@@ -1,0 +1,40 @@
+"""How two trainings, or two gradients, are held against each other where something is promised of them."""
+
+from __future__ import annotations
+
+import torch
+
+from flue_bench.plugins import Finding
+
+REPORT = "Please report it with all of these lines: flue-bench's scores cannot be relied on here."
+
+
+def same_bits(
+    what: str, precision: str, one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], device: torch.device
+) -> Finding:
+    """Whether two trainings ended with the same weights; on a GPU, where that is not promised, how far apart they are.
+
+    Args:
+        what: is compared.
+        precision: of both trainings.
+        one: weights by name.
+        other: weights by the same names.
+        device: where they were trained.
+    """
+    apart = max(float((one[key].double() - other[key].double()).abs().max()) for key in one if one[key].numel())
+    name = f"{what}, {precision}"
+    if apart == 0:
+        return Finding("ok", name, "the same weights to the bit")
+    found = f"weights differ by up to {apart:.1e}"
+    if device.type == "cpu":
+        return Finding("problem", name, found, REPORT)
+    return Finding("note", name, f"{found}: sums on {device.type} have no fixed order, so this is not promised here")
+
+
+def near(what: str, precision: str, found: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> Finding:
+    """Whether a gradient, (parameters,), is as near another as rounding allows, by the norm of their difference."""
+    apart = float((found.double() - wanted.double()).norm() / wanted.double().norm())
+    said = f"gradients {apart:.1e} apart (relative; up to {tolerance:.0e} is rounding)"
+    if apart <= tolerance:
+        return Finding("ok", f"{what}, {precision}", said)
+    return Finding("problem", f"{what}, {precision}", said, REPORT)
