@@ -15,6 +15,7 @@ from flue_bench.jobs import selftest
 from flue_bench.plugins import Finding
 from flue_bench.training import train
 from flue_bench.training.checks import near, same_bits
+from flue_bench.training.device import Device
 from flue_distill.training import checks as distill_checks
 
 CPU = torch.device("cpu")
@@ -55,7 +56,12 @@ def states(check: Any) -> dict[str, str]:
 
 
 def test_draws_of_chance_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "seed_step", lambda *_: torch.seed())
+    right, chance = Device.training, iter(range(1000))
+
+    def unseeded(self: Device, rows: int, length: int, seed: int, step: int, first: int = 0) -> Any:
+        return right(self, rows, length, seed + next(chance), step, first)
+
+    monkeypatch.setattr(Device, "training", unseeded)
     monkeypatch.setattr(selftest, "precisions", lambda _: ["fp32"])
     found = states(selftest.fine_tuning)
     assert found["two runs, fp32"] == found["resumed = uninterrupted, fp32"] == "problem"
@@ -64,9 +70,9 @@ def test_draws_of_chance_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_batch_that_is_cut_wrongly_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train.add_gradient
 
-    def each_by_itself(model: Any, data: Any, rows: Any, at_once: int, device: Any) -> Any:
+    def each_by_itself(model: Any, data: Any, rows: Any, at_once: int, *more: Any) -> Any:
         """Each part divided by its own labels, as an accumulating loop easily does."""
-        return [whole(model, data, rows[i : i + at_once], at_once, device) for i in range(0, len(rows), at_once)][-1]
+        return [whole(model, data, rows[i : i + at_once], at_once, *more) for i in range(0, len(rows), at_once)][-1]
 
     monkeypatch.setattr(train, "add_gradient", each_by_itself)
     monkeypatch.setattr(selftest, "precisions", lambda _: ["fp32"])
