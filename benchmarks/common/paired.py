@@ -1,0 +1,39 @@
+"""What rounds of measurements in turns say: the median of their ratios, and how far it may be off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import comb
+from statistics import median
+from typing import NamedTuple
+
+
+class Paired(NamedTuple):
+    """A ratio of two ways, taken within each round."""
+
+    median: float
+    low: float
+    """Of the 95 % interval of the median; NaN where there are too few rounds for one (under six)."""
+    high: float
+    least: float
+    most: float
+
+    def __str__(self) -> str:
+        """``1.29 [1.27, 1.31]``."""
+        interval = f"[{self.low:.2f}, {self.high:.2f}]" if self.low == self.low else "[too few rounds]"
+        return f"{self.median:.2f} {interval}"
+
+
+def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> Paired:
+    """Median of the rounds' ratios with its 95 % interval, from order statistics: no distribution is assumed.
+
+    Half of all ratios lie below their median, so how many of n fall below it is binomial; the interval reaches from the
+    k-th smallest to the k-th largest, with the largest k that leaves at most 2.5 % on either side.
+    """
+    found = sorted(a / b for a, b in zip(numerator, denominator, strict=True))
+    n, k, tail = len(found), 0, 0.5 ** len(found)
+    while tail <= 0.025:
+        k += 1
+        tail += comb(n, k) * 0.5**n
+    low, high = (found[k - 1], found[-k]) if k else (float("nan"), float("nan"))
+    return Paired(median(found), low, high, found[0], found[-1])
