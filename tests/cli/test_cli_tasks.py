@@ -9,8 +9,10 @@ import pytest
 
 from flue_bench.data import registry
 from flue_bench.results.store import Store
+from flue_bench.task import CONVERTED
 from support import ROOT
 from support.command_line import done, flue_bench, in_a_process, refused
+from support.hub_standin import StandIn, cls_merged_files
 
 EXAMPLE = ROOT / "examples/third_party_task"
 TASK_FILE = EXAMPLE / "registre_fr/registre-fr.toml"
@@ -138,3 +140,24 @@ def test_a_third_party_file_takes_no_name_of_the_package(installed: dict[str, st
     assert ended.returncode == 2
     assert "takes a name of" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_cls_merged_comes_from_the_hubs_own_copy_where_nobody_gave_the_archive(tmp_path: Path) -> None:
+    """Zenodo is out of reach, behind a proxy that is none; then so is the hub, and its cache serves."""
+    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", "tasks", "check", "cls-merged"]
+    closed = "http://127.0.0.1:9"
+    with StandIn() as hub:
+        env = hub.env(tmp_path) | {"https_proxy": closed, "HTTPS_PROXY": closed}
+        words = ("--rows", "0")
+        refused = subprocess.run([*command, *words], env=env, capture_output=True, text=True, timeout=100)
+        assert refused.returncode == 1 and "log in and ask for it" in refused.stderr
+        assert "out of reach" in refused.stderr and "Data set GETALP/flue at refs/convert/parquet" in refused.stderr
+        hub.add_repo("GETALP/flue", "dataset", {"flue.py": b""}, revisions={CONVERTED: cls_merged_files()})
+        commit = hub._repos["dataset", "GETALP/flue"].names[CONVERTED]
+        for more in ((), ("--offline",)):
+            done = subprocess.run([*command, *words, *more], env=env, capture_output=True, text=True, timeout=100)
+            assert done.returncode == 0, done.stderr
+            assert f"source: hub:GETALP/flue@{commit[:12]}, digest " in done.stdout
+            assert "train: 116" in done.stdout and "canonical: no" in done.stdout
+            said = f"deviation: unpinned revision refs/convert/parquet of GETALP/flue (commit {commit[:12]})"
+            assert said in done.stdout
