@@ -21,6 +21,10 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 def quoted(value: object) -> str:
@@ -33,6 +37,34 @@ def printable(text: str) -> str:
     """Text fit for a terminal: what would steer it (escapes, bells, changes of direction) is spelt out."""
     unfit = {c for c in text if (unicodedata.category(c)[0] == "C" or c in "\u2028\u2029") and c != "\n"}
     return "".join(c.encode("unicode_escape").decode() if c in unfit else c for c in text) if unfit else text
+
+
+class Fault(NamedTuple):
+    """One thing that pydantic found wrong; as a string, what a message says of it, without a final stop."""
+
+    place: tuple[int | str, ...]
+    """Keys and numbers on the way to it; empty where the whole is at fault."""
+    kind: str
+    """As pydantic calls it, e.g. ``extra_forbidden``."""
+    value: object
+    """What was found there."""
+    reason: str
+
+    @property
+    def key(self) -> str:
+        """``cell.recipe.epochs``"""
+        return ".".join(map(str, self.place))
+
+    def __str__(self) -> str:
+        return f"field '{self.key}': {self.reason}" if self.place else self.reason
+
+
+def faults(error: ValidationError) -> list[Fault]:
+    """All that pydantic found wrong, at least one."""
+    return [
+        Fault(each["loc"], each["type"], each["input"], each["msg"].removeprefix("Value error, ").rstrip("."))
+        for each in error.errors(include_url=False)
+    ]
 
 
 class FlueBenchError(Exception):

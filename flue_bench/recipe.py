@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flue_bench.errors import UnknownNameError, UsageError
+from flue_bench.errors import UnknownNameError, UsageError, faults, quoted
 
 Precision = Literal["fp32", "bf16"]
 
@@ -50,7 +50,5 @@ class Recipe(BaseModel):
         try:
             return Recipe.model_validate(self.model_dump() | settings)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise UsageError(
-                f"Recipe field '{first['loc'][0]}' cannot be {first['input']!r}: {first['msg']}."
-            ) from None
+            first = faults(error)[0]
+            raise UsageError(f"Recipe field '{first.key}' cannot be {quoted(first.value)}: {first.reason}.") from None

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 from flue_bench import files
 from flue_bench.boards.board import Board, Column, Entry, Quote, QuoteLine, build
 from flue_bench.boards.wording import COLLAPSED
-from flue_bench.errors import RecordError
+from flue_bench.errors import RecordError, faults
 from flue_bench.record import RunRecord
 from flue_bench.results.rows import RunKey, by_run
 from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS, Word
@@ -101,8 +101,7 @@ def load(path: Path | None = None) -> File:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecordError(f"{path}: not TOML: {error}.") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RecordError(f"{path}: {'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}.") from None
+        raise RecordError(f"{path}: {faults(error)[0]}.") from None
 
 
 def quote(board: Board, records: Sequence[RunRecord], published: File) -> Board:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from flue_bench import plugins
-from flue_bench.errors import TaskFileError, UnknownNameError, UsageError, quoted
+from flue_bench.errors import Fault, TaskFileError, UnknownNameError, UsageError, faults, quoted
 from flue_bench.files import read
 from flue_bench.recipe import Recipe
 from flue_bench.task import SPLITS, Archive, Columns, Cut, Reader, Source, SplitFiles, Task
@@ -164,11 +164,11 @@ def _faults(task: Task) -> list[tuple[str, str]]:
 
 def _explained(error: ValidationError, data: dict[str, Any]) -> list[str]:
     """Two errors at most, each as ``key: what is wrong``; unknown keys first, since they often explain the rest."""
-    errors: dict[str, Any] = {}
-    for each in sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden"):
-        errors.setdefault(_key(each["loc"], data), each)
-    inner = [(key, each) for key, each in errors.items() if each["type"] != "too_short"]  # follows from the others
-    return [_explain(key, each) for key, each in (inner or list(errors.items()))[:2]]
+    found: dict[str, Fault] = {}
+    for each in sorted(faults(error), key=lambda each: each.kind != "extra_forbidden"):
+        found.setdefault(_key(each.place, data), each)
+    inner = [(key, each) for key, each in found.items() if each.kind != "too_short"]  # follows from the others
+    return [_explain(key, each) for key, each in (inner or list(found.items()))[:2]]
 
 
 def _key(loc: tuple[int | str, ...], data: Any) -> str:
@@ -184,17 +184,17 @@ def _key(loc: tuple[int | str, ...], data: Any) -> str:
     return key.removeprefix(".")
 
 
-def _explain(key: str, error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        fields = list(_model_at(error["loc"][:-1]).model_fields)
-        nearest = difflib.get_close_matches(str(error["loc"][-1]), fields, n=1, cutoff=0.5)
+def _explain(key: str, fault: Fault) -> str:
+    if fault.kind == "extra_forbidden":
+        fields = list(_model_at(fault.place[:-1]).model_fields)
+        nearest = difflib.get_close_matches(str(fault.place[-1]), fields, n=1, cutoff=0.5)
         advice = f"Did you mean '{nearest[0]}'?" if nearest else f"Known: {', '.join(fields)}."
         return f"{key}: unknown key. {advice}"
-    if error["type"] == "missing":
+    if fault.kind == "missing":
         return f"{key}: missing."
-    if error["type"] == "value_error":
-        return f"{key}: {error['ctx']['error']}".removeprefix(": ")
-    return f"{key}: {error['msg']}, not {quoted(error['input'])}."
+    if fault.kind == "value_error":
+        return f"{key}: {fault.reason}".removeprefix(": ")
+    return f"{key}: {fault.reason}, not {quoted(fault.value)}."
 
 
 def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:

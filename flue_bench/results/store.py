@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from flue_bench import files
-from flue_bench.errors import RecordError
+from flue_bench.errors import RecordError, faults
 from flue_bench.locks import Lock
 from flue_bench.record import SCHEMA_VERSION, Cell, Failure, ModelRef, Predictions, RunRecord, SpeedRecord, digest_of
 
@@ -267,9 +267,7 @@ def _read(path: Path, kind: type[_Kept], root: Path) -> _Kept:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise RecordError(f"{path}: {f'field {field!r}: ' if field else ''}{first['msg']}.") from None
+        raise RecordError(f"{path}: {faults(error)[0]}.") from None
 
 
 def _json(kept: RunRecord | Failure | SpeedRecord) -> bytes:

@@ -35,7 +35,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from flue_bench import files
-from flue_bench.errors import DataError, RecordError, UsageError
+from flue_bench.errors import DataError, RecordError, UsageError, faults
 from flue_bench.record import digest_of
 from flue_bench.task import Word
 from flue_distill.corpus import texts
@@ -187,7 +187,7 @@ def open_corpus(folder: Path, tokenizer_digest: str | None = None) -> Corpus:
             with files.opened(folder / shard.file, folder) as file:
                 lengths[shard.file] = os.fstat(file.fileno()).st_size
     except ValidationError as error:
-        raise DataError(f"{path} does not validate: {_first(error)}. Build the corpus again.") from None
+        raise DataError(f"{path} does not validate: {faults(error)[0]}. Build the corpus again.") from None
     except OSError as error:
         unfinished = " The build is not finished: run it again to go on." if (folder / STATE).exists() else ""
         raise DataError(f"{folder} holds no whole corpus: {error.strerror}: {error.filename}.{unfinished}") from None
@@ -202,12 +202,6 @@ def open_corpus(folder: Path, tokenizer_digest: str | None = None) -> Corpus:
             "build the corpus with the model's own tokenizer."
         )
     return Corpus(folder, manifest)
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    field = ".".join(map(str, first["loc"]))
-    return f"field '{field}': {first['msg']}" if field else first["msg"]
 
 
 def build(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from flue_bench import files
-from flue_bench.errors import UnknownNameError, UsageError
+from flue_bench.errors import UnknownNameError, UsageError, faults, quoted
 from flue_bench.recipe import Precision
 from flue_bench.task import Word
 
@@ -132,12 +132,11 @@ class DistilRecipe(Word):
         try:
             return cls.model_validate(data | settings)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = str(first["loc"][0]) if first["loc"] else ""
+            first = faults(error)[0]
+            key = str(first.place[0]) if first.place else ""
             where = f"{path}: " if path is not None and key not in settings else ""
-            reason = first["msg"].removeprefix("Value error, ").rstrip(".")
-            about = f"recipe field '{key}' cannot be {first['input']!r}: " if key else "the recipe contradicts itself: "
-            raise UsageError(f"{where}{about}{reason}.") from None
+            about = f"recipe field '{key}' cannot be {quoted(first.value)}" if key else "the recipe contradicts itself"
+            raise UsageError(f"{where}{about}: {first.reason}.") from None
 
 
 def _find(name: str) -> Path:
