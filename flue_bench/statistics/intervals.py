@@ -37,14 +37,6 @@ class Summary(NamedTuple):
     n: int
 
 
-class Difference(NamedTuple):
-    """A difference of two means and the ends of its confidence interval, in the values' unit."""
-
-    mean: float
-    low: float
-    high: float
-
-
 class Estimate(NamedTuple):
     """A mean, or a weighted difference of two, and where its uncertainty comes from."""
 
@@ -393,31 +385,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
         adjusted[i] = largest
     return adjusted
-
-
-def welch_interval(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Difference:
-    """Difference of the means of two independent samples, ``a`` minus ``b``, with its confidence interval.
-
-    Variances need not be equal: Student's t with the degrees of freedom of Welch (1947). Where neither sample varies,
-    the interval is a point.
-
-    Args:
-        a: at least two values.
-        b: at least two values.
-        confidence: between 0 and 1.
-
-    Raises:
-        ValueError: a sample has fewer than two values.
-    """
-    first, second = mean_sd(a), mean_sd(b)
-    if first.sd is None or second.sd is None:
-        raise ValueError(f"an interval needs two values a sample, not {first.n} and {second.n}")
-    difference = first.mean - second.mean
-    u, v = first.sd**2 / first.n, second.sd**2 / second.n  # squared standard errors
-    if u + v == 0:
-        return Difference(difference, difference, difference)
-    half = _t(satterthwaite([u, v], [first.n - 1, second.n - 1]), confidence) * math.sqrt(u + v)
-    return Difference(difference, difference - half, difference + half)
 
 
 def _t(freedom: float, confidence: float) -> float:

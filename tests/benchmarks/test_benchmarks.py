@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.common import report, works
 from benchmarks.cost import growth, profile_run, startup
-from benchmarks.peers import measure, peers, trainer
+from benchmarks.peers import compare_scores, measure, peers, trainer
 from flue_bench.data import registry, sources
 from flue_bench.jobs.cell import decide, gold
 from flue_bench.jobs.grid import Grid
@@ -25,6 +25,7 @@ from flue_bench.kinds import scoring
 from flue_bench.recipe import Recipe
 from flue_bench.record import DataRef
 from flue_bench.results.store import Store
+from flue_bench.statistics.intervals import estimate, seeds_and_examples, t_interval
 from flue_bench.training import models
 from flue_bench.training.batches import prediction_batches
 from flue_bench.training.device import Device
@@ -361,3 +362,15 @@ def test_positive_reviews_are_positive(shared: Path) -> None:
         text = example.text.lower()
         praise[registered.task.labels[example.label]] += "excellent" in text or "magnifique" in text
     assert praise["positive"] > 2 * praise["negative"]
+
+
+def test_the_difference_of_two_means() -> None:
+    # Both have variance 1 and n = 2, so se = 1 and the degrees of freedom are 2: t(0.975; 2) = 4.302653.
+    root = 0.5**0.5
+    found = compare_scores.difference([5 - root, 5 + root], [3 - root, 3 + root])
+    assert found == pytest.approx({"mean": 2.0, "low": 2 - 4.302653, "high": 2 + 4.302653}, abs=1e-6)
+    ours, theirs = [81.0, 83.0, 80.0, 82.5], [78.0, 82.0]  # unequal variances: the engine's own interval is the same
+    means = seeds_and_examples([np.array(ours), np.array(theirs)], np.zeros((6, 6)), clusters=1000)
+    low, high = t_interval(estimate(means, [1, -1]))
+    assert compare_scores.difference(ours, theirs) == pytest.approx({"mean": 1.625, "low": low, "high": high})
+    assert compare_scores.difference([75.0, 75.0], [50.0, 50.0]) == {"mean": 25.0, "low": 25.0, "high": 25.0}
