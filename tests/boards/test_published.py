@@ -99,11 +99,11 @@ SOURCE = '[source.a]\ntitle = "A"\nurl = "https://example.org"\n[[score]]\nmodel
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (SOURCE + 'source = "a"\nmetric = "f1"\npercent = 8', r"score\.0: .*no score is called f1"),
-        (SOURCE + 'source = "a"\npercent = 8', r"score\.0: .*give 'metric', or 'said' and 'candidates'"),
-        (SOURCE + 'source = "a"\nmetric = "accuracy"', r"score\.0: .*give 'percent' or 'classes'"),
-        (SOURCE + 'source = "a"\nmetric = "accuracy"\npercent = 800', r"score\.0\.percent: "),
-        (SOURCE + 'source = "b"\nmetric = "accuracy"\npercent = 8', r"file: .*no \[source\.b\]"),
+        (SOURCE + 'source = "a"\nmetric = "f1"\npercent = 8', r"field 'score\.0': .*no score is called f1"),
+        (SOURCE + 'source = "a"\npercent = 8', r"field 'score\.0': .*give 'metric', or 'said' and 'candidates'"),
+        (SOURCE + 'source = "a"\nmetric = "accuracy"', r"field 'score\.0': .*give 'percent' or 'classes'"),
+        (SOURCE + 'source = "a"\nmetric = "accuracy"\npercent = 800', r"field 'score\.0\.percent': "),
+        (SOURCE + 'source = "b"\nmetric = "accuracy"\npercent = 8', r"\.toml: no \[source\.b\]"),
         (SOURCE + "source = ", r"not TOML"),
     ],
 )
