@@ -7,11 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support import ROOT
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is loaded: there is a worker for every core
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes says more of the machine than of the code; and what examples share of a fixture is meant.
+SHARED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile("flue-bench", deadline=None, suppress_health_check=SHARED)
+settings.load_profile("flue-bench")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flue_bench.data import archives, formats, registry, sources
@@ -73,11 +73,7 @@ def changed(draw: st.DrawFn, value: Any) -> Any:
 
 
 def fuzz(examples: int) -> Any:
-    return settings(
-        max_examples=examples,
-        deadline=2000,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )
+    return settings(max_examples=examples, deadline=2000)
 
 
 def read(name: str, content: bytes, folder: Path) -> None:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -122,7 +122,6 @@ def jaccard(one: str, other: str) -> float:
     st.text("abc ", min_size=30, max_size=60),
     st.integers(0, 29),
 )
-@settings(deadline=None)
 def test_near_texts_are_those_of_an_exhaustive_search(
     wanted: list[str], passing: list[str], long: str, at: int
 ) -> None:

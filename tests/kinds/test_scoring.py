@@ -174,7 +174,7 @@ def test_entities_equal_seqevals_on_every_short_sequence(scheme: Scheme) -> None
             assert row.tolist() == [sum(tag == name for tag, *_ in found) for found in sets], every[i]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_entities_equal_seqevals_on_what_hypothesis_finds(data: st.DataObject) -> None:
     scheme = data.draw(st.sampled_from(SCHEMES))

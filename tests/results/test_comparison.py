@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
@@ -65,7 +65,7 @@ def test_entity_f1_from_counts_is_seqevals(tmp_path: Path) -> None:
     assert interval([record], "entity_f1_micro", evidence(tmp_path)).mean == pytest.approx(expected)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10)
 @given(seed=st.integers(0, 1000), prefix=st.text("xyz", min_size=1, max_size=3))
 def test_neither_order_nor_names_of_groups_matter(seed: int, prefix: str, tmp_path_factory: Any) -> None:
     plain, other = tmp_path_factory.mktemp("plain"), tmp_path_factory.mktemp("other")

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -114,7 +114,7 @@ def test_what_was_changed_is_named(record: Path, where: str, value: Any, said: s
 
 
 @given(name=st.sampled_from(["accuracy", "f1_macro", "f1_micro", "f1_weighted", "f1_binary", "mcc"]), by=st.data())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 def test_no_score_can_be_moved(record: Path, name: str, by: st.DataObject) -> None:
     original = json.loads(FIRST.read_text(encoding="utf-8"))["scores"][name]
     moved = by.draw(st.floats(-1, 1).filter(lambda value: abs(value - original) > 1e-6))

@@ -11,7 +11,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -167,7 +167,6 @@ def test_two_components_cover_what_they_should(share: float, freedom: int) -> No
     assert 0.94 < covered < 0.957  # Satterthwaite: 0.925 for 2 degrees of freedom and a share of 0.8
 
 
-@settings(deadline=None)
 @given(samples, samples)
 def test_without_chance_from_examples_it_is_welch(a: list[float], b: list[float]) -> None:
     if min(mean_sd(a).sd or 0, mean_sd(b).sd or 0) < 1e-6:
@@ -191,7 +190,6 @@ def one(value: float, se_seeds: float, se_examples: float, freedom: float = 1e9)
     return Means(np.array([value]), np.array([se_seeds**2]), np.array([freedom]), examples, clusters=10**9)
 
 
-@settings(deadline=None)
 @given(st.floats(0.01, 0.99), st.floats(0.0, 0.2), st.sampled_from(["accuracy", "mcc"]))
 def test_the_interval_of_a_score_stays_in_its_range(value: float, se: float, metric: str) -> None:
     low, high = score_interval(one(value, se, 0, freedom=2), metric)
@@ -280,7 +278,6 @@ def test_mcnemar_by_hand() -> None:
     assert mcnemar(3, 3) == mcnemar(0, 0) == 1
 
 
-@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_is_a_binomial_test(b: int, c: int) -> None:
     assert mcnemar(b, c) == pytest.approx(stats.binomtest(b, b + c).pvalue if b + c else 1)

@@ -74,7 +74,10 @@ def in_a_process(
 
 def started(*words: str | Path, cwd: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
     """A command that has begun in a process of its own, for signals; it is read from its ``stderr``."""
-    command = [sys.executable, "-c", PROGRAM, *map(str, words)]
+    heard = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a job in the background ignores it
+    )
+    command = [sys.executable, "-c", f"{heard}; {PROGRAM}", *map(str, words)]
     return subprocess.Popen(command, cwd=cwd, env=env, stderr=subprocess.PIPE, text=True)
 
 

@@ -65,7 +65,7 @@ def test_the_draws_are_philox() -> None:
 
 
 @given(start=st.integers(0, 3 * CHUNK), n=st.integers(0, 2 * CHUNK))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_stretch_of_a_stream_is_that_of_the_whole(start: int, n: int) -> None:
     whole = draw(5 * CHUNK, TENTH, (1, 0), (0, 2, 3, 0), 0)
     assert torch.equal(draw(n, TENTH, (1, 0), (0, 2, 3, 0), start), whole[start : start + n])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flue_bench.task import Example, Source, Task
@@ -138,7 +138,7 @@ def test_byte_level_words_keep_their_blank(kind: str, tokenizer_of: Callable[[st
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(
     rows=st.lists(
         st.lists(
@@ -185,7 +185,7 @@ def test_words_lost_to_truncation_are_counted(tokenizer_of: Callable[[str], Any]
 
 @pytest.mark.parametrize("task", [PAIR, TOKENS], ids=["pair", "tokens"])
 @pytest.mark.parametrize("kind", ["bert", "camembert"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(rows=st.lists(st.integers(0, 39), min_size=1, max_size=9))
 def test_a_batch_is_its_rows_padded_to_the_longest(
     kind: str, task: Task, tokenizer_of: Callable[[str], Any], rows: list[int]
@@ -212,7 +212,7 @@ def test_a_batch_is_its_rows_padded_to_the_longest(
 
 @pytest.mark.parametrize("task", [PAIR, TOKENS], ids=["pair", "tokens"])
 @given(order=st.permutations(range(12)))
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10)
 def test_the_order_of_the_split_changes_nothing_but_the_order(
     task: Task, tokenizer_of: Callable[[str], Any], order: list[int]
 ) -> None:

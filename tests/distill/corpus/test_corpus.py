@@ -133,7 +133,7 @@ def test_the_stream_is_each_document_tokenised_whole_and_ended_by_sep(
     assert manifest.dtype == "uint16"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(length=st.integers(3, 20_000), index=st.integers(-10_000, 10_000))
 def test_a_block_is_a_slice_of_the_stream_wherever_shards_end(
     built: tuple[list[str], Corpus], length: int, index: int

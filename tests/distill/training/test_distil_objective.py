@@ -135,7 +135,7 @@ def agree(case: Case, kl_rows: KlRows, weights: LossWeights, taught: bool, chunk
 WEIGHTS = [CARD, *(LossWeights(**{**dict(distil=0, mlm=0, cosine=0), name: 1}) for name in ("distil", "mlm", "cosine"))]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_fast_equals_plain(data: st.DataObject) -> None:
     lengths = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))

@@ -36,7 +36,7 @@ def rows(n: int) -> np.ndarray:
 
 
 @given(st.lists(st.integers(2, 70), min_size=1, max_size=5), st.integers(0, 5))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_number_and_place_of_targets(lengths: list[int], seed: int) -> None:
     ids, real = sequences(lengths, seed)
     n = len(lengths)
@@ -132,7 +132,7 @@ def test_uniforms_are_uniform_and_frozen() -> None:
 
 
 @given(st.integers(1, 700), st.integers(0, 2**32), st.integers(0, 9))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_order_is_a_permutation(n: int, seed: int, epoch: int) -> None:
     order = permuted(np.arange(n), n, seed, epoch)
     assert sorted(order.tolist()) == list(range(n))
