@@ -1,22 +1,18 @@
-"""Rows out of files: CSV, TSV, JSON lines, parquet, CoNLL columns; text files also packed (.gz, .xz, .bz2)."""
+"""Rows out of files: CSV, TSV, JSON lines, parquet, CoNLL columns; text files also packed (.gz, .xz, .bz2, .zst)."""
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
 import json
-import lzma
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from flue_bench import files
 from flue_bench.errors import DataError
+from flue_bench.lines import LONGEST, PACKED, lines
 
 Column = str | int
 """A column's name, or its number from 0 (negative: from the end)."""
@@ -25,7 +21,6 @@ Row = tuple[int, Sequence[Any]]
 """Where the row stands (see ``place``) and its values, in the order in which the columns were asked for."""
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "conll", "conllu", "txt")
-_PACKED: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 _BATCH = 8192
 
 csv.field_size_limit(2**27)  # the default of 131,072 characters is less than some reviews and documents have
@@ -38,13 +33,15 @@ def format_of(path: Path, tokens: bool) -> str:
         DataError: a format that flue-bench does not know, or that cannot hold what the task needs.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in _PACKED:
+    if suffixes and suffixes[-1] in PACKED:
         suffixes.pop()
     found = suffixes[-1].removeprefix(".") if suffixes else ""
     if found in ("conllu", "txt") or (tokens and found == "tsv"):
         found = "conll"
     if found not in FORMATS:
-        raise DataError(f"{path}: a file's format is told by its suffix, one of {', '.join(FORMATS)} (.gz, .xz, .bz2).")
+        raise DataError(
+            f"{path}: a file's format is told by its suffix, one of {', '.join(FORMATS)} ({', '.join(PACKED)})."
+        )
     if tokens and found == "csv":
         raise DataError(f"{path}: words and tags come as CoNLL columns, JSON lines or parquet, not as CSV.")
     if found == "conll" and not tokens:
@@ -93,7 +90,7 @@ def sentences(path: Path, words: int = 0, tags: int = -1) -> Iterator[Row]:
     comment = re.compile(r"#" if conllu else r"# .*=")  # elsewhere "# O" is a word and its tag
     start = 0
     sentence: tuple[list[str], list[str]] = ([], [])
-    for number, line in chain(_lines(path), [(0, "")]):
+    for number, line in chain(lines(path), [(0, "")]):
         line = line.rstrip("\r\n")
         if not line.strip(" \t"):
             if sentence[0]:
@@ -117,30 +114,21 @@ def sentences(path: Path, words: int = 0, tags: int = -1) -> Iterator[Row]:
         sentence[1].append(tag)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines, ends included, cut at newlines only (``str.splitlines`` also cuts at U+2028 and its kin)."""
-    number = 0
-    try:
-        with files.opened(path) as raw_file, _unpacked(path, raw_file) as file:
-            for number, raw in enumerate(file, start=1):
-                line = raw.decode("utf-8")
-                yield number, line.removeprefix("\ufeff") if number == 1 else line
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise DataError(f"{path}, line {number}: byte 0x{byte:02x} is not UTF-8. Convert the file to UTF-8.") from None
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"{path} cannot be read after line {number}: {error}.") from error
-
-
-def _unpacked(path: Path, file: BinaryIO) -> Any:
-    unpack = _PACKED.get(path.suffix.lower())
-    return unpack(file) if unpack else file
-
-
 def _csv(path: Path) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader((line for _, line in _lines(path)), strict=True)
+    size = 0  # of a row, which may go on over lines
+
+    def counted() -> Iterator[str]:
+        nonlocal size
+        for number, line in lines(path):
+            size += len(line)
+            if size > LONGEST:
+                raise DataError(f"{path}, line {number}: a row goes on over more than {LONGEST:,} characters.")
+            yield line
+
+    reader = csv.reader(counted(), strict=True)
     try:
         for cells in reader:
+            size = 0
             if cells:
                 yield reader.line_num, cells
     except csv.Error as error:
@@ -148,7 +136,7 @@ def _csv(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _tsv(path: Path) -> Iterator[tuple[int, list[str]]]:
-    for number, line in _lines(path):
+    for number, line in lines(path):
         if line := line.rstrip("\r\n"):
             yield number, line.split("\t")
 
@@ -178,7 +166,7 @@ def _table(path: Path, wanted: Sequence[Column], table: Iterator[tuple[int, list
 
 
 def _json_lines(path: Path, wanted: Sequence[Column]) -> Iterator[Row]:
-    for number, line in _lines(path):
+    for number, line in lines(path):
         if not line.strip():
             continue
         try:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flue_bench.errors import DataError
+from flue_bench.lines import LONGEST, lines
 from flue_bench.task import Example, Split, Task
 
 _RATING = re.compile(r"<rating>\s*([\d.]+)\s*</rating>")
@@ -42,7 +43,7 @@ def wikiner_upstream(folder: Path, split: Split, task: Task) -> Iterator[Example
         DataError: a token without its three parts, an unknown tag, a file that is not UTF-8.
     """
     for path in _files(folder, split, task, "wikiner-upstream"):
-        for number, line in enumerate(_lines(path), start=1):
+        for number, line in lines(path):
             words, tags = [], []
             for token in line.split():
                 try:
@@ -63,19 +64,16 @@ def _files(folder: Path, split: Split, task: Task, reader: str) -> Iterator[Path
 
 
 def _items(path: Path) -> Iterator[str]:
-    rest = ""
-    for line in _lines(path):
-        rest += line
-        while "</item>" in rest:
-            item, rest = rest.split("</item>", 1)
-            yield item
-    if "<item>" in rest:
+    rest: list[str] = []
+    size = 0
+    for number, line in lines(path):
+        *ended, after = line.split("</item>")
+        for part in ended:
+            yield "".join((*rest, part))
+            rest, size = [], 0
+        rest.append(after)
+        size += len(after)
+        if size > LONGEST:
+            raise DataError(f"{path}, line {number}: an item of more than {LONGEST:,} characters.")
+    if any("<item>" in part for part in rest):
         raise DataError(f"{path} breaks off in the middle of an item.")
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            yield from file
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8: {error.reason} at byte {error.start}.") from None

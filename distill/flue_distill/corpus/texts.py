@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import bz2
 import glob
-import gzip
-import io
 import json
-import lzma
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from flue_bench import files
 from flue_bench.errors import DataError, HubError, OfflineError, UsageError
+from flue_bench.lines import lines
 from flue_bench.task import Word
 
 SUFFIXES = re.compile(r"\.(txt|jsonl)(\.(gz|xz|bz2|zst))?$|\.parquet$")
 BATCH = 2**18
 """Characters that a worker takes at a time; a shard ends where a batch ends."""
-LONGEST_LINE = 2**26
-"""Bytes."""
 LONGEST_TEXT = 2**22
 """Characters after which a document of a .txt file is cut, at the end of a paragraph."""
 
@@ -120,34 +114,9 @@ def batches(found: Sequence[Found], field: str, first: int, start: Any) -> Itera
 
 def _lines(path: Path) -> Iterator[tuple[int, str, int]]:
     """Number, text without end, and bytes of the file read so far."""
-    number = 0
-    try:
-        with files.opened(path) as raw, _unpacked(path, raw) as file:
-            while line := file.readline(LONGEST_LINE):
-                number += 1
-                if len(line) == LONGEST_LINE:
-                    raise DataError(f"{path}, line {number} is longer than {LONGEST_LINE:,} bytes: not text in lines.")
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n"), raw.tell()
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise DataError(f"{path}, line {number}: byte 0x{byte:02x} is not UTF-8. Convert the file to UTF-8.") from None
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"{path} cannot be read after line {number}: {error}.") from error
-
-
-def _unpacked(path: Path, raw: BinaryIO) -> Any:
-    match path.suffix:
-        case ".gz":
-            return gzip.open(raw)
-        case ".xz":
-            return lzma.open(raw)
-        case ".bz2":
-            return bz2.open(raw)
-        case ".zst":
-            import pyarrow
-
-            return io.BufferedReader(pyarrow.CompressedInputStream(raw, "zstd"), 2**17)
-    return raw
+    with files.opened(path) as raw:
+        for number, line in lines(path, raw):
+            yield number, line.rstrip("\r\n"), raw.tell()
 
 
 def _paragraphs(path: Path) -> Iterator[tuple[str, int]]:

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from flue_bench import files
+from flue_bench import files, lines
 from flue_bench.errors import DataError, FlueBenchError, ModelError, RecordError, UsageError
 from flue_bench.training import models as models_of_training
 from flue_distill.corpus import texts
@@ -541,7 +541,7 @@ def test_inputs_that_are_not_there(tmp_path: Path, tokenizer: Any) -> None:
 
 
 def test_an_endless_line_is_refused(tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(lines, "LONGEST", 1000)
     (tmp_path / "a.txt").write_text("le marin\n" + "le " * 1000)
     with pytest.raises(DataError, match=r"a.txt, line 2 is longer than 1,000 bytes"):
         build([tmp_path / "a.txt"], tokenizer, tmp_path / "out", processes=1)
