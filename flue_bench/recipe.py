@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flue_bench.errors import UnknownNameError, UsageError, faults, quoted
 
 Precision = Literal["fp32", "bf16"]
+
+AUTO_STEPS = 600
+AUTO_EPOCHS = range(3, 31)
+"""``epochs = "auto"``: the fewest of these that give so many optimiser steps.
+
+Of 700 rows three epochs are 66 steps, in which a base model does not leave its start: it predicts a single class.
+"""
 
 
 class Recipe(BaseModel):
@@ -20,7 +27,11 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    epochs: int = Field(3, ge=1)
+    epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description=f"'auto': the fewest of {AUTO_EPOCHS[0]} to {AUTO_EPOCHS[-1]} that give {AUTO_STEPS} steps on the "
+        "rows trained on. The record holds the number.",
+    )
     batch_size: int = Field(32, ge=1, description="Examples an optimiser step.")
     learning_rate: float = Field(3e-5, gt=0, description="Peak learning rate of AdamW.")
     schedule: Literal["linear", "constant"] = Field("linear", description="After warm-up: decay to 0, or none.")
@@ -33,6 +44,13 @@ class Recipe(BaseModel):
         "best", description="Which epoch is scored on test: the best on validation by the headline metric, or the last."
     )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="The record holds what 'auto' resolved to.")
+
+    def epochs_on(self, rows: int) -> int:
+        """The number of epochs on so many rows of train."""
+        if self.epochs != "auto":
+            return self.epochs
+        steps = -(-rows // self.batch_size)
+        return next((epochs for epochs in AUTO_EPOCHS if epochs * steps >= AUTO_STEPS), AUTO_EPOCHS[-1])
 
     def override(self, settings: dict[str, Any]) -> Recipe:
         """This recipe with some fields replaced.

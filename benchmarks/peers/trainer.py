@@ -87,10 +87,11 @@ def build(
         arguments: of ``TrainingArguments``, besides or instead of these.
         more: of ``Trainer``.
     """
-    total = -(-len(data) // recipe.batch_size) * recipe.epochs
+    epochs = recipe.epochs_on(len(data))
+    total = -(-len(data) // recipe.batch_size) * epochs
     settings: dict[str, Any] = {
         "output_dir": folder,
-        "num_train_epochs": recipe.epochs,
+        "num_train_epochs": epochs,
         "per_device_train_batch_size": recipe.batch_size,
         "per_device_eval_batch_size": recipe.batch_size,
         "learning_rate": recipe.learning_rate,
@@ -193,7 +194,7 @@ def fine_tune(work: Work, recipe: Recipe, seed: int, device: torch.device, paddi
     return Fitted(
         scores=scores,
         collapsed=collapsed,
-        selected_epoch=int(np.argmax(validation)) + 1 if best else recipe.epochs,
+        selected_epoch=int(np.argmax(validation)) + 1 if best else recipe.epochs_on(len(encoded["train"])),
         validation=validation,
         train_loss=[float(line["loss"]) for line in log if "loss" in line],
         seconds=seconds,

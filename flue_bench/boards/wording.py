@@ -6,13 +6,12 @@ import re
 from typing import NamedTuple
 
 from flue_bench.boards.board import Board, Entry, Kept, Machine, Row, Versus
+from flue_bench.kinds.scoring import TRY
 from flue_bench.results.comparison import LEVEL, Interval
 
 COLLAPSED = "†"
 FINE_TUNED = "‡"
 AS_GOOD = "≈"
-TRY = "try more epochs, another learning rate, more seeds"
-"""Where runs collapsed."""
 NONE = "\N{EN DASH}"
 NOTHING = "No model has a whole entry yet."
 

@@ -91,6 +91,9 @@ def check(
             typer.echo(f"canonical: {'yes' if data.ref.canonical else 'no'}")
         for deviation in data.ref.deviations:
             typer.echo(f"deviation: {deviation}")
+        if (recipe := task.named_recipe("standard")).epochs == "auto":
+            train = data.ref.rows["train"]
+            typer.echo(f"recipe standard: epochs auto, {recipe.epochs_on(train)} on {train:,} rows")
         if rows:
             _show_rows(task, data.splits["train"][:rows], model, offline)
 
@@ -180,6 +183,8 @@ def _rows(task: Task) -> str:
 
 
 def _described(registered: Registered) -> str:
+    from flue_bench.task import SPLITS
+
     task = registered.task
     cut = ", ".join(f"{getattr(task.split, split):.0%} for {split}" for split in ("validation", "test"))
     lines = [
@@ -197,7 +202,11 @@ def _described(registered: Registered) -> str:
         lines += [f"  {number}. {line}" if not i else f"     {line}" for i, line in enumerate(_source(task, source))]
     lines.append("recipes:")
     for name in sorted({"standard", *task.recipe}):
-        settings = task.named_recipe(name).model_dump(exclude_none=True)
+        recipe = task.named_recipe(name)
+        settings = recipe.model_dump(exclude_none=True)
+        if recipe.epochs == "auto" and len(task.rows) == len(SPLITS):  # nothing is cut from train
+            counts = {f"{recipe.epochs_on(rows)} on {rows:,} rows": None for rows in task.rows["train"]}
+            settings["epochs"] = f"auto ({' or '.join(counts)})"
         lines.append(f"  {name}: " + ", ".join(f"{key}={value}" for key, value in settings.items()))
     for key in ("licence", "homepage", "notes", "citation"):
         if text := getattr(task, key).strip():

@@ -327,7 +327,7 @@ def predictions_table(
 
 def _result(record: RunRecord) -> str:
     score = f"{record.metric} {100 * record.scores[record.metric]:.2f}"
-    marks = f"  COLLAPSED: {record.collapsed}" if record.collapsed else ""
+    marks = f"  COLLAPSED: {record.collapsed}; {scoring.TRY}" if record.collapsed else ""
     return (
         f"{score}  ({record.cost.seconds:.0f} s, epoch {record.selected_epoch} of {record.cell.recipe.epochs}){marks}"
     )

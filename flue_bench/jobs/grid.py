@@ -153,6 +153,11 @@ def _cells(
         except FlueBenchError as error:
             _cannot_load(name, error, outcome, display)
             continue
+        limit = inputs.limit(grid.limit)
+        rows = len(inputs.splits(limit)["train"])
+        epochs = recipe.epochs_on(rows)
+        steps = epochs * -(-rows // recipe.batch_size)
+        auto = f"epochs auto chose {epochs}: {steps:,} steps on {rows:,} rows" if recipe.epochs == "auto" else ""
         for number, (_, model, seed) in group:
             settled = prepare(device, grid.precision or recipe.precision, models.width(model.config))
             cell = Cell(
@@ -160,11 +165,11 @@ def _cells(
                 task=name,
                 task_version=each.task.version,
                 data=inputs.data.ref.digest,
-                limit=inputs.limit(grid.limit),
-                recipe=recipe.override({"precision": settled.precision}),
+                limit=limit,
+                recipe=recipe.override({"precision": settled.precision, "epochs": epochs}),
                 seed=seed,
             )
-            yield Planned(f"[{number}/{len(numbered)}]", cell, (settled.why,) if settled.why else ())
+            yield Planned(f"[{number}/{len(numbered)}]", cell, tuple(filter(None, (settled.why, auto))))
 
 
 def _cannot_load(name: str, error: FlueBenchError, outcome: Outcome, display: Display) -> None:

@@ -79,6 +79,8 @@ class Loader:
             raise UsageError(f"it was made under protocol {cell.protocol}, this engine runs {PROTOCOL}")
         if cell.recipe.precision == "auto":
             raise UsageError("a cell names its precision, fp32 or bf16: 'auto' would not be the same everywhere")
+        if cell.recipe.epochs == "auto":
+            raise UsageError("a cell names its epochs: 'auto' depends on the rows")
         task, resolved = self.task(cell), self.model(cell.model, model)
         inputs = self.inputs(task, display)
         if (digest := inputs.data.ref.digest) != cell.data:

@@ -205,6 +205,10 @@ def entity_types(labels: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(map(entity_class, labels)) if name != "O"]
 
 
+TRY = "try more epochs, another learning rate, more seeds"
+"""Where runs collapsed."""
+
+
 def collapsed(predicted: ArrayLike, gold: ArrayLike, labels: Sequence[str]) -> str | None:
     """In words, if a single label is predicted throughout while gold holds several; None otherwise.
 

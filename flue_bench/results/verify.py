@@ -93,8 +93,11 @@ def _of_record(record: RunRecord) -> Iterator[str]:
     if record.predictions.rows != (rows if cell.limit is None else min(rows, cell.limit)):
         yield f"predictions: {record.predictions.rows:,} rows, but the test split has {rows:,}, limit {cell.limit}"
     on_validation = {epoch.epoch: epoch.scores.get(metric, -math.inf) for epoch in record.history}
-    if list(on_validation) != list(range(1, cell.recipe.epochs + 1)):
-        yield f"history: {len(record.history)} epochs, the recipe has {cell.recipe.epochs}"
+    epochs = cell.recipe.epochs
+    if epochs == "auto":
+        yield "cell.recipe.epochs: 'auto', which no cell is run with"
+    elif list(on_validation) != list(range(1, epochs + 1)):
+        yield f"history: {len(record.history)} epochs, the recipe has {epochs}"
     else:
         best = max(on_validation, key=on_validation.__getitem__)  # the earlier of equals, as the run selects
         selected = best if cell.recipe.selection == "best" else cell.recipe.epochs

@@ -95,7 +95,8 @@ def fine_tune(
         KeyboardInterrupt, SystemExit: a signal came; the checkpoint is written.
     """
     steps_per_epoch = -(-len(data) // recipe.batch_size)
-    total = steps_per_epoch * recipe.epochs
+    epochs = recipe.epochs_on(len(data))
+    total = steps_per_epoch * epochs
     warmup = round(recipe.warmup_ratio * total)
     optimizer = adamw(model, recipe.learning_rate, recipe.weight_decay)
     dropout = recipe.dropout != 0  # None: the model's own
@@ -104,7 +105,7 @@ def fine_tune(
     validating = 0.0
 
     with checkpoint.interruption() as interruption:
-        for epoch in range(len(run.history), recipe.epochs):
+        for epoch in range(len(run.history), epochs):
             batches = training_batches(data.lengths, recipe.batch_size, seed, epoch)
             for rows in batches[run.step - epoch * steps_per_epoch :]:
                 model.train()
@@ -154,7 +155,7 @@ def fine_tune(
         run.restore_best()
     return Fit(
         history=run.history,
-        selected_epoch=run.best_epoch if recipe.selection == "best" else recipe.epochs,
+        selected_epoch=run.best_epoch if recipe.selection == "best" else epochs,
         steps=run.step,
         seconds=time.perf_counter() - began - validating,
         examples=run.examples,

@@ -23,7 +23,7 @@ from flue_bench.jobs import rerun
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.jobs.loader import Loader
 from flue_bench.progress import Display
-from flue_bench.record import SCHEMA_VERSION, RunRecord
+from flue_bench.record import PROTOCOL, SCHEMA_VERSION, Cell, RunRecord
 from flue_bench.results.store import FAILED, Store, read_record
 from flue_bench.results.verify import faults, schema
 from support import ROOT
@@ -295,7 +295,14 @@ def test_what_a_rerun_finds(run: tuple[Path, Path, RunRecord], tmp_path: Path) -
         again()
 
 
-def test_a_rerun_wants_the_task(record: Path) -> None:
+def test_a_rerun_wants_the_protocol_and_the_task(record: Path) -> None:
+    result = call(record, "--rerun")
+    assert result.code == 1
+    assert f"it was made under protocol 1, this engine runs {PROTOCOL}" in " ".join(result.out.split())
+    edit(record, "cell.protocol", PROTOCOL)
+    cell = Cell.model_validate(json.loads(record.read_text(encoding="utf-8"))["cell"])
+    for name in ("digest", "setting_digest"):
+        edit(record, name if name == "setting_digest" else "cell_digest", getattr(cell, name))
     result = call(record, "--rerun")
     assert result.code == 1
     assert "no task 'amazon-books' is installed; name its file with --task" in " ".join(result.out.split())

@@ -61,7 +61,7 @@ def make_cell(
         task_version=task_version,
         data=data or digest_of(task),
         limit=limit,
-        recipe=Recipe(**{"precision": "fp32", **(recipe or {})}),
+        recipe=Recipe(**{"precision": "fp32", "epochs": 3, **(recipe or {})}),
         seed=seed,
         protocol=protocol,
     )
