@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -116,7 +117,7 @@ def resolve(name: str, offline: bool = False) -> Resolved:
     notes: tuple[str, ...] = ()
     if kind == "bin":
         notes += ("no safetensors: pytorch_model.bin was read with weights_only=True",)
-    config = _config(folder, shown)
+    config = read_config(folder, shown)
     if "auto_map" in _json(folder / "config.json"):
         notes += (f"the repository's own code was not run: transformers' {config.model_type} stands for it",)
     tokenizer_files = matching(present, TOKENIZER_FILES)
@@ -147,19 +148,9 @@ def load_tokenizer(model: Resolved) -> Any:
     Raises:
         ModelError: missing, without padding token, of another size than the model's vocabulary, or blind to French.
     """
-    from transformers import AutoTokenizer
-
     if not matching([path.name for path in model.folder.iterdir()], TOKENIZER_FILES[:1] + TOKENIZER_FILES[4:]):
         raise ModelError(f"{model.ref.name} has no tokenizer files ({model.folder}); save its tokenizer there.")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model.folder, local_files_only=True, trust_remote_code=False)
-    except ImportError as error:
-        raise ModelError(
-            f"The tokenizer of {model.ref.name} needs a package that is not installed: {first_line(error)}.\n"
-            "FlauBERT's comes with: pip install 'flue-bench[flaubert]'."
-        ) from error
-    except Exception as error:  # transformers raises whatever its readers raise
-        raise ModelError(f"The tokenizer of {model.ref.name} cannot be loaded: {first_line(error)}.") from error
+    tokenizer = read_tokenizer(model.folder, model.ref.name)
     size, vocabulary = len(tokenizer), getattr(model.config, "vocab_size", None)
     if vocabulary and (size > vocabulary or size < vocabulary // 2):
         raise ModelError(
@@ -172,6 +163,25 @@ def load_tokenizer(model: Resolved) -> Any:
         tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
     check_french(tokenizer, model.ref.name)
     return tokenizer
+
+
+def read_tokenizer(folder: Path, name: str) -> Any:
+    """The tokenizer whose files lie in a folder; ``name`` is what messages call it.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except ImportError as error:
+        raise ModelError(
+            f"The tokenizer of {name} needs a package that is not installed: {first_line(error)}.\n"
+            "FlauBERT's comes with: pip install 'flue-bench[flaubert]'."
+        ) from error
+    except Exception as error:  # transformers raises whatever its readers raise
+        raise ModelError(f"The tokenizer of {name} cannot be loaded: {first_line(error)}.") from error
 
 
 def check_french(tokenizer: Any, name: str) -> None:
@@ -250,7 +260,8 @@ def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) ->
         ModelError: an architecture without such a head, weights that are missing or not finite.
     """
     head: Head = "TokenClassification" if task.kind == "tokens" else "SequenceClassification"
-    network, info, notes = _load(model, head, task.labels, seed, dropout)
+    network, info = _load(model, head, _labelled(model, task.labels, dropout), seed)
+    notes = _check_weights(network, info, model)
     own = _own_head(network, info, model, task.labels)
     if own.leave_out:
         kept = {name: value for name, value in network.state_dict().items() if name not in own.leave_out}
@@ -270,28 +281,51 @@ def load_encoder(model: Resolved) -> nn.Module:
     Raises:
         ModelError: as ``load_model``.
     """
-    encoder: nn.Module = _load(model, "SequenceClassification", ("0", "1"), seed=0, dropout=None)[0].base_model
+    network, info = _load(model, "SequenceClassification", _labelled(model, ("0", "1"), dropout=None), seed=0)
+    _check_weights(network, info, model)
+    encoder: nn.Module = network.base_model
     return encoder
 
 
-Head = Literal["SequenceClassification", "TokenClassification"]
+def load_masked_lm(model: Resolved) -> Any:
+    """A transformers masked language model, float32 on the CPU.
+
+    Raises:
+        ModelError: an architecture without such a head, weights that are missing, of another size or not finite.
+    """
+    network, info = _load(model, "MaskedLM", copy.deepcopy(model.config), seed=0)
+    if unfit := sorted({*map(str, info["missing_keys"]), *(str(key[0]) for key in info["mismatched_keys"])}):
+        raise ModelError(
+            f"{model.ref.name} is no whole masked LM: no fitting weights for {len(unfit)} tensors (first: {unfit[0]}). "
+            "A model without its masked-LM head cannot be distilled."
+        )
+    return network
+
+
+Head = Literal["SequenceClassification", "TokenClassification", "MaskedLM"]
 """As transformers names it: ``AutoModelFor…``."""
 
 
-def _load(
-    model: Resolved, head: Head, labels: Sequence[str], seed: int, dropout: float | None
-) -> tuple[Any, dict[str, Any], tuple[str, ...]]:
-    """The network, what transformers says of its loading, and notes for the record."""
-    import transformers
-
-    auto = getattr(transformers, f"AutoModelFor{head}")
-    config = _config(model.folder, model.ref.name)
+def _labelled(model: Resolved, labels: Sequence[str], dropout: float | None) -> Any:
+    """The model's configuration for a head with these labels."""
+    config = copy.deepcopy(model.config)
     config.num_labels = len(labels)
     config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
     config.problem_type = None
     if dropout is not None:
         for name in vars(config).keys() & DROPOUTS:
             setattr(config, name, dropout)
+    return config
+
+
+def _load(model: Resolved, head: Head, config: Any, seed: int) -> tuple[Any, dict[str, Any]]:
+    """The network, all of whose weights are finite, and what transformers says of its loading, for the caller to check.
+
+    ``seed`` is that of what the checkpoint does not hold.
+    """
+    import transformers
+
+    auto = getattr(transformers, f"AutoModelFor{head}")
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display is ours
     torch.manual_seed(seed)
     try:
@@ -314,11 +348,10 @@ def _load(
         ) from error
     except Exception as error:
         raise ModelError(f"{model.ref.name} cannot be loaded as AutoModelFor{head}: {first_line(error)}.") from error
-    notes = _check_weights(loaded, info, model)
     for name, parameter in loaded.named_parameters():
         if not torch.isfinite(parameter).all():
             raise ModelError(f"{model.ref.name}: weight '{name}' is not finite (NaN or infinity) in the checkpoint.")
-    return loaded, info, notes
+    return loaded, info
 
 
 DROPOUTS = {
@@ -414,7 +447,12 @@ def _fetch(repo_id: str, revision: str | None, offline: bool) -> hub.Snapshot:
     return hub.fetch(repo_id, repo_type="model", revision=revision, patterns=wanted, offline=offline)
 
 
-def _config(folder: Path, name: str) -> Any:
+def read_config(folder: Path, name: str) -> Any:
+    """The transformers configuration in a folder; ``name`` is what messages call the model.
+
+    Raises:
+        ModelError: transformers cannot use it, or it needs code of its own.
+    """
     from transformers import AutoConfig
 
     try:

@@ -64,10 +64,7 @@ def corpus(
 
 def _load_tokenizer(name: str, offline: bool) -> Any:
     """A tokenizer of a hub repository, or a directory that need not hold a model."""
-    from transformers import AutoTokenizer
-
     from flue_bench.data import hub
-    from flue_bench.errors import ModelError
     from flue_bench.training import models
 
     folder = Path(name).expanduser()
@@ -80,10 +77,7 @@ def _load_tokenizer(name: str, offline: bool) -> Any:
         folder = hub.fetch(
             repo_id, repo_type="model", revision=revision or None, patterns=wanted, offline=offline
         ).folder
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers raises whatever its readers raise
-        raise ModelError(f"{name} holds no tokenizer that can be loaded: {models.first_line(error)}.") from error
+    tokenizer = models.read_tokenizer(folder, name)
     models.check_french(tokenizer, name)
     return tokenizer
 

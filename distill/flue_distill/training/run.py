@@ -22,7 +22,7 @@ from flue_distill.corpus.tokens import identify
 from flue_distill.training import result
 from flue_distill.training.data import Data
 from flue_distill.training.recipe import DistilRecipe, LossWeights
-from flue_distill.training.student import MaskedLM, Teacher, check_fit, from_config, load_masked_lm, student_of
+from flue_distill.training.student import MaskedLM, Teacher, check_fit, from_config, student_of
 from flue_distill.training.trainer import CHECKPOINTS, LOG, PROTOCOL, processes, read_log, train
 
 
@@ -53,12 +53,12 @@ def find(recipe: DistilRecipe, offline: bool) -> Models:
     if recipe.teacher is not None:
         resolved = models.resolve(recipe.teacher, offline)
         refs["teacher"] = resolved.ref.model_dump()
-        teacher, tokenizer = load_masked_lm(resolved), models.load_tokenizer(resolved)
+        teacher, tokenizer = models.load_masked_lm(resolved), models.load_tokenizer(resolved)
     if recipe.student is not None:
         resolved, fresh = _student(recipe.student, offline)
         refs["student"] = resolved.ref.model_dump()
         own = models.load_tokenizer(resolved)
-        student = from_config(resolved.config, recipe.seed) if fresh else load_masked_lm(resolved)
+        student = from_config(resolved.config, recipe.seed) if fresh else models.load_masked_lm(resolved)
         if teacher is not None:
             check_fit(student, teacher, resolved.ref.name)
             if tokenizer is not None and own.get_vocab() != tokenizer.get_vocab():
@@ -80,12 +80,7 @@ def _student(name: str, offline: bool) -> tuple[Resolved, bool]:
     weights = (*models.SAFETENSORS, *models.BIN)
     if not (folder / "config.json").is_file() or models.matching([path.name for path in folder.iterdir()], weights):
         return models.resolve(name, offline), False
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        raise ModelError(f"{folder / 'config.json'} cannot be used: {models.first_line(error)}.") from error
+    config = models.read_config(folder, str(folder))
     ref = ModelRef(name=folder.resolve().name, origin="directory", digest=files.sha256(folder / "config.json")[:16])
     return Resolved(ref, folder.resolve(), config), True
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from flue_bench.errors import ModelError, UsageError
 from flue_bench.training import models
-from flue_bench.training.models import Resolved
 from flue_distill.training.objective import Rows
 from flue_distill.training.recipe import KlRows
 
@@ -155,41 +154,6 @@ def from_config(config: Any, seed: int) -> Any:
         raise ModelError(
             f"No masked LM can be made from a configuration of type '{config.model_type}': {models.first_line(error)}."
         ) from error
-
-
-def load_masked_lm(model: Resolved) -> Any:
-    """A masked LM with its weights, float32 on the CPU.
-
-    Raises:
-        ModelError: no such head, weights that are missing or not finite.
-    """
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        with models.quiet("transformers"):
-            network, info = transformers.AutoModelForMaskedLM.from_pretrained(
-                model.folder,
-                config=copy.deepcopy(model.config),
-                dtype=torch.float32,
-                use_safetensors=model.ref.weights == "safetensors",
-                weights_only=True,
-                output_loading_info=True,
-                local_files_only=True,
-                trust_remote_code=False,
-            )
-    except Exception as error:
-        raise ModelError(f"{model.ref.name} cannot be loaded as a masked LM: {models.first_line(error)}.") from error
-    missing = sorted(str(key) for key in info["missing_keys"])
-    if missing:
-        raise ModelError(
-            f"{model.ref.name} is no whole masked LM: {len(missing)} weights are missing (first: {missing[0]}). "
-            "A model without its masked-LM head cannot be distilled."
-        )
-    for name, parameter in network.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise ModelError(f"{model.ref.name}: weight '{name}' is not finite (NaN or infinity) in the checkpoint.")
-    return network
 
 
 def check_fit(student: Any, teacher: Any, name: str) -> None:

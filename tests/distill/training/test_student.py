@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import datetime
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from flue_bench.errors import FlueBenchError, ModelError, UsageError
 from flue_bench.training import models
@@ -22,7 +26,6 @@ from flue_distill.training.student import (
     Teacher,
     check_fit,
     from_config,
-    load_masked_lm,
     spread,
     student_of,
 )  # fmt: skip
@@ -188,7 +191,7 @@ def test_found_by_name(tmp_path: Path) -> None:
     assert made.refs["teacher"] == models.resolve(teacher).ref.model_dump()
 
     given = run.find(DistilRecipe(teacher=teacher, student=str(tmp_path / "student")), offline=True)
-    own = load_masked_lm(models.resolve(str(tmp_path / "student")))
+    own = models.load_masked_lm(models.resolve(str(tmp_path / "student")))
     assert given.layers == () and given.student.config.num_hidden_layers == 1
     assert all(torch.equal(a, b) for a, b in zip(given.student.parameters(), own.parameters(), strict=True))
     with pytest.raises(ModelError, match="vocabulary"):
@@ -207,6 +210,39 @@ def test_from_a_configuration_alone(tmp_path: Path) -> None:
     (folder / "config.json").write_text("{}")
     with pytest.raises(FlueBenchError, match=r"config\.json"):
         run.find(DistilRecipe(student=str(folder)), offline=True)
+
+
+def _other_size(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": config["intermediate_size"] + 8}))
+
+
+def _not_finite(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    next(iter(weights.values())).view(-1)[0] = torch.nan
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def _more_than_tensors(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"date": datetime.date(2026, 1, 1)}, folder / "pytorch_model.bin")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_other_size, "no whole masked LM: no fitting weights for 6 tensors"),
+        (_not_finite, "is not finite"),
+        (_more_than_tensors, "holds more than tensors"),
+    ],
+)
+def test_a_teacher_whose_weights_cannot_serve_is_refused(
+    spoil: Callable[[Path], None], said: str, tmp_path: Path
+) -> None:
+    tiny("camembert", tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(ModelError, match=said):
+        run.find(DistilRecipe(teacher=str(tmp_path)), offline=True)
 
 
 def test_a_model_without_its_head_is_refused(tmp_path: Path) -> None:
