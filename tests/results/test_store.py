@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -359,3 +360,79 @@ def test_teacher_and_size_are_no_part_of_an_identity() -> None:
     plain, told = make_cell(), make_cell(teacher="a" * 16, weights_bytes=7)
     assert (told.model.teacher, told.model.weights_bytes) == ("a" * 16, 7)
     assert (plain.digest, plain.setting_digest) == (told.digest, told.setting_digest)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+@pytest.mark.parametrize(
+    "linked", ["runs", "runs/org--modele", "runs/org--modele/xnli", "speed", ".locks", ".checkpoints"]
+)
+def test_nothing_is_written_through_a_link_in_a_results_directory(tmp_path: Path, linked: str) -> None:
+    """A stranger's directory may hold them."""
+    root, outside = tmp_path / "results", tmp_path / "outside"
+    outside.mkdir()
+    (root / linked).parent.mkdir(parents=True)
+    (root / linked).symlink_to(outside)
+    store = Store(root)
+    attempts = {
+        "runs": [lambda: put(store), lambda: store.write_failure(make_failure())],
+        "speed": [lambda: store.write_speed(make_speed())],
+        ".locks": [lambda: store.lock(make_cell()).acquire()],
+        ".checkpoints": [lambda: store.checkpoint_dir(make_cell())],
+    }
+    for attempt in attempts[linked.partition("/")[0]]:
+        with pytest.raises(RecordError, match=f"'{linked}' is a link, and nothing is written through one"):
+            attempt()
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes")
+@pytest.mark.parametrize("place", ["record", "predictions", "failure", "speed", "lock"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "outside", "folder"])
+def test_what_is_no_file_of_the_directory_is_named_and_neither_read_nor_written(
+    tmp_path: Path, place: str, kind: str
+) -> None:
+    store = Store(tmp_path / "results")
+    written, cell = put(store), make_cell(seed=1)
+    store.write_speed(make_speed())
+    store.write_failure(make_failure(seed=1))
+    folder = store.folder(written.cell)
+    path = {
+        "record": folder / f"seed0-{written.cell_digest}.json",
+        "predictions": folder / written.predictions.file,
+        "failure": folder / f"seed1-{cell.digest}.failed.json",
+        "speed": next(store.root.glob("speed/*/*.json")),
+        "lock": store.root / ".locks" / f"{cell.digest}.lock",
+    }[place]
+    content = path.read_bytes() if path.exists() else b"mine"
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "outside":
+            (tmp_path / "outside").write_bytes(content)
+            path.symlink_to(tmp_path / "outside")
+        case "folder":
+            path.mkdir()
+    if place == "predictions":
+        with pytest.raises(RecordError, match=r"cannot be read: (not a regular file|a link leads out|Is a directory)"):
+            read_predictions(written, folder)
+    elif place == "lock":
+        with pytest.raises(RecordError) if kind != "pipe" else contextlib.nullcontext():
+            store.lock(cell).acquire(timeout=1)
+    else:
+        assert [damaged.path for damaged in store.read().damaged] == [path.relative_to(store.root)]
+    if kind == "outside":
+        assert (tmp_path / "outside").read_bytes() == content
+
+
+def test_a_record_of_many_megabytes_is_not_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    put(store)
+    with only_record(tmp_path).open("ab") as file:
+        file.truncate(180 * 10**6)
+    assert [damaged.reason for damaged in store.read().damaged] == [
+        "cannot be read: 180,000,000 bytes, and 16,777,216 is the limit."
+    ]
