@@ -1,36 +1,46 @@
-"""Upstream archives, unpacked without trusting them: nothing lands outside the folder, nothing fills the disk."""
+"""Upstream archives, unpacked without trusting them.
+
+Nothing lands outside the folder, nothing fills the disk or the memory, whatever an archive says of its own sizes.
+"""
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
+import secrets
 import shutil
 import stat
+import struct
 import tarfile
-import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any, BinaryIO
 
+from flue_bench import files, lines
 from flue_bench.errors import DataError
 
 MAX_BYTES = 16 * 2**30
-"""Unpacked, all archives of one source together."""
+"""Unpacked, all archives of one source together; of a tar with all that has to be read on the way."""
 MAX_RATIO = 200
 """Unpacked over packed, beyond ``RATIO_FREE`` bytes: French text packs about 4 : 1, a zip bomb a thousand to one."""
 RATIO_FREE = 64 * 2**20
 MAX_MEMBERS = 100_000
+"""Folders and what is not wanted among them."""
+CHUNK = 2**16
+"""Bytes read at a time; no header of a tar may be longer, for it is read whole."""
+MAX_DIRECTORY = 2**24
+"""Bytes of a zip's table of contents, which is read whole."""
 
-BROKEN = (EOFError, OSError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+BROKEN = (
+    *lines.BROKEN, RuntimeError, ValueError, ArithmeticError, LookupError, struct.error, tarfile.TarError,
+    zipfile.BadZipFile,
+)  # fmt: skip
 """What Python raises for an archive that is cut off, damaged, encrypted or something else altogether."""
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-_SINGLE: dict[str, Any] = {".bz2": bz2.open, ".gz": gzip.open, ".xz": lzma.open}
+_SINGLE = (".bz2", ".gz", ".xz")
+_SHORT = {".tgz": ".gz", ".tbz2": ".bz2", ".txz": ".xz"}
 
 
 def stem(name: str) -> str:
@@ -59,7 +69,8 @@ def unpack(archives: Sequence[Path], target: Path, wanted: Sequence[str] = ()) -
     if target.is_dir():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    folder = target.with_name(f".{target.name[:80]}-{secrets.token_hex(8)}")
+    folder.mkdir()
     try:
         budget = MAX_BYTES
         for archive in archives:
@@ -81,55 +92,123 @@ def unpack(archives: Sequence[Path], target: Path, wanted: Sequence[str] = ()) -
 
 def _unpack(archive: Path, folder: Path, wanted: Sequence[str], budget: int) -> int:
     """Unpack one archive; returns what is left of the budget, in bytes."""
-    allowed = min(budget, max(RATIO_FREE, MAX_RATIO * archive.stat().st_size))
-    left = allowed
-    for count, (name, stream) in enumerate(_members(archive, wanted)):
-        if count >= MAX_MEMBERS:
-            raise DataError(f"{archive} holds more than {MAX_MEMBERS:,} files: refused.")
-        file = folder / _safe(archive, name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("wb") as out:
-            while chunk := stream.read(2**20):
-                left -= len(chunk)
-                if left < 0:
-                    raise DataError(f"{archive} unpacks to more than {allowed:,} bytes: refused.")
-                out.write(chunk)
-    return budget - (allowed - left)
+    with files.opened(archive) as raw:
+        allowed = min(budget, max(RATIO_FREE, MAX_RATIO * os.fstat(raw.fileno()).st_size))
+        bounds = _Bounds(archive, allowed)
+        for name, content in _members(archive, raw, bounds, wanted):
+            file = folder / _safe(archive, name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("wb") as out:
+                while chunk := content.read(CHUNK):
+                    out.write(chunk)
+    return budget - (allowed - bounds.left)
 
 
-def _members(archive: Path, wanted: Sequence[str]) -> Iterator[tuple[str, IO[bytes]]]:
+class _Bounds:
+    """What one archive may still unpack to."""
+
+    def __init__(self, archive: Path, allowed: int) -> None:
+        self.archive, self.allowed, self.left, self.members = archive, allowed, allowed, 0
+
+    def member(self) -> None:
+        self.members += 1
+        if self.members > MAX_MEMBERS:
+            raise DataError(f"{self.archive} holds more than {MAX_MEMBERS:,} files: refused.")
+
+    def unpacked(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise DataError(f"{self.archive} unpacks to more than {self.allowed:,} bytes: refused.")
+
+
+class _Stream:
+    """What is unpacked, read once from its beginning, in pieces of at most ``CHUNK``; every byte counts."""
+
+    def __init__(self, stream: Any, bounds: _Bounds) -> None:
+        self._stream, self._bounds, self._at = stream, bounds, 0
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= CHUNK:
+            raise DataError(f"{self._bounds.archive} has a header of {size:,} bytes: refused.")
+        content: bytes = self._stream.read(size)
+        self._at += len(content)
+        self._bounds.unpacked(len(content))
+        return content
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, position: int) -> int:
+        if position < self._at:
+            raise tarfile.ReadError("a member begins before the one before it ends")
+        while self._at < position and self.read(min(CHUNK, position - self._at)):
+            pass
+        return self._at
+
+
+class _Directory:
+    """A zip's file, of which only so much may be read at once."""
+
+    def __init__(self, raw: BinaryIO, archive: Path) -> None:
+        self._raw, self._archive = raw, archive
+        self.seek, self.tell, self.seekable = raw.seek, raw.tell, raw.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        if size > MAX_DIRECTORY:
+            raise DataError(f"{self._archive} has a table of contents of {size:,} bytes: refused.")
+        return self._raw.read(size if size >= 0 else MAX_DIRECTORY)
+
+
+def _members(archive: Path, raw: BinaryIO, bounds: _Bounds, wanted: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """Name and content of each wanted regular file."""
-
-    def skipped(name: str) -> bool:
-        return bool(wanted) and not any(fnmatchcase(str(PurePosixPath(name)), pattern) for pattern in wanted)
-
     name = archive.name.lower()
     if name.endswith(_TAR):
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                if member.isdir() or skipped(member.name):
-                    continue
-                if not member.isreg():
-                    raise DataError(f"{archive}: '{member.name}' is a link or a device: refused.")
-                content = tar.extractfile(member)
-                assert content is not None  # a regular file has content
-                with content:
-                    yield member.name, content
+        yield from _of_tar(archive, raw, bounds, wanted)
     elif name.endswith(".zip"):
-        with zipfile.ZipFile(archive) as zipped:
-            for info in zipped.infolist():
-                if info.is_dir() or skipped(info.filename):
-                    continue
-                kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the archive was made without Unix modes
-                if kind not in (0, stat.S_IFREG):
-                    raise DataError(f"{archive}: '{info.filename}' is a link or a device: refused.")
-                with zipped.open(info) as content:
-                    yield info.filename, content
+        yield from _of_zip(archive, raw, bounds, wanted)
     elif archive.suffix.lower() in _SINGLE:
-        with _SINGLE[archive.suffix.lower()](archive, "rb") as content:
-            yield stem(archive.name), content
+        bounds.member()
+        yield stem(archive.name), _Stream(lines.unpacked(archive, raw), bounds)
     else:
         raise DataError(f"{archive} is no archive that flue-bench knows: {', '.join((*_TAR, '.zip', *_SINGLE))}.")
+
+
+def _of_tar(archive: Path, raw: BinaryIO, bounds: _Bounds, wanted: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    suffix = archive.suffix.lower()
+    stream: Any = _Stream(lines.unpacked(archive.with_suffix(_SHORT.get(suffix, suffix)), raw), bounds)
+    with tarfile.open(fileobj=stream, mode="r:") as tar:
+        kept: list[Any] = tar.members  # type: ignore[attr-defined]
+        while (member := tar.next()) is not None:
+            kept.clear()  # else each with all that its header says is kept to the end
+            bounds.member()
+            if member.isdir() or _skipped(member.name, wanted):
+                continue
+            if not member.isreg() or member.issparse():
+                raise DataError(f"{archive}: '{member.name}' is a link or a device: refused.")
+            content = tar.extractfile(member)
+            assert content is not None  # a regular file has content
+            with content:
+                yield member.name, content
+
+
+def _of_zip(archive: Path, raw: BinaryIO, bounds: _Bounds, wanted: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    file: Any = _Directory(raw, archive)
+    with zipfile.ZipFile(file) as zipped:
+        for info in zipped.infolist():
+            bounds.member()
+            if info.is_dir() or _skipped(info.filename, wanted):
+                continue
+            kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the archive was made without Unix modes
+            if kind not in (0, stat.S_IFREG):
+                raise DataError(f"{archive}: '{info.filename}' is a link or a device: refused.")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # Python unpacks others whole
+                raise DataError(f"{archive}: '{info.filename}' is packed by another method than deflate: refused.")
+            with zipped.open(info) as content:
+                yield info.filename, _Stream(content, bounds)
+
+
+def _skipped(name: str, wanted: Sequence[str]) -> bool:
+    return bool(wanted) and not any(fnmatchcase(str(PurePosixPath(name)), pattern) for pattern in wanted)
 
 
 def _safe(archive: Path, name: str) -> PurePosixPath:

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
+import gzip
 import io
+import os
+import shutil
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from flue_bench.data import archives
 from flue_bench.errors import DataError
@@ -125,3 +132,107 @@ def test_unknown_kind(tmp_path: Path) -> None:
     (tmp_path / "a.rar").write_bytes(b"Rar!")
     with pytest.raises(DataError, match="no archive that flue-bench knows"):
         archives.unpack([tmp_path / "a.rar"], tmp_path / "out")
+
+
+# --- small archives, large work ---------------------------------------------------------------------------------------
+
+
+def header(kind: bytes, size: int, name: str = "x") -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def tar_of(path: Path, *parts: bytes) -> Path:
+    path.write_bytes(gzip.compress(b"".join(parts) + bytes(1024)))
+    return path
+
+
+def zip_of(path: Path, method: int) -> Path:
+    with zipfile.ZipFile(path, "w", method) as out:
+        out.writestr("zeros", bytes(2**26))
+    return path
+
+
+def many(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as out:
+        for i in range(3000):
+            out.writestr(f"unwanted/{'x' * 6000}{i}", "")
+    return path
+
+
+def pax(size: int) -> bytes:
+    record = b"comment=" + b"x" * (size - 20) + b"\n"
+    length = len(record) + len(str(size)) + 1
+    content = b"%d " % length + record
+    return content + bytes(-len(content) % 512)
+
+
+BOMBS: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "bzip2 in a zip": (lambda d: zip_of(d / "a.zip", zipfile.ZIP_BZIP2), "by another method than deflate"),
+    "lzma in a zip": (lambda d: zip_of(d / "a.zip", zipfile.ZIP_LZMA), "by another method than deflate"),
+    "a table of contents": (lambda d: many(d / "a.zip"), "has a table of contents of"),
+    "a long name": (
+        lambda d: tar_of(d / "a.tgz", header(b"L", 2**26), bytes(2**26), header(b"0", 0)),
+        "has a header of 67,108,864 bytes",
+    ),
+    "a pax header": (
+        lambda d: tar_of(d / "a.tgz", header(b"x", 2**26), bytes(2**26), header(b"0", 0)),
+        "has a header of 67,108,864 bytes",
+    ),
+    "pax headers without end": (
+        lambda d: tar_of(d / "a.tgz", *[header(b"x", len(pax(60_000))) + pax(60_000)] * 5000),
+        r"unpacks to more than|cannot be unpacked \(RecursionError",
+    ),
+    "what is not wanted": (
+        lambda d: tar_of(d / "a.tgz", header(b"0", 2**28, "unwanted"), bytes(2**28)),
+        "unpacks to more than",
+    ),
+    "members that are not wanted": (
+        lambda d: tar_of(d / "a.tgz", header(b"0", 0, "unwanted") * 1001),
+        "more than 1,000 files",
+    ),
+    "folders": (lambda d: tar_of(d / "a.tgz", header(b"5", 0, "wanted/") * 1001), "more than 1,000 files"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_small_archives_make_no_large_work(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is at most some hundred kilobytes and took gigabytes, or has no end."""
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 1000)
+    make, said = BOMBS[name]
+    archive = make(tmp_path)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=said):
+            archives.unpack([archive], tmp_path / "out", ["wanted/*"] if "wanted" in name or name == "folders" else [])
+        assert tracemalloc.get_traced_memory()[1] < 2**28
+    finally:
+        tracemalloc.stop()
+    assert not (tmp_path / "out").exists() and [path.name for path in tmp_path.iterdir()] == [archive.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes")
+def test_unpacked_files_have_the_modes_of_the_umask(tmp_path: Path) -> None:
+    archives.unpack([tar(tmp_path / "a.tgz", FILES)], tmp_path / "out")
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o777 & ~umask
+
+
+@given(data=st.data())
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_headers_are_told(data: st.DataObject, tmp_path: Path) -> None:
+    """Any bytes of an archive may be others: it is unpacked, or refused in a line."""
+    name, make = data.draw(st.sampled_from([("a.tar.gz", tar), ("a.zip", zipped), ("a.tar.xz", tar)]))
+    content = bytearray(make(tmp_path / name, FILES).read_bytes())
+    packed = name == "a.tar.gz"
+    if packed:
+        content = bytearray(gzip.decompress(content))
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    (tmp_path / name).write_bytes(gzip.compress(content, 1) if packed else content)
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    with contextlib.suppress(DataError):
+        archives.unpack([tmp_path / name], tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} <= {"a.tar.gz", "a.zip", "a.tar.xz", "out"}
