@@ -82,7 +82,7 @@ def test_what_cannot_be_had_is_told_before_anything_trains(tmp_path: Path) -> No
     """Two tasks want an archive to be asked for, one is out of reach: the fourth runs, and first."""
     words = ("--task", "cls-books", "--task", "xnli", "--task", "cls-dvd", "--task", "mini-cls")
     small = ("--model", "embedded:untrained", "--limit", "24", "--set", "epochs=1")
-    done = flue_bench("run", *words, *small, cwd=tmp_path, env=no_network(tmp_path))
+    done = in_a_process("run", *words, *small, cwd=tmp_path, env=no_network(tmp_path))
     assert done.returncode == 1
     assert len(list((tmp_path / "results" / "runs").rglob("seed0-*[0-9a-f].json"))) == 1
     before, trained, after = done.stderr.partition("[1/4] embedded:untrained · mini-cls · seed 0")
