@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -103,61 +103,67 @@ def test_the_list_needs_no_torch() -> None:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The example package, installed by pip into a folder of its own, as an environment for subprocesses."""
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example package, installed by pip into a folder of its own."""
     target = tmp_path_factory.mktemp("site")
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
     ended = subprocess.run([*pip, "--target", str(target), str(EXAMPLE)], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    path = os.pathsep.join([str(target), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    return target
 
 
-def test_a_third_party_package_is_a_task(installed: dict[str, str], tmp_path: Path) -> None:
-    def said(*words: str) -> str:
-        ended = in_a_process("tasks", *words, cwd=tmp_path, env=installed)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
+@pytest.fixture
+def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The example package, where Python finds it and its entry points."""
+    known = (registry.registered, registry.readers)
+    monkeypatch.syspath_prepend(site)
+    for each in known:
+        each.cache_clear()
+    yield
+    for each in known:
+        each.cache_clear()
 
-    assert "registre-fr" in said()
-    assert "registre-fr" not in tasks()
-    assert "(flue-bench-registre)" in said("show", "registre-fr")
-    checked = said("check", "registre-fr", "--offline", "--rows", "1")
+
+@pytest.mark.usefixtures("installed")
+def test_a_third_party_package_is_a_task() -> None:
+    assert "registre-fr" in tasks()
+    assert "(flue-bench-registre)" in tasks("show", "registre-fr")
+    checked = tasks("check", "registre-fr", "--offline", "--rows", "1")
     assert "train: 32: familier 50.0%" in checked and "<s> " in checked
 
 
-def test_a_third_party_package_is_run(installed: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("installed")
+def test_a_third_party_package_is_run(tmp_path: Path) -> None:
     words = ["--model", "embedded:untrained", "--task", "registre-fr", "--set", "epochs=1"]
-    ended = in_a_process("run", *words, "--results", tmp_path, cwd=tmp_path, env=installed)
-    assert ended.returncode == 0, ended.stderr
-    assert "registre-fr" in ended.stdout
+    assert "registre-fr" in done("run", *words, "--results", tmp_path)
     (record,) = Store(tmp_path).records()
     assert record.cell.task == "registre-fr" and record.data.canonical
 
 
-def test_a_third_party_file_takes_no_name_of_the_package(installed: dict[str, str], tmp_path: Path) -> None:
-    ended = in_a_process("tasks", "check", TASK_FILE, cwd=tmp_path, env=installed)
-    assert ended.returncode == 2
-    assert "takes a name of" in ended.stderr
-    assert "Traceback" not in ended.stderr
+@pytest.mark.usefixtures("installed")
+def test_a_third_party_file_takes_no_name_of_the_package() -> None:
+    assert "takes a name of" in refused("tasks", "check", TASK_FILE)
+
+
+def test_a_package_that_is_not_installed_brings_no_task() -> None:
+    assert "registre-fr" not in tasks()
 
 
 def test_cls_merged_comes_from_the_hubs_own_copy_where_nobody_gave_the_archive(tmp_path: Path) -> None:
     """Zenodo is out of reach, behind a proxy that is none; then so is the hub, and its cache serves."""
-    command = [sys.executable, "-c", "from flue_bench.cli import main; main()", "tasks", "check", "cls-merged"]
+    words = ("tasks", "check", "cls-merged", "--rows", "0")
     closed = "http://127.0.0.1:9"
     with StandIn() as hub:
         env = hub.env(tmp_path) | {"https_proxy": closed, "HTTPS_PROXY": closed}
-        words = ("--rows", "0")
-        refused = subprocess.run([*command, *words], env=env, capture_output=True, text=True, timeout=100)
-        assert refused.returncode == 1 and "log in and ask for it" in refused.stderr
-        assert "out of reach" in refused.stderr and "Data set GETALP/flue at refs/convert/parquet" in refused.stderr
+        none = in_a_process(*words, cwd=tmp_path, env=env)
+        assert none.returncode == 1 and "log in and ask for it" in none.stderr
+        assert "out of reach" in none.stderr and "Data set GETALP/flue at refs/convert/parquet" in none.stderr
         hub.add_repo("GETALP/flue", "dataset", {"flue.py": b""}, revisions={CONVERTED: cls_merged_files()})
         commit = hub._repos["dataset", "GETALP/flue"].names[CONVERTED]
         for more in ((), ("--offline",)):
-            done = subprocess.run([*command, *words, *more], env=env, capture_output=True, text=True, timeout=100)
-            assert done.returncode == 0, done.stderr
-            assert f"source: hub:GETALP/flue@{commit[:12]}, digest " in done.stdout
-            assert "train: 116" in done.stdout and "canonical: no" in done.stdout
+            ended = in_a_process(*words, *more, cwd=tmp_path, env=env)
+            assert ended.returncode == 0, ended.stderr
+            assert f"source: hub:GETALP/flue@{commit[:12]}, digest " in ended.stdout
+            assert "train: 116" in ended.stdout and "canonical: no" in ended.stdout
             said = f"deviation: unpinned revision refs/convert/parquet of GETALP/flue (commit {commit[:12]})"
-            assert said in done.stdout
+            assert said in ended.stdout
