@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,6 +25,7 @@ from flue_bench.training import models, train
 from flue_bench.training.batches import Ints, training_batches
 from flue_bench.training.device import Device, keep_freed_memory, pick_device, prepare
 from flue_bench.training.encode import Encoded
+from flue_bench.training.peak import Products, product_seconds
 
 OURS = "flue-bench"
 WAYS = ("padded", "dynamic", "grouped", OURS)
@@ -44,6 +46,8 @@ class Order:
     size: int
     """Optimiser steps, or rows to predict."""
     work: str = FINE_TUNING
+    count: bool = False
+    """Count the matrix products, too, and run them again alone: slow, so never in a round that is timed."""
 
 
 class Clock(TrainerCallback):
@@ -54,13 +58,15 @@ class Clock(TrainerCallback):
 
     def __init__(self, network: Any, device: torch.device) -> None:
         """Hooks itself into ``network``."""
-        self.device, self.positions, self.began, self.seconds = device, 0, (0.0, 0.0), (0.0, 0.0)
+        self.device, self.began, self.seconds = device, (0.0, 0.0), (0.0, 0.0)
+        self.positions = self.all_positions = 0
         self.types: set[torch.dtype] = set()
         network.get_input_embeddings().register_forward_hook(self._count)
         next(module for module in network.modules() if isinstance(module, nn.Linear)).register_forward_hook(self._note)
 
     def _count(self, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         self.positions += output.shape[0] * output.shape[1]
+        self.all_positions += output.shape[0] * output.shape[1]
 
     def _note(self, module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         self.types.add(output.dtype)
@@ -92,7 +98,8 @@ class Clock(TrainerCallback):
         if self.types != {wanted}:
             raise RuntimeError(f"{order}: matrices were multiplied in {self.types}")
         wall, processor = self.seconds
-        return {"seconds": wall, "processor_seconds": processor, "tokens": tokens, "positions": self.positions}
+        found = {"seconds": wall, "processor_seconds": processor, "tokens": tokens, "positions": self.positions}
+        return found | {"all_positions": self.all_positions}
 
     def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         """Called by Trainer."""
@@ -124,9 +131,15 @@ def sample(batches: list[Ints], lengths: Ints, steps: int, seed: int) -> list[In
 def measure(order: Order, work: works.Work, lengths: Ints, device: Device, recipe: Recipe) -> dict[str, Any]:
     """Do once as ordered: seconds, tokens that are no padding, positions computed for them."""
     gc.collect()  # Trainer's objects refer to one another, and keep the last round's model
-    if order.work == PREDICTION:
-        return _predict(order, work, device, recipe)
-    return _fine_tune(order, work, lengths, device, recipe)
+    with Products() if order.count else nullcontext() as products:
+        if order.work == PREDICTION:
+            found = _predict(order, work, device, recipe)
+        else:
+            found = _fine_tune(order, work, lengths, device, recipe)
+    positions = found.pop("all_positions")
+    if products is not None:
+        found["product_seconds_per_position"] = product_seconds(products, device) / positions
+    return found
 
 
 def _fine_tune(order: Order, work: works.Work, lengths: Ints, device: Device, recipe: Recipe) -> dict[str, Any]:

@@ -12,8 +12,9 @@
   call stands in a metric here), and through ours: the same number, and the ratio of times.
 - **Scores**: of whole runs with both, from ``benchmarks/peers/compare_scores.py``.
 
-Ratios are of one round; the table has the median and the range. It is written to ``--results``/performance/peers.md and
-peers.json; a model and task measured again replaces what was measured before, the rest stays.
+Ratios are of one round; the table has their median and its 95 % interval. It is written to
+``--results``/performance/peers.md and peers.json; a model and task measured again replaces what was measured before,
+the rest stays.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import report, works
+from benchmarks.common import paired, report, works
 from benchmarks.peers import speed
 from benchmarks.peers.measure import FINE_TUNING, OURS, PREDICTION, WORKS
 from flue_bench.data import registry, sources
@@ -193,23 +194,29 @@ def _timed(rounds: int, ways: dict[str, Callable[[], float]]) -> dict[str, Any]:
     return {"score": scores[OURS], "seconds": {way: each[1:] for way, each in seconds.items()}}  # the first warms up
 
 
+def of_work(task: dict[str, Any], work: str) -> list[dict[str, Any]]:
+    """The measurements of fine-tuning, or of prediction."""
+    return [each for each in task["measurements"] if each["work"] == work]
+
+
 def ratios(task: dict[str, Any], work: str, precision: str, way: str, theirs: str) -> str:
-    """Our speed over that of one of Trainer's ways, round by round: median, range, and median by processor time."""
-    rounds = [each for each in task["measurements"] if each["work"] == work]
+    """Our speed over that of one of Trainer's ways, round by round: median, interval, median by processor time."""
+    rounds = of_work(task, work)
     wall, processor = (
-        speed.ratio(speed.speeds(rounds, OURS, precision, clock), speed.speeds(rounds, way, theirs, clock))
+        paired.ratios(speed.speeds(rounds, OURS, precision, clock), speed.speeds(rounds, way, theirs, clock))
         for clock in ("seconds", "processor_seconds")
     )
-    return f"{_spread(wall)}; {processor['median']:.2f}"
+    return f"{wall}; {processor.median:.2f}"
 
 
 def markdown(result: dict[str, Any], results: Path) -> str:
     """All that has been measured."""
     text = f"""# What flue-bench gains over what people use
 
-How many times as fast, by wall time: median over rounds (lowest to highest); after the semicolon the median by
+How many times as fast, by wall time: median over rounds [its 95 % interval]; after the semicolon the median by
 processor time, which says more where others use the same cores. A ratio is taken within a round, in which the ways take
-turns on the same rows. The last columns are each tool's defaults: flue-bench's precision is auto, Trainer's fp32.
+turns on the same rows. "of the peak" is the share of flue-bench's time that its matrix products take alone, in the same
+shapes and the same minutes. The last columns are each tool's defaults: flue-bench's precision is auto, Trainer's fp32.
 
 Prediction is in batches of at most {train.POSITIONS:,} positions. The few rows that are predicted here make one or two
 of them, with padding that a whole test set does not have: the column "padding" has the positions that flue-bench
@@ -233,6 +240,7 @@ computed for each token, and in brackets those that it would have computed on th
                             f"{name}, {task}",
                             padding,
                             precision,
+                            _percent(speed.share_of_peak(of_work(each, work), OURS, precision)),
                             *(ratios(each, work, precision, way, precision) for way in others),
                             *(
                                 ratios(each, work, precision, way, "fp32") if defaults else ""
@@ -242,7 +250,7 @@ computed for each token, and in brackets those that it would have computed on th
                         ]
                     )
         about = "padding" if work == PREDICTION else "max_length / mean tokens"
-        header = ["model, task", about, "precision", *(f"÷ Trainer {way}" for way in others)]
+        header = ["model, task", about, "precision", "of the peak", *(f"÷ Trainer {way}" for way in others)]
         header += [f"auto ÷ {way}, fp32" for way in others if way != "padded"]
         text += f"\n## {work.capitalize()}\n\n{report.markdown_table(header, rows)}\n"
     if result.get("scoring"):
@@ -256,7 +264,7 @@ computed for each token, and in brackets those that it would have computed on th
             [
                 way,
                 f"{1000 * median(each):.1f}",
-                _spread(speed.ratio([1 / one for one in ours], [1 / one for one in each])),
+                str(paired.ratios(each, ours)),
             ]
             for way, each in found["seconds"].items()
         ]
@@ -289,8 +297,8 @@ computed for each token, and in brackets those that it would have computed on th
     return text
 
 
-def _spread(found: dict[str, float]) -> str:
-    return f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share == share else "-"
 
 
 def main() -> None:
@@ -298,7 +306,7 @@ def main() -> None:
     parser = works.parser(__doc__, [], ["embedded:teacher", "embedded:student"])
     parser.add_argument("--tokenizer", type=Path, help=f"of {SHAPE}, a folder")
     parser.add_argument("--quick", action="store_true", help=f"a first look: {QUICK}")
-    parser.add_argument("--rounds", type=int, default=3, help="default: 3")
+    parser.add_argument("--rounds", type=int, default=9, help="default: 9")
     parser.add_argument("--steps", type=int, default=4, help="timed optimiser steps a round (default: 4)")
     parser.add_argument("--rows", type=int, default=128, help="to predict, a round (default: 128)")
     parser.add_argument("--warmup-steps", type=int, default=1, help="before the first round, each way (default: 1)")

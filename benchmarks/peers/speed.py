@@ -6,8 +6,9 @@ A round fine-tunes a fresh copy of the model for some optimiser steps, once in e
 ``max_length`` (padded), to the longest row of a batch (dynamic), that of batches grouped by length (grouped), and
 flue-bench, each in every precision. The batches are a sample of those that each tool makes of a whole epoch, short and
 long ones in proportion (the rows of a few batches could not be grouped as well as an epoch's). A ratio of two speeds is
-taken within a round; the table gives the rounds' median and range. Time is counted from the end of the first step to
-that of the last: no loading, no evaluation, no saving.
+taken within a round; the table gives the rounds' median with its 95 % interval. Time is counted from the end of the
+first step to that of the last: no loading, no evaluation, no saving. The share of the peak is that of the seconds which
+the same matrix products take alone, counted and run in the same process before the first round.
 
 flue-bench runs in one process and Trainer in another, for flue-bench asks its process to keep freed memory; each with
 torch's default number of threads, and one waits while the other works. The table is written to
@@ -23,7 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.common import report, works
+from benchmarks.common import paired, report, works
 from benchmarks.peers.measure import FINE_TUNING, OURS, PREDICTION, WAYS, WORKS, Order, serve
 from flue_bench.training.device import pick_device, prepare
 
@@ -54,12 +55,15 @@ def run(
         for work in works:
             size = arguments.rows if work == PREDICTION else arguments.steps
             ways = [(way, precision) for precision in arguments.precisions for way in WORKS[work]]
-            for way, precision in ways if arguments.warmup_steps else ():
+            peak = {}
+            for way, precision in ways:
                 warmup = min(size, 8) if work == PREDICTION else arguments.warmup_steps
-                ask(Order(task, way, precision, arguments.rounds, warmup, work))
+                counted = ask(Order(task, way, precision, arguments.rounds, warmup, work, count=True))
+                peak[way, precision] = counted["product_seconds_per_position"]
             for number in range(arguments.rounds):
                 for way, precision in ways:
                     found = ask(Order(task, way, precision, number, size, work))
+                    found["product_seconds"] = peak[way, precision] * found["positions"]
                     measured.append({"work": work, "round": number, "way": way, "precision": precision, **found})
                     speed = f"{found['tokens'] / found['seconds']:,.0f} tokens/s"
                     where = f"{task}, {work}, round {number + 1} of {arguments.rounds}"
@@ -75,10 +79,10 @@ def speeds(rounds: list[dict[str, Any]], way: str, precision: str, clock: str = 
     return [r["tokens"] / r[clock] for r in rounds if (r["way"], r["precision"]) == (way, precision)]
 
 
-def ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
-    """Median and range of the rounds' ratios."""
-    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    return {"median": median(ratios), "low": min(ratios), "high": max(ratios)}
+def share_of_peak(rounds: list[dict[str, Any]], way: str, precision: str) -> float:
+    """Of the seconds, the share that the matrix products take alone: median over the rounds; NaN if not measured."""
+    own = [r for r in rounds if (r["way"], r["precision"]) == (way, precision) and "product_seconds" in r]
+    return median(r["product_seconds"] / r["seconds"] for r in own) if own else float("nan")
 
 
 def summary(
@@ -92,7 +96,8 @@ def summary(
         of = {way: speeds(rounds, way, precision) for way in WAYS}
         same[precision] = {
             "tokens_per_second": {way: median(values) for way, values in of.items()},
-            "ratio": {way: ratio(of[OURS], of[way]) for way in WAYS if way != OURS},
+            "ratio": {way: paired.ratios(of[OURS], of[way])._asdict() for way in WAYS if way != OURS},
+            "share_of_peak": {way: share_of_peak(rounds, way, precision) for way in WAYS},
             "positions_per_token": {
                 way: sum(r["positions"] for r in rounds if r["way"] == way)
                 / sum(r["tokens"] for r in rounds if r["way"] == way)
@@ -102,7 +107,8 @@ def summary(
     defaults = {}
     if {"fp32", automatic} <= set(arguments.precisions):
         chosen = speeds(rounds, OURS, automatic)
-        defaults = {way: ratio(chosen, speeds(rounds, way, "fp32")) for way in ("dynamic", "grouped")}
+        fp32 = {way: speeds(rounds, way, "fp32") for way in ("dynamic", "grouped")}
+        defaults = {way: paired.ratios(chosen, theirs)._asdict() for way, theirs in fp32.items()}
     return {
         "rows": len(work.splits["train"]),
         "batch_size": arguments.batch_size or recipe.batch_size,
@@ -126,7 +132,8 @@ def markdown(tasks: dict[str, Any], model: str, arguments: argparse.Namespace, m
                     f"{task['max_length']} / {task['mean_tokens']:.1f} = {task['padding_ratio']:.2f}",
                     precision,
                     *(
-                        f"{each['tokens_per_second'][way]:,.0f} ({each['positions_per_token'][way]:.2f})"
+                        f"{each['tokens_per_second'][way]:,.0f} ({each['positions_per_token'][way]:.2f}; "
+                        f"{100 * each['share_of_peak'][way]:.0f} %)"
                         for way in WAYS
                     ),
                     *(_ratio(each["ratio"][way]) for way in WAYS if way != OURS),
@@ -148,10 +155,11 @@ def markdown(tasks: dict[str, Any], model: str, arguments: argparse.Namespace, m
     batch = ", ".join(str(size) for size in sorted({task["batch_size"] for task in tasks.values()}))
     return f"""# Speed of fine-tuning: flue-bench and transformers.Trainer
 
-Real (non-padding) tokens a second, and in brackets the positions computed for each of them. Model
+Real (non-padding) tokens a second; in brackets the positions computed for each of them and the share of the peak, which
+is that of the same matrix products alone. Model
 {model}. Columns padded, dynamic and grouped are Trainer's: padded to `max_length`, to the longest row of a batch, and
 that with `train_sampling_strategy="group_by_length"`. A ratio is flue-bench's speed over Trainer's in the same round,
-where the ways take turns: median of {arguments.rounds} rounds (lowest to highest). In a round each way takes
+where the ways take turns: median of {arguments.rounds} rounds [its 95 % interval]. In a round each way takes
 {arguments.steps} optimiser steps of {batch} rows; its batches are a sample of those that it makes of a whole epoch.
 Speeds are medians.
 
@@ -171,13 +179,13 @@ are random ones padded to the longest row (dynamic); grouping has to be asked fo
 
 
 def _ratio(found: dict[str, float]) -> str:
-    return f"{found['median']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+    return str(paired.Paired(**found))
 
 
 def main() -> None:
     """Measures, then writes and prints the tables."""
     parser = works.parser(__doc__, ["wikineural-small", "pawsx-small", "sick"])
-    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    parser.add_argument("--rounds", type=int, default=9, help="default: 9")
     parser.add_argument("--steps", type=int, default=12, help="timed optimiser steps a round (default: 12)")
     parser.add_argument("--warmup-steps", type=int, default=2, help="before the first round, each way (default: 2)")
     parser.add_argument("--batch-size", type=int, help="default: that of the task's recipe")

@@ -212,7 +212,8 @@ def test_speed(tasks: list[str], tmp_path: Path) -> None:
                 assert all(m["tokens"] <= m["positions"] for m in of.values())
                 assert of["flue-bench"]["positions"] < of["padded"]["positions"]
         for each in task["same_precision"].values():
-            assert all(r["low"] <= r["median"] <= r["high"] for r in each["ratio"].values())
+            assert all(r["least"] <= r["median"] <= r["most"] for r in each["ratio"].values())
+            assert all(0 < share < 2 for share in each["share_of_peak"].values())
         assert task["defaults"]["flue_bench_precision"] == "fp32"  # this model is too narrow to gain from bf16
 
 
@@ -246,12 +247,13 @@ def test_peers_are_put_in_tables(tmp_path: Path) -> None:
     rounds = [
         {"work": work, "round": n, "way": way, "precision": precision, "tokens": 10, "positions": 10}
         | {"seconds": 1.0 if way == measure.OURS else 2.0 + n, "processor_seconds": 1.0 if way == measure.OURS else 4.0}
+        | {"product_seconds": 0.7}
         for work, ways in measure.WORKS.items()
-        for n in range(3)
+        for n in range(7)
         for way in ways
         for precision in ("fp32", "bf16")
     ]
-    settings = {"rounds": 3, "steps": 4, "rows": 8, "warmup_steps": 1, "scoring_rows": None}
+    settings = {"rounds": 7, "steps": 4, "rows": 8, "warmup_steps": 1, "scoring_rows": None}
     task = {
         "max_length": 100,
         "mean_tokens": 50.0,
@@ -266,9 +268,9 @@ def test_peers_are_put_in_tables(tmp_path: Path) -> None:
         "scoring": [{"of": "F1 of 2 rows", "score": 0.5, "seconds": {measure.OURS: [1.0], "seqeval": [3.0]}}],
     }
     text = peers.markdown(result, tmp_path)
-    assert "| m, t | 2.00 | fp32 |" + 3 * " 3.00 (2.00 to 4.00); 4.00 |" + "  |  |" in text
-    assert "| m, t | 2.00 | bf16 |" + 5 * " 3.00 (2.00 to 4.00); 4.00 |" in text
-    assert "| seqeval | 3000.0 | 3.00 (3.00 to 3.00) |" in text and "3 rounds of 4 steps, 8 rows predicted" in text
+    assert "| m, t | 2.00 | fp32 | 70 % |" + 3 * " 5.00 [2.00, 8.00]; 4.00 |" + "  |  |" in text
+    assert "| m, t | 2.00 | bf16 | 70 % |" + 5 * " 5.00 [2.00, 8.00]; 4.00 |" in text
+    assert "| seqeval | 3000.0 | 3.00 [too few rounds] |" in text and "7 rounds of 4 steps, 8 rows predicted" in text
 
 
 def test_a_run_is_split_into_its_parts(tasks: list[str]) -> None:
