@@ -93,7 +93,7 @@ class KeyedDropout(TorchFunctionMode):
         scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
         scores = (query * scale) @ key.transpose(-1, -2)  # (rows, heads, length, length)
         if attn_mask is not None:
-            scores = scores + self._added(attn_mask, scores.dtype)
+            scores.add_(self._added(attn_mask, scores.dtype))
         return self._dropped(scores.softmax(-1), dropout_p) @ value
 
     def _added(self, mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
