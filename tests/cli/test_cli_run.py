@@ -142,6 +142,8 @@ def test_what_cannot_be_asked_is_told_in_two_lines_with_exit_code_2(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.robustness
+@pytest.mark.slow
 def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
     import signal
 

@@ -104,6 +104,7 @@ RUN = ("run", "--model", "embedded:untrained", "--task", "mini-cls", "--set", "e
 DISTIL = ("distill", "--steps", "5000")
 
 
+@pytest.mark.robustness
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "line"),

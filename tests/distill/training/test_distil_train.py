@@ -168,6 +168,7 @@ def killed(folder: Path, settings: dict[str, object], die_at: int | None = None,
     assert process.exitcode == -9
 
 
+@pytest.mark.robustness
 def test_killed_and_resumed_to_the_bit(tmp_path: Path) -> None:
     settings: dict[str, object] = dict(steps=30, checkpoint_seconds=0)
     wanted, whole = distil(tmp_path / "whole", settings)
@@ -489,6 +490,7 @@ def test_without_arguments_a_student_appears(tmp_path: Path, monkeypatch: pytest
     assert "finished before" in demonstrate("--steps=6", "--resume")
 
 
+@pytest.mark.robustness
 @pytest.mark.slow
 def test_an_interrupted_demonstration_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "ici"
