@@ -77,10 +77,7 @@ def test_what_is_published_as_source_only_is_a_tool_of_the_tests() -> None:
 @pytest.mark.network
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 def test_what_users_install_comes_as_wheels(python: str, registry: None, tmp_path: Path) -> None:
-    """Of every package at its pinned version, for several Pythons.
-
-    Without torch, whose wheels take gigabytes: ``make install`` has fetched the one it needs, under the same condition.
-    """
+    """Of every package at its pinned version, for several Pythons. Torch is only looked up: it takes gigabytes."""
     users = pulled_in([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["flaubert"]])
     words = ("--dry-run", "--no-deps", "--ignore-installed", "--only-binary=:all:", "--python-version", python)
     done = pip(
@@ -89,6 +86,8 @@ def test_what_users_install_comes_as_wheels(python: str, registry: None, tmp_pat
     assert done.returncode == 0, done.stderr
     (would,) = re.findall(r"^Would install (.*)$", done.stdout, re.M)
     assert len(would.split()) == len(users) > 50
+    listed = pip("index", "versions", "torch", "--only-binary=:all:", "--python-version", python, cwd=tmp_path).stdout
+    assert PINS["torch"] in re.split(r"[\s,+]+", listed)
 
 
 @pytest.mark.network
