@@ -1,13 +1,15 @@
-"""Text files in lines, packed or not: UTF-8, read as they come, in bounded memory."""
+"""Text files in lines, packed or not: read as they come, in bounded memory."""
 
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -20,31 +22,49 @@ LONGEST = 2**26
 MEMORY = 2**28
 """Bytes that unpacking may take; what asks for more is refused. ``xz -9`` wants 65 MiB."""
 
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""Marks that such a file begins with."""
+
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """What Python raises for a packed file that is cut off, damaged, or wants more memory than it may have."""
 
 
-def lines(path: Path, raw: BinaryIO | None = None) -> Iterator[tuple[int, str]]:
+def lines(path: Path, raw: BinaryIO | None = None, encoding: str | None = None) -> Iterator[tuple[int, str]]:
     """Numbered lines, ends included, cut at newlines only (``str.splitlines`` also cuts at U+2028 and its kin).
 
     Args:
         path: a file; it is unpacked if its name ends as one of ``PACKED``. A byte-order mark is left out.
         raw: the file, opened by ``files.opened``, for a caller who asks it how far it has been read.
+        encoding: what a task file's key of that name says; None where there is no such key: UTF-8.
 
     Raises:
-        DataError: it cannot be read or is damaged, a byte is not UTF-8, a line is longer than ``LONGEST``.
+        DataError: it cannot be read or is damaged, a byte is not of the encoding, a line is longer than ``LONGEST``.
     """
     number = 0
     try:
-        with files.opened(path) if raw is None else raw as opened, unpacked(path, opened) as file:
-            while line := file.readline(LONGEST + 1):
+        with files.opened(path) if raw is None else raw as opened, unpacked(path, opened) as file, ExitStack() as stack:
+            other = encoding is not None and codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig")
+            # Bytes are decoded line by line where that can be: an error then has its line.
+            cut: Any = stack.enter_context(io.TextIOWrapper(file, encoding, newline="\n")) if other else file
+            while line := cut.readline(LONGEST + 1):
                 number += 1
                 if len(line) > LONGEST:
                     raise DataError(f"{path}, line {number} is longer than {LONGEST:,} bytes: not text in lines.")
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+                if other:
+                    yield number, line.removeprefix("\ufeff") if number == 1 else line
+                else:
+                    yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise DataError(f"{path}, line {number}: byte 0x{byte:02x} is not UTF-8. Convert the file to UTF-8.") from None
+        byte = f"byte 0x{error.object[error.start]:02x}"
+        if encoding is None:
+            raise DataError(f"{path}, line {number}: {byte} is not UTF-8. Convert the file to UTF-8.") from None
+        if other:
+            raise DataError(f"{path}, after line {number}: {byte} is not {encoding} ('encoding' says so).") from None
+        guess = 'utf-16"' if error.object.startswith(UTF_16) else 'cp1252" (Windows)'
+        raise DataError(
+            f"{path}, line {number}: {byte} is not UTF-8. Convert the file, or say what it is in the source: "
+            f'encoding = "{guess}.'
+        ) from None
     except BROKEN as error:
         raise DataError(f"{path} cannot be read after line {number}: {error}.") from error
 

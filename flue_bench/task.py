@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from flue_bench.errors import UnknownNameError
 from flue_bench.recipe import Recipe
@@ -105,6 +105,16 @@ def _alone(key: str) -> BeforeValidator:
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
+def _codec(name: str) -> str:
+    try:
+        "".encode(name)  # a codec of texts, not of bytes
+    except LookupError:
+        raise ValueError(
+            f"'{name}' is no encoding that Python knows; the usual ones are utf-8, cp1252, utf-16"
+        ) from None
+    return name
+
+
 class Source(Word):
     """Where a task's examples come from: ``hub``, ``archives``, or neither (files on disk, or a reader)."""
 
@@ -120,6 +130,12 @@ class Source(Word):
     """Relative to the repository, the archive, ``--data-dir``/NAME, or the task file's folder."""
     reader: str | None = None
     """Entry-point name (group ``flue_bench.readers``) of a Python reader, for formats the engine does not know."""
+    delimiter: str | None = Field(None, min_length=1, max_length=1)
+    """Between the columns of a text file; by default a comma in a CSV, else a tab, or blanks in CoNLL columns."""
+    quoting: bool | None = None
+    """Whether fields of a CSV or TSV may stand in double quotes; by default those of a CSV may."""
+    encoding: Annotated[str, AfterValidator(_codec)] = "utf-8"
+    """Of its text files: any that Python knows."""
     columns: Columns = Columns()
     where: dict[str, str | int] = Field(default_factory=dict)
     label_names: dict[str, str] = Field(default_factory=dict)

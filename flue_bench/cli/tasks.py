@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,8 @@ def check(
             typer.echo(f"canonical: {'yes' if data.ref.canonical else 'no'}")
         for deviation in data.ref.deviations:
             typer.echo(f"deviation: {deviation}")
+        for hint in data.hints:
+            typer.echo(f"hint: {hint}")
         if (recipe := task.named_recipe("standard")).epochs == "auto":
             train = data.ref.rows["train"]
             typer.echo(f"recipe standard: epochs auto, {recipe.epochs_on(train)} on {train:,} rows")
@@ -230,6 +233,9 @@ def _source(task: Task, source: Source) -> list[str]:
         lines = []
     if source.access:
         lines.append(f"access: {' '.join(source.access.split())} {source.by_hand}")
+    written = source.model_dump(include={"delimiter", "quoting", "encoding"}, exclude_defaults=True)
+    if written:
+        lines.append("written with " + ", ".join(f"{key} = {json.dumps(value)}" for key, value in written.items()))
     if source.reader:
         lines.append(f"reader: {source.reader}")
     order: tuple[Split, ...] = SPLITS

@@ -1,18 +1,20 @@
-"""Rows out of files: CSV, TSV, JSON lines, parquet, CoNLL columns; text files also packed (.gz, .xz, .bz2, .zst)."""
+"""Rows out of files: CSV, TSV, JSON, parquet, CoNLL columns; text files also packed (.gz, .xz, .bz2, .zst)."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Set
+from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from flue_bench.errors import DataError
-from flue_bench.lines import LONGEST, PACKED, lines
+from flue_bench import lines as text_files
+from flue_bench.errors import DataError, quoted
+from flue_bench.lines import LONGEST, PACKED
 
 Column = str | int
 """A column's name, or its number from 0 (negative: from the end)."""
@@ -20,10 +22,29 @@ Column = str | int
 Row = tuple[int, Sequence[Any]]
 """Where the row stands (see ``place``) and its values, in the order in which the columns were asked for."""
 
-FORMATS = ("csv", "tsv", "jsonl", "parquet", "conll", "conllu", "txt")
+FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "conll")
+_SUFFIXES = {"ndjson": "jsonl"} | dict.fromkeys(("bio", "conllu", "iob", "iob2", "txt"), "conll")
 _BATCH = 8192
+LONGEST_SENTENCE = 250
+"""Words; a CoNLL file without a blank line that holds more of them has lost its sentences."""
+LONGEST_LIST = 2**28
+"""Characters of a JSON list, which is read whole."""
 
 csv.field_size_limit(2**27)  # the default of 131,072 characters is less than some reviews and documents have
+
+
+class Layout(NamedTuple):
+    """How a text file is written, where its suffix does not say it."""
+
+    delimiter: str | None = None
+    """Between columns: by default a comma in a CSV, a tab in a TSV, tabs or else blanks in CoNLL columns."""
+    quoting: bool | None = None
+    """Whether fields may stand in double quotes, as in RFC 4180: by default in a CSV, not in a TSV."""
+    encoding: str = "utf-8"
+    """Any of Python's codecs; a byte order mark is dropped."""
+
+
+PLAIN = Layout()
 
 
 def format_of(path: Path, tokens: bool) -> str:
@@ -36,12 +57,12 @@ def format_of(path: Path, tokens: bool) -> str:
     if suffixes and suffixes[-1] in PACKED:
         suffixes.pop()
     found = suffixes[-1].removeprefix(".") if suffixes else ""
-    if found in ("conllu", "txt") or (tokens and found == "tsv"):
-        found = "conll"
+    if found == "ann":
+        raise DataError(f"{path}: brat's files of spans are not read: export or convert them to CoNLL columns.")
+    found = "conll" if tokens and found == "tsv" else _SUFFIXES.get(found, found)
     if found not in FORMATS:
-        raise DataError(
-            f"{path}: a file's format is told by its suffix, one of {', '.join(FORMATS)} ({', '.join(PACKED)})."
-        )
+        known = ", ".join((*FORMATS, *_SUFFIXES))
+        raise DataError(f"{path}: a file's format is told by its suffix, one of {known} ({', '.join(PACKED)}).")
     if tokens and found == "csv":
         raise DataError(f"{path}: words and tags come as CoNLL columns, JSON lines or parquet, not as CSV.")
     if found == "conll" and not tokens:
@@ -50,95 +71,234 @@ def format_of(path: Path, tokens: bool) -> str:
 
 
 def place(path: Path, number: int) -> str:
-    """How a message names a row: line of a text file, row of a parquet file, both from 1."""
-    return f"{path}, {'row' if path.suffix.lower() == '.parquet' else 'line'} {number}"
+    """How a message names a row: line of a text file, row of a parquet or JSON file, both from 1."""
+    return f"{path}, {'row' if path.suffix.lower() in ('.parquet', '.json') else 'line'} {number}"
 
 
-def rows(path: Path, wanted: Sequence[Column]) -> Iterator[Row]:
-    """Rows of a CSV, TSV, JSON-lines or parquet file.
+def rows(path: Path, wanted: Sequence[Column], layout: Layout = PLAIN, hints: list[str] | None = None) -> Iterator[Row]:
+    """Rows of a CSV, TSV, JSON or parquet file.
 
     A CSV or TSV has a header unless every wanted column is a number. CSV is quoted as in RFC 4180; in a TSV a quote is
-    text, as in the files of XNLI and PAWS-X.
+    text, as in the files of XNLI and PAWS-X; ``layout`` may say otherwise. A ``.json`` holds a list of objects, or an
+    object a line.
+
+    Args:
+        path: the file.
+        wanted: its columns, as the values are to come.
+        layout: of a text file.
+        hints: is given a line where the file looks otherwise than it is read, once all rows were.
 
     Raises:
         DataError: a column that is not there (the message lists those that are), a row of another shape, a byte that
-            is not UTF-8, a damaged file.
+            is not of the encoding, a damaged file.
     """
     kind = format_of(path, tokens=False)
     if kind == "parquet":
         return _parquet(path, wanted)
-    if kind == "jsonl":
-        return _json_lines(path, wanted)
-    return _table(path, wanted, _csv(path) if kind == "csv" else _tsv(path))
+    if kind in ("jsonl", "json"):
+        return _objects(path, wanted, _json(path, layout) if kind == "json" else _json_lines(path, layout))
+    unsaid, usual = layout.quoting is None, "," if kind == "csv" else "\t"
+    if layout.quoting or (unsaid and kind == "csv"):
+        return _table(path, wanted, _quoted(path, layout, usual))
+    table = _table(path, wanted, _bare(path, layout, usual))
+    return table if hints is None or not unsaid else _watched(path, table, len(wanted), hints)
 
 
-def sentences(path: Path, words: int = 0, tags: int = -1) -> Iterator[Row]:
+def sentences(
+    path: Path,
+    words: Column | None = None,
+    tags: Column = -1,
+    layout: Layout = PLAIN,
+    left_out: Counter[str] | None = None,
+) -> Iterator[Row]:
     """Sentences of a CoNLL file as (words, tags); the number is the line on which a sentence starts.
 
-    Sentences are parted by blank lines, columns by tabs, or by blanks on a line without tab. Comments before a
-    sentence are skipped, and so are the ranges (``3-4``) and empty nodes (``3.1``) of CoNLL-U.
+    Sentences are parted by blank lines, columns by tabs, or by blanks where the first line has no tab: no other white
+    space parts anything, for words may hold it. Empty columns at the end of a line are none. Comments (``# name =
+    value``, or a line that begins with # and has not the file's columns) may stand anywhere; ``-DOCSTART-`` ends a
+    sentence and is none. Of CoNLL-U every # is a comment; ranges (``3-4``) and empty nodes (``3.1``) are skipped.
 
     Args:
         path: the file.
-        words: column of the words.
+        words: column of the words: its number, or its name in the first line. None: the first, or the second of a
+            CoNLL-U file that numbers its words.
         tags: column of the tags.
+        layout: how it is written.
+        left_out: is given the number of lines of each kind that were left out on purpose.
 
     Raises:
-        DataError: a line with too few columns, a byte that is not UTF-8, a damaged file.
+        DataError: lines with more or fewer columns than the first, a column that is not there, a long file without a
+            blank line, a byte that is not of the encoding, a damaged file.
     """
+    return _more_than_one(path, _sentences(path, words, tags, layout, left_out))
+
+
+def _sentences(
+    path: Path, words: Column | None, tags: Column, layout: Layout, left_out: Counter[str] | None
+) -> Iterator[Row]:
     conllu = ".conllu" in path.suffixes
-    comment = re.compile(r"#" if conllu else r"# .*=")  # elsewhere "# O" is a word and its tag
+    lines = ((number, line.rstrip(" \t\r\n")) for number, line in _lines(path, layout.encoding))
+    head, first = _head(lines)
+    if not first:
+        return
+    part = _parted(layout.delimiter, first)
+    known, below = part(first), chain(head, lines)
+    width = len(known)
+    if named := [column for column in (words, tags) if isinstance(column, str)]:
+        if missing := [column for column in named if column not in known]:
+            raise _missing(path, missing, known)
+        below = chain(_without(below, first))  # that line is the header
+    elif words is None:
+        words = 1 if conllu and known[0] == "1" else 0
+    at, tag_at = (known.index(column) if isinstance(column, str) else column or 0 for column in (words, tags))
+    if width <= (most := max(at, tag_at, 1)):
+        raise _too_few(path, next(number for number, line in head if line == first), width, most, first)
+
     start = 0
     sentence: tuple[list[str], list[str]] = ([], [])
-    for number, line in chain(lines(path), [(0, "")]):
-        line = line.rstrip("\r\n")
-        if not line.strip(" \t"):
+    for number, line in chain(below, [(0, "")]):
+        docstart = line.startswith("-DOCSTART-")
+        if docstart and left_out is not None:
+            left_out["-DOCSTART- lines"] += 1
+        if docstart or not line:
             if sentence[0]:
                 yield start, sentence
             sentence = ([], [])
             continue
-        if not sentence[0]:
-            if "\t" not in line and comment.match(line):
-                continue
-            start = number
-        cells = line.split("\t") if "\t" in line else line.split()
-        if conllu and words != 0 and re.fullmatch(r"\d+[-.]\d+", cells[0]):
+        cells = part(line)
+        if line.startswith("#") and (conllu or len(cells) != width or _NAMED.match(line)):
             continue
-        try:
-            word, tag = cells[words], cells[tags]
-        except IndexError:
-            raise _too_few(path, number, len(cells), max(words, tags)) from None
-        if len(cells) < 2:
-            raise _too_few(path, number, 1, 1)
-        sentence[0].append(word)
-        sentence[1].append(tag)
+        if len(cells) != width:
+            there = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
+            raise DataError(f"{place(path, number)} has {there}, the file's first row has {width}: {quoted(line)}.")
+        if conllu and at != 0 and _BESIDE.fullmatch(cells[0]):
+            continue
+        start = start if sentence[0] else number
+        sentence[0].append(cells[at])
+        sentence[1].append(cells[tag_at])
 
 
-def _csv(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _more_than_one(path: Path, found: Iterator[Row]) -> Iterator[Row]:
+    """The same sentences; an error if all of a long file is one."""
+    two = list(islice(found, 2))
+    if len(two) == 1 and (words := len(two[0][1][0])) > LONGEST_SENTENCE:
+        raise DataError(f"{path} is one sentence of {words:,} words: part its sentences by blank lines.")
+    yield from chain(two, found)
+
+
+def tags_column(path: Path, labels: Set[str], layout: Layout = PLAIN) -> str:
+    """Advice on which column of a CoNLL file holds the tags, by its first rows; empty where none does."""
+    lines = ((number, line.rstrip(" \t\r\n")) for number, line in _lines(path, layout.encoding))
+    part = _parted(layout.delimiter, (head := _head(lines))[1])
+    listed = ((number, part(line)) for number, line in chain(head[0], lines) if line and line[0] not in "#-")
+    rows = [(number, cells) for number, cells in islice(listed, 100) if len(cells) == len(part(head[1]))]
+    found = {
+        column: len({cells[column] for _, cells in rows[1:]})
+        for column in range(len(part(head[1])))
+        if len(rows) > 1 and all(cells[column] in labels for _, cells in rows[1:])
+    }
+    if not found:
+        return ""
+    best = max(found, key=lambda column: found[column])
+    number, first = rows[0]
+    if first[best] in labels:
+        return f" Column {best} (from 0) holds labels: say `columns = {{ tags = {best} }}` in the source."
+    named = f'columns = {{ words = "{first[0]}", tags = "{first[best]}" }}'
+    return f" Line {number} looks like a header: say `{named}` in the source."
+
+
+_NAMED = re.compile(r"# *[^\W\d][\w.:-]* *=")
+_BESIDE = re.compile(r"\d+[-.]\d+")
+
+
+def _head(lines: Iterator[tuple[int, str]]) -> tuple[list[tuple[int, str]], str]:
+    """The lines up to the first that must be a row, and that one: what may be a comment is only known by its width."""
+    head: list[tuple[int, str]] = []
+    for number, line in lines:
+        head.append((number, line))
+        if line and not line.startswith(("#", "-DOCSTART-")):
+            return head, line
+    return head, next((line for _, line in head if line.startswith("#") and not _NAMED.match(line)), "")
+
+
+def _parted(delimiter: str | None, first: str) -> Callable[[str], list[str]]:
+    """How lines like the first part into columns."""
+    if delimiter or "\t" in first:
+        return lambda line: line.split(delimiter or "\t")
+    return lambda line: re.split("[ \t]+", line.lstrip(" \t"))
+
+
+def _without(lines: Iterator[tuple[int, str]], header: str) -> Iterator[tuple[int, str]]:
+    for number, line in lines:
+        if line == header:
+            break
+        yield number, line
+    yield from lines
+
+
+def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
+    for number, line in text_files.lines(path, encoding=encoding):
+        if "\0" in line:
+            raise DataError(
+                f"{path}, line {number} holds a NUL byte: it is no text, or UTF-16 without its mark "
+                '(encoding = "utf-16-le" in the source).'
+            )
+        yield number, line
+
+
+def _quoted(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     size = 0  # of a row, which may go on over lines
 
     def counted() -> Iterator[str]:
         nonlocal size
-        for number, line in lines(path):
+        for number, line in _lines(path, layout.encoding):
             size += len(line)
             if size > LONGEST:
                 raise DataError(f"{path}, line {number}: a row goes on over more than {LONGEST:,} characters.")
             yield line
 
-    reader = csv.reader(counted(), strict=True)
+    lines = counted()
+    first = next(lines, "")
+    said = re.fullmatch(r'"?sep=(.)"?\r?\n?', first)  # Excel's own way to name the delimiter
+    offset = 1 if said else 0
+    delimiter = layout.delimiter or (said[1] if said else delimiter)
+    reader = csv.reader(lines if said else chain([first], lines), strict=True, delimiter=delimiter)
     try:
         for cells in reader:
             size = 0
             if cells:
-                yield reader.line_num, cells
+                yield reader.line_num + offset, cells
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not CSV as RFC 4180 has it ({error}).") from None
+        number = reader.line_num + offset
+        if "new-line" in str(error):
+            raise DataError(
+                f"{path}, line {number}: its lines end in a carriage return alone, as on old Macs. Convert them."
+            ) from None
+        raise DataError(
+            f"{path}, line {number}: not CSV as RFC 4180 has it ({error}). Where quotes are text: quoting = false."
+        ) from None
 
 
-def _tsv(path: Path) -> Iterator[tuple[int, list[str]]]:
-    for number, line in lines(path):
+def _bare(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    for number, line in _lines(path, layout.encoding):
         if line := line.rstrip("\r\n"):
-            yield number, line.split("\t")
+            yield number, line.split(layout.delimiter or delimiter)
+
+
+def _watched(path: Path, table: Iterator[Row], width: int, hints: list[str]) -> Iterator[Row]:
+    """The same rows; a hint if fields are quoted, with quotes doubled inside, which are read as they stand."""
+    found = 0
+    for row in table:
+        found += any(_QUOTED.fullmatch(cell) is not None for cell in row[1][:width])
+        yield row
+    if found:
+        hints.append(
+            f"{path.name}: {found:,} rows have fields in double quotes, others doubled inside, and stand as they "
+            "are. In the source `quoting = true` takes them off, `quoting = false` says that they are text"
+        )
+
+
+_QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"', re.DOTALL)
 
 
 def _table(path: Path, wanted: Sequence[Column], table: Iterator[tuple[int, list[str]]]) -> Iterator[Row]:
@@ -153,7 +313,7 @@ def _table(path: Path, wanted: Sequence[Column], table: Iterator[tuple[int, list
         names = first
     missing = [c for c in wanted if (c not in names if isinstance(c, str) else not -width <= c < width)]
     if missing and not names:
-        raise _too_few(path, number, width, max(c for c in wanted if isinstance(c, int)))
+        raise _too_few(path, number, width, max(c for c in wanted if isinstance(c, int)), first[0])
     if missing:
         raise _missing(path, missing, names)
     if twice := [c for c in wanted if isinstance(c, str) and names.count(c) > 1]:
@@ -165,19 +325,49 @@ def _table(path: Path, wanted: Sequence[Column], table: Iterator[tuple[int, list
         yield number, cut(cells)
 
 
-def _json_lines(path: Path, wanted: Sequence[Column]) -> Iterator[Row]:
-    for number, line in lines(path):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place(path, number)} is not JSON ({error}).") from None
+def _json_lines(path: Path, layout: Layout) -> Iterator[tuple[int, Any]]:
+    for number, line in _lines(path, layout.encoding):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{place(path, number)} is not JSON ({error}).") from None
+
+
+def _json(path: Path, layout: Layout) -> Iterator[tuple[int, Any]]:
+    """Objects of a list, or one a line."""
+    lines = _lines(path, layout.encoding)
+    first = next((line for _, line in lines if line.strip()), "")
+    if not first.lstrip().startswith("["):
+        yield from _json_lines(path, layout)
+        return
+    parts, size = [first], len(first)
+    for _, line in lines:
+        parts.append(line)
+        size += len(line)
+        if size > LONGEST_LIST:
+            raise DataError(
+                f"{path}: a list of more than {LONGEST_LIST:,} characters. Write an object a line (.jsonl)."
+            )
+    try:
+        yield from enumerate(json.loads("".join(parts)), start=1)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not JSON ({error}): a list of objects, or an object a line, is read.") from None
+
+
+def _objects(path: Path, wanted: Sequence[Column], found: Iterator[tuple[int, Any]]) -> Iterator[Row]:
+    for number, row in found:
         if not isinstance(row, dict):
             raise DataError(f"{place(path, number)} is not a JSON object.")
         try:
             yield number, [row[column] for column in wanted]
         except KeyError:
+            lists = any(isinstance(value, list) for value in row.values())
+            if "words" in wanted and lists and ("text" in row or {"data", "annotations"} <= row.keys()):
+                raise DataError(
+                    f"{place(path, number)} holds a text and spans of characters, as doccano and Label Studio export "
+                    "them. Words and tags are read: export as CoNLL."
+                ) from None
             raise _missing(path, [c for c in wanted if c not in row], list(row), number) from None
 
 
@@ -206,10 +396,27 @@ def _missing(path: Path, missing: Sequence[Column], known: Sequence[str], number
     named = ", ".join(f"'{column}'" if isinstance(column, str) else f"number {column}" for column in missing)
     there = ", ".join(known)
     listed = there if len(there) <= 300 else f"{there[:300]}…"
+    advice = "The task file says under 'columns' which to read."
+    if blanks := [name for name in known if name != name.strip() and name.strip() in missing]:
+        advice = f"'{blanks[0]}' has blanks around it: take them out of the file, or name it with them."
+    elif len(known) == 1:
+        advice = _other_delimiter(known[0], {str(column) for column in missing}) or advice
+    return DataError(f"{where} has no column {named}. It has: {listed}.\n{advice}")
+
+
+def _other_delimiter(line: str, wanted: Set[str] = frozenset()) -> str:
+    """Advice where a line that should have parted parts at something else."""
+    if "\r" in line:
+        return "Its lines end in a carriage return alone, as on old Macs. Convert them."
+    for mark in (";", "\t", ",", "|"):
+        if mark in line and wanted <= {name.strip('"') for name in line.split(mark)}:
+            return f"It parts at {mark!r}: say `delimiter = {json.dumps(mark)}` in the source."
+    return ""
+
+
+def _too_few(path: Path, number: int, width: int, column: int, line: str = "") -> DataError:
+    advice = _other_delimiter(line) if width == 1 else ""
     return DataError(
-        f"{where} has no column {named}. It has: {listed}.\nThe task file says under 'columns' which to read."
+        f"{place(path, number)}: column {column} (from 0) is wanted, the line has {width} in all."
+        + (f"\n{advice}" if advice else "")
     )
-
-
-def _too_few(path: Path, number: int, width: int, column: int) -> DataError:
-    return DataError(f"{place(path, number)}: column {column} (from 0) is wanted, the line has {width} in all.")

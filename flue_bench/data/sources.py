@@ -13,7 +13,7 @@ import json
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from glob import has_magic
@@ -38,6 +38,8 @@ class TaskData:
     splits: dict[Split, list[Example]]
     files: tuple[Path, ...]
     """What was read, on this disk: the archives, or the files themselves; none where a reader makes the examples."""
+    hints: tuple[str, ...] = ()
+    """Where a file looks otherwise than it was read, and what to say in the task file."""
 
 
 @dataclass(frozen=True)
@@ -271,6 +273,7 @@ def _read(task: Task, found: _Found) -> TaskData:
     hashes = {file.name: digest for file, digest in found.archives.items()}
     off = list(found.deviations)
     skipped: list[str] = []
+    hints: list[str] = []
     for split in SPLITS:
         files = found.source.files.get(split)
         paths = _matching(found.folder, files.path) if files else []
@@ -282,7 +285,9 @@ def _read(task: Task, found: _Found) -> TaskData:
         if found.source.reader:
             examples, rows = _by_reader(task, found, split)
         elif files:
-            examples, rows = _by_columns(task, found.source, files, split, paths)
+            left_out: Counter[str] = Counter()
+            examples, rows = _by_columns(task, found.source, files, split, paths, hints, left_out)
+            skipped += [f"{split}: {what} left out: {count:,}" for what, count in left_out.items()]
         else:
             examples, rows = [], 0
         if files and not examples:
@@ -315,7 +320,9 @@ def _read(task: Task, found: _Found) -> TaskData:
         deviations=(*off, *skipped),
         cut=cut,
     )
-    return TaskData(ref, {split: splits[split] for split in SPLITS}, tuple(dict.fromkeys(read)))
+    return TaskData(
+        ref, {split: splits[split] for split in SPLITS}, tuple(dict.fromkeys(read)), tuple(dict.fromkeys(hints))
+    )
 
 
 def _by_reader(task: Task, found: _Found, split: Split) -> tuple[list[Example], int]:
@@ -331,24 +338,37 @@ def _by_reader(task: Task, found: _Found, split: Split) -> tuple[list[Example], 
 
 
 def _by_columns(
-    task: Task, source: Source, files: SplitFiles, split: Split, paths: Sequence[Path]
+    task: Task,
+    source: Source,
+    files: SplitFiles,
+    split: Split,
+    paths: Sequence[Path],
+    hints: list[str],
+    left_out: Counter[str],
 ) -> tuple[list[Example], int]:
-    """Examples of one split, and how many rows there were before placeholders were dropped."""
+    """Examples of one split, and how many rows there were before placeholders were dropped.
+
+    ``hints`` and ``left_out`` are as for ``formats.rows`` and ``formats.sentences``.
+    """
     columns = files.columns or source.columns
+    layout = formats.Layout(source.delimiter, source.quoting, source.encoding)
     where = source.where if files.where is None else files.where
     examples: list[Example] = []
     row = 0
     for path in paths:
-        if formats.format_of(path, task.kind == "tokens") == "conll":
+        conll = formats.format_of(path, task.kind == "tokens") == "conll"
+        if conll:
             if where or source.drop_if or columns.id is not None or columns.group is not None:
                 raise DataError(f"{path}: CoNLL files give words and tags: no id, group, where or drop_if.")
-            rows, at = _sentences(path, columns), {"words": 0, "tags": 1}
+            tags = -1 if columns.tags is None else columns.tags
+            rows, at = formats.sentences(path, columns.words, tags, layout, left_out), {"words": 0, "tags": 1}
             keep, drop = [], []
         else:
             names = _names(task, columns)
             numbered = all(isinstance(name, int) for name in names.values())
             wanted = list(dict.fromkeys([*names.values(), *(_key(k, numbered) for k in (*where, *source.drop_if))]))
-            rows, at = formats.rows(path, wanted), {name: wanted.index(column) for name, column in names.items()}
+            rows = formats.rows(path, wanted, layout, hints)
+            at = {name: wanted.index(column) for name, column in names.items()}
             keep, drop = (
                 [(wanted.index(_key(k, numbered)), str(value)) for k, value in conditions.items()]
                 for conditions in (where, source.drop_if)
@@ -361,7 +381,8 @@ def _by_columns(
                 try:
                     examples.append(make(f"{split}-{row}", values))
                 except ValueError as error:
-                    raise DataError(f"{formats.place(path, number)}: {error}.") from None
+                    advice = formats.tags_column(path, set(task.labels), layout) if conll else ""
+                    raise DataError(f"{formats.place(path, number)}: {error}.{advice}") from None
             row += 1
     return examples, row
 
@@ -380,13 +401,6 @@ def _names(task: Task, columns: Columns) -> dict[str, formats.Column]:
     }
     named = {name: column for name, column in columns if column is not None}
     return {name: named.get(name, name) for name in (*fields[task.kind], *({"id", "group"} & set(named)))}
-
-
-def _sentences(path: Path, columns: Columns) -> Iterator[formats.Row]:
-    words, tags = (0 if columns.words is None else columns.words), (-1 if columns.tags is None else columns.tags)
-    if isinstance(words, str) or isinstance(tags, str):
-        raise DataError(f"{path}: CoNLL columns have numbers (from 0; -1 is the last), not names like '{words}'.")
-    return formats.sentences(path, words, tags)
 
 
 class _Maker:

@@ -148,6 +148,8 @@ class Loader:
                 data = sources.load(registered, data_dir=self.data_dir, offline=self.offline)
             for deviation in data.ref.deviations:
                 display.once(f"{registered.task.name}: not the canonical data: {deviation}")
+            for hint in data.hints:
+                display.once(f"{registered.task.name}: {hint}")
             self._inputs = TaskInputs(registered, data)
         return self._inputs
 

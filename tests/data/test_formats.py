@@ -5,6 +5,7 @@ import csv
 import gzip
 import json
 import lzma
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +86,28 @@ def test_csv_gives_back_what_python_wrote(
     ("name", "content", "message"),
     [
         ("a.tsv", "texte\tnote\nbon\t1\n\xe9t\xe9\t0\n".encode("latin1"), r"a\.tsv, line 3: byte 0xe9 is not UTF-8"),
-        ("a.csv", "texte,note\nbon,1\n".encode("utf-16"), r"a\.csv, line 1: byte 0xff is not UTF-8"),
+        ("a.csv", "texte,note\nbon,1\n".encode("utf-16"), r"a\.csv, line 1: byte 0xff .* encoding = \"utf-16\"\."),
+        ("a.csv", "texte,note\nété,1\n".encode("cp1252"), r"a\.csv, line 2: byte 0xe9 .* encoding = \"cp1252\" \("),
+        ("a.tsv", "texte\tnote\nbon\t1\n".encode("utf-16-le"), r"line 1 holds a NUL byte: .*encoding = \"utf-16-le\""),
+        ("a.csv", "texte;note\nbon;1\n", r"It parts at ';': say `delimiter = \";\"` in the source"),
+        ("a.csv", "texte\tnote\nbon\t1\n", r"It parts at '\\t': say `delimiter = \"\\t\"` in the source"),
+        ("a.tsv", "texte,note\nbon,1\n", r"It parts at ',': say `delimiter = \",\"` in the source"),
+        ("a.tsv", '"texte"|"note"\nbon|1\n', r"It parts at '\|': say `delimiter = \"\|\"` in the source"),
+        ("a.csv", "texte,score\nbon,1\n", r"It has: texte, score\.\nThe task file says under 'columns'"),
+        ("a.csv", "texte, note\nbon, 1\n", r"' note' has blanks around it: take them out"),
+        ("a.csv", "texte,note\rbon,1\rmal,0", r"line 1: its lines end in a carriage return alone, as on old Macs"),
+        ("a.tsv", "texte\tnote\rbon\t1", r"as on old Macs|has no column 'note'"),
         ("a.tsv", "texte\tscore\nbon\t1\n", r"no column 'note'\. It has: texte, score"),
         ("a.tsv", "texte\tnote\nbon\t1\t2\n", r"a\.tsv, line 2 has 3 columns, the first line has 2"),
         ("a.csv", 'texte,note\n"bon,1\n', r"a\.csv, line 2: not CSV"),
-        ("a.csv", 'texte,note\n"bon" marché,1\n', r"a\.csv, line 2: not CSV"),
+        ("a.csv", 'texte,note\n"bon" marché,1\n', r"a\.csv, line 2: not CSV .*Where quotes are text: quoting = false"),
         ("a.csv", "", r"a\.csv is empty"),
         ("a.jsonl", '{"texte": "bon", "note": 1}\n{"texte": "bon"}\n', r"line 2 has no column 'note'\. It has: texte"),
         ("a.jsonl", '{"texte": \n', r"line 1 is not JSON"),
         ("a.jsonl", '["bon", 1]\n', r"line 1 is not a JSON object"),
+        ("a.json", '[{"texte": "bon", "note": 1}, 3]', r"a\.json, row 2 is not a JSON object"),
+        ("a.json", '[{"texte": "bon"}', r"a\.json is not JSON .*: a list of objects, or an object a line, is read"),
+        ("a.json", '{"texte":\n"bon"}', r"a\.json, row 1 is not JSON"),
         ("a.parquet", b"PAR1 not at all", r"a\.parquet cannot be read as parquet"),
         ("a.xlsx", b"", r"told by its suffix, one of csv, tsv"),
         ("a", b"", r"told by its suffix"),
@@ -102,6 +116,113 @@ def test_csv_gives_back_what_python_wrote(
 def test_errors_say_where(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read(write(tmp_path / name, content), "texte", "note")
+
+
+MARKS = st.sampled_from(",;\t|")
+WESTERN = st.text(st.characters(codec="cp1252", exclude_characters="\0"))
+"""Texts that every encoding tried here can hold."""
+
+
+@given(
+    rows=st.lists(st.tuples(WESTERN, WESTERN), max_size=5),
+    mark=MARKS,
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]),
+    suffix=st.sampled_from(["csv", "tsv"]),
+    always=st.booleans(),
+)
+def test_a_table_is_read_as_its_source_says(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[tuple[str, str]],
+    mark: str,
+    encoding: str,
+    suffix: str,
+    always: bool,
+) -> None:
+    """Whatever Python writes with these settings, with fields of any content, comes back."""
+    file = tmp_path_factory.mktemp("table") / f"a.{suffix}"
+    how = csv.QUOTE_ALL if always else csv.QUOTE_MINIMAL
+    with file.open("w", encoding=encoding, newline="") as out:
+        csv.writer(out, delimiter=mark, quoting=how).writerows([("b", "a"), *rows])
+    layout = formats.Layout(mark, True, encoding.removesuffix("-sig"))
+    found = [tuple(values[:2]) for _, values in formats.rows(file, ["a", "b"], layout)]
+    assert found == [(a, b) for b, a in rows]
+
+
+PLAIN_TEXT = st.text(st.characters(codec="cp1252", exclude_characters="\0\r\n,;\t|"), min_size=1)
+
+
+@given(rows=st.lists(st.tuples(PLAIN_TEXT, PLAIN_TEXT), max_size=5), mark=MARKS, suffix=st.sampled_from(["csv", "tsv"]))
+def test_without_quoting_a_quote_is_text(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], mark: str, suffix: str
+) -> None:
+    file = tmp_path_factory.mktemp("table") / f"a.{suffix}"
+    write(file, "".join(f"{a}{mark}{b}\n" for a, b in [("a", "b"), *rows]))
+    found = [tuple(values[:2]) for _, values in formats.rows(file, ["a", "b"], formats.Layout(mark, False))]
+    assert found == rows
+
+
+@pytest.mark.parametrize("said", ["sep=;", '"sep=;"'])
+def test_excels_own_first_line_names_the_delimiter(tmp_path: Path, said: str) -> None:
+    file = write(tmp_path / "a.csv", f"{said}\r\ntexte;note\r\nbon;1\r\nmal;0\r\n")
+    assert read(file, "note") == [("1",), ("0",)]
+    assert [number for number, _ in formats.rows(file, ["note"])] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("rows", "hinted"),
+    [
+        (['"Il a dit ""non"", puis"', "plus rien"], 1),
+        (['"""Non"" d\'abord"', '"puis ""oui"""'], 2),
+        (['"Non", dit-il', 'puis "oui"'], 0),
+        (['"Tout est dit."'], 0),  # a quotation, as far as anybody can tell
+    ],
+)
+def test_quotes_that_look_like_those_of_csv_are_hinted_at(tmp_path: Path, rows: list[str], hinted: int) -> None:
+    file = write(tmp_path / "a.tsv", "texte\tnote\n" + "".join(f"{row}\t1\n" for row in rows))
+    hints: list[str] = []
+    assert [values[0] for _, values in formats.rows(file, ["texte", "note"], hints=hints)] == rows
+    assert len(hints) == bool(hinted)
+    assert not hinted or hints[0].startswith(f"a.tsv: {hinted} rows have fields in double quotes")
+    for quoting in (True, False):
+        silent: list[str] = []
+        if quoting and not hinted:
+            continue
+        list(formats.rows(file, ["texte", "note"], formats.Layout(quoting=quoting), silent))
+        assert silent == []
+
+
+@pytest.mark.parametrize(
+    "content", ['[{"t": "a"}, {"t": "b"}]', '[\n {"t": "a"},\n {"t": "b"}\n]', '{"t": "a"}\n{"t": "b"}']
+)
+@pytest.mark.parametrize("suffix", ["json", "ndjson"])
+def test_json_by_its_content(tmp_path: Path, content: str, suffix: str) -> None:
+    if suffix == "ndjson" and content.startswith("["):
+        return
+    assert read(write(tmp_path / f"a.{suffix}", content), "t") == [("a",), ("b",)]
+
+
+def test_a_json_list_that_is_too_long_to_be_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "LONGEST_LIST", 100)
+    rows = [{"t": "mot"} for _ in range(20)]
+    with pytest.raises(DataError, match=r"a list of more than 100 characters\. Write an object a line"):
+        read(write(tmp_path / "a.json", json.dumps(rows, indent=1)), "t")
+    assert len(read(write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows))), "t")) == 20
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"id": 0, "text": "Marie", "label": [[0, 5, "PER"]]},
+        {"text": "Marie", "entities": [{"start": 0, "end": 5, "label": "PER"}]},
+        {"data": {"text": "Marie"}, "annotations": [{"result": []}]},
+    ],
+)
+def test_spans_of_characters_get_a_plain_no(tmp_path: Path, row: dict[str, Any]) -> None:
+    for name, content in (("a.jsonl", json.dumps(row)), ("a.json", json.dumps([row]))):
+        with pytest.raises(DataError, match=r"spans of characters, as doccano and Label Studio .* export as CoNLL"):
+            read(write(tmp_path / name, content), "words", "tags")
+    with pytest.raises(DataError, match="brat's files of spans are not read"):
+        formats.format_of(tmp_path / "doc.ann", tokens=True)
 
 
 def test_parquet_lists_its_columns_when_one_is_missing(tmp_path: Path) -> None:
@@ -124,6 +245,11 @@ def test_a_missing_column_number(tmp_path: Path) -> None:
         ("a.conll", "Marie NP B-PER\r\ndort V O\r\n\r\nParis NP B-LOC", (0, -1)),
         ("a.tsv", "Marie\tB-PER\ndort\tO\n\nParis\tB-LOC\n", (0, 1)),
         ("a.txt", "0\tMarie\tB-PER\n1\tdort\tO\n\n0\tParis\tB-LOC\n\n", (1, 2)),
+        ("a.bio", "\ufeffMarie B-PER\ndort O\n\nParis B-LOC\n", (0, -1)),
+        ("a.iob", "-DOCSTART- -X- O\n\nMarie NP B-PER\ndort V O\n-DOCSTART- -X- O\nParis NP B-LOC\n", (0, -1)),
+        ("a.iob2", "Marie\tB-PER\t\ndort\tO\t\n\nParis\tB-LOC\t\n", (0, 1)),
+        ("a.conll", "# fr = 1\nMarie\tB-PER\n# page = 2\ndort\tO\n#\tun\tmot\n\nParis\tB-LOC\n", (0, -1)),
+        ("a.tsv", "#\tfr.wiki [2010]\n1\tMarie\tB-PER\tO\n2\tdort\tO\tO\n\n#\tautre\n1\tParis\tB-LOC\tO\n", (1, 2)),
     ],
 )
 def test_conll(tmp_path: Path, name: str, content: str, columns: tuple[int, int]) -> None:
@@ -131,7 +257,7 @@ def test_conll(tmp_path: Path, name: str, content: str, columns: tuple[int, int]
     assert formats.format_of(file, tokens=True) == "conll"
     found = list(formats.sentences(file, *columns))
     assert [values for _, values in found] == [(["Marie", "dort"], ["B-PER", "O"]), (["Paris"], ["B-LOC"])]
-    assert found[0][0] == 1
+    assert "Marie" in content.split("\n")[found[0][0] - 1]
 
 
 def test_conllu_has_comments_ranges_and_empty_nodes(tmp_path: Path) -> None:
@@ -147,6 +273,111 @@ def test_conllu_has_comments_ranges_and_empty_nodes(tmp_path: Path) -> None:
     ]
     file = write(tmp_path / "a.conllu", "\n".join(lines))
     assert list(formats.sentences(file, 1, 2)) == [(3, (["Il", "va", "à", "le"], ["O"] * 4))]
+
+
+WORD = st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r\t "), min_size=1).filter(
+    lambda word: not word.startswith(("#", "-DOCSTART-", "\ufeff"))
+)
+"""Any white space but blanks, tabs and line ends may stand in a word: U+00A0, U+202F, U+2028, U+0085."""
+
+
+@given(
+    found=st.lists(st.lists(st.tuples(WORD, st.sampled_from(["O", "B-PER", "I-PER"])), min_size=1), min_size=1),
+    blanks=st.sampled_from([" ", "\t", "  "]),
+    more=st.integers(0, 2),
+    header=st.booleans(),
+    data=st.data(),
+)
+def test_conll_gives_back_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory,
+    found: list[list[tuple[str, str]]],
+    blanks: str,
+    more: int,
+    header: bool,
+    data: st.DataObject,
+) -> None:
+    """Columns between, comments and -DOCSTART- anywhere, a header by which columns are named."""
+
+    def row(*cells: str) -> str:
+        return blanks.join([cells[0], *["_"] * more, *cells[1:]])
+
+    lines = [row("TOKEN", "NE")] if header else []
+    docstarts = 0
+    for sentence in found:
+        if data.draw(st.booleans()):
+            lines += [row("-DOCSTART-", "O"), ""]
+            docstarts += 1
+        for word, tag in sentence:
+            lines += [*data.draw(st.sampled_from([[], [], ["# page = 12"]])), row(word, tag)]
+        lines += [""] * data.draw(st.integers(1, 2))
+    file = write(tmp_path_factory.mktemp("conll") / "a.conll", "\n".join(lines))
+    left_out: Counter[str] = Counter()
+    columns: tuple[Any, Any] = ("TOKEN", "NE") if header else (None, -1)
+    read = [values for _, values in formats.sentences(file, *columns, left_out=left_out)]
+    assert read == [([word for word, _ in sentence], [tag for _, tag in sentence]) for sentence in found]
+    assert left_out == ({"-DOCSTART- lines": docstarts} if docstarts else {})
+
+
+@pytest.mark.parametrize("word", ["10\u00a0000", "14\u202f%", "a\u2028b", "c\x85d", "\u3000"])
+def test_no_other_white_space_parts_columns(tmp_path: Path, word: str) -> None:
+    file = write(tmp_path / "a.conll", f"{word} O\nde O\n\nrien O\n")
+    assert [values[0] for _, values in formats.sentences(file)] == [[word, "de"], ["rien"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("Marie NP B-PER\ndort O\n", r"a\.conll, line 2 has 2 columns, the file's first row has 3: 'dort O'"),
+        ("Marie B-PER\ndort\n", r"a\.conll, line 2 has 1 column, the file's first row has 2: 'dort'"),
+        ("Marie\tB-PER\nNew York B-LOC\n", r"a\.conll, line 2 has 1 column, .* 'New York B-LOC'"),
+        ("Marie B-PER\n\n\nNew York B-LOC\n", r"a\.conll, line 4 has 3 columns, the file's first row has 2"),
+        ("Marie;B-PER\ndort;O\n", r"column 1 \(from 0\) is wanted.*\nIt parts at ';': say `delimiter = \";\"`"),
+        ("mot O\n" * 251, r"a\.conll is one sentence of 251 words: part its sentences by blank lines"),
+        ("mot O\n" * 251 + "\n\n", r"a\.conll is one sentence of 251 words"),
+    ],
+)
+def test_conll_rows_that_do_not_fit(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        list(formats.sentences(write(tmp_path / "a.conll", content)))
+
+
+def test_what_is_long_but_parted_is_read(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.conll", "mot O\n" * 251 + "\nmot O\n")
+    assert [len(values[0]) for _, values in formats.sentences(file)] == [251, 1]
+    short = write(tmp_path / "b.conll", "mot O\n" * 250)
+    assert [len(values[0]) for _, values in formats.sentences(short)] == [250]
+    assert list(formats.sentences(write(tmp_path / "c.conll", "\n# a = 1\n"))) == []
+
+
+def test_conllu_words_are_in_the_second_column(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.conllu", "# text = Il dort\n1\tIl\tPRON\n2\tdort\tVERB\n")
+    assert [values for _, values in formats.sentences(file)] == [(["Il", "dort"], ["PRON", "VERB"])]
+    bare = write(tmp_path / "b.conllu", "Il\tPRON\ndort\tVERB\n")
+    assert [values[0] for _, values in formats.sentences(bare)] == [["Il", "dort"]]
+
+
+def test_a_column_that_the_header_has_not(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.tsv", "TOKEN\tNE\nMarie\tB-PER\n")
+    with pytest.raises(DataError, match=r"no column 'NER'\. It has: TOKEN, NE"):
+        list(formats.sentences(file, "TOKEN", "NER"))
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        ("Marie B-PER +\ndort O +\n", "Column 1 (from 0) holds labels: say `columns = { tags = 1 }`"),
+        (
+            "TOKEN POS NE\nMarie N B-PER\ndort V O\n",
+            'Line 1 looks like a header: say `columns = { words = "TOKEN", tags =',
+        ),
+        ("# x = 1\n\nTOKEN NE\nMarie B-PER\n", "Line 3 looks like a header"),
+        ("Marie PERS\ndort X\n", ""),
+        ("Marie PERS\n", ""),
+    ],
+)
+def test_which_column_holds_the_tags(tmp_path: Path, content: str, advice: str) -> None:
+    said = formats.tags_column(write(tmp_path / "a.conll", content), {"O", "B-PER"})
+    assert said.strip().startswith(advice) and bool(said) == bool(advice)
 
 
 def test_a_sharp_sign_can_be_a_word(tmp_path: Path) -> None:

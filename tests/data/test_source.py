@@ -3,8 +3,10 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import re
 import threading
 import time
+import tomllib
 import unicodedata
 import zipfile
 from collections import Counter
@@ -219,13 +221,149 @@ def test_tokens_that_do_not_fit(tmp_path: Path) -> None:
             load(good, bad)
 
 
-def test_conll_has_no_named_columns_and_no_conditions(tmp_path: Path) -> None:
-    (tmp_path / "a.conll").write_text("Marie PER\n")
-    files = {"train": "a.conll"}
-    with pytest.raises(DataError, match="CoNLL columns have numbers"):
+def test_conll_columns_by_name_and_no_conditions(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("TOKEN\tNE\nMarie\tPER\n\nParis\tLOC\n")
+    files = dict.fromkeys(SPLITS, "a.tsv")
+    by_number = task(tmp_path, {"files": files}, kind="tokens")
+    with pytest.raises(
+        DataError, match=r"line 1: unknown label 'NE'.* Line 1 looks like a header: say `(.*)` in"
+    ) as told:
+        sources.load(by_number)
+    advice = tomllib.loads(re.findall("`(.*)`", str(told.value))[0])
+    data = sources.load(task(tmp_path, {"files": files} | advice, kind="tokens"))
+    assert [example.words for example in data.splits["test"]] == [("Marie",), ("Paris",)]
+    with pytest.raises(DataError, match=r"no column 'mot'\. It has: TOKEN, NE"):
         sources.load(task(tmp_path, {"files": files, "columns": {"words": "mot"}}, kind="tokens"))
     with pytest.raises(DataError, match="no id, group, where or drop_if"):
         sources.load(task(tmp_path, {"files": files, "where": {"0": "x"}}, kind="tokens"))
+
+
+def test_what_is_left_out_of_conll_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("-DOCSTART- O\n\nMarie PER\n\n-DOCSTART- O\n\nParis LOC\n")
+    data = sources.load(task(tmp_path, {"files": dict.fromkeys(SPLITS, "a.conll")}, kind="tokens"))
+    assert len(data.splits["test"]) == 2
+    assert data.ref.deviations == tuple(f"{split}: -DOCSTART- lines left out: 2" for split in SPLITS)
+    assert data.ref.canonical
+
+
+def test_how_a_text_file_is_written_and_a_hint_where_that_is_not_said(tmp_path: Path) -> None:
+    for split in SPLITS:
+        content = 'text;label\r\n"Il a dit ""non""; puis ""oui""";oui\r\n"C\'était l\'été";non\r\n'
+        (tmp_path / f"{split}.csv").write_bytes(content.encode("cp1252"))
+        (tmp_path / f"{split}.tsv").write_text('text\tlabel\n"Il a dit ""non"" puis"\toui\nBref.\tnon\n', "utf-8")
+    table: dict[str, Any] = {"files": {split: f"{split}.csv" for split in SPLITS}}
+    told = {"delimiter": ";", "encoding": "cp1252"}
+    for advice in (*told.items(), None):
+        try:
+            data = sources.load(task(tmp_path, table))
+            assert advice is None
+        except DataError as error:
+            assert advice is not None
+            key, value = advice
+            assert f'{key} = "{value}"' in str(error)
+            table[key] = value
+    assert texts(data) == ['Il a dit "non"; puis "oui"', "C'était l'été"]
+    assert data.hints == ()
+    bare = sources.load(task(tmp_path, {"files": FILES}))
+    assert len(bare.hints) == 3 and "train.tsv: 1 rows have fields in double quotes" in bare.hints[0]
+    assert bare.ref.canonical and not bare.ref.deviations  # a hint is none
+    for quoting in (True, False):
+        said = sources.load(task(tmp_path, {"files": FILES, "quoting": quoting}))
+        assert said.hints == () and (said.ref.digest == bare.ref.digest) == (not quoting)
+    assert texts(sources.load(task(tmp_path, {"files": FILES, "quoting": True}))) == ['Il a dit "non" puis', "Bref."]
+
+
+CASES = {
+    "01-docstart/t": "24",
+    "02-nbsp-in-word/t": "24",
+    "10-excel-csv/t": 'delimiter = ";"',
+    "10-excel-csv/t2": 'encoding = "cp1252"',
+    "10-excel-csv/t3": "30",
+    "10-excel-csv/t8": "has blanks around it",
+    "10-excel-csv/t9": "30",
+    "10-excel-csv/t10": "hint: quoted.tsv: 30 rows",
+    "10-excel-csv/t11": 'encoding = "utf-16"',
+    "10-excel-csv/t12": "as on old Macs",
+    "10-excel-csv/t13": "line 2 holds a NUL byte",
+    "12-annotation-tools/t": "as doccano and Label Studio",
+    "12-annotation-tools/t2": "24",
+    "12-annotation-tools/t3": "as doccano and Label Studio",
+    "12-annotation-tools/t4": "brat's files of spans",
+    "12-annotation-tools/t5": "columns = { tags = 1 }",
+    "12-annotation-tools/t6": "24",
+    "12-annotation-tools/t7": 'delimiter = ";"',
+    "12-annotation-tools/t8": "24",
+    "12-annotation-tools/t9": "24",
+    "16-no-blank-lines/t": "is one sentence of 1,200 words",
+    "17-json-suffix/t": "30",
+    "17-json-suffix/t2": "30",
+    "19-hipe-header/t": 'columns = { words = "TOKEN", tags = "NE-COARSE-LIT" }',
+    "19-hipe-header/t2": "6",
+    "19-hipe-header/t3": "6",
+    "19-hipe-header/t4": "6",
+}
+"""Inputs made after public reports: how many rows are read, or what the message (or hint) says."""
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("case", "outcome"), CASES.items())
+def test_inputs_that_others_have_met(shared: Path, case: str, outcome: str) -> None:
+    found = registry.load_file(shared / "cases" / f"{case}.toml")
+    try:
+        data = sources.load(found, offline=True)
+        said = "".join(f"hint: {hint}" for hint in data.hints) or str(len(data.splits["train"]))
+    except DataError as error:
+        said = str(error)
+    assert said == outcome if outcome.isdecimal() else outcome in said
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("case", [case for case, outcome in CASES.items() if " = " in outcome or "hint" in outcome])
+def test_the_advice_given_to_others_works(shared: Path, case: str) -> None:
+    """What the message says to write into the source, until it reads: all rows, and no stray quote."""
+    declared = tomllib.loads((shared / "cases" / f"{case}.toml").read_text())
+    folder = (shared / "cases" / case).parent
+    for _ in range(3):
+        try:
+            data = sources.load(Registered(Task.model_validate(declared), folder / "t.toml", ""), offline=True)
+        except DataError as error:
+            said = re.search(r"`(.* = .*)`|(\w+ = \"[^\"]*\")", str(error))
+            assert said, error
+            declared["source"][0] |= tomllib.loads(said[1] or said[2])
+            continue
+        if not data.hints:
+            break
+        declared["source"][0] |= tomllib.loads(re.findall("`(.*?)`", data.hints[0])[0])
+    assert not data.hints
+    assert len(data.splits["train"]) in (6, 24, 30)
+    assert not any(example.text.startswith('"') for example in data.splits["train"])
+
+
+@pytest.mark.shared
+def test_rte_3_as_published_has_quotes_of_csv(shared: Path, tmp_path: Path) -> None:
+    split = dict(zip(SPLITS, ("dev-set", "dev-set", "test-gold"), strict=True))
+    declared = {
+        "files": {name: f"RTE3-FR-{file}-3class.tsv" for name, file in split.items()},
+        "columns": {"text": "premise", "text_pair": "hypothesis", "label": "label_text"},
+    }
+    labels = ["entailment", "neutral", "contradiction"]
+
+    def load(**more: Any) -> sources.TaskData:
+        made = task(tmp_path, declared | more, kind="sentence-pair", labels=labels)
+        return sources.load(made, data_dir=shared / "data/rte3_fr")
+
+    bare, read = load(), load(quoting=True)
+    assert [data.ref.rows["test"] for data in (bare, read)] == [800, 800]
+    stray = [
+        sum(
+            example.text.startswith('"') or (example.text_pair or "").startswith('"')
+            for example in data.splits["train"]
+        )
+        for data in (bare, read)
+    ]
+    assert stray[0] == 114 and stray[1] < 114
+    assert bare.hints[0].startswith("RTE3-FR-dev-set-3class.tsv: 114 rows have fields in double quotes")
+    assert read.hints == ()
 
 
 def test_row_counts_make_data_canonical(tmp_path: Path) -> None:
