@@ -147,11 +147,11 @@ class Cost(Word):
     """Non-padding sub-words trained on."""
     padded_tokens: int
     """Positions computed for them, padding included."""
-    peak_memory_bytes: int
-    """Of the device on CUDA, of the process (resident set) on the CPU."""
+    peak_memory_bytes: int | None
+    """Of the device on CUDA, of the process (resident set) on the CPU; None where a note says why."""
     parameters: int
-    flops_per_example: float
-    """Forward pass over a mean test example, by torch's flop counter."""
+    flops_per_example: float | None
+    """Forward pass over a mean test example, by torch's flop counter; None where a note says why."""
     resumed: int = 0
     """Times the cell was taken up again from a checkpoint; times above then cover the last part only."""
 
@@ -246,8 +246,8 @@ class SpeedRecord(Word):
     """In the sample."""
     parameters: int
     """Of the encoder, without any head."""
-    flops_per_example: float
-    """Forward pass over a mean example of the sample, by torch's flop counter."""
+    flops_per_example: float | None
+    """Forward pass over a mean example of the sample, by torch's flop counter; None where a note says why."""
     latency_ms_median: float
     """One example at a time."""
     latency_ms_p95: float
@@ -255,7 +255,8 @@ class SpeedRecord(Word):
     """In batches of ``batch_size``, of like length."""
     tokens_per_second: float
     """Non-padding sub-words."""
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
+    """None where a note says why."""
     environment: Environment
     created: str
     """UTC, ISO 8601."""

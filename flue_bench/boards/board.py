@@ -141,8 +141,8 @@ class Speed:
     latency_ms_median: float
     """One example at a time."""
     latency_ms_p95: float
-    flops_per_example: float
-    peak_memory_bytes: int
+    flops_per_example: float | None
+    peak_memory_bytes: int | None
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,11 @@ def speed(
     display = Display(console)
     names = list(dict.fromkeys(model))
     with display.running(), display.bar(f"Measuring {', '.join(names)}") as bar:
-        records, ratios = speed.measure(names, device, precision.value, offline, bar.update)
+        records, ratios, failed = speed.measure(names, device, precision.value, offline, bar.update)
+    for name, reason in failed.items():
+        display.line(f"{name}: not measured: {reason}")
+    if not records:
+        raise typer.Exit(1)
     store = Store(results)
     for record in records:
         store.write_speed(record)
@@ -56,7 +60,12 @@ def speed(
         "before. Latency: one text at a time; throughput: batches of like length; median of the rounds.",
         highlight=False,
     )
+    for record in records:
+        for note in record.environment.notes:
+            display.once(f"{record.model.name}: {note}")
     display.line(f"Records: {results / 'speed'}   The board: flue-bench leaderboard --results {results}")
+    if failed:
+        raise typer.Exit(1)
 
 
 def _table(records: list[SpeedRecord], ratios: list[list[float]]) -> Table:
@@ -65,6 +74,8 @@ def _table(records: list[SpeedRecord], ratios: list[list[float]]) -> Table:
 
     from rich.table import Table
     from rich.text import Text
+
+    from flue_bench.boards.wording import NONE
 
     here = records[0].environment
     table = Table(
@@ -80,15 +91,22 @@ def _table(records: list[SpeedRecord], ratios: list[list[float]]) -> Table:
     def row(name: str, show: Callable[[SpeedRecord], str]) -> None:
         table.add_row(name, *map(show, records))
 
+    def figure(value: float | None, unit: float, form: str, name: str) -> str:
+        return NONE if value is None else f"{value / unit:{form}} {name}"
+
     row("precision", lambda it: it.precision)
     row("parameters", lambda it: f"{it.parameters / 1e6:.1f} M")
     row("weights on disk", lambda it: f"{(it.model.weights_bytes or 0) / 1e6:.1f} MB")
-    row("arithmetic a text", lambda it: f"{it.flops_per_example / 1e9:.3g} GFLOPs")
+    row(
+        "arithmetic a text", lambda it: NONE if (flops := it.flops_per_example) is None else f"{flops / 1e9:.3g} GFLOPs"
+    )
     row("latency, median", lambda it: f"{it.latency_ms_median:.3g} ms")
     row("latency, 95 % under", lambda it: f"{it.latency_ms_p95:.3g} ms")
     row(f"throughput, batches of {records[0].batch_size}", lambda it: f"{it.examples_per_second:,.0f} texts/s")
     row("", lambda it: f"{it.tokens_per_second:,.0f} sub-words/s")
-    row("memory of such a batch", lambda it: f"{it.peak_memory_bytes / 1e6:,.0f} MB")
+    row(
+        "memory of such a batch", lambda it: NONE if (peak := it.peak_memory_bytes) is None else f"{peak / 1e6:,.0f} MB"
+    )
     if len(records) > 1:
         table.add_row(
             "throughput ÷ first", "1", *(f"{median(one):.2f} ({min(one):.2f} to {max(one):.2f})" for one in ratios[1:])

@@ -19,10 +19,11 @@ from torch import nn
 
 from flue_bench.data import registry
 from flue_bench.errors import FlueBenchError
+from flue_bench.jobs.figures import attempted, rate
 from flue_bench.jobs.loader import Loader, TaskInputs
 from flue_bench.kinds import scoring
 from flue_bench.progress import Display
-from flue_bench.record import Cell, Cost, Failure, OwnHead, Predictions, RunRecord, Truncation
+from flue_bench.record import Cell, Cost, Environment, Failure, OwnHead, Predictions, RunRecord, Truncation
 from flue_bench.results.store import Store
 from flue_bench.task import SPLITS, Example, Split, Task
 from flue_bench.training import checkpoint, models
@@ -139,7 +140,8 @@ class _Tested:
     probabilities: list[Floats]
     predicted: list[Any]
     predict_seconds: float
-    notes: tuple[str, ...]
+    parameters: int
+    environment: Environment
 
 
 def _run_and_keep(
@@ -186,6 +188,8 @@ def _fine_tune_and_test(
         encoded = loader.encoded(inputs, model, cell.limit, recipe.max_length, display)
         network, found, head = models.load_model(model, task, cell.seed, recipe.dropout)
         network.to(device.torch)
+        # Before the work, so that nothing which cannot be told of it costs the work.
+        parameters, here = sum(parameter.numel() for parameter in network.parameters()), environment(device)
         if device.untested:
             display.once(f"--device {device.untested}")
         notes = (*notes, *model.notes, *found)
@@ -194,7 +198,7 @@ def _fine_tune_and_test(
 
         def show(at: Progress) -> None:
             if bar.due() or at.step == at.steps:
-                speed = at.examples / at.seconds
+                speed = rate(at.examples, at.seconds)
                 bar.update(at.step, at.steps, f"epoch {at.epoch}  loss {at.loss():.3f}  {speed:,.0f} examples/s")
 
         def validate(network: nn.Module) -> dict[str, float]:
@@ -218,7 +222,8 @@ def _fine_tune_and_test(
             notes += (f"memory ran out in prediction: {cuts[-1]} rows at once, which changes rounding alone",)
             display.once(f"{cell.model.name}: {notes[-1]}")
         seconds = time.perf_counter() - before
-    return _Tested(network, head, fit, encoded, probabilities, decide(task, probabilities), seconds, notes)
+    here = here.model_copy(update={"notes": (*here.notes, *notes)})
+    return _Tested(network, head, fit, encoded, probabilities, decide(task, probabilities), seconds, parameters, here)
 
 
 def _record(
@@ -234,6 +239,9 @@ def _record(
     task, fit, encoded, network = inputs.registered.task, tested.fit, tested.encoded, tested.network
     test = inputs.splits(cell.limit)["test"]
     scores = score(task, test, encoded["test"], tested.predicted)
+    unknown: list[str] = []
+    peak = attempted("peak memory", lambda: peak_memory(device.torch), unknown)
+    flops = attempted("operations an example", lambda: flops_per_example(network, encoded["test"], device), unknown)
     return RunRecord(
         cell=cell,
         cell_digest=cell.digest,
@@ -267,16 +275,16 @@ def _record(
             train_seconds=fit.seconds,
             predict_seconds=tested.predict_seconds,
             steps=fit.steps,
-            train_examples_per_second=fit.examples / fit.seconds if fit.examples else 0.0,
-            predict_examples_per_second=len(test) / tested.predict_seconds,
+            train_examples_per_second=rate(fit.examples, fit.seconds),
+            predict_examples_per_second=rate(len(test), tested.predict_seconds),
             real_tokens=fit.real_tokens,
             padded_tokens=fit.padded_tokens,
-            peak_memory_bytes=peak_memory(device.torch),
-            parameters=sum(parameter.numel() for parameter in network.parameters()),
-            flops_per_example=flops_per_example(network, encoded["test"], device),
+            peak_memory_bytes=peak,
+            parameters=tested.parameters,
+            flops_per_example=flops,
             resumed=fit.resumed,
         ),
-        environment=environment(device, tested.notes),
+        environment=tested.environment.model_copy(update={"notes": (*tested.environment.notes, *unknown)}),
         created=_now(),
     )
 

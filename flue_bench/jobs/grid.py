@@ -14,7 +14,7 @@ from filelock import Timeout
 
 from flue_bench.data import sources
 from flue_bench.data.registry import Registered
-from flue_bench.errors import DataError, FlueBenchError, HubError, UsageError
+from flue_bench.errors import DataError, FlueBenchError, HubError, ModelError, UsageError
 from flue_bench.jobs.cell import CellFailedError, run_cell
 from flue_bench.jobs.loader import Loader
 from flue_bench.progress import Display
@@ -116,7 +116,7 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
         except CellFailedError as error:
             outcome.failures.append(error.failure)
             return True
-        except (DataError, HubError) as error:  # what another process ran meanwhile may have pushed the data out
+        except (DataError, HubError, ModelError, UsageError) as error:  # files that have gone or changed meanwhile
             _cannot_load(cell.task, error, outcome, display)
             return True
         outcome.records.append(record)

@@ -12,8 +12,9 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from flue_bench.errors import FlueBenchError, UsageError
+from flue_bench.jobs.figures import attempted, rate
 from flue_bench.record import SpeedRecord, digest_of
 from flue_bench.task import Example
 from flue_bench.training import models
@@ -48,18 +51,30 @@ class Subject:
     model: Resolved
     device: Device
     encoder: nn.Module
-    notes: tuple[str, ...]
+    notes: list[str]
     batches: list[Inputs]
     """Of like length: ``input_ids``, ``attention_mask`` …, each (rows, longest)."""
     singles: list[Inputs]
     """Each (1, length)."""
     tokens: int
     """Sub-words of the sample that are no padding."""
-    flops: float
+    flops: float | None
+    peak: int | None
     seconds: list[float] = field(default_factory=list)
     """One a round: all batches."""
     latencies: list[float] = field(default_factory=list)
     """Seconds, of all rounds."""
+
+
+class Measured(NamedTuple):
+    """What came of it."""
+
+    records: list[SpeedRecord]
+    """One a model."""
+    ratios: list[list[float]]
+    """For each of them, round by round, its examples a second over those of the first."""
+    failed: dict[str, str]
+    """Name of a model that could not be measured → why."""
 
 
 def texts() -> list[str]:
@@ -73,8 +88,8 @@ def measure(
     precision: str = "auto",
     offline: bool = False,
     show: Callable[[int, int], None] = lambda *_: None,
-) -> tuple[list[SpeedRecord], list[list[float]]]:
-    """Measure models in turns.
+) -> Measured:
+    """Measure models in turns. One that fails is left out, and the others go on.
 
     Args:
         names: of models, as ``models.resolve`` takes them.
@@ -83,28 +98,43 @@ def measure(
         offline: make no network call.
         show: called with what is done of what is to be done.
 
-    Returns:
-        A record a model; and for each model, round by round, its examples a second over those of the first model.
-
     Raises:
-        FlueBenchError: a model, the device or the precision is not to be had.
+        UsageError: a name, the device or the precision cannot be.
+        FlueBenchError: the only model is not to be had.
     """
     keep_freed_memory()
-    where, steps = pick_device(device), len(names) * (ROUNDS + 2)
-    subjects: list[Subject] = []
+    where, done, steps = pick_device(device), 0, len(names) * (ROUNDS + 2)
+    subjects: dict[str, Subject] = {}
+    failed: dict[str, str] = {}
+
+    def step(name: str, work: Callable[[], object]) -> None:
+        nonlocal done
+        try:
+            work()
+        except UsageError:
+            raise
+        except Exception as error:  # transformers raises whatever its models raise
+            if len(names) == 1 and isinstance(error, FlueBenchError):
+                raise
+            unexpected = f"unexpected {type(error).__name__}: {models.first_line(error)}"
+            failed[name] = str(error) if isinstance(error, FlueBenchError) else unexpected
+            subjects.pop(name, None)
+        done += 1
+        show(done, steps)
+
+    def load(name: str) -> None:
+        subjects[name] = _subject(models.resolve(name, offline), where, precision)
+
     for name in names:
-        subjects.append(_subject(models.resolve(name, offline), where, precision))
-        show(len(subjects), steps)
-    peaks = [peak_memory(subject) for subject in subjects]  # also warms up
+        step(name, partial(load, name))
     for number in range(ROUNDS + 1):
-        for subject in subjects if number % 2 else subjects[::-1]:
-            _round(subject)
-            show(len(subjects) * (number + 1) + sum(len(each.seconds) > number for each in subjects), steps)
-    for subject in subjects:
+        for name, subject in list(subjects.items())[:: 1 if number % 2 else -1]:
+            step(name, partial(_round, subject))
+    for subject in subjects.values():
         del subject.seconds[0], subject.latencies[: len(subject.singles)]  # warm-up
-    first = np.array(subjects[0].seconds)
-    records = [_record(subject, peak) for subject, peak in zip(subjects, peaks, strict=True)]
-    return records, [(first / subject.seconds).tolist() for subject in subjects]
+    records = [_record(subject) for subject in subjects.values()]
+    first = next((np.array(subject.seconds) for subject in subjects.values()), np.empty(0))
+    return Measured(records, [(first / subject.seconds).tolist() for subject in subjects.values()], failed)
 
 
 def _subject(model: Resolved, where: torch.device, precision: str) -> Subject:
@@ -113,16 +143,28 @@ def _subject(model: Resolved, where: torch.device, precision: str) -> Subject:
     examples = [Example(str(number), "", text=text) for number, text in enumerate(texts())]
     encoded = encode_texts(examples, models.load_tokenizer(model), length)
     encoder = models.load_encoder(model).to(where).eval()
-    return Subject(
+    subject = Subject(
         model=model,
         device=device,
         encoder=encoder,
-        notes=model.notes,
+        notes=list(model.notes),
         batches=[encoded.batch(rows, where).inputs for rows in training_batches(encoded.lengths, BATCH_SIZE, 0, 0)],
         singles=[encoded.batch([row], where).inputs for row in range(0, len(encoded), LATENCY_EVERY)],
         tokens=int(encoded.lengths.sum()),
-        flops=flops_per_example(encoder, encoded, device),
+        flops=None,
+        peak=None,
     )
+    with torch.no_grad(), device.autocast():  # what a model cannot read it shows now
+        encoder(**_largest(subject))
+    subject.peak = attempted("peak memory", lambda: peak_memory(subject), subject.notes)
+    count = partial(flops_per_example, encoder, encoded, device)
+    subject.flops = attempted("operations an example", count, subject.notes)
+    return subject
+
+
+def _largest(subject: Subject) -> Inputs:
+    """The batch with most positions."""
+    return max(subject.batches, key=lambda inputs: inputs["input_ids"].numel())
 
 
 def _round(subject: Subject) -> None:
@@ -152,7 +194,7 @@ def peak_memory(subject: Subject) -> int:
     On CUDA as the allocator counts, on the CPU the tensors that torch makes: the process itself, which may hold several
     models, is left out.
     """
-    largest = max(subject.batches, key=lambda inputs: inputs["input_ids"].numel())
+    largest = _largest(subject)
     weights = sum(tensor.nbytes for tensor in (*subject.encoder.parameters(), *subject.encoder.buffers()))
     device = subject.device.torch
     with torch.no_grad(), subject.device.autocast():
@@ -196,7 +238,7 @@ def _storages(tensors: Any) -> dict[int, torch.UntypedStorage]:
     return {storage.data_ptr(): storage for storage in found}
 
 
-def _record(subject: Subject, peak: int) -> SpeedRecord:
+def _record(subject: Subject) -> SpeedRecord:
     examples = len(texts())
     seconds, latencies = float(np.median(subject.seconds)), 1e3 * np.array(subject.latencies)
     return SpeedRecord(
@@ -209,9 +251,9 @@ def _record(subject: Subject, peak: int) -> SpeedRecord:
         flops_per_example=subject.flops,
         latency_ms_median=float(np.median(latencies)),
         latency_ms_p95=float(np.quantile(latencies, 0.95)),
-        examples_per_second=examples / seconds,
-        tokens_per_second=subject.tokens / seconds,
-        peak_memory_bytes=peak,
-        environment=environment(subject.device, subject.notes),
+        examples_per_second=rate(examples, seconds),
+        tokens_per_second=rate(subject.tokens, seconds),
+        peak_memory_bytes=subject.peak,
+        environment=environment(subject.device, tuple(subject.notes)),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -244,5 +244,5 @@ def _checkout() -> tuple[str | None, bool | None]:
 
     try:
         return git("rev-parse", "HEAD").strip(), bool(git("status", "--porcelain", "--untracked-files=no").strip())
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None, None

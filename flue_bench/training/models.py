@@ -118,6 +118,11 @@ def resolve(name: str, offline: bool = False) -> Resolved:
     if kind == "bin":
         notes += ("no safetensors: pytorch_model.bin was read with weights_only=True",)
     config = read_config(folder, shown)
+    if config.model_type in OFFSET_POSITIONS and config.pad_token_id is None:
+        raise ModelError(
+            f"{shown}: config.json has no pad_token_id, from which {config.model_type} counts positions. Write there "
+            "the number that its tokenizer gives to the padding token (of CamemBERT and RoBERTa: 1)."
+        )
     if "auto_map" in _json(folder / "config.json"):
         notes += (f"the repository's own code was not run: transformers' {config.model_type} stands for it",)
     tokenizer_files = matching(present, TOKENIZER_FILES)
@@ -207,10 +212,10 @@ def check_french(tokenizer: Any, name: str) -> None:
 
 
 OFFSET_POSITIONS = {
-    "camembert", "data2vec-text", "ibert", "longformer", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta",
-    "xlm-roberta-xl", "xmod",
+    "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 }  # fmt: skip
-"""Model types that count positions as RoBERTa does."""
+"""Model types that count positions as RoBERTa does: all that transformers has with a classification head."""
 
 
 def _has_segments(config: Any) -> bool:

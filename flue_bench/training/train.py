@@ -313,6 +313,7 @@ def flops_per_example(network: nn.Module, test: Encoded, device: Device) -> floa
     """Forward floating-point operations for a test example of mean length, by torch's counter on one such row."""
     lengths = test.lengths
     row = int(np.abs(lengths - lengths.mean()).argmin())
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+    # With gradients: without, the counter fails where a parameter is an argument of a sub-module, as in DeBERTa.
+    with FlopCounterMode(display=False) as counter, torch.enable_grad():
         network(**test.batch([row], device.torch).inputs)
     return float(counter.get_total_flops())

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from flue_bench.boards import render
+from flue_bench.boards.board import build
 from flue_bench.data import registry
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.jobs import cell
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.progress import Display
 from flue_bench.results.store import Store, read_predictions
+from flue_bench.results.verify import faults
 from flue_bench.training.device import Device
 from support.hub_standin import sentences, tiny_camembert
 
@@ -315,3 +319,60 @@ def test_the_same_weights_under_another_name_are_said_to_be_so(folder: Path, mod
     shown, out = display()
     assert run_grid(grid(folder, copy), store, shown).reused == 1
     assert "copy has the content of tiny" in out.getvalue()
+
+
+def test_a_broken_model_does_not_end_the_grid(folder: Path, model: Path, tmp_path: Path) -> None:
+    """One is known before anything runs, the other when it reads."""
+    no_padding = tiny_camembert(tmp_path / "sans-remplissage")
+    strange = tiny_camembert(tmp_path / "étrange")
+    for path, change in ((no_padding, {"pad_token_id": None}), (strange, {"chunk_size_feed_forward": 7})):
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        (path / "config.json").write_text(json.dumps(config | change), encoding="utf-8")
+    shown, out = display()
+    outcome = run_grid(grid(folder, no_padding, strange, model), Store(tmp_path / "results"), shown)
+    assert [record.cell.model.name for record in outcome.records] == [model.name]
+    assert [failure.cell.model.name for failure in outcome.failures] == ["étrange"]
+    assert "unexpected ValueError" in outcome.failures[0].error
+    (unloaded,) = outcome.unloaded
+    assert "sans-remplissage: config.json has no pad_token_id, from which camembert counts positions" in unloaded
+    assert unloaded in " ".join(out.getvalue().split())
+
+
+@pytest.mark.parametrize("figure", ["flops_per_example", "peak_memory"])
+def test_no_score_is_lost_for_want_of_a_figure(
+    figure: str, folder: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> float:
+        raise AttributeError("'NoneType' object has no attribute 'next_functions'")
+
+    monkeypatch.setattr(cell, figure, broken)
+    store = Store(tmp_path)
+    outcome = run_grid(grid(folder, model), store, display()[0])
+    assert not outcome.failures
+    (record,) = store.records()
+    lost = {"flops_per_example": "operations an example", "peak_memory": "peak memory"}
+    costs = {"flops_per_example": record.cost.flops_per_example, "peak_memory": record.cost.peak_memory_bytes}
+    assert {name for name, value in costs.items() if value is None} == {figure}
+    said = f"{lost[figure]}: not known here (AttributeError: 'NoneType' object has no attribute 'next_functions')"
+    assert said in record.environment.notes
+    assert faults(store.folder(record.cell) / f"seed0-{record.cell_digest}.json") == []
+    assert f"| {model.name} " in render.markdown(build([record]))
+
+
+def test_a_clock_that_stands_still_loses_nothing(
+    folder: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cell.time, "perf_counter", lambda: 0.0)
+    (record,) = run_grid(grid(folder, model), Store(tmp_path), display()[0]).records
+    assert record.cost.predict_examples_per_second == 0
+
+
+def test_a_checkout_that_git_cannot_read_is_no_commit(
+    folder: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*_: object, **__: object) -> None:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+    monkeypatch.setattr(subprocess, "run", git)
+    (record,) = run_grid(grid(folder, model), Store(tmp_path), display()[0]).records
+    assert record.environment.commit is None

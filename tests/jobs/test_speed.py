@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def few_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_counted(two: list[str]) -> None:
     seen: list[tuple[int, int]] = []
-    records, ratios = speed.measure(two, precision="fp32", show=lambda *at: seen.append(at))
+    records, ratios, _ = speed.measure(two, precision="fp32", show=lambda *at: seen.append(at))
     for name, record in zip(two, records, strict=True):
         network = models.load_model(models.resolve(name), TASK, 0, None).network
         body = [value for key, value in network.named_parameters() if key.startswith("bert.")]
@@ -98,7 +99,7 @@ def test_memory_of_a_layer() -> None:
             return out
 
     batch = {"input_ids": torch.zeros(10, 8)}
-    subject = speed.Subject(None, CPU, Encoder(), (), [{"input_ids": torch.zeros(2, 8)}, batch], [], 0, 0.0)  # type: ignore[arg-type]
+    subject = speed.Subject(None, CPU, Encoder(), (), [{"input_ids": torch.zeros(2, 8)}, batch], [], 0, None, None)  # type: ignore[arg-type]
     assert speed.peak_memory(subject) == 4 * (2 * 8 * 64 + 10 * 64 + 10 * 8)
 
 
@@ -132,3 +133,50 @@ def test_what_cannot_be_measured(words: list[str], code: int, message: str) -> N
     ended = flue_bench("speed", *words)
     said = ended.err
     assert ended.code == code and message in said and "Traceback" not in said
+
+
+def test_a_model_that_fails_is_told_and_the_others_are_measured(two: list[str], tmp_path: Path) -> None:
+    no_padding = tiny("roberta", tmp_path / "no-padding")
+    config = json.loads((no_padding / "config.json").read_text())
+    (no_padding / "config.json").write_text(json.dumps(config | {"pad_token_id": None}))
+    # What its configuration says it reads breaks it: known when it reads, and not before.
+    short = tiny("bert", tmp_path / "short", max_position_embeddings=8)
+    config = json.loads((short / "config.json").read_text())
+    (short / "config.json").write_text(json.dumps(config | {"chunk_size_feed_forward": 7}))
+    words = [word for name in (two[0], str(no_padding), str(short), two[1]) for word in ("-m", name)]
+    said = flue_bench("speed", *words, "--results", tmp_path / "results", "--precision", "fp32")
+    assert said.code == 1 and "Traceback" not in said.err
+    assert f"{no_padding}: not measured: no-padding: config.json has no pad_token_id" in said.err.replace("\n", " ")
+    assert f"{short}: not measured: unexpected ValueError" in said.err.replace("\n", " ")
+    assert sorted(record.model.name for record in Store(tmp_path / "results").read().speeds) == ["bert-1", "bert-4"]
+
+
+def test_a_model_that_fails_in_the_midst_costs_the_others_nothing(
+    two: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = speed._round
+
+    def failing(subject: speed.Subject) -> None:
+        if subject.model.ref.name == "bert-1" and len(subject.seconds) == 2:
+            raise torch.OutOfMemoryError("no room")
+        rounds(subject)
+
+    monkeypatch.setattr(speed, "_round", failing)
+    found = speed.measure(two, precision="fp32")
+    assert [record.model.name for record in found.records] == ["bert-4"] and found.ratios == [[1.0] * 3]
+    assert list(found.failed) == [two[0]] and "OutOfMemoryError: no room" in found.failed[two[0]]
+
+
+@pytest.mark.parametrize("figure", ["flops_per_example", "peak_memory"])
+def test_a_figure_that_cannot_be_had_is_absent(
+    figure: str, two: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: object) -> float:
+        raise AttributeError("'NoneType' object has no attribute 'next_functions'")
+
+    monkeypatch.setattr(speed, figure, broken)
+    out = done("speed", "-m", two[0], "--results", tmp_path, "--precision", "fp32")
+    (record,) = Store(tmp_path).read().speeds
+    value = record.flops_per_example if figure == "flops_per_example" else record.peak_memory_bytes
+    assert value is None and any("not known here (AttributeError" in note for note in record.environment.notes)
+    assert re.search(r"^(arithmetic a text|memory of such a batch) +\S *$", out, re.MULTILINE)

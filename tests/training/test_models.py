@@ -26,7 +26,7 @@ from flue_bench.task import Example, Source, Task
 from flue_bench.training import models
 from flue_bench.training.device import Device
 from flue_bench.training.encode import Encoded, encode
-from flue_bench.training.train import Fit, fine_tune, predict
+from flue_bench.training.train import Fit, fine_tune, flops_per_example, predict
 from support.hub_standin import StandIn, folder_files
 from support.tiny import KINDS, SENTENCES, tiny
 
@@ -204,6 +204,74 @@ def test_max_positions_is_what_the_model_holds(kind: str, folder_of: Callable[[s
         if kind in BOUNDED:
             with pytest.raises((IndexError, RuntimeError)):
                 network(input_ids=torch.full((1, longest + 1), 7))
+
+
+def test_model_types_with_offset_positions_are_those_of_transformers() -> None:
+    """Read in its sources: who counts positions from the padding's, among all types with a classification head."""
+    from transformers.models.auto import configuration_auto, modeling_auto
+
+    types = {*modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES}
+    types |= {*modeling_auto.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES}
+    counts = re.compile(r"create_position_ids_from_input_ids|padding_idx \+ 1|incremental_indices")
+    folder = Path(transformers.__file__).parent / "models"
+    offset = {
+        name
+        for name in types
+        for file in (folder / configuration_auto.model_type_to_module_name(name)).glob("modeling_*.py")
+        if counts.search(file.read_text(encoding="utf-8"))
+    }
+    assert offset == models.OFFSET_POSITIONS
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "data2vec-text": {},
+    "esm": {"position_embedding_type": "absolute", "token_dropout": False, "mask_token_id": 4},
+    "ibert": {},
+    "layoutlmv3": {"coordinate_size": 4, "shape_size": 8, "max_2d_position_embeddings": 64, "visual_embed": False},
+    "lilt": {"hidden_size": 48, "max_2d_position_embeddings": 64},
+    "longformer": {"attention_window": 8},
+    "luke": {"entity_vocab_size": 10, "entity_emb_size": 16},
+    "markuplm": {},
+    "mpnet": {},
+    "roberta-prelayernorm": {},
+    "xlm-roberta-xl": {},
+    "xmod": {"languages": ["fr_FR"], "default_language": "fr_FR"},
+}
+"""Those of them that no other test makes, and what their configurations need to be tiny."""
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_model_types_hold_what_is_said(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, sizes = KINDS["roberta"]
+    monkeypatch.setitem(KINDS, kind, (tokenizer, sizes | OTHERS[kind]))
+    auto = transformers.AutoModelForSequenceClassification
+    folder = tiny(kind, tmp_path / kind, auto=auto, **({} if kind != "longformer" else {"max_position_embeddings": 66}))
+    model = models.resolve(str(folder))
+    longest = models.max_positions(model.config)
+    assert longest == 64
+    network = models.load_model(model, SENTENCE, 0, None).network.eval()
+    with torch.inference_mode():
+        assert torch.isfinite(network(input_ids=torch.full((1, longest), 7)).logits).all()
+        if kind != "longformer":  # which pads to its window, and so shows nothing
+            with pytest.raises((IndexError, RuntimeError)):
+                network(input_ids=torch.full((1, longest + 1), 7))
+
+
+@pytest.mark.parametrize("kind", ["camembert", "xlm-roberta"])
+def test_positions_counted_from_a_padding_that_is_none_are_refused(kind: str, copy_of: Callable[[str], Path]) -> None:
+    message = refusal(lambda: models.resolve(str(rewrite(copy_of(kind), pad_token_id=None))))
+    assert "config.json has no pad_token_id" in message and "1" in message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_operations_are_counted(kind: str, folder_of: Callable[[str], Path]) -> None:
+    model = models.resolve(str(folder_of(kind)))
+    data = encode(examples("sentence"), SENTENCE, models.load_tokenizer(model), 32)
+    network = models.load_model(model, SENTENCE, 0, None).network.eval()
+    counted = flops_per_example(network, data, Device(torch.device("cpu"), "fp32", ""))
+    layers = [module for module in network.modules() if isinstance(module, torch.nn.Linear)]
+    least = min(data.lengths) * sum(layer.weight.numel() for layer in layers[:4])
+    assert counted > least and all(parameter.grad is None for parameter in network.parameters())
 
 
 def test_camembert_holds_512_of_its_514_positions(tmp_path: Path) -> None:
