@@ -29,6 +29,9 @@ def examined(env: dict[str, str], cwd: Path, *words: str) -> tuple[int, dict[str
 def test_a_machine_that_is_well(tmp_path: Path) -> None:
     with StandIn() as hub:
         env = hub.env(tmp_path) | {"HF_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"}
+        (tmp_path / "D").mkdir()
+        (tmp_path / "D" / "cls-acl10-unprocessed.tar.gz").write_bytes(b"")
+        env |= {"FLUE_BENCH_DATA": str(tmp_path / "D")}
         (tmp_path / "hf").mkdir()
         (tmp_path / "hf" / "blob").write_bytes(bytes(1500))
         code, found = examined(env, tmp_path)
@@ -41,30 +44,22 @@ def test_a_machine_that_is_well(tmp_path: Path) -> None:
     assert "torch 2." in found["packages"][1] and "ruff" not in found["packages"][1]
     assert found["threads"][1].startswith("1 on ")
     assert found["precision"][1].startswith(("fp32: ", "bf16: "))
+    assert found["data"][1].startswith("on this machine: cls-books, cls-dvd, cls-merged, cls-music, mini-cls")
+    assert "data to ask for" not in found
 
 
-def test_no_network_is_a_note_and_says_what_to_do(tmp_path: Path) -> None:
+def test_no_network_is_a_note_and_data_to_ask_for_are_named(tmp_path: Path) -> None:
     code, found = examined(no_network(tmp_path), tmp_path)
     assert code == 0
     state, said = found["hub"]
     assert state == "note" and "out of reach" in said and "→ Check the network" in said
     assert found["hub token"][1].startswith("none")
-
-
-def test_the_data_that_are_here_and_those_to_ask_for(tmp_path: Path) -> None:
-    env = no_network(tmp_path)
-    _, found = examined(env, tmp_path)
     state, said = found["data"]
     assert state == "ok" and said.startswith("on this machine: mini-cls, ")
     assert said.endswith("fetched when wanted: paws-x, wikiner, xnli")
     state, said = found["data to ask for"]
     assert state == "note" and said.startswith("cls-books, cls-dvd, cls-merged, cls-music → Zenodo gives")
     assert "https://zenodo.org/records/3251672" in said and "D/cls-acl10-unprocessed.tar.gz" in said
-    (tmp_path / "D").mkdir()
-    (tmp_path / "D" / "cls-acl10-unprocessed.tar.gz").write_bytes(b"")
-    _, found = examined(env | {"FLUE_BENCH_DATA": str(tmp_path / "D")}, tmp_path)
-    assert found["data"][1].startswith("on this machine: cls-books, cls-dvd, cls-merged, cls-music, mini-cls")
-    assert "data to ask for" not in found
 
 
 def test_what_is_broken_is_a_problem(tmp_path: Path) -> None:
