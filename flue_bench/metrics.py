@@ -1,4 +1,4 @@
-"""The scores of ``flue_bench.kinds.scoring`` as metrics of the library ``evaluate``; they need no hub.
+"""The scores of classifications and taggings as metrics of the library ``evaluate``; they need no hub.
 
     >>> from flue_bench.metrics import EntityScores
     >>> metric = EntityScores(labels=["O", "PER", "LOC"], scheme="IO")
@@ -21,7 +21,9 @@ from datasets import Features, Value
 from datasets import Sequence as ListOf
 
 from flue_bench.errors import UnknownNameError
-from flue_bench.kinds.scoring import Scores, entity_scores, sentence_scores, word_scores
+from flue_bench.kinds.counts import Scores
+from flue_bench.kinds.sentence import sentence_scores
+from flue_bench.kinds.tokens import entity_scores, word_scores
 from flue_bench.task import Scheme
 
 
@@ -65,7 +67,7 @@ class SentenceScores(_LabelMetric):
     """Accuracy, F1 by every averaging, and MCC of a classification.
 
     ``compute(predictions=["non"], references=["oui"])``: one label an example. Scores as in
-    ``flue_bench.kinds.scoring.sentence_scores``.
+    ``flue_bench.kinds.sentence.sentence_scores``.
     """
 
     _feature = Value("int64")
@@ -78,7 +80,7 @@ class EntityScores(_LabelMetric):
     """Strict entity-level scores of a tagging.
 
     ``compute(predictions=[["O", "PER"]], references=[["O", "PER"]])``: one list a sentence, one tag a word. Scores and
-    schemes (IO, IOB1, IOB2) as in ``flue_bench.kinds.scoring.entity_scores`` and ``entity_counts``.
+    schemes (IO, IOB1, IOB2) as in ``flue_bench.kinds.tokens.entity_scores`` and ``entity_counts``.
     """
 
     _feature = ListOf(Value("int64"))
@@ -99,7 +101,7 @@ class WordScores(_LabelMetric):
     """Word-level and sub-word-level scores of a tagging, with and without O.
 
     ``compute(predictions=[["O", "PER"]], references=[["O", "PER"]], subwords_per_word=[[1, 3]])``: one list a sentence,
-    one tag a word, and how many sub-words the word is cut into. Scores as in ``flue_bench.kinds.scoring.word_scores``.
+    one tag a word, and how many sub-words the word is cut into. Scores as in ``flue_bench.kinds.tokens.word_scores``.
     """
 
     _feature = ListOf(Value("int64"))

@@ -6,10 +6,10 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from flue_bench.recipe import Precision, Recipe
-from flue_bench.task import Kind, Scheme, Split, Word
+from flue_bench.task import Scheme, Split, Word
 
 SCHEMA_VERSION = 1
 """Of the record's JSON. Raised when a field changes its meaning."""
@@ -194,9 +194,14 @@ class RunRecord(Word):
     recipe_name: str
     """With overrides: ``standard learning_rate=0.0001``."""
     task_title: str
-    kind: Kind
+    kind: str
+    """Of the task: the name of a ``flue_bench.kinds.kind.Kind``."""
     labels: tuple[str, ...]
+    """Names of the classes or tags; none for a kind without labels."""
     scheme: Scheme | None
+    """Tokens only: how entities are written in ``labels``."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What only this kind asks of its tasks."""
     metric: str
     """The task's headline metric."""
     column: str
@@ -206,6 +211,8 @@ class RunRecord(Word):
     data: DataRef
     scores: dict[str, Score]
     """Test scores by full name, as fractions of 1 (MCC from -1 to 1)."""
+    measures: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
+    """What else the test set gives, such as a mean error: no fraction of 1, and never on a board."""
     per_class: dict[str, dict[str, ClassScores]]
     """Level (``class``, ``entity``, ``word``, ``subword``) → class → scores."""
     collapsed: str | None
@@ -220,6 +227,12 @@ class RunRecord(Word):
     environment: Environment
     created: str
     """UTC, ISO 8601."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields that came after 0.1 are left out where they hold nothing: other records stay as they are."""
+        said: dict[str, Any] = write(self)
+        return {name: value for name, value in said.items() if value or name not in ("options", "measures")}
 
 
 class Failure(Word):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -14,30 +15,19 @@ from flue_bench.recipe import Recipe
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-Kind = Literal["sentence", "sentence-pair", "tokens"]
 Scheme = Literal["IO", "IOB1", "IOB2"]
 
 CONVERTED = "refs/convert/parquet"
 """The branch on which the hub keeps its own parquet copy of a data set."""
 
-SENTENCE_METRICS = ("accuracy", "f1_macro", "f1_micro", "f1_weighted", "f1_binary", "mcc")
-TOKEN_METRICS = (
-    "entity_f1_micro",
-    "entity_f1_macro",
-    "entity_precision_micro",
-    "entity_recall_micro",
-    "word_accuracy",
-    *(
-        f"{level}_f1_{average}_{o}"
-        for level in ("word", "subword")
-        for average in ("weighted", "macro")
-        for o in ("with_o", "without_o")
-    ),
-)
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row of a split. ``label`` and ``tags`` index ``Task.labels``.
 
-class Example(NamedTuple):
-    """One row of a split, as every kind of task sees it. ``label`` and ``tags`` index ``Task.labels``."""
+    A kind of task whose examples hold more subclasses this. The fields of the type, in their order, are what the digest
+    of the data covers: a new field belongs to a subclass, so that the digests of other kinds stay.
+    """
 
     id: str
     group: str
@@ -63,16 +53,11 @@ class Word(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Columns(Word):
-    """Where a row's fields stand: a column's name, or its number (from 0) in a file without a header."""
+Columns = dict[str, str | int]
+"""Where a row's fields stand: field → a column's name, or its number (from 0) in a file without a header.
 
-    id: str | int | None = None
-    group: str | int | None = None
-    text: str | int | None = None
-    text_pair: str | int | None = None
-    label: str | int | None = None
-    words: str | int | None = None
-    tags: str | int | None = None
+A field that the task's kind needs and that is not here stands in the column of its own name.
+"""
 
 
 class SplitFiles(Word):
@@ -136,7 +121,7 @@ class Source(Word):
     """Whether fields of a CSV or TSV may stand in double quotes; by default those of a CSV may."""
     encoding: Annotated[str, AfterValidator(_codec)] = "utf-8"
     """Of its text files: any that Python knows."""
-    columns: Columns = Columns()
+    columns: Columns = Field(default_factory=dict)
     where: dict[str, str | int] = Field(default_factory=dict)
     label_names: dict[str, str] = Field(default_factory=dict)
     """What the file calls a label → what the task calls it."""
@@ -200,12 +185,16 @@ class Task(Word):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     version: int = Field(1, ge=1)
     title: str = ""
-    kind: Kind
-    labels: tuple[str, ...] = Field(min_length=2)
+    kind: str
+    """The name of a ``flue_bench.kinds.kind.Kind``, which checks this task when the registry reads it."""
+    labels: tuple[str, ...] = ()
+    """Names of the classes or tags; none for a kind without labels."""
     metric: str
     """The headline metric: selects the best epoch, heads the board."""
     scheme: Scheme | None = None
     """Tokens only: how entities are written in ``labels``."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What only this kind asks for."""
     groups: tuple[str, ...] = ()
     """Names that stand for this task among others, wherever a task is accepted."""
     column: str = ""
@@ -224,21 +213,8 @@ class Task(Word):
 
     @model_validator(mode="after")
     def _consistent(self) -> Task:
-        known = TOKEN_METRICS if self.kind == "tokens" else SENTENCE_METRICS
-        if self.metric not in known:
-            raise ValueError(f"metric '{self.metric}' is not one of {', '.join(known)}")
-        if self.metric == "f1_binary" and len(self.labels) != 2:
-            raise ValueError("metric 'f1_binary' needs two labels")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("'labels' holds a label twice")
-        if (self.scheme is None) == (self.kind == "tokens"):
-            raise ValueError("'scheme' (IO, IOB1 or IOB2) goes with kind 'tokens', and only with it")
-        if self.kind == "tokens" and "O" not in self.labels:
-            raise ValueError("kind 'tokens' needs the label 'O'")
-        if self.scheme in ("IOB1", "IOB2"):
-            bare = [tag for tag in self.labels if tag != "O" and tag[:2] not in ("B-", "I-")]
-            if bare:
-                raise ValueError(f"scheme {self.scheme} wants B- and I- tags, but 'labels' holds {', '.join(bare)}")
         for name in self.recipe:
             self.named_recipe(name)
         return self
@@ -247,13 +223,6 @@ class Task(Word):
     def board_column(self) -> str:
         """The board's column that this task belongs to."""
         return self.column or self.name
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of the scores that a record of this task holds."""
-        if self.kind == "tokens":
-            return TOKEN_METRICS
-        return tuple(name for name in SENTENCE_METRICS if name != "f1_binary" or len(self.labels) == 2)
 
     def named_recipe(self, name: str) -> Recipe:
         """The recipe of this name, whole.

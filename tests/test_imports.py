@@ -129,7 +129,7 @@ def test_every_folder_is_in_the_table() -> None:
         ("flue_bench.data.sources", "from flue_bench.jobs.cell import run", False),
         ("flue_bench.data.sources", "from ..jobs.cell import run", False),
         ("flue_bench.data.sources", "def f():\n    import flue_bench.jobs.cell", False),
-        ("flue_bench.kinds.scoring", "import torch.nn", False),
+        ("flue_bench.kinds.tokens", "import torch.nn", False),
         ("flue_bench.training.train", "import torch.nn", True),
         ("flue_bench.boards.board", "import flue_bench.jobs.cell", False),
         ("flue_bench.jobs.cell", "import flue_tasks", False),

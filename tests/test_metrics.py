@@ -1,4 +1,4 @@
-"""The ``evaluate`` metrics: same scores as ``flue_bench.kinds.scoring``, by name or by index, without the hub."""
+"""The ``evaluate`` metrics: same scores as a run's, by name or by index, without the hub."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from flue_bench.errors import UnknownNameError
-from flue_bench.kinds.scoring import sentence_scores, token_scores
+from flue_bench.kinds.sentence import METRICS, sentence_scores
+from flue_bench.kinds.tokens import TOKENS, token_scores
 from flue_bench.metrics import EntityScores, SentenceScores, WordScores
-from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS
 
 TAGS = ["O", "PER", "ORG", "LOC"]
 GOLD = [["PER", "PER", "O", "ORG"], ["O", "LOC", "LOC"], ["O"]]
@@ -40,7 +40,7 @@ def test_sentences_by_name_by_index_and_as_an_array(settings: dict[str, Any]) ->
     metric = SentenceScores(["négatif", "positif"], **settings)
     gold, predicted = [0, 1, 1, 0], [0, 1, 0, 0]
     expected = sentence_scores(gold, predicted, ["négatif", "positif"]).scores
-    assert set(expected) == set(SENTENCE_METRICS)
+    assert set(expected) == set(METRICS)
     assert metric.compute(predictions=predicted, references=gold) == expected
     assert metric.compute(predictions=np.array(predicted), references=np.array(gold)) == expected
     names = [["négatif", "positif"][i] for i in gold]
@@ -87,7 +87,7 @@ def test_combined_they_give_every_token_score(settings: dict[str, Any], in_batch
         scores = combined.compute()
     else:
         scores = combined.compute(**inputs)
-    assert set(scores) == set(TOKEN_METRICS)
+    assert set(scores) == set(TOKENS.metrics())
     assert scores == expected_tokens()
 
 

@@ -33,7 +33,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceC
 from benchmarks.common import processes, report
 from flue_bench.data import registry
 from flue_bench.jobs.grid import Grid, run_grid
-from flue_bench.kinds import scoring
+from flue_bench.kinds.tokens import token_scores
 from flue_bench.progress import Display
 from flue_bench.results.store import Store
 from flue_bench.training import models
@@ -122,7 +122,7 @@ def tagging(size: int, folder: Path) -> Work:
         for _ in range(2)
     )
     counts = [[1] * 20] * TAGGED
-    return lambda: scoring.token_scores(gold, guessed, labels, "IOB2", counts)
+    return lambda: token_scores(gold, guessed, labels, "IOB2", counts)
 
 
 AXES: dict[str, Callable[[int, Path], Work]] = {

@@ -76,7 +76,7 @@ def fill(folder: Path, models: int, tasks: int, seeds: int) -> Filled:
 
     from flue_bench.data import registry, sources
     from flue_bench.jobs.grid import Grid, run_grid
-    from flue_bench.kinds import scoring
+    from flue_bench.kinds.sentence import sentence_scores
     from flue_bench.progress import Display
     from flue_bench.record import Predictions, RunRecord
     from flue_bench.results.store import Store
@@ -112,7 +112,7 @@ def fill(folder: Path, models: int, tasks: int, seeds: int) -> Filled:
                 cell = first.cell.model_copy(update=update)
                 draw = np.random.default_rng([number, seed, *model.ref.digest.encode()])
                 predicted = np.where(draw.random(len(gold)) < 0.8, gold, 1 - gold)
-                scores = scoring.sentence_scores(gold, predicted, task.task.labels)
+                scores = sentence_scores(gold, predicted, task.task.labels)
                 more: dict[str, Any] = {
                     "cell": cell, "cell_digest": cell.digest, "setting_digest": cell.setting_digest,
                     "task_title": cell.task, "column": cell.task, "column_members": (cell.task,), "data": data.ref,

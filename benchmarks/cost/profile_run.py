@@ -32,7 +32,7 @@ from benchmarks.common import report, works
 from flue_bench.data import registry, sources
 from flue_bench.jobs import cell, loader
 from flue_bench.jobs.grid import Grid, run_grid
-from flue_bench.kinds import scoring
+from flue_bench.kinds import counts
 from flue_bench.progress import Display
 from flue_bench.results.store import Store
 from flue_bench.training import models
@@ -56,7 +56,7 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (cell, "predict", "predict: the rest"),
     (cell, "decide", "score"),
     (cell, "score", "score"),
-    (scoring, "collapsed", "score"),
+    (counts, "collapsed", "score"),
     (cell, "predictions_table", "write"),
     (Store, "write", "write"),
     (cell, "environment", "write"),

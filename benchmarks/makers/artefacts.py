@@ -23,7 +23,8 @@ from sklearn.preprocessing import MaxAbsScaler
 
 from benchmarks.common import report
 from flue_bench.data import registry, sources
-from flue_bench.kinds import scoring
+from flue_bench.kinds.sentence import sentence_scores
+from flue_bench.kinds.tokens import entity_scores
 from flue_bench.record import RunRecord
 from flue_bench.results.store import Store
 from flue_bench.statistics.intervals import mean_sd
@@ -75,9 +76,9 @@ def overlap(example: Example) -> dict[str, int]:
 def score(task: Task, test: Sequence[Example], predicted: Sequence[Any]) -> float:
     """The task's metric, in percent; ``predicted`` holds a label an example, or its tags."""
     if task.scheme is not None:
-        found = scoring.entity_scores([example.tags for example in test], predicted, task.labels, task.scheme)
+        found = entity_scores([example.tags for example in test], predicted, task.labels, task.scheme)
     else:
-        found = scoring.sentence_scores([example.label for example in test], predicted, task.labels)
+        found = sentence_scores([example.label for example in test], predicted, task.labels)
     return 100 * found.scores[task.metric]
 
 

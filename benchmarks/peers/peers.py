@@ -34,7 +34,8 @@ from benchmarks.common import paired, report, works
 from benchmarks.peers import speed
 from benchmarks.peers.measure import FINE_TUNING, OURS, PREDICTION, WORKS
 from flue_bench.data import registry, sources
-from flue_bench.kinds import scoring as our_scoring
+from flue_bench.kinds.sentence import sentence_scores
+from flue_bench.kinds.tokens import entity_scores
 from flue_bench.training import models, train
 from flue_bench.training.batches import prediction_batches
 from flue_bench.training.device import pick_device, prepare
@@ -142,9 +143,7 @@ def scoring(arguments: argparse.Namespace) -> list[dict[str, Any]]:
                     "flue-bench in evaluate": lambda: entities.compute(predictions=guessed_tags, references=tags)[
                         "entity_f1_micro"
                     ],
-                    OURS: lambda: our_scoring.entity_scores(tags, guessed_tags, labels, "IOB2").scores[
-                        "entity_f1_micro"
-                    ],
+                    OURS: lambda: entity_scores(tags, guessed_tags, labels, "IOB2").scores["entity_f1_micro"],
                 },
             ),
         },
@@ -158,7 +157,7 @@ def scoring(arguments: argparse.Namespace) -> list[dict[str, Any]]:
                     "flue-bench in evaluate": lambda: sentences.compute(predictions=guessed, references=gold)[
                         "f1_macro"
                     ],
-                    OURS: lambda: our_scoring.sentence_scores(gold, guessed, classes).scores["f1_macro"],
+                    OURS: lambda: sentence_scores(gold, guessed, classes).scores["f1_macro"],
                 },
             ),
         },

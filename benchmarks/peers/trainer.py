@@ -30,7 +30,9 @@ from transformers import (
 
 from benchmarks.common import works
 from benchmarks.common.works import Work
-from flue_bench.kinds import scoring
+from flue_bench.kinds.counts import collapsed
+from flue_bench.kinds.sentence import sentence_scores
+from flue_bench.kinds.tokens import token_scores
 from flue_bench.recipe import Recipe
 from flue_bench.task import Split
 from flue_bench.training import models
@@ -218,10 +220,10 @@ def score(
     flat = [np.concatenate([np.atleast_1d(row) for row in each]) for each in (predicted, truth)]
     if task.kind == "tokens":
         assert task.scheme is not None  # the task's own check
-        scores = scoring.token_scores(truth, predicted, task.labels, task.scheme, counts).scores
+        scores = token_scores(truth, predicted, task.labels, task.scheme, counts).scores
     else:
-        scores = scoring.sentence_scores(flat[1], flat[0], task.labels).scores
-    return scores, scoring.collapsed(flat[0], flat[1], task.labels)
+        scores = sentence_scores(flat[1], flat[0], task.labels).scores
+    return scores, collapsed(flat[1], flat[0], task.labels)
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from benchmarks.common import ROOT, report
+from flue_bench.kinds import counts as counting
 from flue_bench.statistics import intervals
 
 Floats = NDArray[np.float64]
@@ -48,7 +49,8 @@ SPURIOUS = 0.7
 """Share of the missed entities in whose place a wrong one is predicted."""
 DIFFICULTY = {"cluster": 0.2, "example": 0.4, "model": 0.2, "seed": 0.2}
 """Shares of the variance of an example's difficulty."""
-METRICS = ("accuracy", "f1_macro", "entity_f1_micro")
+FORMULAS = {"accuracy": counting.accuracy, "f1_macro": counting.macro_f1, "entity_f1_micro": counting.micro_f1}
+METRICS = tuple(FORMULAS)
 REPLICATES = intervals.REPLICATES // 4
 """Of the bootstrap; to save time."""
 LEVEL = 0.05
@@ -116,8 +118,8 @@ def _count(cluster: Ints, label: Ints, counted: NDArray[np.bool_], labels: int) 
 
 def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bool]:
     """What each method says of one test set: teacher, a model as good, and the student, in this order."""
-    models, clusters = np.split(intervals.score(counts.sum(1), metric), 3), counts.shape[1]
-    covariance = intervals.covariance(resampled, metric, clusters)
+    models, clusters = np.split(FORMULAS[metric](counts.sum(1)), 3), counts.shape[1]
+    covariance = intervals.covariance(resampled, FORMULAS[metric], clusters)
     n = len(models[0])
 
     def ours(*chosen: int) -> intervals.Means:
@@ -133,7 +135,7 @@ def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bo
         return intervals.t_test(intervals.Estimate(float(w @ np.concatenate(models)), 0, se, clusters - 1))
 
     truth, lesser = true_score(metric, ACCURACY, sd), true_score(metric, KEPT * ACCURACY, sd)
-    entry = intervals.score_interval(ours(0), metric)
+    entry = intervals.score_interval(ours(0))
     equal = intervals.estimate(ours(0, 1), [1, -1])
     welch = intervals.estimate(replace(ours(0, 1), examples=np.zeros((2, 2))), [1, -1])
     pair = ours(2, 0)

@@ -17,6 +17,8 @@ from flue_bench.boards import board
 from flue_bench.boards.wording import in_markdown, plain
 from flue_bench.data import registry
 from flue_bench.errors import RecordError, UsageError
+from flue_bench.kinds.counts import Metric
+from flue_bench.kinds.kind import kind_of
 from flue_bench.record import RunRecord
 from flue_bench.results.comparison import collapsed
 from flue_bench.results.rows import by_run, find, grouped, named_rows, newest
@@ -27,27 +29,6 @@ if TYPE_CHECKING:
 
 BEGIN, END = "<!-- flue-bench: begin -->", "<!-- flue-bench: end -->"
 """Between these lines the card is ours, and is written anew."""
-
-_CLASS = "the mean over the classes of each one's F1"
-METRICS: dict[str, tuple[str, str]] = {
-    "accuracy": ("accuracy", "share of the examples whose label is right"),
-    "f1_macro": ("f1", f"{_CLASS}, unweighted"),
-    "f1_micro": ("f1", "F1 of all decisions together; here equal to the accuracy"),
-    "f1_weighted": ("f1", f"{_CLASS}, weighted by its gold examples"),
-    "f1_binary": ("f1", "F1 of the last label"),
-    "mcc": ("matthews_correlation", "Matthews' correlation coefficient, from -1 to 1"),
-    "entity_f1_micro": ("f1", "F1 of all entities; one counts if its borders and its type are right (seqeval, strict)"),
-    "entity_f1_macro": ("f1", "the mean over the types of each one's strict entity-level F1"),
-    "entity_precision_micro": ("precision", "share of the predicted entities that are right"),
-    "entity_recall_micro": ("recall", "share of the gold entities that are found"),
-    "word_accuracy": ("accuracy", "share of the words whose class is right"),
-} | {
-    f"{level}_f1_{average}_{o}": ("f1", f"{level}-level: {_CLASS}, {weight}, {but} O")
-    for level in ("word", "subword")
-    for average, weight in (("weighted", "weighted by support"), ("macro", "unweighted"))
-    for o, but in (("with_o", "with"), ("without_o", "without"))
-}
-"""Full name → the hub's name of the metric, and what it is."""
 
 
 class Setting(NamedTuple):
@@ -89,13 +70,13 @@ def results(of_model: Iterable[Setting]) -> list[EvalResult]:
     homepage = _homepage()
     return [
         EvalResult(
-            task_type="token-classification" if first.kind == "tokens" else "text-classification",
+            task_type=kind.hub_task,
             dataset_type=setting.dataset,
             dataset_name=setting.title,
             dataset_config=setting.config,
             dataset_revision=setting.revision,
             dataset_split="test",
-            metric_type=METRICS[name][0],
+            metric_type=metric.hub,
             metric_name=name,
             metric_value=round(mean, 4),
             metric_args={
@@ -112,7 +93,8 @@ def results(of_model: Iterable[Setting]) -> list[EvalResult]:
         )
         for setting in of_model
         for first in setting.records[:1]
-        for name in _names(setting)
+        for kind in [kind_of(first)]
+        for name, metric in _metrics(setting).items()
         for mean, sd in [_over_seeds(setting, name)]
     ]
 
@@ -130,7 +112,12 @@ def section(of_model: Sequence[Setting]) -> str:
         recipe = f"{first.recipe_name}, {first.cell.recipe.precision}"
         lines.append([*map(in_markdown, (setting.title, recipe)), first.metric, score + marks])
     headings = ("test set", "recipe", "metric", "mean ± sd (seeds)")
-    metrics = dict.fromkeys(setting.records[0].metric for setting in of_model)
+    metrics = {
+        each: metric
+        for setting in of_model
+        for each, metric in _metrics(setting).items()
+        if each == setting.records[0].metric
+    }
     said = "† Some of these runs predict a single class: no verdict stands on them."
     dagger = f"\n{said}\n" if any("†" in line[-1] for line in lines) else ""
     commands = "\n".join(_command(setting) for setting in of_model)
@@ -140,7 +127,7 @@ def section(of_model: Sequence[Setting]) -> str:
         f"The encoder, fine-tuned on each task and scored on its test set by {name}: mean ± sample standard deviation "
         "over the seeds, in percent. This card's metadata hold every score by its full name, as a fraction of 1.\n\n"
         f"{tabulate(lines, headers=headings, tablefmt='github', disable_numparse=True)}\n{dagger}\n"
-        + "".join(f"- `{metric}`: {METRICS[metric][1]}.\n" for metric in metrics)
+        + "".join(f"- `{each}`: {metric.what}.\n" for each, metric in metrics.items())
         + f"\nTo have these figures again:\n\n```sh\n{commands}\n```\n{END}\n"
     )
 
@@ -215,15 +202,20 @@ def _setting(records: tuple[RunRecord, ...]) -> Setting:
     return Setting(f"{first.task_title}{limit}{other}", cell.task, config, None, records)
 
 
-def _names(setting: Setting) -> list[str]:
+def _metrics(setting: Setting) -> dict[str, Metric]:
     """The scores that every seed has, the headline metric first."""
     first, *others = setting.records
-    shared = [name for name in first.scores if all(name in record.scores for record in others)]
-    return sorted(shared, key=lambda name: name != first.metric)
+    known = kind_of(first).metrics(first)
+    shared = [name for name in _values(first) if name in known and all(name in _values(other) for other in others)]
+    return {name: known[name] for name in sorted(shared, key=lambda name: name != first.metric)}
+
+
+def _values(record: RunRecord) -> dict[str, float]:
+    return record.scores | record.measures
 
 
 def _over_seeds(setting: Setting, metric: str) -> tuple[float, float | None]:
-    summary = mean_sd([record.scores[metric] for record in setting.records])
+    summary = mean_sd([_values(record)[metric] for record in setting.records])
     return summary.mean, summary.sd if len(setting.records) > 1 else None
 
 

@@ -7,25 +7,21 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
-from numpy.typing import NDArray
 
 from flue_bench.boards import wording
 from flue_bench.boards.board import Board, Entry, Row, Run
 from flue_bench.errors import RecordError
-from flue_bench.kinds.scoring import entity_class
+from flue_bench.kinds.kind import Kind, kind_of
 from flue_bench.record import ClassScores, RunRecord
 from flue_bench.results.comparison import Evidence
 from flue_bench.results.rows import RunKey, by_run
 
 HERE = Path(__file__).parent
-LEVELS = {"class": "Classes", "entity": "Entities", "word": "Words"}
-"""Levels of ``RunRecord.per_class`` that are shown, and their headings."""
 
 Link = Callable[[Run], str | None]
 """Where a run's record is, relative to the file that is written."""
@@ -63,7 +59,6 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
         plots=[plot for i in range(len(board.machines)) if (plot := _plot(board, i))],
         details=lambda entry: _details(entry, records_of, evidence),
         link=link,
-        levels=LEVELS,
         style=(HERE / "board.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -202,10 +197,10 @@ class TaskDetails(NamedTuple):
     task: str
     runs: list[Run]
     per_class: dict[str, dict[str, ClassScores]]
-    """Level → class → means over seeds."""
+    """Heading of a level → class → means over seeds."""
     confusion: Confusion | None
     missing: str
-    """Why there is no confusion matrix."""
+    """Why something is not shown; empty where the kind of task has nothing of the sort."""
 
 
 def _details(entry: Entry, records_of: dict[RunKey, RunRecord], evidence: Evidence) -> list[TaskDetails]:
@@ -213,16 +208,18 @@ def _details(entry: Entry, records_of: dict[RunKey, RunRecord], evidence: Eviden
     for task in dict.fromkeys(run.task for run in entry.runs):
         runs = [run for run in entry.runs if run.task == task]
         records = [records_of[run.key] for run in runs]
-        confusion, missing = None, ""
+        per_class, confusion, missing = {}, None, ""
         try:
-            confusion = _confusion(records, evidence)
+            kind = kind_of(records[0])
+            per_class = _per_class(records, kind)
+            confusion = _confusion(records, kind, evidence)
         except RecordError as error:
             missing = str(error)
-        found.append(TaskDetails(task, runs, _per_class(records), confusion, missing))
+        found.append(TaskDetails(task, runs, per_class, confusion, missing))
     return found
 
 
-def _per_class(records: list[RunRecord]) -> dict[str, dict[str, ClassScores]]:
+def _per_class(records: list[RunRecord], kind: Kind[Any]) -> dict[str, dict[str, ClassScores]]:
     def mean(level: str, name: str) -> ClassScores:
         each = [record.per_class[level][name] for record in records]
         return ClassScores(
@@ -236,34 +233,32 @@ def _per_class(records: list[RunRecord]) -> dict[str, dict[str, ClassScores]]:
         return [name for name in first[level] if all(name in record.per_class.get(level, {}) for record in records)]
 
     first = records[0].per_class
-    return {level: {name: mean(level, name) for name in shared(level)} for level in LEVELS if level in first}
+    return {
+        heading: {name: mean(level, name) for name in shared(level)}
+        for level, heading in kind.levels.items()
+        if level in first
+    }
 
 
-def _confusion(records: list[RunRecord], evidence: Evidence) -> Confusion:
-    """Of sentence tasks by label, of token tasks by word and class."""
-    first = records[0]
-    key = [first.kind, first.labels, [record.predictions.sha256 for record in records]]
-    return evidence.kept(key, Confusion, lambda: _counted(records, evidence), records)
+def _confusion(records: list[RunRecord], kind: Kind[Any], evidence: Evidence) -> Confusion | None:
+    """Summed over the seeds; None for a kind without classes."""
+    key = [kind.name, records[0].labels, [record.predictions.sha256 for record in records]]
+    found = evidence.kept(key, Confusion, lambda: _counted(records, kind, evidence), records)
+    return found if found.labels else None
 
 
-def _counted(records: list[RunRecord], evidence: Evidence) -> Confusion:
-    tags = records[0].labels
-    labels = list(dict.fromkeys(map(entity_class, tags))) if records[0].kind == "tokens" else list(tags)
-    class_of = np.array([labels.index(entity_class(tag) if records[0].kind == "tokens" else tag) for tag in tags])
-    counts = np.zeros((len(labels), len(labels)), np.int64)
+def _counted(records: list[RunRecord], kind: Kind[Any], evidence: Evidence) -> Confusion:
+    labels: Sequence[str] = []
+    counts = np.zeros((1, 1), np.int64)
     for record in records:
-        table = evidence.predictions(record)
         try:
-            gold, predicted = (class_of[_flat(table[name].to_pylist())] for name in ("gold", "predicted"))
-            np.add.at(counts, (gold, predicted), 1)
+            found = kind.confusion(evidence.predictions(record), record)
         except (IndexError, TypeError, ValueError) as error:  # labels that the record does not have
             raise RecordError(
                 f"{record.predictions.file}: cannot be counted: {error}. See flue-bench verify."
             ) from error
+        if found is None:
+            return Confusion([], [], [])
+        labels, counts = found[0], counts + found[1]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    return Confusion(labels, counts.tolist(), shares.round(3).tolist())
-
-
-def _flat(values: list[Any]) -> NDArray[np.int64]:
-    """One index an example, or the words of all sentences in a row."""
-    return np.array(list(chain.from_iterable(values)) if isinstance(values[0], list) else values, np.int64)
+    return Confusion(list(labels), counts.tolist(), shares.round(3).tolist())

@@ -10,6 +10,7 @@ import math
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -19,14 +20,21 @@ from flue_bench import files
 from flue_bench.boards.board import Board, Column, Entry, Quote, QuoteLine, build
 from flue_bench.boards.wording import COLLAPSED
 from flue_bench.errors import RecordError, faults
+from flue_bench.kinds.kind import installed, kind_named
 from flue_bench.record import RunRecord
 from flue_bench.results.rows import RunKey, by_run
-from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS, Word
+from flue_bench.task import Word
 
 SHOWN = 5
 """So many of ours stand beside a published score: the best of them."""
 
 Percent = Annotated[float, Field(ge=-100, le=100)]
+
+
+@cache
+def _known() -> set[str]:
+    """Our names of scores, of every kind of task."""
+    return {name for kind in installed() for name in kind_named(kind).metrics()}
 
 
 class Origin(Word):
@@ -61,7 +69,7 @@ class Published(Word):
         names = (self.metric,) if self.metric else self.candidates
         if bool(self.metric) == bool(self.candidates) or bool(self.candidates) != bool(self.said):
             raise ValueError("give 'metric', or 'said' and 'candidates'")
-        if unknown := [name for name in names if name not in SENTENCE_METRICS + TOKEN_METRICS]:
+        if unknown := [name for name in names if name not in _known()]:
             raise ValueError(f"no score is called {unknown[0]}")
         if self.percent is None and not self.classes:
             raise ValueError("give 'percent' or 'classes'")

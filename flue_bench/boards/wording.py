@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from flue_bench.boards.board import Board, Entry, Kept, Machine, Row, Versus
-from flue_bench.kinds.scoring import TRY
+from flue_bench.kinds.counts import TRY
 from flue_bench.results.comparison import LEVEL, Interval
 
 COLLAPSED = "†"

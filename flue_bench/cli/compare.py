@@ -286,7 +286,7 @@ def _reasons(lines: list[Line]) -> list[str]:
 
 
 def _collapsed(pairs: list[_Pair]) -> list[str]:
-    from flue_bench.kinds.scoring import TRY
+    from flue_bench.kinds.counts import TRY
 
     return [
         f"{pair.title}: {name}, seed {record.cell.seed}: {record.collapsed}; {TRY}"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +14,7 @@ from flue_bench.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from flue_bench.data.registry import Registered
+    from flue_bench.kinds.kind import Kind
     from flue_bench.task import Archive, Example, Source, Split, Task
 
 app = typer.Typer(help="List the tasks; show one; check a task file; audit its data.", invoke_without_command=True)
@@ -76,16 +76,18 @@ def check(
 ) -> None:
     """Check a task file: validate it, load its data, and print some rows as a model will see them."""
     from flue_bench.data import registry, sources
+    from flue_bench.kinds.kind import kind_named
     from flue_bench.task import SPLITS
 
     for each in registry.select(files):
         task = each.task
+        kind = kind_named(task.kind)
         data = sources.load(each, data_dir=data_dir, offline=offline)
         typer.echo(f"{task.name} (version {task.version}, {task.kind}): {each.file}")
         typer.echo(f"source: {data.ref.source}, digest {data.ref.digest}; examples and labels:")
         for split in SPLITS:
             cut = " (cut from train)" if split in data.ref.cut else ""
-            typer.echo(f"{split}: {data.ref.rows[split]:,}{cut}: {_balance(task, data.splits[split])}")
+            typer.echo(f"{split}: {data.ref.rows[split]:,}{cut}: {_balance(kind, task, data.splits[split])}")
         if not task.rows:
             typer.echo("canonical: yes, the task states no row counts")
         else:
@@ -98,7 +100,7 @@ def check(
             train = data.ref.rows["train"]
             typer.echo(f"recipe standard: epochs auto, {recipe.epochs_on(train)} on {train:,} rows")
         if rows:
-            _show_rows(task, data.splits["train"][:rows], model, offline)
+            _show_rows(kind, task, data.splits["train"][:rows], model, offline)
 
 
 @app.command()
@@ -158,7 +160,7 @@ def audit(
         put(audits.to_json(made), out)
 
 
-def _show_rows(task: Task, examples: list[Example], model: str, offline: bool) -> None:
+def _show_rows(kind: Kind[Any], task: Task, examples: list[Example], model: str, offline: bool) -> None:
     from flue_bench.training import encode, models
 
     tokenizer = models.load_tokenizer(models.resolve(model, offline))
@@ -166,16 +168,15 @@ def _show_rows(task: Task, examples: list[Example], model: str, offline: bool) -
     encoded = encode.encode(examples, task, tokenizer, length)
     typer.echo(f"the first {len(examples)} of train, as {model} sees them (at most {length} sub-words):")
     for index, example in enumerate(examples):
-        tags = " ".join(task.labels[tag] for tag in example.tags)
-        typer.echo(f"\n{example.id}: {tags or task.labels[example.label]}")
+        typer.echo(f"\n{example.id}: {kind.shown(example, task)}")
         typer.echo(printable(" ".join(tokenizer.convert_ids_to_tokens(encoded.row(index).tolist()))))
 
 
-def _balance(task: Task, examples: list[Example]) -> str:
-    """Share of each label; for tokens, of each tag."""
-    counts = Counter(tag for example in examples for tag in example.tags or (example.label,))
-    total = counts.total()
-    return ", ".join(f"{name} {counts[index] / total:.1%}" for index, name in enumerate(task.labels))
+def _balance(kind: Kind[Any], task: Task, examples: list[Example]) -> str:
+    """Share of each label, tag or range."""
+    counts = kind.balance(examples, task)
+    total = sum(counts.values())
+    return ", ".join(f"{name} {count / total:.1%}" for name, count in counts.items())
 
 
 def _rows(task: Task) -> str:
@@ -186,16 +187,19 @@ def _rows(task: Task) -> str:
 
 
 def _described(registered: Registered) -> str:
+    from flue_bench.kinds.kind import kind_named
     from flue_bench.task import SPLITS
 
     task = registered.task
+    kind = kind_named(task.kind)
+    others = [name for name in kind.metrics(task) if name != task.metric]
     cut = ", ".join(f"{getattr(task.split, split):.0%} for {split}" for split in ("validation", "test"))
     lines = [
         f"{task.name} (version {task.version}){f': {task.title}' if task.title else ''}",
         f"file: {registered.file}" + (f" ({registered.package})" if registered.package else ""),
-        f"kind: {task.kind}" + (f", tags in {task.scheme}" if task.scheme else ""),
-        f"labels: {', '.join(task.labels)}",
-        f"headline metric: {task.metric}; also {', '.join(name for name in task.metrics if name != task.metric)}",
+        f"kind: {kind.describe(task)}",
+        f"labels: {', '.join(task.labels) or 'none'}",
+        f"headline metric: {task.metric}; also {', '.join(others) or 'none'}",
         f"groups: {', '.join(task.groups) or 'none'}; column of the board: {task.board_column}",
         f"canonical rows (train, validation, test): {_rows(task) or 'not stated'}",
         f"a split that is missing is cut from train: {cut} (seed {task.split.seed})",

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from flue_bench import plugins
 from flue_bench.errors import Fault, TaskFileError, UnknownNameError, UsageError, faults, quoted
 from flue_bench.files import read
+from flue_bench.kinds.kind import Kind, kind_named
 from flue_bench.recipe import Recipe
 from flue_bench.task import SPLITS, Archive, Columns, Cut, Reader, Source, SplitFiles, Task
 
@@ -49,7 +50,7 @@ def load_file(path: Path) -> Registered:
     except UsageError as error:  # of a recipe
         raise TaskFileError(f"{path}: {_recipe_at_fault(data)}: {error}") from None
     for key, fault in _faults(task):
-        raise TaskFileError(f"{path}: {key}: {fault}")
+        raise TaskFileError(f"{path}: {key}: {fault.rstrip('.')}.")
     return Registered(task, path, "")
 
 
@@ -145,7 +146,11 @@ def _loose(path: Path, known: dict[str, Registered]) -> Registered:
 
 def _faults(task: Task) -> list[tuple[str, str]]:
     """(key, fault) of what only shows across a task's parts."""
-    faults = []
+    try:
+        kind = kind_named(task.kind)
+    except UnknownNameError as error:
+        return [("kind", str(error))]
+    faults = list(kind.faults(task))
     installed = [entry.name for entry in plugins.entries(plugins.READERS)]
     for number, source in enumerate(task.source):
         key = f"source[{number}]"
@@ -155,11 +160,24 @@ def _faults(task: Task) -> list[tuple[str, str]]:
             if ours not in task.labels:
                 fault = f"'{ours}' is not one of 'labels': {', '.join(task.labels)}"
                 faults.append((f"{key}.label_names.{theirs}", fault))
+        faults += _of_columns(kind, source.columns, f"{key}.columns")
         for split, files in source.files.items():
+            faults += _of_columns(kind, files.columns or {}, f"{key}.files.{split}.columns")
             path = PurePosixPath(files.path)
             if path.is_absolute() or ".." in path.parts:
                 faults.append((f"{key}.files.{split}", f"'{files.path}' is not a relative path without '..'"))
     return faults
+
+
+def _of_columns(kind: Kind[Any], columns: Columns, key: str) -> list[tuple[str, str]]:
+    known = ["id", "group", *kind.needs, *kind.may_have]
+    return [(f"{key}.{name}", f"unknown key. {_nearest(name, known)}") for name in columns if name not in known]
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """Advice on a key that nobody knows."""
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"Did you mean '{nearest[0]}'?" if nearest else f"Known: {', '.join(known)}."
 
 
 def _explained(error: ValidationError, data: dict[str, Any]) -> list[str]:
@@ -187,9 +205,7 @@ def _key(loc: tuple[int | str, ...], data: Any) -> str:
 def _explain(key: str, fault: Fault) -> str:
     if fault.kind == "extra_forbidden":
         fields = list(_model_at(fault.place[:-1]).model_fields)
-        nearest = difflib.get_close_matches(str(fault.place[-1]), fields, n=1, cutoff=0.5)
-        advice = f"Did you mean '{nearest[0]}'?" if nearest else f"Known: {', '.join(fields)}."
-        return f"{key}: unknown key. {advice}"
+        return f"{key}: unknown key. {_nearest(str(fault.place[-1]), fields)}"
     if fault.kind == "missing":
         return f"{key}: missing."
     if fault.kind == "value_error":
@@ -200,7 +216,7 @@ def _explain(key: str, fault: Fault) -> str:
 def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
     """The model whose fields may stand at this place of a task file."""
     name = next((part for part in reversed(loc) if isinstance(part, str)), "")
-    parts: dict[str, type[BaseModel]] = {"source": Source, "archives": Archive, "columns": Columns, "split": Cut}
+    parts: dict[str, type[BaseModel]] = {"source": Source, "archives": Archive, "split": Cut}
     return SplitFiles if name in SPLITS else parts.get(name, Task)
 
 

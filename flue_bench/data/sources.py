@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from glob import has_magic
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from flue_bench.data import archives, formats, hub
 from flue_bench.data.registry import Registered, readers
-from flue_bench.errors import DataError, HubError, OfflineError, UsageError, quoted
+from flue_bench.errors import DataError, HubError, OfflineError, UsageError
 from flue_bench.files import cache_dir, sha256
+from flue_bench.kinds.kind import Kind, kind_named
+from flue_bench.kinds.rows import Labels, Row, Skipped, digest
 from flue_bench.record import DataRef
-from flue_bench.task import SPLITS, Archive, Columns, Example, Source, Split, SplitFiles, Task
+from flue_bench.task import SPLITS, Archive, Example, Source, Split, SplitFiles, Task
 
 _OWN_FORMATS = ("parquet", "jsonl", "csv", "tsv", "conll")
 
@@ -282,12 +282,11 @@ def _read(task: Task, found: _Found) -> TaskData:
         if not found.archives:
             read += paths
             hashes |= {path.relative_to(found.folder).as_posix(): sha256(path) for path in paths}
+        left_out: Counter[str] = Counter()
         if found.source.reader:
-            examples, rows = _by_reader(task, found, split)
+            examples, rows = _by_reader(task, found, split, left_out)
         elif files:
-            left_out: Counter[str] = Counter()
             examples, rows = _by_columns(task, found.source, files, split, paths, hints, left_out)
-            skipped += [f"{split}: {what} left out: {count:,}" for what, count in left_out.items()]
         else:
             examples, rows = [], 0
         if files and not examples:
@@ -298,11 +297,7 @@ def _read(task: Task, found: _Found) -> TaskData:
             raise DataError(
                 f"Task '{task.name}': an id stands twice in {split}. Without `columns.id`, rows are numbered."
             )
-        if task.kind == "tokens":
-            kept = [example for example in examples if example.words]
-            if len(kept) < len(examples):
-                skipped.append(f"{split}: sentences without words left out: {len(examples) - len(kept):,}")
-            examples = kept
+        skipped += [f"{split}: {what} left out: {number:,}" for what, number in left_out.items()]
         if rows not in (canonical := task.rows.get(split, (rows,))):
             there = f"{split} has {rows:,} rows" if rows else f"there is no {split} split"
             off.append(f"{there}, canonical is {' or '.join(f'{count:,}' for count in canonical)}")
@@ -325,16 +320,27 @@ def _read(task: Task, found: _Found) -> TaskData:
     )
 
 
-def _by_reader(task: Task, found: _Found, split: Split) -> tuple[list[Example], int]:
+def _by_reader(task: Task, found: _Found, split: Split, left_out: Counter[str]) -> tuple[list[Example], int]:
+    """Examples of one split, and how many the reader gave; ``left_out`` counts those without an example, by reason."""
     reader = readers()[found.source.reader or ""]
-    make = _Maker(task, {}, {name: position for position, name in enumerate(Example._fields)})
+    kind, labels = kind_named(task.kind), Labels(task.labels, {})
     examples: list[Example] = []
-    for row, example in enumerate(reader(found.folder, split, task)):
+    rows = 0
+    for row, given in enumerate(reader(found.folder, split, task)):
+        rows += 1
+        values = {field.name: getattr(given, field.name) for field in fields(given)}
         try:
-            examples.append(make(f"{split}-{row}", example))
+            examples.append(kind.example(Row(_string(given.id) or f"{split}-{row}", values, labels)))
+        except Skipped as reason:
+            left_out[str(reason)] += 1
+        except KeyError as error:
+            raise DataError(
+                f"Reader {found.source.reader}, example {row} of {split}: {type(given).__name__} has no {error}, "
+                f"which kind '{kind.name}' needs."
+            ) from None
         except ValueError as error:
             raise DataError(f"Reader {found.source.reader}, example {row} of {split}: {error}.") from None
-    return examples, len(examples)
+    return examples, rows
 
 
 def _by_columns(
@@ -346,25 +352,27 @@ def _by_columns(
     hints: list[str],
     left_out: Counter[str],
 ) -> tuple[list[Example], int]:
-    """Examples of one split, and how many rows there were before placeholders were dropped.
+    """Examples of one split, and how many rows there were before placeholders and ``left_out`` were dropped.
 
     ``hints`` and ``left_out`` are as for ``formats.rows`` and ``formats.sentences``.
     """
-    columns = files.columns or source.columns
+    kind, labels = kind_named(task.kind), Labels(task.labels, source.label_names)
+    columns = source.columns if files.columns is None else files.columns
     layout = formats.Layout(source.delimiter, source.quoting, source.encoding)
     where = source.where if files.where is None else files.where
     examples: list[Example] = []
     row = 0
     for path in paths:
-        conll = formats.format_of(path, task.kind == "tokens") == "conll"
+        conll = kind.conll if formats.format_of(path, kind.conll is not None) == "conll" else None
         if conll:
-            if where or source.drop_if or columns.id is not None or columns.group is not None:
-                raise DataError(f"{path}: CoNLL files give words and tags: no id, group, where or drop_if.")
-            tags = -1 if columns.tags is None else columns.tags
-            rows, at = formats.sentences(path, columns.words, tags, layout, left_out), {"words": 0, "tags": 1}
+            words, tags = conll
+            if where or source.drop_if or columns.keys() - {words, tags}:
+                raise DataError(f"{path}: CoNLL files give {words} and {tags}: no id, group, where or drop_if.")
+            rows = formats.sentences(path, columns.get(words), columns.get(tags, -1), layout, left_out)
+            at = {words: 0, tags: 1}
             keep, drop = [], []
         else:
-            names = _names(task, columns)
+            names = {name: columns.get(name, name) for name in dict.fromkeys([*kind.needs, *columns])}
             numbered = all(isinstance(name, int) for name in names.values())
             wanted = list(dict.fromkeys([*names.values(), *(_key(k, numbered) for k in (*where, *source.drop_if))]))
             rows = formats.rows(path, wanted, layout, hints)
@@ -373,13 +381,15 @@ def _by_columns(
                 [(wanted.index(_key(k, numbered)), str(value)) for k, value in conditions.items()]
                 for conditions in (where, source.drop_if)
             )
-        make = _Maker(task, source.label_names, at)
         for number, values in rows:
             if any(str(values[i]) != value for i, value in keep):
                 continue
             if not any(values[i] == value for i, value in drop):
+                given = {name: values[position] for name, position in at.items()}
                 try:
-                    examples.append(make(f"{split}-{row}", values))
+                    examples.append(kind.example(Row(_string(given.get("id")) or f"{split}-{row}", given, labels)))
+                except Skipped as reason:
+                    left_out[str(reason)] += 1
                 except ValueError as error:
                     advice = formats.tags_column(path, set(task.labels), layout) if conll else ""
                     raise DataError(f"{formats.place(path, number)}: {error}.{advice}") from None
@@ -392,76 +402,8 @@ def _key(name: str, numbered: bool) -> formats.Column:
     return int(name) if numbered and name.isdecimal() else name
 
 
-def _names(task: Task, columns: Columns) -> dict[str, formats.Column]:
-    """Field of an example → column of the file; by default they are called the same."""
-    fields = {
-        "sentence": ("text", "label"),
-        "sentence-pair": ("text", "text_pair", "label"),
-        "tokens": ("words", "tags"),
-    }
-    named = {name: column for name, column in columns if column is not None}
-    return {name: named.get(name, name) for name in (*fields[task.kind], *({"id", "group"} & set(named)))}
-
-
-class _Maker:
-    """Makes examples of rows: text to NFC, labels to numbers, everything checked. Raises ValueError for the row."""
-
-    def __init__(self, task: Task, label_names: Mapping[str, str], at: Mapping[str, int]) -> None:
-        """``at`` says at which position of a row each field stands."""
-        self.task, self.at = task, at
-        self.labels: dict[Any, int] = {label: index for index, label in enumerate(task.labels)}
-        self.labels |= {theirs: task.labels.index(ours) for theirs, ours in label_names.items()}
-        numbers = {int(name): index for name, index in self.labels.items() if re.fullmatch(r"-?\d+", name)}
-        if not numbers:  # labels that are numbers themselves say what a number means; else it is a label's place
-            numbers = {index: index for index in range(len(task.labels))}
-        self.labels |= numbers | {str(number): index for number, index in numbers.items()}
-
-    def __call__(self, row_id: str, values: Sequence[Any]) -> Example:
-        """The example of one row; ``row_id`` is its id if it has none of its own."""
-        given = {name: values[position] for name, position in self.at.items()}
-        row_id, group = _string(given.get("id")) or row_id, _string(given.get("group"))
-        if self.task.kind == "tokens":
-            words = tuple(_text(word, "words") for word in _listed(given, "words"))
-            tags = tuple(self._number(tag) for tag in _listed(given, "tags"))
-            if len(words) != len(tags):
-                raise ValueError(f"{len(words)} words but {len(tags)} tags")
-            return Example(row_id, _hash(group or " ".join(words)), words=words, tags=tags)
-        text = _text(given["text"], "text")
-        pair = _text(given["text_pair"], "text_pair") if self.task.kind == "sentence-pair" else None
-        return Example(row_id, _hash(group or text), text, pair, label=self._number(given["label"]))
-
-    def _number(self, value: Any) -> int:
-        with suppress(KeyError, TypeError):
-            if not isinstance(value, bool):  # True equals 1, and would be whichever label stands second
-                return self.labels[value]
-        if value in (-1, "-1"):
-            raise ValueError("the label is -1, which stands for 'not published'")
-        known = ", ".join(self.task.labels)
-        raise ValueError(f"unknown label {quoted(value)}; the task's are {known} (see 'label_names')")
-
-
 def _string(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def _text(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"the column for '{name}' holds {quoted(value)}, which is no text")
-    if value.isascii():
-        return value
-    value.encode()  # raises for half a surrogate pair, which JSON can hold and no tokenizer takes
-    return unicodedata.normalize("NFC", value)
-
-
-def _listed(given: Mapping[str, Any], name: str) -> Sequence[Any]:
-    value = given[name]
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"the column for '{name}' holds {quoted(value)}, which is no list")
-    return value
-
-
-def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _cut(task: Task, splits: dict[Split, list[Example]]) -> tuple[Split, ...]:
@@ -475,30 +417,30 @@ def _cut(task: Task, splits: dict[Split, list[Example]]) -> tuple[Split, ...]:
                     f"Task '{task.name}' has no {split} split. Name its file, or let `split.{split}` be the share of "
                     "train to cut for it."
                 )
-            splits["train"], splits[split] = _parted(splits["train"], share, task.split.seed)
+            kind = kind_named(task.kind)
+            splits["train"], splits[split] = _parted(kind, splits["train"], share, task.split.seed)
             cut.append(split)
     return tuple(cut)
 
 
-def _parted(examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """(rest, cut), both in order: whole groups, ranked by a hash, as long as no label gets more than its share.
+def _parted(kind: Kind[Any], examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """(rest, cut), both in order: whole groups, ranked by a hash, as long as no stratum gets more than its share.
 
     A hash and not a library's random numbers: the same rows are cut whatever is installed.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
         groups[example.group].append(index)
-    room = {  # at least one of each label, but never a label's last one; tokens have one label, -1
-        label: min(max(round(share * count), 1), count - 1)
-        for label, count in Counter(example.label for example in examples).items()
-    }
+    strata = [kind.stratum(example) for example in examples]
+    # At least one of each stratum, but never a stratum's last one.
+    room = {stratum: min(max(round(share * count), 1), count - 1) for stratum, count in Counter(strata).items()}
     chosen: set[int] = set()
-    for group in sorted(groups, key=lambda group: _hash(f"{seed} {group}")):
-        counts = Counter(examples[index].label for index in groups[group])
-        if all(room[label] >= count for label, count in counts.items()):
+    for group in sorted(groups, key=lambda group: digest(f"{seed} {group}")):
+        counts = Counter(strata[index] for index in groups[group])
+        if all(room[stratum] >= count for stratum, count in counts.items()):
             chosen.update(groups[group])
-            for label, count in counts.items():
-                room[label] -= count
+            for stratum, count in counts.items():
+                room[stratum] -= count
     if not chosen:
         raise DataError(f"{len(examples)} training examples are too few, or too alike, to cut a split from them.")
     return (
@@ -508,9 +450,11 @@ def _parted(examples: list[Example], share: float, seed: int) -> tuple[list[Exam
 
 
 def _digest(splits: Mapping[Split, Sequence[Example]]) -> str:
-    digest = hashlib.blake2b(digest_size=8)
+    """Of every field of every example, by split and in order."""
+    found = hashlib.blake2b(digest_size=8)
     encode = json.JSONEncoder(ensure_ascii=False).encode
     for split in SPLITS:
+        values = attrgetter(*(field.name for field in fields(splits[split][0])))
         for example in splits[split]:
-            digest.update(f"{split} {encode(example)}\n".encode())
-    return digest.hexdigest()
+            found.update(f"{split} {encode(values(example))}\n".encode())
+    return found.hexdigest()

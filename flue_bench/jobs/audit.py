@@ -17,17 +17,18 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from flue_bench.data.sources import TaskData
+from flue_bench.kinds.kind import Kind, Texts, kind_named
 from flue_bench.progress import Bar, Display
-from flue_bench.task import SPLITS, Example, Kind, Split, Task
+from flue_bench.task import SPLITS, Example, Split, Task
 
 SHINGLE = 5
 """Characters."""
@@ -39,8 +40,6 @@ SHOWN = 5
 ACROSS: tuple[tuple[Split, Split], ...] = (("validation", "train"), ("test", "train"), ("test", "validation"))
 EITHER = "test in train or validation"
 
-Texts = tuple[str, ...]
-"""What is looked at of one row."""
 Rows = Mapping[Split, Sequence[Texts]]
 Matches = dict[int, str]
 """Number of a row → id of the row that it is like."""
@@ -101,7 +100,7 @@ class Audit:
     """Digest of the examples."""
     rows: dict[Split, int]
     labels: dict[Split, dict[str, int]]
-    """Rows of each label; for tokens, words of each tag."""
+    """How the right answers are distributed: rows of each label; for tokens, words of each tag."""
     words: dict[Split, Spread]
     """A row's, both texts of a pair together."""
     exact: dict[str, dict[str, Found]]
@@ -126,13 +125,13 @@ def audit(task: Task, data: TaskData, display: Display) -> Audit:
         data: as loaded, all rows.
         display: shows how far it is.
     """
-    splits = data.splits
-    raw = {split: [_texts(example) for example in splits[split]] for split in SPLITS}
+    splits, kind = data.splits, kind_named(task.kind)
+    raw = {split: [kind.texts(example) for example in splits[split]] for split in SPLITS}
     plain = {split: [tuple(map(_in_words, texts)) for texts in raw[split]] for split in SPLITS}
     exact: dict[str, dict[str, Found]] = {}
     same_words: dict[str, dict[str, Found]] = {}
     near: dict[str, dict[str, Found]] = {}
-    for view, view_of in _views(task.kind).items():
+    for view, view_of in kind.views.items():
         same = _same(_viewed(plain, view_of), splits)
         nearly = _nearly(_viewed(plain, view_of), same, splits, f"{task.name}: {view}", display)
         for found, matches in (
@@ -147,12 +146,12 @@ def audit(task: Task, data: TaskData, display: Display) -> Audit:
         source=data.ref.source,
         data=data.ref.digest,
         rows={split: len(splits[split]) for split in SPLITS},
-        labels={split: _labels(task, splits[split]) for split in SPLITS},
-        words={split: _spread(list(map(_words, splits[split], plain[split]))) for split in SPLITS},
+        labels={split: kind.balance(splits[split], task) for split in SPLITS},
+        words={split: _spread(list(map(kind.length, splits[split], plain[split]))) for split in SPLITS},
         exact=exact,
         same_words=same_words,
         near=near,
-        contradictory=_contradictory(splits, plain),
+        contradictory=_contradictory(kind, splits, plain),
     )
 
 
@@ -218,24 +217,6 @@ def tables(audit: Audit) -> list[Table]:
     against = [f"{audit.contradictory[place].rows:,}" if place in audit.contradictory else "" for place in places]
     shared.rows.append(["same input, other label", *against])
     return [of_splits, shared]
-
-
-def _views(kind: Kind) -> dict[str, Callable[[Texts], Texts]]:
-    """View → what of a row is looked for elsewhere; of several texts, any may be found."""
-    if kind != "sentence-pair":
-        return {"text": lambda texts: texts}
-    return {
-        "first text": lambda texts: texts[:1],
-        "second text": lambda texts: texts[1:],
-        "pair": lambda texts: ("\n".join(sorted(texts)),),
-        "either text": lambda texts: texts,
-    }
-
-
-def _texts(example: Example) -> Texts:
-    if example.words:
-        return (" ".join(example.words),)
-    return (example.text,) if example.text_pair is None else (example.text, example.text_pair)
 
 
 def _in_words(text: str) -> str:
@@ -346,14 +327,10 @@ def _least(size: int) -> int:
     return -(-NEAR * size // 100)
 
 
-def _contradictory(splits: Mapping[Split, Sequence[Example]], rows: Rows) -> dict[str, Found]:
-    """Words with tags are compared as they are: capitals decide about names."""
-    inputs = {
-        split: [example.words or texts for example, texts in zip(splits[split], rows[split], strict=True)]
-        for split in SPLITS
-    }
-    labels = {split: [example.tags or example.label for example in splits[split]] for split in SPLITS}
-    seen: dict[Split, dict[Texts, dict[object, str]]] = {split: defaultdict(dict) for split in SPLITS}
+def _contradictory(kind: Kind[Any], splits: Mapping[Split, Sequence[Example]], rows: Rows) -> dict[str, Found]:
+    inputs = {split: list(map(kind.same_input, splits[split], rows[split])) for split in SPLITS}
+    labels = {split: list(map(kind.gold, splits[split])) for split in SPLITS}
+    seen: dict[Split, dict[Hashable, dict[object, str]]] = {split: defaultdict(dict) for split in SPLITS}
     for split in SPLITS:
         for given, label, example in zip(inputs[split], labels[split], splits[split], strict=True):
             seen[split][given].setdefault(label, example.id)
@@ -374,15 +351,6 @@ def _contradictory(splits: Mapping[Split, Sequence[Example]], rows: Rows) -> dic
 def _found(matches: Matches, splits: Mapping[Split, Sequence[Example]], place: str) -> Found:
     split = next(split for split in SPLITS if place.split()[0] == split)
     return Found(len(matches), tuple((splits[split][row].id, matches[row]) for row in sorted(matches)[:SHOWN]))
-
-
-def _labels(task: Task, examples: Iterable[Example]) -> dict[str, int]:
-    counts = Counter(tag for example in examples for tag in example.tags or (example.label,))
-    return {name: counts[index] for index, name in enumerate(task.labels)}
-
-
-def _words(example: Example, texts: Texts) -> int:
-    return len(example.words) or sum(len(text.split()) for text in texts)
 
 
 def _spread(lengths: ArrayLike) -> Spread:

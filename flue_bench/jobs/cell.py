@@ -21,7 +21,8 @@ from flue_bench.data import registry
 from flue_bench.errors import FlueBenchError
 from flue_bench.jobs.figures import attempted, rate
 from flue_bench.jobs.loader import Loader, TaskInputs
-from flue_bench.kinds import scoring
+from flue_bench.kinds import counts, sentence, tokens
+from flue_bench.kinds.counts import Scores
 from flue_bench.progress import Display
 from flue_bench.record import Cell, Cost, Environment, Failure, OwnHead, Predictions, RunRecord, Truncation
 from flue_bench.results.store import Store
@@ -257,9 +258,9 @@ def _record(
         data=inputs.data.ref,
         scores=scores.scores,
         per_class=scores.per_class,
-        collapsed=scoring.collapsed(
-            np.concatenate([np.atleast_1d(row) for row in tested.predicted]),
+        collapsed=counts.collapsed(
             np.concatenate([np.atleast_1d(gold(row)) for row in test]),
+            np.concatenate([np.atleast_1d(row) for row in tested.predicted]),
             task.labels,
         ),
         selected_epoch=fit.selected_epoch,
@@ -289,13 +290,13 @@ def _record(
     )
 
 
-def score(task: Task, examples: list[Example], encoded: Encoded, predicted: list[Any]) -> scoring.Scores:
+def score(task: Task, examples: list[Example], encoded: Encoded, predicted: list[Any]) -> Scores:
     """What predictions are worth: the scores of one split."""
     truth = [gold(example) for example in examples]
     if task.kind == "tokens":
         assert task.scheme is not None  # the task's own check
-        return scoring.token_scores(truth, predicted, task.labels, task.scheme, encoded.subwords_per_word)
-    return scoring.sentence_scores(np.array(truth), np.array(predicted), task.labels)
+        return tokens.token_scores(truth, predicted, task.labels, task.scheme, encoded.subwords_per_word)
+    return sentence.sentence_scores(np.array(truth), np.array(predicted), task.labels)
 
 
 def gold(example: Example) -> Any:

@@ -28,7 +28,8 @@ from pydantic import TypeAdapter
 
 from flue_bench import files
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
-from flue_bench.kinds.scoring import entity_class, entity_counts
+from flue_bench.kinds.counts import Metric
+from flue_bench.kinds.kind import kind_of
 from flue_bench.record import RunRecord
 from flue_bench.results.store import read_predictions
 from flue_bench.statistics import intervals
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 Question = Literal["pretrained", "trained"]
 
-METHOD = 3
+METHOD = 4
 """Raised when the same predictions would give another interval: what is cached is then computed anew."""
 
 LEVEL = 0.05
@@ -137,9 +138,10 @@ class Evidence:
         """The record's test predictions without their probabilities, wherever in the folders they lie.
 
         Raises:
-            RecordError: there is no such file, it is not the one that the record was written with, or lacks a column.
+            RecordError: there is no such file, it is not the one that the record was written with, or lacks a column;
+                or no installed package brings the record's kind of task.
         """
-        columns = ["id", "group", "gold", "predicted"] + ["subwords"] * (record.kind == "tokens")
+        columns = ["id", "group", *kind_of(record).scored]
         name, problem = record.predictions.file, RecordError("")
         for path, folder in self._found(record):
             try:
@@ -208,7 +210,7 @@ def interval(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> I
         several = len(entry.seeds) > 1
         means = _means(measured, drawn=several)
         found = intervals.estimate(means, [1])
-        low, high = intervals.score_interval(means, metric)
+        low, high = intervals.score_interval(means, measured.metric.low, measured.metric.high)
         return Interval(
             mean=found.value,
             low=low,
@@ -257,7 +259,7 @@ def compare(
             found = intervals.estimate(means, [1, -1])
             low, high = intervals.t_interval(found)
             if question == "trained":
-                p, test = _trained_test(measured, metric)
+                p, test = _trained_test(measured)
             else:
                 p, test = intervals.t_test(found), "t with Satterthwaite's degrees of freedom"
         return Comparison(
@@ -339,7 +341,9 @@ class _Entry(NamedTuple):
     @property
     def key(self) -> list[Any]:
         """What the entry's scores and intervals follow from, and the name that their reasons give."""
-        of_runs = [[r.cell.task, r.predictions.sha256, r.kind, r.labels, r.scheme, r.collapsed] for r in self.used]
+        of_runs = [
+            [r.cell.task, r.predictions.sha256, r.kind, r.labels, r.scheme, r.options, r.collapsed] for r in self.used
+        ]
         return [self.model, of_runs]
 
     @property
@@ -360,8 +364,9 @@ class _Measured(NamedTuple):
     """(seeds,) an entry."""
     covariance: Floats
     """Of all of these, (seeds of all entries, seeds of all entries)."""
+    metric: Metric
     counts: Floats
-    """Of the last task, which is the only one of trained models: (seeds of all entries, clusters, classes, 3)."""
+    """Of the last task, which is the only one of trained models: (seeds of all entries, clusters, …)."""
     examples: int
     clusters: int
     fewest: int
@@ -445,17 +450,19 @@ def _measure(entries: Sequence[_Entry], metric: str, evidence: Evidence) -> _Mea
     scores, covariance, examples, clusters = [], [], 0, []
     for task in tasks:
         records = [entry.records[task, seed] for entry in entries for seed in entry.seeds]
-        counts, rows = _counts(records, metric, evidence)
+        formula = _metric(records[0], metric)
+        counts, rows = _counts(records, formula, evidence)
         if counts.shape[1] < 2:
             raise RecordError(f"{task}: a test set of a single group of examples has no interval.")
-        scores.append(intervals.score(counts.sum(axis=1), metric))
-        covariance.append(intervals.covariance(intervals.resample(counts), metric, counts.shape[1]))
+        scores.append(formula.score(counts.sum(axis=1)))
+        covariance.append(intervals.covariance(intervals.resample(counts), formula.score, counts.shape[1]))
         examples += rows
         clusters.append(counts.shape[1])
     cut = np.cumsum([len(entry.seeds) for entry in entries])[:-1]
     return _Measured(
         scores=np.split(np.mean(scores, axis=0), cut),
         covariance=np.sum(covariance, axis=0) / len(tasks) ** 2,
+        metric=formula,
         counts=counts,
         examples=examples,
         clusters=sum(clusters),
@@ -470,16 +477,26 @@ def _means(measured: _Measured, drawn: bool) -> Means:
     return intervals.examples_only(np.concatenate(measured.scores), measured.covariance, measured.fewest)
 
 
-def _trained_test(measured: _Measured, metric: str) -> tuple[float, str]:
+def _metric(record: RunRecord, name: str) -> Metric:
+    """The score of this name, as the record's kind of task defines it."""
+    metrics = kind_of(record).metrics(record)
+    if name not in metrics:
+        raise RecordError(f"{record.cell.task}: kind '{record.kind}' has no score {name}. See flue-bench verify.")
+    return metrics[name]
+
+
+def _trained_test(measured: _Measured) -> tuple[float, str]:
     """P-value of two fine-tuned models, and the test's name."""
-    hits = measured.counts[..., 0].sum(-1)  # (2, clusters)
-    if metric in ("accuracy", "f1_micro") and measured.clusters == measured.examples:
-        return intervals.mcnemar(int((hits[0] > hits[1]).sum()), int((hits[0] < hits[1]).sum())), "exact McNemar"
-    return intervals.permutation_test(measured.counts, metric), "paired permutation"
+    metric = measured.metric
+    if metric.of_examples and measured.clusters == measured.examples:
+        right = metric.score(measured.counts)  # (2, examples): 0 or 1
+        first, second = int((right[0] > right[1]).sum()), int((right[0] < right[1]).sum())
+        return intervals.mcnemar(first, second), "exact McNemar"
+    return intervals.permutation_test(measured.counts, metric.score), "paired permutation"
 
 
-def _counts(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> tuple[Floats, int]:
-    """Counts by cluster, (records, clusters, classes, 3), of records of one task; and the number of examples.
+def _counts(records: Sequence[RunRecord], metric: Metric, evidence: Evidence) -> tuple[Floats, int]:
+    """Counts by cluster, (records, clusters, …), of records of one task; and the number of examples.
 
     Rows are put in the order of their ids and clusters in that of their first row: neither the order of the file nor
     the names of groups matter.
@@ -500,40 +517,9 @@ def _counts(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> tu
                 "though both name the same data; run one of them again."
             )
         try:
-            of_examples = _example_counts(table, record, metric)
+            counted.append(kind_of(record).counts(table, record, metric.level, cluster).astype(np.float64))
         except (IndexError, TypeError, ValueError) as error:  # labels that the record does not have
             raise RecordError(
                 f"{record.predictions.file}: cannot be scored: {error}. See flue-bench verify."
             ) from error
-        of_clusters = np.zeros((int(cluster.max()) + 1, *of_examples.shape[1:]))
-        np.add.at(of_clusters, cluster, of_examples)
-        counted.append(of_clusters)
     return np.stack(counted), len(ids)
-
-
-def _example_counts(table: pyarrow.Table, record: RunRecord, metric: str) -> Ints:
-    """(examples, classes, 3): true positives, predicted, gold of one set of predictions, as ``metric`` counts them."""
-    if record.kind != "tokens":
-        return _hits(table["gold"].to_numpy(), table["predicted"].to_numpy(), len(record.labels))
-    if metric.startswith("entity"):
-        if record.scheme is None:
-            raise RecordError(f"{record.cell.task}: a record of tokens without its scheme.")
-        return entity_counts(table["gold"].to_pylist(), table["predicted"].to_pylist(), record.labels, record.scheme)
-    classes = list(dict.fromkeys(map(entity_class, record.labels)))
-    class_of = np.array([classes.index(entity_class(tag)) for tag in record.labels])
-    words = {name: table[name].combine_chunks() for name in ("gold", "predicted", "subwords")}
-    flat = {name: column.flatten().to_numpy() for name, column in words.items()}
-    hits = _hits(class_of[flat["gold"]], class_of[flat["predicted"]], len(classes))
-    if metric.startswith("subword"):
-        hits = hits * flat["subwords"][:, None, None]
-    if metric.endswith("without_o"):
-        hits = hits[:, [name != "O" for name in classes]]
-    sentences = np.zeros((len(table), *hits.shape[1:]), np.int64)
-    np.add.at(sentences, np.repeat(np.arange(len(table)), words["gold"].value_lengths().to_numpy()), hits)
-    return sentences
-
-
-def _hits(gold: Ints, predicted: Ints, classes: int) -> Ints:
-    """(items, classes, 3): true positives, predicted, gold."""
-    true, guessed = (np.eye(classes, dtype=np.int64)[labels] for labels in (gold, predicted))
-    return np.stack([true * guessed, guessed, true], axis=-1)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from flue_bench.data import registry
 from flue_bench.errors import RecordError
-from flue_bench.kinds import scoring
+from flue_bench.kinds.counts import Scores
+from flue_bench.kinds.kind import kind_of
 from flue_bench.record import SCHEMA_VERSION, ClassScores, RunRecord
 from flue_bench.results.store import read_predictions, read_record
 
@@ -31,22 +29,6 @@ def schema() -> str:
         "title": f"flue-bench run record, schema version {SCHEMA_VERSION}",
     }
     return json.dumps(made, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-
-
-def rescored(record: RunRecord, table: pyarrow.Table) -> scoring.Scores:
-    """The scores of a record's predictions, as the run computed them.
-
-    Args:
-        record: says what the numbers in ``table`` mean.
-        table: ``store.read_predictions``: one row a test example.
-
-    Raises:
-        ValueError: the columns do not fit each other or the record's labels.
-    """
-    gold, predicted = table["gold"].to_pylist(), table["predicted"].to_pylist()
-    if record.scheme is None:
-        return scoring.sentence_scores(gold, predicted, record.labels)
-    return scoring.token_scores(gold, predicted, record.labels, record.scheme, table["subwords"].to_pylist())
 
 
 def faults(path: Path) -> list[str]:
@@ -68,6 +50,7 @@ def faults(path: Path) -> list[str]:
         return [_without(path, error)]
     found = [*_of_record(record), *_of_task(record)]
     try:
+        found += [f"{key}: {fault}" for key, fault in kind_of(record).faults(record)]
         return [*found, *_of_predictions(record, read_predictions(record, path.parent))]
     except RecordError as error:
         return [*found, _without(path.parent, error)]
@@ -85,8 +68,6 @@ def _of_record(record: RunRecord) -> Iterator[str]:
     cell, metric = record.cell, record.metric
     if metric not in record.scores:
         yield f"metric: there is no score {metric}"
-    if (record.scheme is None) == (record.kind == "tokens"):
-        yield f"scheme: {record.scheme} with kind {record.kind}"
     if cell.data != record.data.digest:
         yield "data: the digest is not that of 'cell.data'"
     rows = record.data.rows.get("test", 0)
@@ -115,6 +96,7 @@ def _of_task(record: RunRecord) -> Iterator[str]:
         ("kind", record.kind, task.kind),
         ("labels", record.labels, task.labels),
         ("scheme", record.scheme, task.scheme),
+        ("options", record.options, task.options),
         ("metric", record.metric, task.metric),
         ("column", record.column, task.board_column),
     ):
@@ -124,7 +106,8 @@ def _of_task(record: RunRecord) -> Iterator[str]:
 
 def _of_predictions(record: RunRecord, table: pyarrow.Table) -> Iterator[str]:
     """What the test predictions say otherwise."""
-    columns = ["id", "group", "gold", "predicted", "probabilities"] + ["subwords"] * (record.kind == "tokens")
+    kind = kind_of(record)
+    columns = ["id", "group", *kind.schema()]
     if table.column_names != columns:
         yield f"predictions: columns {', '.join(table.column_names)}; they should be {', '.join(columns)}"
         return
@@ -132,12 +115,25 @@ def _of_predictions(record: RunRecord, table: pyarrow.Table) -> Iterator[str]:
         yield f"predictions: {table.num_rows:,} rows in the file, {record.predictions.rows:,} in the record"
     if len(table["id"].unique()) < table.num_rows:
         yield "predictions: an id stands there twice"
-    again = rescored(record, table)
-    if wrong := sorted(record.scores.keys() ^ again.scores.keys()):
-        yield f"scores: {', '.join(wrong)} missing or too many"
-    for name in sorted(record.scores.keys() & again.scores.keys()):
-        if abs(record.scores[name] - again.scores[name]) > SAME:
-            yield f"scores: {name} is {record.scores[name]:.6f}, the predictions give {again.scores[name]:.6f}"
+    again = kind.scores(table, record)
+    for field, theirs, ours in (
+        ("scores", record.scores, again.scores),
+        ("measures", record.measures, again.measures),
+    ):
+        if wrong := sorted(theirs.keys() ^ ours.keys()):
+            yield f"{field}: {', '.join(wrong)} missing or too many"
+        for name in sorted(theirs.keys() & ours.keys()):
+            if abs(theirs[name] - ours[name]) > SAME:
+                yield f"{field}: {name} is {theirs[name]:.6f}, the predictions give {ours[name]:.6f}"
+    yield from _of_classes(record, again)
+    collapsed = kind.collapsed(table, record)
+    if collapsed != record.collapsed:
+        yield f"collapsed: {_said(record.collapsed)}, the predictions say {_said(collapsed)}"
+    yield from kind.contradictions(table, record)
+
+
+def _of_classes(record: RunRecord, again: Scores) -> Iterator[str]:
+    """What the predictions say otherwise of single classes."""
     for level in sorted(again.per_class.keys() | record.per_class.keys()):
         theirs, ours = record.per_class.get(level, {}), again.per_class.get(level, {})
         wrong = [
@@ -147,43 +143,6 @@ def _of_predictions(record: RunRecord, table: pyarrow.Table) -> Iterator[str]:
         ]
         if wrong:
             yield f"per_class: {level} {', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} not as predicted"
-    predicted, gold = _flat(table["predicted"]), _flat(table["gold"])
-    collapsed = scoring.collapsed(predicted, gold, record.labels)
-    if collapsed != record.collapsed:
-        yield f"collapsed: {_said(record.collapsed)}, the predictions say {_said(collapsed)}"
-    yield from _of_probabilities(record, table, predicted)
-
-
-def _of_probabilities(record: RunRecord, table: pyarrow.Table, predicted: Any) -> Iterator[str]:
-    """Whether each decision, (examples,) or (words of all examples,), is that of the probabilities beside it."""
-    nested = table["probabilities"].to_pylist()
-    if record.kind == "tokens":
-        nested = list(chain.from_iterable(nested))
-    probabilities = np.array(nested, np.float64).reshape(len(predicted), -1)  # (examples or words, labels)
-    if probabilities.shape[1] != len(record.labels):
-        yield f"probabilities: {probabilities.shape[1]} in a row, there are {len(record.labels)} labels"
-        return
-    total = probabilities.sum(-1)
-    seen = np.full(len(total), True)
-    if record.kind == "tokens":  # a word that the model never saw has no probabilities, and is O
-        seen = _flat(table["subwords"]) > 0
-        unseen = predicted[~seen]
-        if (unseen != record.labels.index("O")).any() or total[~seen].any():
-            yield "probabilities: a word without sub-words has some, or is not predicted O"
-        if len(unseen) != (lost := record.truncation.words.get("test", 0)):
-            yield f"truncation: {lost:,} test words lost, the predictions say {len(unseen):,}"
-    # Rounded to four decimals: the largest may then be several, and the sum is off by as much as they are many.
-    if not (np.abs(total[seen] - 1) <= 1e-4 * len(record.labels)).all():
-        yield "probabilities: they do not sum to 1"
-    chosen = np.take_along_axis(probabilities, predicted[:, None], 1)[:, 0]
-    if other := int((chosen < probabilities.max(-1))[seen].sum()):
-        yield f"probabilities: in {other:,} of {len(predicted):,} decisions another label is more probable"
-
-
-def _flat(column: pyarrow.ChunkedArray) -> Any:
-    """A column of numbers, or of lists of numbers, in one row."""
-    values = column.to_pylist()
-    return np.array(list(chain.from_iterable(values)) if values and isinstance(values[0], list) else values, np.int64)
 
 
 def _alike(one: ClassScores, other: ClassScores) -> bool:
@@ -193,4 +152,4 @@ def _alike(one: ClassScores, other: ClassScores) -> bool:
 
 
 def _said(value: Any) -> str:
-    return "none" if value is None else ", ".join(value) if isinstance(value, tuple) else str(value)
+    return "none" if not value else ", ".join(value) if isinstance(value, tuple) else str(value)

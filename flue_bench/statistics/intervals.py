@@ -1,8 +1,8 @@
 """Means over seeds and test examples, with intervals and tests that keep these two sources of chance apart.
 
-Everything starts from counts (…, classes, 3): true positives, predicted, gold, of each class or entity type. Every
-score of ``flue_bench.kinds.scoring`` follows from their sum over the test set, so that resampling counts is resampling
-examples. Examples that share a premise or a source sentence form a cluster, and are drawn together.
+Everything starts from counts that a score follows from (``flue_bench.kinds.counts``): their sum over the test set gives
+the score, so that resampling counts is resampling examples. Examples that share a premise or a source sentence form a
+cluster, and are drawn together.
 
 The estimator, and what simulations say of it: docs/decisions/0010-statistics.md.
 """
@@ -10,7 +10,7 @@ The estimator, and what simulations say of it: docs/decisions/0010-statistics.md
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Score = Callable[[Floats], Floats]
+"""A score from summed counts, (…, one example's shape) → (…): ``flue_bench.kinds.counts.Metric.score``."""
 
 REPLICATES = 2000
 """Of the bootstrap: the standard error is then known to within 1.6 %."""
@@ -85,45 +87,6 @@ def mean_sd(values: Sequence[float]) -> Summary:
     return Summary(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)), n)
 
 
-def score(counts: ArrayLike, metric: str) -> Floats:
-    """A score from counts; the same as ``flue_bench.kinds.scoring`` computes from predictions.
-
-    Args:
-        counts: (…, classes, 3), true positives, predicted, gold. Without the row of O for a metric ``…_without_o``.
-        metric: a name of ``flue_bench.task.SENTENCE_METRICS`` or ``TOKEN_METRICS``.
-
-    Returns:
-        (…), fractions of 1; where the denominator is zero, 0.0.
-
-    Raises:
-        ValueError: no metric has this name.
-    """
-    hit, guessed, true = np.moveaxis(np.asarray(counts, np.float64), -1, 0)  # (…, classes) each
-    f1: Floats = _ratio(2 * hit, guessed + true)
-    if metric in ("accuracy", "f1_micro", "word_accuracy"):
-        return _ratio(hit.sum(-1), true.sum(-1))
-    if metric == "entity_f1_micro":
-        return _ratio(2 * hit.sum(-1), (guessed + true).sum(-1))
-    if metric == "entity_precision_micro":
-        return _ratio(hit.sum(-1), guessed.sum(-1))
-    if metric == "entity_recall_micro":
-        return _ratio(hit.sum(-1), true.sum(-1))
-    if metric == "entity_f1_macro":  # over the types that occur
-        return _ratio(f1.sum(-1), (guessed + true > 0).sum(-1))
-    if metric == "f1_binary":
-        last: Floats = f1[..., -1]
-        return last
-    if metric == "mcc":
-        n = true.sum(-1)
-        spread = (n * n - (guessed * guessed).sum(-1)) * (n * n - (true * true).sum(-1))
-        return _ratio(hit.sum(-1) * n - (guessed * true).sum(-1), np.sqrt(spread))
-    if "f1_weighted" in metric:
-        return _ratio((f1 * true).sum(-1), true.sum(-1))
-    if "f1_macro" in metric:
-        return np.asarray(f1.mean(-1))
-    raise ValueError(f"no metric is called '{metric}'")
-
-
 def resample(counts: ArrayLike, replicates: int = REPLICATES) -> Floats:
     """Cluster bootstrap: the test set's counts, its clusters drawn anew with replacement, as many as there are.
 
@@ -131,11 +94,11 @@ def resample(counts: ArrayLike, replicates: int = REPLICATES) -> Floats:
     clusters: equal counts give equal results.
 
     Args:
-        counts: (models, clusters, classes, 3).
+        counts: (models, clusters, …).
         replicates: how many test sets to draw.
 
     Returns:
-        (replicates, models, classes, 3), summed over the clusters.
+        (replicates, models, …), summed over the clusters.
     """
     counts = np.asarray(counts, np.float64)
     models, clusters, *rest = counts.shape
@@ -149,19 +112,19 @@ def resample(counts: ArrayLike, replicates: int = REPLICATES) -> Floats:
     return np.concatenate(drawn).reshape(replicates, models, *rest)
 
 
-def covariance(resampled: Floats, metric: str, clusters: int) -> Floats:
+def covariance(resampled: Floats, score: Score, clusters: int) -> Floats:
     """Covariance of the models' scores over bootstrap replicates.
 
     Args:
-        resampled: (replicates, models, classes, 3), from ``resample``.
-        metric: as for ``score``.
+        resampled: (replicates, models, …), from ``resample``.
+        score: from these counts.
         clusters: in the test set, at least two. The bootstrap's variance is (clusters - 1) / clusters of the unbiased
             one (Efron & Tibshirani 1993, section 5.3), which is put right here.
 
     Returns:
         (models, models)
     """
-    scores = score(resampled, metric)  # (replicates, models)
+    scores = score(resampled)  # (replicates, models)
     found: Floats = np.atleast_2d(np.cov(scores, rowvar=False)) * clusters / (clusters - 1)
     return found
 
@@ -244,22 +207,29 @@ def t_interval(found: Estimate, confidence: float = 0.95) -> tuple[float, float]
     return found.value - half, found.value + half
 
 
-def score_interval(means: Means, metric: str, confidence: float = 0.95) -> tuple[float, float]:
+def score_interval(
+    means: Means, lowest: float = 0.0, highest: float = 1.0, confidence: float = 0.95
+) -> tuple[float, float]:
     """Both ends of one model's interval, on the logit scale, by the delta method (Agresti 2013, 3.1).
 
-    A score that is nearly perfect cannot vary upwards as much as downwards, and the interval ends before 1. Of MCC,
-    which begins at -1, this is Fisher's transformation. A score at the very end of its range, where nothing varies, has
-    the bound of Clopper and Pearson (1934) for as many trials as the test set has clusters.
+    A score that is nearly perfect cannot vary upwards as much as downwards, and the interval ends before 1. Of MCC and
+    of correlations, which begin at -1, this is Fisher's transformation. A score at the very end of its range, where
+    nothing varies, has the bound of Clopper and Pearson (1934) for as many trials as the test set has clusters.
+
+    Args:
+        means: of one model.
+        lowest: the score's lowest value.
+        highest: its highest.
+        confidence: between 0 and 1.
     """
     from scipy import special
 
     found = estimate(means, [1])
-    lowest = -1.0 if metric == "mcc" else 0.0
-    width = 1 - lowest
+    width = highest - lowest
     share = (found.value - lowest) / width
     if not 0 < share < 1:
         bound = ((1 - confidence) / 2) ** (1 / means.clusters)
-        return (lowest + width * bound, 1.0) if share >= 1 else (lowest, lowest + width * (1 - bound))
+        return (lowest + width * bound, highest) if share >= 1 else (lowest, lowest + width * (1 - bound))
     variances, freedoms = (found.se_seeds**2, found.se_examples**2), (float(means.freedom[0]), means.clusters - 1)
     half = quantile_of_sum(variances, freedoms, confidence) * found.se / width / (share * (1 - share))
     low, high = lowest + width * special.expit(special.logit(share) + np.array([-half, half]))
@@ -336,15 +306,15 @@ def _within(first: float, second: float, v: Floats, t: float) -> tuple[float, fl
     return float((b - root) / a), float((b + root) / a)
 
 
-def permutation_test(counts: ArrayLike, metric: str, permutations: int = PERMUTATIONS) -> float:
+def permutation_test(counts: ArrayLike, score: Score, permutations: int = PERMUTATIONS) -> float:
     """Two-sided p-value of two trained models being interchangeable on every cluster of the test set.
 
     Which of the two made which predictions is drawn anew cluster by cluster (Noreen 1989, Yeh 2000). The value counts
     the observed assignment as one of the draws, so that it is never 0 and never too small (Phipson & Smyth 2010).
 
     Args:
-        counts: (2, clusters, classes, 3).
-        metric: as for ``score``.
+        counts: (2, clusters, …).
+        score: from summed counts.
         permutations: how many to draw.
     """
     first, second = np.asarray(counts, np.float64)
@@ -353,7 +323,7 @@ def permutation_test(counts: ArrayLike, metric: str, permutations: int = PERMUTA
     totals = first.sum(0), second.sum(0)
 
     def apart(shift: Floats) -> Floats:
-        return np.abs(score(totals[0] + shift, metric) - score(totals[1] - shift, metric))
+        return np.abs(score(totals[0] + shift) - score(totals[1] - shift))
 
     observed = apart(np.zeros_like(totals[0])) - 1e-12  # sums of floats in another order
     rng = np.random.default_rng(0)
@@ -398,10 +368,3 @@ def _chunks(total: int) -> Iterator[int]:
     """Sizes that sum to ``total``."""
     for start in range(0, total, _AT_A_TIME):
         yield min(_AT_A_TIME, total - start)
-
-
-def _ratio(above: Floats, below: ArrayLike) -> Floats:
-    """Elementwise quotient; 0.0 where the denominator is zero."""
-    below = np.asarray(below, np.float64)
-    quotient: Floats = np.divide(above, below, out=np.zeros_like(below), where=below > 0)
-    return quotient

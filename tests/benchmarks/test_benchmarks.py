@@ -21,7 +21,8 @@ from benchmarks.peers import compare_scores, measure, peers, trainer
 from flue_bench.data import registry, sources
 from flue_bench.jobs.cell import decide, gold
 from flue_bench.jobs.grid import Grid
-from flue_bench.kinds import scoring
+from flue_bench.kinds.sentence import sentence_scores
+from flue_bench.kinds.tokens import token_scores
 from flue_bench.recipe import Recipe
 from flue_bench.record import DataRef
 from flue_bench.results.store import Store
@@ -155,9 +156,9 @@ def test_grouping_by_length_does_not_shuffle_predictions(tasks: list[str], tmp_p
     if kind == 0:
         theirs = torch.from_numpy(prediction.predictions).softmax(-1)
         torch.testing.assert_close(theirs, torch.from_numpy(np.stack(probabilities)), rtol=0, atol=1e-5)
-        assert scores == scoring.sentence_scores(truth, ours, work.task.labels).scores
+        assert scores == sentence_scores(truth, ours, work.task.labels).scores
     else:
-        assert scores == scoring.token_scores(truth, ours, work.task.labels, "IOB2", data.subwords_per_word).scores
+        assert scores == token_scores(truth, ours, work.task.labels, "IOB2", data.subwords_per_word).scores
         assert scores["word_accuracy"] > 0
 
 

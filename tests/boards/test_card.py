@@ -12,8 +12,9 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from flue_bench.boards import card
 from flue_bench.data import registry
+from flue_bench.kinds.kind import installed, kind_named
+from flue_bench.kinds.sentence import METRICS
 from flue_bench.record import RunRecord
-from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS
 from support.command_line import Said, flue_bench, in_a_process, refused
 from support.factories import make_record
 from support.hub_standin import StandIn
@@ -37,7 +38,9 @@ def by_name(records: list[RunRecord]) -> dict[tuple[str, str], Any]:
 
 
 def test_every_score_has_a_name_on_the_hub_and_a_definition() -> None:
-    assert set(card.METRICS) == {*SENTENCE_METRICS, *TOKEN_METRICS}
+    known = {"accuracy", "f1", "matthews_correlation", "precision", "recall"}
+    for kind in map(kind_named, installed()):
+        assert all(metric.hub in known and metric.what for metric in kind.metrics().values()), kind.name
 
 
 def test_canonical_data_of_flue_is_called_so_and_pinned() -> None:
@@ -48,7 +51,7 @@ def test_canonical_data_of_flue_is_called_so_and_pinned() -> None:
     assert (result.task_type, result.metric_type, result.metric_value) == ("text-classification", "f1", 0.85)
     args = result.metric_args
     assert (args["recipe"], args["seeds"], args["sd"]) == ("standard, fp32", [0, 1], 0.0707)
-    assert {name for _, name in found} == set(SENTENCE_METRICS)
+    assert {name for _, name in found} == set(METRICS)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,7 @@ def test_a_new_card_is_what_the_hub_reads(results: Path, tmp_path: Path) -> None
     read = ModelCard.load(out)
     name, parsed = model_index_to_eval_results(read.data.to_dict()["model-index"])
     assert name == MODEL
-    assert parsed == read.data.eval_results and len(parsed) == len(SENTENCE_METRICS)
+    assert parsed == read.data.eval_results and len(parsed) == len(METRICS)
     assert [each.metric_value for each in parsed if each.metric_name == "f1_macro"] == [0.85]
     assert read.text.startswith(f"\n# {MODEL}\n")
     assert call("--model", MODEL, "--results", results).out == out.read_text(encoding="utf-8")

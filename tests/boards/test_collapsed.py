@@ -19,7 +19,7 @@ from flue_bench.boards.html import html
 from flue_bench.boards.latex import latex
 from flue_bench.boards.render import markdown, terminal, to_csv, to_json
 from flue_bench.boards.wording import COLLAPSED
-from flue_bench.kinds.scoring import TRY
+from flue_bench.kinds.counts import TRY
 from flue_bench.results.comparison import Evidence, compare, retention
 from flue_bench.results.store import Store
 from support.boards import write_run

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flue_bench.kinds.scoring import TRY
+from flue_bench.kinds.counts import TRY
 from flue_bench.results.store import Store
 from support import command_line
 from support.command_line import done, flue_bench

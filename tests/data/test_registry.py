@@ -8,7 +8,6 @@ import pytest
 
 from flue_bench.data import registry
 from flue_bench.errors import TaskFileError, UnknownNameError
-from flue_bench.task import Columns
 
 TASK = """
 name = "{name}"
@@ -68,14 +67,18 @@ def put(path: Path, name: str = "essai", more: str = "") -> Path:
 def test_a_task_in_few_lines(tmp_path: Path) -> None:
     task = registry.load_file(put(tmp_path / "essai.toml")).task
     assert (task.version, task.board_column, task.source[0].files["train"].path) == (1, "essai", "train.tsv")
-    assert task.source[0].columns == Columns()
+    assert task.source[0].columns == {}
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("name =", "nmae =", r"essai\.toml: nmae: unknown key\. Did you mean 'name'\?"),
-        ('kind = "sentence"', 'kind = "phrase"', r"kind: Input should be 'sentence', .*not 'phrase'"),
+        (
+            'kind = "sentence"',
+            'kind = "phrase"',
+            r"kind: Unknown kind of task 'phrase'\. Known: sentence, sent",
+        ),
         ("[[source]]", "[[source]]\nreaders = 'x'", r"source\[0\]\.readers: unknown key\. Did you mean 'reader'\?"),
         (
             "[[source]]",
@@ -123,7 +126,7 @@ def test_a_task_in_few_lines(tmp_path: Path) -> None:
         ("[[source]]", "[split]\nvalid = 0.1\n[[source]]", r"split\.valid: unknown key\. Did you mean 'validation'\?"),
         ("[[source]]", "[rows]\ntrain = 'x'\n[[source]]", r"rows\.train: .*not 'x'"),
         ('["non", "oui"]', '["oui", "oui"]', r"essai\.toml: 'labels' holds a label twice"),
-        ('"accuracy"', '"f2"', r"essai\.toml: metric 'f2' is not one of accuracy"),
+        ('"accuracy"', '"f2"', r"essai\.toml: metric: 'f2' is not one of accuracy"),
         ("name =", "name", r"essai\.toml is not TOML: .*line 2"),
         ("essai", "Mon essai", r"essai\.toml: name: .*not 'Mon essai'"),
     ],

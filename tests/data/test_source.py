@@ -25,6 +25,7 @@ from pyarrow import parquet
 from flue_bench.data import hub, registry, sources
 from flue_bench.data.registry import Registered
 from flue_bench.errors import DataError, OfflineError, UsageError
+from flue_bench.kinds.sentence import SENTENCE as SENTENCE_KIND
 from flue_bench.task import CONVERTED, SPLITS, Example, Split, Task
 
 NOBODY = {"hub": "personne/absent", "revision": "0" * 40, "files": {"train": "train-*.parquet"}}
@@ -395,7 +396,7 @@ def test_a_missing_file_an_empty_split_and_no_share(tmp_path: Path) -> None:
 
 
 def cut(examples: list[Example], share: float, seed: int = 0) -> tuple[list[Example], list[Example]]:
-    return sources._parted(examples, share, seed)
+    return sources._parted(SENTENCE_KIND, examples, share, seed)
 
 
 def numbered(count: int, labels: int, per_group: int = 1) -> list[Example]:

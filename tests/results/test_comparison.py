@@ -16,11 +16,11 @@ from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
 
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
-from flue_bench.kinds import scoring
+from flue_bench.kinds.sentence import METRICS, sentence_scores
+from flue_bench.kinds.tokens import TOKENS
 from flue_bench.results import comparison
 from flue_bench.results.comparison import Evidence, compare, interval, retention
 from flue_bench.statistics import intervals
-from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS
 from support.judged import TAGS, keep, seeds, sentences, tagged
 
 
@@ -31,7 +31,7 @@ def evidence(root: Path) -> Evidence:
 # --- scores -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("metric", sorted(set(SENTENCE_METRICS) - {"f1_binary"}))
+@pytest.mark.parametrize("metric", sorted(set(METRICS) - {"f1_binary"}))
 def test_the_mean_is_that_of_the_records(metric: str, tmp_path: Path) -> None:
     records = seeds(tmp_path, "org/a", [0.7, 0.8, 0.75], each=2)
     found = interval(records, metric, evidence(tmp_path))
@@ -45,12 +45,12 @@ def test_the_mean_is_that_of_the_records(metric: str, tmp_path: Path) -> None:
 def test_two_classes_have_an_f1_of_the_last(tmp_path: Path) -> None:
     gold, predicted = [0, 1, 1, 0, 1, 1], [0, 1, 0, 1, 1, 1]
     table = {"id": list("abcdef"), "group": list("abcdef"), "gold": gold, "predicted": predicted}
-    scores = scoring.sentence_scores(gold, predicted, ("non", "oui")).scores
+    scores = sentence_scores(gold, predicted, ("non", "oui")).scores
     record = keep(tmp_path, table, scores, kind="sentence", labels=("non", "oui"))
     assert interval([record], "f1_binary", evidence(tmp_path)).mean == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize("metric", TOKEN_METRICS)
+@pytest.mark.parametrize("metric", tuple(TOKENS.metrics()))
 def test_every_score_of_tags_follows_from_counts(metric: str, tmp_path: Path) -> None:
     records = [tagged(tmp_path, seed)[0] for seed in range(2)]
     found = interval(records, metric, evidence(tmp_path))

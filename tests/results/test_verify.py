@@ -103,7 +103,7 @@ def test_a_record_of_the_first_release_is_read_and_right() -> None:
         ("predictions.file", "ailleurs.parquet", "ailleurs.parquet: cannot be read"),
         ("cell.seed", 7, "'cell_digest' or 'setting_digest' is not that of 'cell'"),
         ("cell.recipe.learning_rate", 2e-4, "is not that of 'cell'"),
-        ("scheme", "IO", "scheme: IO with kind sentence"),
+        ("scheme", "IO", "scheme: goes with kind 'tokens' only"),
         ("score", 1, "field 'score'"),
         ("schema_version", 99, "upgrade flue-bench"),
     ],

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.statistics import simulate
+from flue_bench.kinds.counts import accuracy, macro_f1, mcc
 from flue_bench.statistics.intervals import (
     Means,
+    Score,
     Summary,
     covariance,
     estimate,
@@ -30,7 +32,6 @@ from flue_bench.statistics.intervals import (
     quantile_of_sum,
     resample,
     satterthwaite,
-    score,
     score_interval,
     seeds_and_examples,
     t_interval,
@@ -80,27 +81,22 @@ def random_counts(rng: np.random.Generator, models: int = 2, clusters: int = 60,
     return counts
 
 
-def test_an_unknown_metric_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no metric is called 'bleu'"):
-        score(np.ones((2, 3)), "bleu")
-
-
 def test_the_bootstrap_of_a_mean_is_scipys() -> None:
     right = np.random.default_rng(3).random((2, 150)) < np.array([[0.8], [0.7]])
     counts = np.stack([right, np.ones_like(right), np.ones_like(right)], axis=-1)[:, :, None, :]
-    found = covariance(resample(counts, 4000), "accuracy", 150)
+    found = covariance(resample(counts, 4000), accuracy, 150)
     assert found == pytest.approx(np.cov(right) / 150, abs=0.1 * right.var() / 150)
     theirs = stats.bootstrap((right[0],), np.mean, n_resamples=4000, method="basic", rng=np.random.default_rng(1))
     assert math.sqrt(found[0, 0] * 149 / 150) == pytest.approx(theirs.standard_error, rel=0.05)
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "f1_macro", "mcc"])
-def test_examples_of_a_cluster_are_drawn_together(metric: str) -> None:
+@pytest.mark.parametrize("formula", [accuracy, macro_f1, mcc])
+def test_examples_of_a_cluster_are_drawn_together(formula: Score) -> None:
     # Each example twice in its cluster is no more knowledge; as a cluster of its own it would halve the variance.
     counts = random_counts(np.random.default_rng(0))
-    once = covariance(resample(counts, 300), metric, 60)
-    assert covariance(resample(2 * counts, 300), metric, 60) == pytest.approx(once)
-    alone = covariance(resample(np.tile(counts, (1, 2, 1, 1)), 3000), metric, 120)
+    once = covariance(resample(counts, 300), formula, 60)
+    assert covariance(resample(2 * counts, 300), formula, 60) == pytest.approx(once)
+    alone = covariance(resample(np.tile(counts, (1, 2, 1, 1)), 3000), formula, 120)
     assert alone[0, 0] == pytest.approx(once[0, 0] / 2, rel=0.25)
 
 
@@ -190,18 +186,18 @@ def one(value: float, se_seeds: float, se_examples: float, freedom: float = 1e9)
     return Means(np.array([value]), np.array([se_seeds**2]), np.array([freedom]), examples, clusters=10**9)
 
 
-@given(st.floats(0.01, 0.99), st.floats(0.0, 0.2), st.sampled_from(["accuracy", "mcc"]))
-def test_the_interval_of_a_score_stays_in_its_range(value: float, se: float, metric: str) -> None:
-    low, high = score_interval(one(value, se, 0, freedom=2), metric)
-    assert (-1 if metric == "mcc" else 0) <= low <= value + 1e-12 and value - 1e-12 <= high <= 1
+@given(st.floats(0.01, 0.99), st.floats(0.0, 0.2), st.sampled_from([0.0, -1.0]))
+def test_the_interval_of_a_score_stays_in_its_range(value: float, se: float, lowest: float) -> None:
+    low, high = score_interval(one(value, se, 0, freedom=2), lowest)
+    assert lowest <= low <= value + 1e-12 and value - 1e-12 <= high <= 1
 
 
 def test_the_interval_of_a_score_by_hand() -> None:
     # logit(0.9) = 2.1972; t(0.975; inf) · 0.01 / 0.09 = 0.21777: ends at expit(1.97946) and expit(2.41500).
-    found = score_interval(one(0.9, 0.006, 0.008), "accuracy")
+    found = score_interval(one(0.9, 0.006, 0.008))
     assert found == pytest.approx((0.878618, 0.917954), abs=1e-5)
     # Of MCC 0.5: atanh 0.549306, ± 1.959964 · 0.1 / 0.75.
-    found = score_interval(one(0.5, 0.1, 0), "mcc")
+    found = score_interval(one(0.5, 0.1, 0), -1)
     assert found == pytest.approx((math.tanh(0.549306 - 0.261329), math.tanh(0.549306 + 0.261329)), abs=1e-5)
 
 
@@ -209,9 +205,9 @@ def test_the_interval_of_a_perfect_score() -> None:
     """As for a proportion of as many trials as there are clusters."""
     for hits, value in ((50, 1.0), (0, 0.0)):
         theirs = stats.binomtest(hits, 50).proportion_ci(0.95, "exact")
-        found = score_interval(replace(one(value, 0, 0), clusters=50), "accuracy")
+        found = score_interval(replace(one(value, 0, 0), clusters=50))
         assert found == pytest.approx((theirs.low, theirs.high))
-    assert score_interval(one(-1.0, 0, 0), "mcc")[0] == -1
+    assert score_interval(one(-1.0, 0, 0), -1)[0] == -1
 
 
 def test_fieller_holds_the_ratios_that_are_not_rejected() -> None:
@@ -256,20 +252,20 @@ def test_the_permutation_test_is_scipys(seed: int) -> None:
         vectorized=True,
         n_resamples=math.inf,
     )
-    assert permutation_test(counts, "accuracy") == pytest.approx(exact.pvalue, abs=0.02)
+    assert permutation_test(counts, accuracy) == pytest.approx(exact.pvalue, abs=0.02)
 
 
 def test_the_permutation_test_does_not_mind_which_is_first() -> None:
     counts = random_counts(np.random.default_rng(5))
-    assert permutation_test(counts, "f1_macro") == permutation_test(counts[::-1], "f1_macro")
-    assert permutation_test(np.stack([counts[0], counts[0]]), "f1_macro") == 1
+    assert permutation_test(counts, macro_f1) == permutation_test(counts[::-1], macro_f1)
+    assert permutation_test(np.stack([counts[0], counts[0]]), macro_f1) == 1
 
 
 def test_the_permutation_test_swaps_clusters_whole() -> None:
     # Three clusters can be swapped in 8 ways, and the two in which one model gets all are as far apart as observed.
     right = np.array([[[5], [5], [5]], [[0], [0], [0]]])
     counts = np.stack([right, np.full_like(right, 5), np.full_like(right, 5)], axis=-1)
-    assert permutation_test(counts, "accuracy") == pytest.approx(0.25, abs=0.02)
+    assert permutation_test(counts, accuracy) == pytest.approx(0.25, abs=0.02)
 
 
 def test_mcnemar_by_hand() -> None:

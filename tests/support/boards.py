@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow
 
-from flue_bench.kinds import scoring
+from flue_bench.kinds import counts
+from flue_bench.kinds.sentence import sentence_scores
+from flue_bench.kinds.tokens import token_scores
 from flue_bench.record import Predictions, RunRecord
 from flue_bench.results.store import Store
 from support.factories import make_record, make_speed
@@ -47,16 +49,16 @@ def write_run(
     predicted = np.where(wrong, (gold + own.integers(1, len(labels), n)) % len(labels), gold)
     if only is not None:
         predicted = np.full(n, only)
-        more["collapsed"] = scoring.collapsed(predicted, gold, labels)
+        more["collapsed"] = counts.collapsed(gold, predicted, labels)
     ids, groups = [f"test-{i}" for i in range(rows)], [f"g{i // 2}" for i in range(rows)]
     if task == "wikiner":
         cut = np.cumsum(words)[:-1]
         per = [part.tolist() for part in np.split(gold, cut)], [part.tolist() for part in np.split(predicted, cut)]
         ones = [[1] * int(count) for count in words]
-        found = scoring.token_scores(*per, labels, "IO", ones)
+        found = token_scores(*per, labels, "IO", ones)
         columns: dict[str, Any] = {"gold": per[0], "predicted": per[1], "subwords": ones}
     else:
-        found = scoring.sentence_scores(gold, predicted, labels)
+        found = sentence_scores(gold, predicted, labels)
         columns = {"gold": gold.tolist(), "predicted": predicted.tolist()}
     made = make_record(model, task, seed, scores=found.scores, **more)
 

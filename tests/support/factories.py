@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow
 
+from flue_bench.kinds.sentence import SENTENCE
+from flue_bench.kinds.tokens import TOKENS
 from flue_bench.recipe import Recipe
 from flue_bench.record import (
     PROTOCOL,
@@ -25,7 +27,6 @@ from flue_bench.record import (
     Truncation,
     digest_of,
 )
-from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS
 
 CLS = ("cls-books", "cls-dvd", "cls-music")
 TRAIN_ROWS = {"cls-books": 2000, "cls-dvd": 2000, "cls-music": 2000, "paws-x": 49401, "xnli": 392702, "wikiner": 120682}
@@ -93,7 +94,7 @@ def make_record(
     made = make_cell(model, task, seed, **cell)
     tokens = task.startswith("wikiner")
     metric = metric or ("entity_f1_micro" if tokens else "f1_macro")
-    names = TOKEN_METRICS if tokens else SENTENCE_METRICS
+    names = (TOKENS if tokens else SENTENCE).metrics()
     column = column or ("cls" if task in CLS else task)
     return RunRecord(
         cell=made,

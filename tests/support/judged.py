@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow
 from numpy.typing import NDArray
 
-from flue_bench.kinds import scoring
+from flue_bench.kinds.sentence import sentence_scores
+from flue_bench.kinds.tokens import token_scores
 from flue_bench.record import RunRecord
 from flue_bench.results.store import Store
 from support.factories import make_cell, make_record
@@ -64,7 +65,7 @@ def sentences(
         "gold": pyarrow.array(gold[order], pyarrow.int16()),
         "predicted": pyarrow.array(predicted[order], pyarrow.int16()),
     }
-    scores = scoring.sentence_scores(gold, predicted, CLASSES).scores
+    scores = sentence_scores(gold, predicted, CLASSES).scores
     return keep(root, table, scores, model=model, seed=seed, kind="sentence", labels=CLASSES, **record)
 
 
@@ -81,7 +82,7 @@ def tagged(root: Path, seed: int, examples: int = 80, **record: Any) -> tuple[Ru
         "predicted": pyarrow.array(predicted, pyarrow.list_(pyarrow.int16())),
         "subwords": pyarrow.array(subwords, pyarrow.list_(pyarrow.int32())),
     }
-    scores = scoring.token_scores(gold, predicted, TAGS, "IOB2", subwords).scores
+    scores = token_scores(gold, predicted, TAGS, "IOB2", subwords).scores
     made = keep(root, table, scores, task="wikiner", seed=seed, kind="tokens", labels=TAGS, scheme="IOB2", **record)
     return made, gold, predicted
 

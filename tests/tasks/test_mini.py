@@ -6,6 +6,7 @@ import hashlib
 import re
 import tomllib
 from collections import Counter, defaultdict
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import get_args
@@ -199,7 +200,7 @@ def test_it_cannot_be_solved_without_reading(name: str, bound: float) -> None:
 
 def test_baselines_learn_what_is_there_to_learn() -> None:
     told = {
-        split: [row._replace(text=f"{row.text} {'non' if row.label else 'oui'}") for row in rows("mini-cls", split)]
+        split: [replace(row, text=f"{row.text} {'non' if row.label else 'oui'}") for row in rows("mini-cls", split)]
         for split in SPLITS
     }
     assert artefacts.regression(task("mini-cls"), told, artefacts.last_clause, artefacts.ngrams(1)) == 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def labels_of(data: Encoded, row: int) -> list[int]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_texts_are_encoded_as_by_the_tokenizer(kind: str, tokenizer_of: Callable[[str], Any]) -> None:
     tokenizer = tokenizer_of(kind)
-    single = [example._replace(text_pair=None, label=example.label % 2) for example in PAIRED]
+    single = [replace(example, text_pair=None, label=example.label % 2) for example in PAIRED]
     data = encode(single, SENTENCE, tokenizer, 512)
     for row, example in enumerate(single):
         assert data.row(row).tolist() == tokenizer(example.text)["input_ids"]
@@ -237,7 +238,7 @@ def test_long_splits_are_encoded_in_parts_alike(tokenizer_of: Callable[[str], An
 def test_encoding_costs_little_more_than_the_tokenizer(tokenizer_of: Callable[[str], Any]) -> None:
     """Prints the ratio (``pytest -s``); what it asserts does not depend on the clock."""
     tokenizer = tokenizer_of("camembert")
-    pairs = [PAIRED[1 + i % 39]._replace(id=str(i)) for i in range(20_000)]
+    pairs = [replace(PAIRED[1 + i % 39], id=str(i)) for i in range(20_000)]
     texts, others = [pair.text for pair in pairs], [pair.text_pair for pair in pairs]
     began = time.perf_counter()
     bare = tokenizer(texts, others, truncation=True, max_length=128, verbose=False)["input_ids"]

@@ -7,6 +7,7 @@ can share one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -48,4 +49,4 @@ def read(folder: Path, split: Split, task: Task) -> Iterator[Example]:
         group = group_of(keys[0])
         if group not in groups and all(belongs(key, split) for key in keys):
             groups.add(group)
-            yield example._replace(id=f"{split}-{row}", group=group)
+            yield replace(example, id=f"{split}-{row}", group=group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,22 @@ from seqeval.metrics import classification_report
 from seqeval.scheme import IOB1, IOB2, Entities
 from sklearn import metrics
 
-from flue_bench.kinds.scoring import (
-    Scores,
-    collapsed,
+from flue_bench.kinds import counts as formulas
+from flue_bench.kinds import sentence as classification
+from flue_bench.kinds.counts import Scores, collapsed
+from flue_bench.kinds.sentence import SENTENCE, sentence_scores
+from flue_bench.kinds.tokens import (
+    ENTITY_METRICS,
+    TOKENS,
     entity_counts,
     entity_scores,
     entity_types,
-    sentence_scores,
     token_scores,
     word_scores,
 )
-from flue_bench.task import SENTENCE_METRICS, TOKEN_METRICS, Scheme
+from flue_bench.task import Scheme
+
+SENTENCE_METRICS, TOKEN_METRICS = tuple(SENTENCE.metrics()), tuple(TOKENS.metrics())
 
 TYPES = ("PER", "LOC", "ORG")
 BARE = ("O", *TYPES)
@@ -343,8 +349,38 @@ def test_what_does_not_fit_is_an_error() -> None:
 
 
 def test_collapsed() -> None:
-    assert collapsed([0, 0, 0, 0], [0, 1, 2, 3], BARE) == "predicts only 'O' (gold has 4 classes)"
-    assert collapsed([1, 1], [1, 0], ["non", "oui"]) == "predicts only 'oui' (gold has 2 classes)"
+    assert collapsed([0, 1, 2, 3], [0, 0, 0, 0], BARE) == "predicts only 'O' (gold has 4 classes)"
+    assert collapsed([1, 0], [1, 1], ["non", "oui"]) == "predicts only 'oui' (gold has 2 classes)"
     assert collapsed([1, 0], [1, 0], ["non", "oui"]) is None
     assert collapsed([1, 1], [1, 1], ["non", "oui"]) is None  # gold holds nothing else
     assert collapsed([], [], ["non", "oui"]) is None
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5, 17, 40])
+def test_a_score_of_many_test_sets_is_that_of_each_to_the_bit(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    gold = rng.integers(classes, size=400)
+    chosen = np.arange(classes) > 0
+    each = [formulas.class_counts(gold, np.where(rng.random(400) < q, gold, 0), classes)[0] for q in rng.random(6)]
+    for formula in (
+        *(metric.score for metric in classification.metrics(classes).values()),
+        *(metric.score for metric in ENTITY_METRICS.values()),
+        partial(formulas.weighted_f1, chosen=chosen),
+        partial(formulas.macro_f1, chosen=chosen),
+    ):
+        together = formula(np.stack(each).reshape(2, 3, classes, 3).astype(float))
+        assert together.ravel().tolist() == [float(formula(one)) for one in each]
+
+
+def test_counts_by_cluster_add_up_and_keep_empty_clusters() -> None:
+    rng = np.random.default_rng(0)
+    gold, predicted, weights = rng.integers(4, size=200), rng.integers(4, size=200), rng.integers(3, size=200)
+    cluster = rng.integers(7, size=200)
+    found = formulas.class_counts(gold, predicted, 4, cluster, 9, weights)
+    assert found.shape == (9, 4, 3) and not found[7:].any()
+    for each in range(7):
+        of_one = cluster == each
+        alone = formulas.class_counts(gold[of_one], predicted[of_one], 4, weights=weights[of_one])
+        assert (found[each] == alone[0]).all()
+    with pytest.raises(ValueError, match="predicted holds 4, which is no index of 4 labels"):
+        formulas.class_counts(gold, predicted + 4, 4)

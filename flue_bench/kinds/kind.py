@@ -1,0 +1,279 @@
+"""A kind of task: all that differs from one kind to another, in one object.
+
+A kind is two files of one name. This half needs no torch: boards, ``compare`` and ``verify`` use it. The other one,
+whose base is ``kinds.network.network.Network``, encodes, trains and predicts, and is imported when that is done.
+
+Kinds are found by their entry points (group ``flue_bench.kinds``), ours as anybody's. A new one is a subclass of
+``Kind``, a subclass of ``Network``, and, where an example holds more than ``Example`` does, a subclass of that.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from flue_bench import plugins
+from flue_bench.errors import RecordError, TaskFileError, UnknownNameError
+from flue_bench.kinds.counts import Floats, Ints, Metric, Scores, scored
+from flue_bench.kinds.rows import Row
+from flue_bench.record import RunRecord
+from flue_bench.task import Example, Scheme
+
+if TYPE_CHECKING:
+    import pyarrow
+
+E = TypeVar("E", bound=Example)
+Texts = tuple[str, ...]
+"""What is read of one example, as one or several texts."""
+
+
+class Declared(Protocol):
+    """What a task file says of its task, and the record of a run repeats."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes or tags; none for a kind without labels."""
+
+    @property
+    def scheme(self) -> Scheme | None:
+        """How entities are written in ``labels``."""
+
+    @property
+    def metric(self) -> str:
+        """The headline metric."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What only this kind asks for."""
+
+
+class Kind(ABC, Generic[E]):
+    """What a kind of task is: how its files are checked and read, its predictions kept, scored and presented.
+
+    The subclass names its type of example: ``class Sentence(Kind[Example])``.
+    """
+
+    name: str
+    """As task files write it; also the name of the entry point."""
+    network: str
+    """Where the half with torch is: ``module:name`` of a ``kinds.network.network.Network``."""
+    hub_task: str
+    """The hub's name of such a task, for model cards: ``text-classification``."""
+    needs: tuple[str, ...]
+    """Columns that a source must have."""
+    may_have: tuple[str, ...] = ()
+    """Columns that are read where a source names them. ``id`` and ``group`` always may be."""
+    conll: tuple[str, str] | None = None
+    """Columns that a file of CoNLL columns can give, the words and a value for each; None where no such file will do."""
+    options: tuple[str, ...] = ()
+    """Keys of ``Task.options`` that this kind knows."""
+    scored: tuple[str, ...] = ("gold", "predicted")
+    """Columns of the predictions that scores and counts follow from."""
+    levels: Mapping[str, str] = {}
+    """Levels of ``RunRecord.per_class`` that a board's page shows → their headings."""
+    views: ClassVar[Mapping[str, Callable[[Texts], Texts]]] = {"text": lambda texts: texts}
+    """What ``tasks audit`` looks for in other rows: name of the view → which texts; any of several may be found."""
+
+    # The task.
+
+    @abstractmethod
+    def metrics(self, task: Declared | None = None) -> Mapping[str, Metric]:
+        """The scores of a task by their full names, or, without a task, those that some task of this kind has."""
+
+    def check(self, task: Declared) -> Iterator[tuple[str, str]]:
+        """Key and fault of what the declaration lacks or should not have. ``faults`` adds what holds for every kind."""
+        yield from ()
+
+    def faults(self, task: Declared) -> Iterator[tuple[str, str]]:
+        """Key and fault of everything in a declaration that does not fit this kind."""
+        for key in task.options:
+            if key not in self.options:
+                yield "options", str(UnknownNameError(f"option of kind '{self.name}'", key, self.options))
+        wrong = list(self.check(task))
+        yield from wrong
+        known = [] if wrong else [name for name, metric in self.metrics(task).items() if metric.headline]
+        if known and task.metric not in known:
+            yield "metric", f"'{task.metric}' is not one of {', '.join(known)}"
+
+    def describe(self, task: Declared) -> str:
+        """The kind, with what matters of the declaration, for ``tasks show``."""
+        return self.name
+
+    # Examples.
+
+    @abstractmethod
+    def example(self, row: Row) -> E:
+        """The example that a row holds.
+
+        Raises:
+            ValueError: something in the row is wrong, in words.
+            Skipped: the row holds no example.
+        """
+
+    @abstractmethod
+    def gold(self, example: E) -> Any:
+        """The right answer, hashable, as the column ``gold`` of the predictions holds it."""
+
+    @abstractmethod
+    def shown(self, example: E, task: Declared) -> str:
+        """The right answer in words."""
+
+    def stratum(self, example: E) -> Hashable:
+        """What a split that is cut from train has in the same shares as train."""
+        return None
+
+    def balance(self, examples: Sequence[E], task: Declared) -> dict[str, int]:
+        """How the right answers are distributed: name of a label or of a range → how many there are."""
+        return {}
+
+    def texts(self, example: E) -> Texts:
+        """The texts of an example, which ``tasks audit`` compares with those of others."""
+        return (example.text,) if example.text_pair is None else (example.text, example.text_pair)
+
+    def same_input(self, example: E, in_words: Texts) -> Hashable:
+        """What two examples share that should have the same answer; ``in_words`` are its texts in lower case."""
+        return in_words
+
+    def length(self, example: E, in_words: Texts) -> int:
+        """The length of an example in words; ``in_words`` are its texts in lower case, without punctuation."""
+        return sum(len(text.split()) for text in in_words)
+
+    # Predictions.
+
+    @abstractmethod
+    def schema(self) -> dict[str, Any]:
+        """Columns of the predictions after ``id`` and ``group`` → their pyarrow types. No column holds a text."""
+
+    @abstractmethod
+    def counts(self, table: pyarrow.Table, task: Declared, level: str, cluster: Ints) -> Ints | Floats:
+        """What the scores of a level follow from, summed over the examples of each cluster.
+
+        Args:
+            table: predictions, with the columns ``scored``.
+            task: says what the numbers in it mean.
+            level: ``Metric.level``.
+            cluster: (examples,), the number of the cluster that each example belongs to, from 0 without a gap.
+
+        Returns:
+            (clusters, …), of a shape that the level's formulas take.
+
+        Raises:
+            ValueError: the columns do not fit each other or the task.
+        """
+
+    def classes(self, task: Declared) -> Mapping[str, Sequence[str]]:
+        """Level → names of the classes, where its counts are (classes, 3): what ``RunRecord.per_class`` holds."""
+        return {}
+
+    def table(self, examples: Sequence[E], columns: Mapping[str, Sequence[Any]]) -> pyarrow.Table:
+        """Predictions as they are scored and kept, one row an example.
+
+        Args:
+            examples: what was predicted.
+            columns: of ``schema``, without ``gold``; those that are missing are left out.
+        """
+        import pyarrow
+
+        types = {"id": pyarrow.string(), "group": pyarrow.string(), **self.schema()}
+        values: dict[str, Sequence[Any]] = {
+            "id": [example.id for example in examples],
+            "group": [example.group for example in examples],
+            "gold": [self.gold(example) for example in examples],
+            **columns,
+        }
+        return pyarrow.table(
+            {name: pyarrow.array(values[name], type_) for name, type_ in types.items() if name in values}
+        )
+
+    def scores(self, table: pyarrow.Table, task: Declared) -> Scores:
+        """Every score of a set of predictions.
+
+        Raises:
+            KeyError: a column is missing.
+            ValueError: the columns do not fit each other or the task.
+        """
+        metrics = self.metrics(task)
+        together = np.zeros(len(table), np.int64)
+        levels = dict.fromkeys(metric.level for metric in metrics.values())
+        totals = {level: self.counts(table, task, level, together)[0] for level in levels}
+        return scored(metrics, totals, self.classes(task))
+
+    def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
+        """In words, if the model gives one answer throughout while there are several; None otherwise."""
+        return None
+
+    def contradictions(self, table: pyarrow.Table, record: RunRecord) -> Iterator[str]:
+        """What in a set of predictions contradicts itself or the record, in words, beside what is scored."""
+        yield from ()
+
+    def confusion(self, table: pyarrow.Table, task: Declared) -> tuple[Sequence[str], Ints] | None:
+        """Names of the classes and (classes, classes), gold in rows, predicted in columns; None without classes."""
+        return None
+
+
+def installed() -> list[str]:
+    """The names of all kinds that installed packages bring."""
+    return sorted({entry.name for entry in plugins.entries(plugins.KINDS)})
+
+
+@cache
+def kind_named(name: str) -> Kind[Any]:
+    """The kind of this name.
+
+    Raises:
+        UnknownNameError: no installed package brings it.
+        TaskFileError: two do, or what does cannot be imported or is no kind of this name.
+    """
+    found = [entry for entry in plugins.entries(plugins.KINDS) if entry.name == name]
+    if not found:
+        raise UnknownNameError("kind of task", name, installed())
+    if len(found) > 1:
+        raise TaskFileError(f"Kind '{name}' is taken twice; the second time by {plugins.describe(found[1])}.")
+    kind = plugins.load(found[0])
+    if not isinstance(kind, Kind) or kind.name != name:
+        raise TaskFileError(f"{plugins.describe(found[0])} is no flue_bench.kinds.kind.Kind named '{name}'.")
+    return kind
+
+
+def kind_of(record: RunRecord) -> Kind[Any]:
+    """The kind of a record's task.
+
+    Raises:
+        RecordError: no installed package brings it.
+        TaskFileError: as for ``kind_named``.
+    """
+    try:
+        return kind_named(record.kind)
+    except UnknownNameError:
+        raise RecordError(
+            f"{record.cell.task}: no installed package brings the kind of task '{record.kind}' "
+            f"(known: {', '.join(installed())}): install the one that this record was made with."
+        ) from None
+
+
+def integers(column: pyarrow.ChunkedArray) -> Ints:
+    """A column of whole numbers, (rows,). Raises ``ValueError`` for any other."""
+    import pyarrow
+
+    if not pyarrow.types.is_integer(column.type) or column.null_count:
+        raise ValueError(f"whole numbers are wanted, not {column.type} with {column.null_count} empty cells")
+    values: Ints = column.to_numpy().astype(np.int64)
+    return values
+
+
+def lists(column: pyarrow.ChunkedArray) -> tuple[Ints, Ints]:
+    """A column of lists of whole numbers: all in a row, and the length of each list, (rows,).
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    import pyarrow
+
+    if not pyarrow.types.is_list(column.type) or column.null_count:
+        raise ValueError(f"lists are wanted, not {column.type} with {column.null_count} empty cells")
+    whole = column.combine_chunks()
+    return integers(pyarrow.chunked_array([whole.flatten()])), whole.value_lengths().to_numpy().astype(np.int64)

@@ -1,0 +1,181 @@
+"""Kinds ``sentence`` and ``sentence-pair``: one label for a text, or for two."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from flue_bench.kinds import counts
+from flue_bench.kinds.counts import Floats, Ints, Metric, Scores
+from flue_bench.kinds.kind import Declared, Kind, Texts, integers
+from flue_bench.kinds.rows import Row
+from flue_bench.record import RunRecord
+from flue_bench.task import Example
+
+if TYPE_CHECKING:
+    import pyarrow
+
+MEAN = "the mean over the classes of each one's F1"
+METRICS = {
+    "accuracy": Metric(
+        counts.accuracy, "class", "accuracy", "share of the examples whose label is right", of_examples=True
+    ),
+    "f1_macro": Metric(counts.macro_f1, "class", "f1", f"{MEAN}, unweighted"),
+    "f1_micro": Metric(
+        counts.accuracy, "class", "f1", "F1 of all decisions together; here equal to the accuracy", of_examples=True
+    ),
+    "f1_weighted": Metric(counts.weighted_f1, "class", "f1", f"{MEAN}, weighted by its gold examples"),
+    "f1_binary": Metric(counts.last_f1, "class", "f1", "F1 of the last label"),
+    "mcc": Metric(
+        counts.mcc,
+        "class",
+        "matthews_correlation",
+        "Matthews' correlation coefficient, from -1 to 1",
+        low=-1.0,
+    ),
+}
+
+
+class Sentence(Kind[Example]):
+    """A classification of texts, or of pairs of texts.
+
+    ``f1_macro`` is the mean over all labels; one that occurs neither in gold nor in the predictions counts as 0.0, as
+    with scikit-learn's ``labels=range(n), zero_division=0``. ``f1_micro`` equals the accuracy. ``f1_binary`` exists for
+    two labels only and is the F1 of the last one.
+    """
+
+    network = "flue_bench.kinds.network.sentence:SENTENCE"
+    hub_task = "text-classification"
+    levels: Mapping[str, str] = {"class": "Classes"}
+
+    def __init__(self, name: str, texts: tuple[str, ...], views: Mapping[str, Callable[[Texts], Texts]]) -> None:
+        """``texts`` are the columns that hold the texts of an example."""
+        self.name, self.needs = name, (*texts, "label")
+        self._second = "text_pair" in texts
+        self.views = views  # type: ignore[misc]
+
+    def metrics(self, task: Declared | None = None) -> Mapping[str, Metric]:
+        """Every averaging by its own name."""
+        return metrics(2 if task is None else len(task.labels))
+
+    def check(self, task: Declared) -> Iterator[tuple[str, str]]:
+        """Two labels at least, and no scheme."""
+        if len(task.labels) < 2:
+            yield "labels", f"kind '{self.name}' needs two at least"
+        elif task.metric == "f1_binary" and len(task.labels) != 2:
+            yield "metric", "'f1_binary' needs two labels"
+        if task.scheme is not None:
+            yield "scheme", "goes with kind 'tokens' only"
+
+    def example(self, row: Row) -> Example:
+        """Texts that are alike share a group."""
+        text = row.text("text")
+        pair = row.text("text_pair") if self._second else None
+        return Example(row.id, row.group(text), text, pair, label=row.label("label"))
+
+    def gold(self, example: Example) -> int:
+        """The label's index."""
+        return example.label
+
+    def shown(self, example: Example, task: Declared) -> str:
+        """The label's name."""
+        return task.labels[example.label]
+
+    def stratum(self, example: Example) -> int:
+        """The label."""
+        return example.label
+
+    def balance(self, examples: Sequence[Example], task: Declared) -> dict[str, int]:
+        """Examples of each label."""
+        found = Counter(example.label for example in examples)
+        return {name: found[index] for index, name in enumerate(task.labels)}
+
+    def schema(self) -> dict[str, Any]:
+        """``gold`` and ``predicted`` are indexes of labels, ``probabilities`` one a label, to four decimals."""
+        import pyarrow
+
+        label = pyarrow.int16()
+        return {"gold": label, "predicted": label, "probabilities": pyarrow.list_(pyarrow.float32())}
+
+    def counts(self, table: pyarrow.Table, task: Declared, level: str, cluster: Ints) -> Ints:
+        """(clusters, labels, 3): true positives, predicted, gold."""
+        gold, predicted = integers(table["gold"]), integers(table["predicted"])
+        return counts.class_counts(gold, predicted, len(task.labels), cluster, int(cluster.max()) + 1)
+
+    def classes(self, task: Declared) -> Mapping[str, Sequence[str]]:
+        """The labels."""
+        return {"class": task.labels}
+
+    def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
+        """One label throughout."""
+        return counts.collapsed(integers(table["gold"]), integers(table["predicted"]), task.labels)
+
+    def contradictions(self, table: pyarrow.Table, record: RunRecord) -> Iterator[str]:
+        """That the label predicted is the most probable one, and that probabilities are such."""
+        probabilities = np.array(table["probabilities"].to_pylist(), np.float64)
+        yield from improbable(probabilities, integers(table["predicted"]), len(record.labels))
+
+    def confusion(self, table: pyarrow.Table, task: Declared) -> tuple[Sequence[str], Ints]:
+        """By label."""
+        gold, predicted = integers(table["gold"]), integers(table["predicted"])
+        return task.labels, counts.confusion(gold, predicted, len(task.labels))
+
+
+SENTENCE = Sentence("sentence", ("text",), {"text": lambda texts: texts})
+SENTENCE_PAIR = Sentence(
+    "sentence-pair",
+    ("text", "text_pair"),
+    {
+        "first text": lambda texts: texts[:1],
+        "second text": lambda texts: texts[1:],
+        "pair": lambda texts: ("\n".join(sorted(texts)),),
+        "either text": lambda texts: texts,
+    },
+)
+
+
+def metrics(labels: int) -> dict[str, Metric]:
+    """The scores of a classification with so many labels."""
+    return {name: metric for name, metric in METRICS.items() if name != "f1_binary" or labels == 2}
+
+
+def sentence_scores(gold: ArrayLike, predicted: ArrayLike, labels: Sequence[str]) -> Scores:
+    """Scores of a classification; see ``Sentence``.
+
+    Args:
+        gold: (examples,), indexes of ``labels``.
+        predicted: (examples,), likewise.
+        labels: names of the classes.
+
+    Raises:
+        ValueError: the shapes differ, or an index names no label.
+    """
+    gold, predicted = np.asarray(gold, np.int64), np.asarray(predicted, np.int64)
+    if gold.ndim != 1 or gold.shape != predicted.shape:
+        raise ValueError(f"gold {gold.shape} and predicted {predicted.shape} should both be of one shape (examples,)")
+    total = counts.class_counts(gold, predicted, len(labels))[0]
+    return counts.scored(metrics(len(labels)), {"class": total}, {"class": labels})
+
+
+def improbable(probabilities: Floats, predicted: Ints, labels: int) -> Iterator[str]:
+    """What is wrong with probabilities, in words.
+
+    Args:
+        probabilities: (decisions, labels), rounded to four decimals.
+        predicted: (decisions,), indexes of labels.
+        labels: how many there are.
+    """
+    if probabilities.shape != (len(predicted), labels):
+        found = probabilities.shape[-1] if probabilities.ndim == 2 else "not always as many"
+        yield f"probabilities: {found} in a row, there are {labels} labels"
+        return
+    # Rounded to four decimals: the largest may then be several, and the sum is off by as much as they are many.
+    if not (np.abs(probabilities.sum(-1) - 1) <= 1e-4 * labels).all():
+        yield "probabilities: they do not sum to 1"
+    chosen = np.take_along_axis(probabilities, predicted[:, None], 1)[:, 0]
+    if other := int((chosen < probabilities.max(-1)).sum()):
+        yield f"probabilities: in {other:,} of {len(predicted):,} decisions another label is more probable"

@@ -1,0 +1,407 @@
+"""Kind ``tokens``: one tag for each word of a sentence, scored at three levels.
+
+They answer different questions (of one published model on WikiNER, "98" is the weighted sub-word F1 with O, "92" the
+same without O, and neither is the entity-level F1):
+
+- ``entity``: an entity counts if its first word, its last word and its type are right, as seqeval's ``mode="strict"``.
+- ``word``: each word's class counts. Classes have no prefix: B-PER and I-PER are PER.
+- ``subword``: as ``word``, each word counted once for every sub-word it is cut into.
+
+scikit-learn and seqeval are the tests' oracles.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flue_bench.kinds import counts
+from flue_bench.kinds.counts import Ints, Metric, Scores
+from flue_bench.kinds.kind import Declared, Kind, Texts, lists
+from flue_bench.kinds.rows import Row, Skipped
+from flue_bench.kinds.sentence import MEAN, improbable
+from flue_bench.record import RunRecord
+from flue_bench.task import Example, Scheme
+
+if TYPE_CHECKING:
+    import pyarrow
+
+Tags = Sequence[Collection[int]]
+"""One int sequence a sentence, one tag a word: indexes of the task's labels."""
+
+ENTITY_METRICS = {
+    "entity_f1_micro": Metric(
+        counts.micro_f1,
+        "entity",
+        "f1",
+        "F1 of all entities; one counts if its borders and its type are right (seqeval, strict)",
+    ),
+    "entity_f1_macro": Metric(
+        counts.macro_f1_of_occurring,
+        "entity",
+        "f1",
+        "the mean over the types of each one's strict entity-level F1",
+    ),
+    "entity_precision_micro": Metric(
+        counts.micro_precision, "entity", "precision", "share of the predicted entities that are right"
+    ),
+    "entity_recall_micro": Metric(counts.micro_recall, "entity", "recall", "share of the gold entities that are found"),
+}
+
+_OUTSIDE, _INSIDE, _BEGIN = 0, 1, 2
+
+
+class Tokens(Kind[Example]):
+    """A tagging of words: entities, of which O is the label of words outside.
+
+    ``entity_f1_macro`` is the mean over the types that occur in gold or in the predictions, as seqeval has it. Scores
+    of words and sub-words end in ``with_o`` or ``without_o``: averaged over all classes, or over all but O.
+    ``weighted`` averages F1 by gold support, ``macro`` does not weigh and counts every class, occurring or not.
+    """
+
+    name = "tokens"
+    network = "flue_bench.kinds.network.tokens:TOKENS"
+    hub_task = "token-classification"
+    needs = ("words", "tags")
+    conll = ("words", "tags")
+    scored = ("gold", "predicted", "subwords")
+    levels: Mapping[str, str] = {"entity": "Entities", "word": "Words"}
+
+    def metrics(self, task: Declared | None = None) -> Mapping[str, Metric]:
+        """At every level, every averaging by its own name."""
+        return ENTITY_METRICS | word_metrics(() if task is None else task.labels)
+
+    def check(self, task: Declared) -> Iterator[tuple[str, str]]:
+        """A scheme, labels as it wants them, and O among them."""
+        if len(task.labels) < 2:
+            yield "labels", "kind 'tokens' needs two at least"
+        elif "O" not in task.labels:
+            yield "labels", "kind 'tokens' needs the label 'O'"
+        if task.scheme is None:
+            yield "scheme", "kind 'tokens' needs one of IO, IOB1, IOB2"
+        elif task.scheme != "IO":
+            bare = [tag for tag in task.labels if tag != "O" and tag[:2] not in ("B-", "I-")]
+            if bare:
+                yield "labels", f"scheme {task.scheme} wants B- and I- tags, not {', '.join(bare)}"
+
+    def describe(self, task: Declared) -> str:
+        """With the scheme."""
+        return f"{self.name}, tags in {task.scheme}"
+
+    def example(self, row: Row) -> Example:
+        """Sentences that are alike share a group."""
+        words = row.texts("words")
+        tags = tuple(row.labels(tag) for tag in row.items("tags"))
+        if len(words) != len(tags):
+            raise ValueError(f"{len(words)} words but {len(tags)} tags")
+        if not words:
+            raise Skipped("sentences without words")
+        return Example(row.id, row.group(" ".join(words)), words=words, tags=tags)
+
+    def gold(self, example: Example) -> tuple[int, ...]:
+        """The tags' indexes."""
+        return example.tags
+
+    def shown(self, example: Example, task: Declared) -> str:
+        """The tags' names."""
+        return " ".join(task.labels[tag] for tag in example.tags)
+
+    def balance(self, examples: Sequence[Example], task: Declared) -> dict[str, int]:
+        """Words of each tag."""
+        found = Counter(tag for example in examples for tag in example.tags)
+        return {name: found[index] for index, name in enumerate(task.labels)}
+
+    def texts(self, example: Example) -> Texts:
+        """The words, with blanks between them."""
+        return (" ".join(example.words),)
+
+    def same_input(self, example: Example, in_words: Texts) -> tuple[str, ...]:
+        """The words as they are: capitals decide about names."""
+        return example.words
+
+    def length(self, example: Example, in_words: Texts) -> int:
+        """The number of words."""
+        return len(example.words)
+
+    def schema(self) -> dict[str, Any]:
+        """As for sentences, in lists over the words; ``subwords`` counts those of a word (their ids would spell it)."""
+        import pyarrow
+
+        labels, probabilities = pyarrow.list_(pyarrow.int16()), pyarrow.list_(pyarrow.list_(pyarrow.float32()))
+        subwords = pyarrow.list_(pyarrow.int32())
+        return {"gold": labels, "predicted": labels, "probabilities": probabilities, "subwords": subwords}
+
+    def counts(self, table: pyarrow.Table, task: Declared, level: str, cluster: Ints) -> Ints:
+        """(clusters, types or classes, 3): true positives, predicted, gold, of entities, words or sub-words."""
+        tagging = _tagging(lists(table["gold"]), lists(table["predicted"]), task.labels)
+        if level == "entity":
+            return _entities_counted(tagging, task.labels, _scheme(task), cluster)
+        weights = _alongside(tagging, lists(table["subwords"])) if level == "subword" else None
+        return _words_counted(tagging, task.labels, cluster, weights)
+
+    def classes(self, task: Declared) -> Mapping[str, Sequence[str]]:
+        """Types of entities; classes of words, with O."""
+        classes = word_classes(task.labels)
+        return {"entity": entity_types(task.labels), "word": classes, "subword": classes}
+
+    def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
+        """One tag throughout."""
+        return counts.collapsed(lists(table["gold"])[0], lists(table["predicted"])[0], task.labels)
+
+    def contradictions(self, table: pyarrow.Table, record: RunRecord) -> Iterator[str]:
+        """As for sentences; a word that the model never saw has no probabilities, is O, and counts as lost."""
+        nested = list(chain.from_iterable(table["probabilities"].to_pylist()))
+        predicted, seen = lists(table["predicted"])[0], lists(table["subwords"])[0] > 0
+        probabilities = np.array(nested, np.float64).reshape(len(predicted), -1)  # (words, labels)
+        unseen = predicted[~seen]
+        if (unseen != record.labels.index("O")).any() or probabilities[~seen].any():
+            yield "probabilities: a word without sub-words has some, or is not predicted O"
+        if len(unseen) != (lost := record.truncation.words.get("test", 0)):
+            yield f"truncation: {lost:,} test words lost, the predictions say {len(unseen):,}"
+        yield from improbable(probabilities[seen], predicted[seen], len(record.labels))
+
+    def confusion(self, table: pyarrow.Table, task: Declared) -> tuple[Sequence[str], Ints]:
+        """Of words, by class."""
+        tagging = _tagging(lists(table["gold"]), lists(table["predicted"]), task.labels)
+        names, class_of = word_classes(task.labels), _class_of(task.labels)
+        return names, counts.confusion(class_of[tagging.gold], class_of[tagging.predicted], len(names))
+
+
+TOKENS = Tokens()
+
+
+def word_metrics(labels: Sequence[str]) -> dict[str, Metric]:
+    """The scores of words and of sub-words with these tags."""
+    every = np.ones(len(word_classes(labels)), bool)
+    without_o = np.array([name != "O" for name in word_classes(labels)])
+    found = {"word_accuracy": Metric(counts.accuracy, "word", "accuracy", "share of the words whose class is right")}
+    for level in ("word", "subword"):
+        for average, o, formula, weight in (
+            ("weighted", "with", partial(counts.weighted_f1, chosen=every), "weighted by support"),
+            ("weighted", "without", partial(counts.weighted_f1, chosen=without_o), "weighted by support"),
+            ("macro", "with", counts.macro_f1, "unweighted"),
+            ("macro", "without", partial(counts.macro_f1, chosen=without_o), "unweighted"),
+        ):
+            what = f"{level}-level: {MEAN}, {weight}, {o} O"
+            found[f"{level}_f1_{average}_{o}_o"] = Metric(formula, level, "f1", what)
+    return found
+
+
+def token_scores(
+    gold: Tags, predicted: Tags, labels: Sequence[str], scheme: Scheme, subwords_per_word: Sequence[Collection[int]]
+) -> Scores:
+    """All scores of a tagging: ``entity_scores`` and ``word_scores`` together.
+
+    Args:
+        gold: one int sequence a sentence, one tag a word, indexes of ``labels``.
+        predicted: same shape.
+        labels: names of the tags.
+        scheme: how entities are written in ``labels``.
+        subwords_per_word: same shape; how many sub-words each word was cut into.
+
+    Raises:
+        ValueError: the shapes differ, or an index names no label.
+    """
+    entity = entity_scores(gold, predicted, labels, scheme)
+    word = word_scores(gold, predicted, labels, subwords_per_word)
+    return Scores(entity.scores | word.scores, entity.per_class | word.per_class)
+
+
+def entity_scores(gold: Tags, predicted: Tags, labels: Sequence[str], scheme: Scheme) -> Scores:
+    """Strict entity-level scores, from the sum of ``entity_counts``; arguments and errors as there."""
+    total = entity_counts(gold, predicted, labels, scheme).sum(axis=0)
+    return counts.scored(ENTITY_METRICS, {"entity": total}, {"entity": entity_types(labels)})
+
+
+def word_scores(
+    gold: Tags, predicted: Tags, labels: Sequence[str], subwords_per_word: Sequence[Collection[int]]
+) -> Scores:
+    """Scores of single words and of their sub-words; arguments and errors as for ``token_scores``.
+
+    ``word_accuracy`` is the share of words whose class is right. O's row stays in ``per_class`` at both levels.
+    """
+    tagging = _tagging(_flat(gold), _flat(predicted), labels)
+    weights = _alongside(tagging, _flat(subwords_per_word))
+    together = np.zeros(len(tagging.lengths), np.int64)
+    totals = {
+        "word": _words_counted(tagging, labels, together, None)[0],
+        "subword": _words_counted(tagging, labels, together, weights)[0],
+    }
+    return counts.scored(word_metrics(labels), totals, dict.fromkeys(totals, word_classes(labels)))
+
+
+def entity_counts(gold: Tags, predicted: Tags, labels: Sequence[str], scheme: Scheme) -> Ints:
+    """Entities of each sentence, counted.
+
+    - ``IO``: each maximal run of one class is an entity; labels are bare (``PER``) or have ``I-``.
+    - ``IOB2``: ``B-`` opens an entity, ``I-`` of the same type continues it. An ``I-`` that continues nothing is no
+      entity.
+    - ``IOB1``: ``I-`` opens an entity wherever it does not continue one. ``B-`` parts an entity from one of the same
+      type right before it. A ``B-`` anywhere else is ill-formed and opens nothing, and a one-word ``B-`` entity right
+      before an ill-formed ``B-`` is lost with it: both are seqeval's reading (``mode="strict", scheme=IOB1``).
+
+    Args:
+        gold: one int sequence a sentence, one tag a word, indexes of ``labels``.
+        predicted: same shape.
+        labels: names of the tags.
+        scheme: how entities are written in ``labels``.
+
+    Returns:
+        (sentences, types, 3): true positives, predicted, gold; types in the order of ``entity_types(labels)``.
+
+    Raises:
+        ValueError: the shapes differ, or an index names no label.
+    """
+    tagging = _tagging(_flat(gold), _flat(predicted), labels)
+    return _entities_counted(tagging, labels, scheme, np.arange(len(tagging.lengths)))
+
+
+def entity_class(tag: str) -> str:
+    """A tag without its prefix: ``PER`` for ``B-PER``, ``I-PER`` and ``PER``; ``O`` for ``O``."""
+    return tag[2:] if tag.startswith(("B-", "I-")) else tag
+
+
+def entity_types(labels: Sequence[str]) -> list[str]:
+    """The classes of ``labels`` other than O, in their order."""
+    return [name for name in word_classes(labels) if name != "O"]
+
+
+def word_classes(labels: Sequence[str]) -> list[str]:
+    """The classes of ``labels``, O included, in their order."""
+    return list(dict.fromkeys(map(entity_class, labels)))
+
+
+@dataclass(frozen=True)
+class _Tagging:
+    """Gold and predicted tags of all sentences in a row, (words,) each, and the sentences' lengths."""
+
+    gold: Ints
+    predicted: Ints
+    lengths: Ints
+
+    @property
+    def sentence(self) -> Ints:
+        """(words,): number of the sentence that a word is in."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+
+def _tagging(gold: tuple[Ints, Ints], predicted: tuple[Ints, Ints], labels: Sequence[str]) -> _Tagging:
+    """From words in a row and lengths of both sides, checked."""
+    _check_lengths(gold[1], predicted[1], "predicted")
+    counts.check_range(gold[0], predicted[0], len(labels))
+    return _Tagging(gold[0], predicted[0], gold[1])
+
+
+def _alongside(tagging: _Tagging, subwords: tuple[Ints, Ints]) -> Ints:
+    """(words,): sub-words of each word."""
+    _check_lengths(tagging.lengths, subwords[1], "subwords_per_word")
+    return subwords[0]
+
+
+def _scheme(task: Declared) -> Scheme:
+    if task.scheme is None:
+        raise ValueError("kind 'tokens' needs a scheme")
+    return task.scheme
+
+
+def _class_of(labels: Sequence[str]) -> Ints:
+    """(labels,): number of each tag's class."""
+    classes = word_classes(labels)
+    return np.array([classes.index(entity_class(tag)) for tag in labels], np.int64)
+
+
+def _words_counted(tagging: _Tagging, labels: Sequence[str], cluster: Ints, weights: Ints | None) -> Ints:
+    """(clusters, classes, 3) of words, counted as often as ``weights`` say; ``cluster`` is one number a sentence."""
+    class_of = _class_of(labels)
+    return counts.class_counts(
+        class_of[tagging.gold],
+        class_of[tagging.predicted],
+        len(word_classes(labels)),
+        np.repeat(cluster, tagging.lengths),
+        int(cluster.max(initial=0)) + 1,
+        weights,
+    )
+
+
+def _entities_counted(tagging: _Tagging, labels: Sequence[str], scheme: Scheme, cluster: Ints) -> Ints:
+    """(clusters, types, 3) of entities; ``cluster`` is one number a sentence."""
+    types, clusters = len(entity_types(labels)), int(cluster.max(initial=-1)) + 1
+    first = np.diff(tagging.sentence, prepend=-1) != 0
+    of_word = np.repeat(cluster, tagging.lengths)
+    gold_end, gold_type = _entities(tagging.gold, first, labels, scheme)
+    predicted_end, predicted_type = _entities(tagging.predicted, first, labels, scheme)
+    right = (gold_end == predicted_end) & (gold_type == predicted_type)
+
+    def count(starts: NDArray[np.bool_], type_: Ints) -> Ints:
+        cells = of_word[starts] * types + type_[starts]
+        return np.bincount(cells, minlength=clusters * types).reshape(clusters, types)
+
+    return np.stack(
+        [
+            count(right & (gold_end > 0), gold_type),
+            count(predicted_end > 0, predicted_type),
+            count(gold_end > 0, gold_type),
+        ],
+        axis=-1,
+    )
+
+
+def _entities(tags: Ints, first: NDArray[np.bool_], labels: Sequence[str], scheme: Scheme) -> tuple[Ints, Ints]:
+    """Where entities start, where they end, and their types.
+
+    Args:
+        tags: (words,), all sentences in a row.
+        first: (words,), True at each sentence's first word.
+        labels: names of the tags.
+        scheme: how entities are written in them.
+
+    Returns:
+        (words,), at a word where an entity starts the position after its last word, elsewhere 0; and (words,), each
+        word's type, -1 for O.
+    """
+    types = entity_types(labels)
+    type_of = np.array([-1 if tag == "O" else types.index(entity_class(tag)) for tag in labels])
+    # IO is IOB1 without a single B-: a run ends where the class changes.
+    begin = "" if scheme == "IO" else "B-"
+    prefix_of = np.array(
+        [_OUTSIDE if tag == "O" else _BEGIN if begin and tag.startswith(begin) else _INSIDE for tag in labels]
+    )
+    type_, prefix = type_of[tags], prefix_of[tags]
+    before = np.where(first, _OUTSIDE, np.roll(prefix, 1))
+    same = (before != _OUTSIDE) & (type_ == np.roll(type_, 1))  # the word before has the same type
+    continues = (prefix == _INSIDE) & same
+    lost: NDArray[np.bool_] = np.zeros_like(first)
+    if scheme == "IOB2":
+        starts = prefix == _BEGIN
+    else:
+        parts = (prefix == _BEGIN) & same
+        # An I- also opens one after a B- of its type that itself opened nothing.
+        starts = parts | (prefix == _INSIDE) & (~same | (before == _BEGIN) & ~np.roll(parts, 1))
+        ill_formed = (prefix == _BEGIN) & (before == _BEGIN) & ~same
+        lost = np.roll(ill_formed, -1)
+    end = np.zeros_like(tags)
+    opening = np.flatnonzero(starts & ~lost)
+    breaks = np.append(np.flatnonzero(~continues), len(tags))
+    end[opening] = breaks[np.searchsorted(breaks, opening, side="right")]
+    return end, type_
+
+
+def _flat(sequences: Sequence[Collection[int]]) -> tuple[Ints, Ints]:
+    """All sentences in a row (words,), and their lengths (sentences,)."""
+    lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
+    return np.fromiter(chain.from_iterable(sequences), np.int64, int(lengths.sum())), lengths
+
+
+def _check_lengths(gold: Ints, other: Ints, name: str) -> None:
+    if len(gold) != len(other):
+        raise ValueError(f"gold has {len(gold)} sentences, {name} {len(other)}")
+    if (gold != other).any():
+        at = int(np.flatnonzero(gold != other)[0])
+        raise ValueError(f"sentence {at} (from 0) has {gold[at]} words in gold, {other[at]} in {name}")
