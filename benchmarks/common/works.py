@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from flue_bench.data import registry, sources
+from flue_bench.kinds.network.network import Encoded, network_of
 from flue_bench.task import SPLITS, Example, Split, Task
 from flue_bench.training import models
-from flue_bench.training.encode import Encoded, encode
 from flue_bench.training.models import Resolved
 
 TASKS = Path(__file__).resolve().parents[1] / "tasks"
@@ -29,7 +29,7 @@ class Work:
     def encode(self, split: Split, max_length: int, rows: Sequence[int] | None = None) -> Encoded:
         """A split's sub-word ids; of these rows only, if given."""
         examples = self.splits[split] if rows is None else [self.splits[split][row] for row in rows]
-        return encode(examples, self.task, self.tokenizer, max_length)
+        return network_of(self.task).encode(examples, self.task, self.tokenizer, max_length)
 
 
 def load(task: str, model: str, data_dir: Path | None, limit: int | None = None) -> Work:

@@ -24,10 +24,10 @@ from torch import nn
 
 from benchmarks.common import report
 from benchmarks.common.paired import ratios
+from flue_bench.kinds.network.network import Encoded
 from flue_bench.recipe import Precision
 from flue_bench.training.device import Device, keep_freed_memory, pick_device, prepare
 from flue_bench.training.dropout import LEVELS, draw
-from flue_bench.training.encode import Encoded
 from flue_bench.training.optim import adamw
 from flue_bench.training.train import add_gradient
 
@@ -57,7 +57,7 @@ def rows_of(length: int) -> Encoded:
     lengths = length - np.arange(rows)[::-1] % 4
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     ids = np.random.RandomState(0).randint(5, 32_005, offsets[-1]).astype(np.int32)
-    return Encoded(ids, offsets, None, np.arange(rows) % 3, (), 1, 0)
+    return Encoded(ids, offsets, None, np.arange(rows) % 3, 1, 0)
 
 
 def steps_of(networks: dict[float, nn.Module], data: Encoded, device: Device) -> dict[str, Callable[[int], float]]:

@@ -37,10 +37,11 @@ from transformers import (
 
 from benchmarks.common import report, works
 from benchmarks.peers import distil_step, measure
+from flue_bench.kinds.network.network import Encoded
+from flue_bench.kinds.network.tokens import EncodedWords
 from flue_bench.recipe import Recipe
 from flue_bench.training import train
 from flue_bench.training.device import Device, environment, pick_device, prepare
-from flue_bench.training.encode import Encoded
 from flue_bench.training.models import EMBEDDED
 from flue_bench.training.optim import adamw
 
@@ -60,6 +61,8 @@ TASKS = {  # task → whose lengths, labels, max_length, epochs; rows of train, 
     "paws-x": ("pawsx-small", 2, 128, 5, (49_401, 2_000, 2_000)),
     "cls": ("amazon-books", 2, 512, 6, (4_800, 1_200, 6_000)),
 }
+TAGGED = ("wikiner",)
+"""Those with a label each token."""
 BESIDE_TRAINER = ("xnli", "wikiner")
 BATCH = 32
 EPOCH_ROWS = 20_000
@@ -111,21 +114,17 @@ class Bench:
     def rows(self, task: str, lengths: Any) -> Encoded:
         """Random tokens, and a label each row, or each token."""
         labels, random = TASKS[task][1], np.random.RandomState(0)
-        tokens = task == "wikiner"
-        return Encoded(
-            ids=random.randint(SPECIAL, self.sizes["vocab_size"], lengths.sum()).astype(np.int32),
-            offsets=np.concatenate([[0], np.cumsum(lengths)]),
-            type_ids=None,
-            labels=random.randint(0, labels, lengths.sum() if tokens else len(lengths)),
-            subwords_per_word=tuple(np.ones(length, np.int32) for length in lengths) if tokens else (),
-            pad_id=1,
-            truncated=0,
-        )
+        ids = random.randint(SPECIAL, self.sizes["vocab_size"], lengths.sum()).astype(np.int32)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        if task in TAGGED:
+            ones = tuple(np.ones(length, np.int32) for length in lengths)
+            return EncodedWords(ids, offsets, None, random.randint(0, labels, lengths.sum()), 1, 0, ones)
+        return Encoded(ids, offsets, None, random.randint(0, labels, len(lengths)), 1, 0)
 
     def network(self, task: str) -> nn.Module:
         """Random weights, the same for every way."""
         torch.manual_seed(0)
-        family = CamembertForTokenClassification if task == "wikiner" else CamembertForSequenceClassification
+        family = CamembertForTokenClassification if task in TAGGED else CamembertForSequenceClassification
         with self.device.torch:  # drawn there, which is quick
             made: nn.Module = family(CamembertConfig.from_dict({**self.sizes, "num_labels": TASKS[task][1]}))
         return made
@@ -176,7 +175,7 @@ def fine_tuning(bench: Bench, result: dict[str, Any]) -> None:
                 recipe = Recipe(
                     batch_size=bench.batch, epochs=1, precision="bf16", max_length=24 if bench.tiny else max_length
                 )
-                kind = types.SimpleNamespace(kind="tokens" if task == "wikiner" else "sentence", metric="accuracy")
+                kind = types.SimpleNamespace(kind="tokens" if task in TAGGED else "sentence", metric="accuracy")
                 work = types.SimpleNamespace(task=kind, tokenizer=bench.tokenizer)
                 clock = measure.train_once(
                     way, bench.network(task), work, bench.rows(task, chosen), recipe, seed, bench.device

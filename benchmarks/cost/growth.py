@@ -33,12 +33,12 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceC
 from benchmarks.common import processes, report
 from flue_bench.data import registry
 from flue_bench.jobs.grid import Grid, run_grid
+from flue_bench.kinds.network.network import Encoded
 from flue_bench.kinds.tokens import token_scores
 from flue_bench.progress import Display
 from flue_bench.results.store import Store
 from flue_bench.training import models
 from flue_bench.training.device import Device, keep_freed_memory, peak_memory, pick_device, prepare
-from flue_bench.training.encode import Encoded
 from flue_bench.training.optim import adamw
 from flue_bench.training.train import add_gradient
 
@@ -67,7 +67,6 @@ def length(size: int, folder: Path) -> Work:
         offsets=np.arange(rows + 1, dtype=np.int64) * size,
         type_ids=None,
         labels=random.randint(0, 2, rows),
-        subwords_per_word=(),
         pad_id=config.pad_token_id,
         truncated=0,
     )

@@ -86,10 +86,10 @@ def measure(folder: Path) -> dict[str, Any]:
 
     from flue_bench.data import registry, sources
     from flue_bench.jobs import audit
+    from flue_bench.kinds.network.network import network_of
     from flue_bench.progress import Display
     from flue_bench.training import models
     from flue_bench.training.batches import training_batches
-    from flue_bench.training.encode import encode
 
     found: dict[str, Any] = {"seconds": {}, "peak_mb": {}}
     began = 0.0
@@ -105,7 +105,7 @@ def measure(folder: Path) -> dict[str, Any]:
     done("start")
     data = sources.load(task)
     done("load")
-    encoded = encode(data.splits["train"], task.task, tokenizer, 128)
+    encoded = network_of(task.task).encode(data.splits["train"], task.task, tokenizer, 128)
     done("encode")
     content = hashlib.sha256(np.int64(data.ref.rows["train"]).tobytes() + data.ref.digest.encode())
     for rows in training_batches(encoded.lengths, 32, 0, 0):

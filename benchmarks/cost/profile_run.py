@@ -30,14 +30,18 @@ from torch import nn
 
 from benchmarks.common import report, works
 from flue_bench.data import registry, sources
-from flue_bench.jobs import cell, loader
+from flue_bench.jobs import cell
 from flue_bench.jobs.grid import Grid, run_grid
-from flue_bench.kinds import counts
+from flue_bench.kinds.kind import Kind
+from flue_bench.kinds.network.network import Encoded
+from flue_bench.kinds.network.sentence import SentenceNetwork
+from flue_bench.kinds.network.tokens import EncodedWords, TokensNetwork
+from flue_bench.kinds.sentence import Sentence
+from flue_bench.kinds.tokens import Tokens
 from flue_bench.progress import Display
 from flue_bench.results.store import Store
 from flue_bench.training import models
 from flue_bench.training.device import pick_device, prepare
-from flue_bench.training.encode import Encoded
 
 STEP = ("forward", "backward", "optimiser", "predict: forward")
 """The parts that a run is for; the first three are the training step."""
@@ -46,7 +50,8 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (models, "resolve", "identify model"),
     (models, "load_model", "load model"),
     (models, "load_tokenizer", "tokenise"),
-    (loader, "encode", "tokenise"),
+    (SentenceNetwork, "encode", "tokenise"),
+    (TokensNetwork, "encode", "tokenise"),
     (Encoded, "batch", "make batches"),
     (nn.functional, "cross_entropy", "forward"),
     (torch.Tensor, "backward", "backward"),
@@ -54,10 +59,13 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (torch.optim.AdamW, "step", "optimiser"),
     (torch.optim.Optimizer, "zero_grad", "optimiser"),
     (cell, "predict", "predict: the rest"),
-    (cell, "decide", "score"),
-    (cell, "score", "score"),
-    (counts, "collapsed", "score"),
-    (cell, "predictions_table", "write"),
+    (Encoded, "decided", "score"),
+    (EncodedWords, "decided", "score"),
+    (Kind, "scores", "score"),
+    (Sentence, "collapsed", "score"),
+    (Tokens, "collapsed", "score"),
+    (Encoded, "kept", "write"),
+    (Kind, "table", "write"),
     (Store, "write", "write"),
     (cell, "environment", "write"),
     (cell, "flops_per_example", "count FLOPs"),

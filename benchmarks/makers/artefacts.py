@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -23,8 +24,7 @@ from sklearn.preprocessing import MaxAbsScaler
 
 from benchmarks.common import report
 from flue_bench.data import registry, sources
-from flue_bench.kinds.sentence import sentence_scores
-from flue_bench.kinds.tokens import entity_scores
+from flue_bench.kinds.kind import kind_named
 from flue_bench.record import RunRecord
 from flue_bench.results.store import Store
 from flue_bench.statistics.intervals import mean_sd
@@ -75,11 +75,9 @@ def overlap(example: Example) -> dict[str, int]:
 
 def score(task: Task, test: Sequence[Example], predicted: Sequence[Any]) -> float:
     """The task's metric, in percent; ``predicted`` holds a label an example, or its tags."""
-    if task.scheme is not None:
-        found = entity_scores([example.tags for example in test], predicted, task.labels, task.scheme)
-    else:
-        found = sentence_scores([example.label for example in test], predicted, task.labels)
-    return 100 * found.scores[task.metric]
+    kind = kind_named(task.kind)
+    once = [[1] * len(example.words) for example in test]  # every word counts as one sub-word
+    return 100 * kind.scores(kind.table(test, {"predicted": predicted, "subwords": once}), task).scores[task.metric]
 
 
 def regression(task: Task, splits: Splits, see: Callable[[Example], Any], vectors: Any) -> float:
@@ -103,11 +101,9 @@ def ngrams(longest: int) -> CountVectorizer:
 
 def majority(task: Task, splits: Splits) -> float:
     """Test score of train's most frequent label, or tag."""
-    if task.scheme is None:
-        label = Counter(example.label for example in splits["train"]).most_common(1)[0][0]
-        return score(task, splits["test"], [label for _ in splits["test"]])
-    tag = Counter(tag for example in splits["train"] for tag in example.tags).most_common(1)[0][0]
-    return score(task, splits["test"], [[tag for _ in example.words] for example in splits["test"]])
+    gold = kind_named(task.kind).gold
+    often = Counter(np.concatenate([np.atleast_1d(gold(each)) for each in splits["train"]]).tolist()).most_common(1)
+    return score(task, splits["test"], [np.full_like(gold(each), often[0][0]) for each in splits["test"]])
 
 
 def memory(task: Task, splits: Splits) -> float:
@@ -120,22 +116,39 @@ def memory(task: Task, splits: Splits) -> float:
     return score(task, splits["test"], guesses)
 
 
+def of_texts(task: Task, splits: Splits, views: Mapping[str, Callable[[Example], Any]]) -> dict[str, float]:
+    """Regressions over what each view leaves of a text."""
+    return {
+        f"{name}{what}": regression(task, splits, see, ngrams(longest))
+        for name, see in views.items()
+        for longest, what in ((1, "words"), (2, "words and bigrams"))
+    }
+
+
+def of_sentences(task: Task, splits: Splits) -> dict[str, float]:
+    """Of one text."""
+    return of_texts(task, splits, {"": whole, "last clause alone: ": last_clause})
+
+
+def of_pairs(task: Task, splits: Splits) -> dict[str, float]:
+    """Of two texts."""
+    views = {"": whole, "first text alone: ": first_text, "second text alone: ": second_text}
+    overlapping = regression(task, splits, overlap, DictVectorizer())
+    return of_texts(task, splits, views) | {"word overlap, as counts": overlapping}
+
+
+def of_words(task: Task, splits: Splits) -> dict[str, float]:
+    """Of tagged words."""
+    return {"most frequent tag of each word": memory(task, splits)}
+
+
+BASELINES = {"sentence": of_sentences, "sentence-pair": of_pairs, "tokens": of_words}
+"""Kind of task → what is worth trying."""
+
+
 def baselines(task: Task, splits: Splits) -> dict[str, float]:
     """All that apply to the task."""
-    found = {"majority vote": majority(task, splits)}
-    if task.kind == "tokens":
-        return found | {"most frequent tag of each word": memory(task, splits)}
-    views = {"": whole}
-    if task.kind == "sentence-pair":
-        views |= {"first text alone: ": first_text, "second text alone: ": second_text}
-    else:
-        views |= {"last clause alone: ": last_clause}
-    for name, see in views.items():
-        found[f"{name}words"] = regression(task, splits, see, ngrams(1))
-        found[f"{name}words and bigrams"] = regression(task, splits, see, ngrams(2))
-    if task.kind == "sentence-pair":
-        found["word overlap, as counts"] = regression(task, splits, overlap, DictVectorizer())
-    return found
+    return {"majority vote": majority(task, splits)} | BASELINES[task.kind](task, splits)
 
 
 def fine_tuned(records: Iterable[RunRecord], digests: Mapping[str, str]) -> dict[str, dict[str, list[float]]]:

@@ -34,6 +34,7 @@ from benchmarks.common import paired, report, works
 from benchmarks.peers import speed
 from benchmarks.peers.measure import FINE_TUNING, OURS, PREDICTION, WORKS
 from flue_bench.data import registry, sources
+from flue_bench.kinds.kind import kind_named
 from flue_bench.kinds.sentence import sentence_scores
 from flue_bench.kinds.tokens import entity_scores
 from flue_bench.training import models, train
@@ -128,9 +129,10 @@ def scoring(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         def _compute(self, predictions: Any, references: Any) -> Any:
             return {"f1": float(f1_score(references, predictions, average="macro"))}
 
-    labels, tags, guessed_tags = _predictions("wikineural-small", arguments)
+    labels, tags, guessed_tags = _predictions("wikineural-small", 20, arguments)
     names, guesses = ([[labels[tag] for tag in sentence] for sentence in side] for side in (tags, guessed_tags))
-    classes, gold, guessed = _predictions("xnli-small", arguments)
+    classes, *pairs = _predictions("xnli-small", 1, arguments)
+    gold, guessed = ([row[0] for row in side] for side in pairs)
     seqeval_metric, entities, f1, sentences = Seqeval(), EntityScores(labels, "IOB2"), F1(), SentenceScores(classes)
     return [
         {
@@ -164,20 +166,22 @@ def scoring(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     ]
 
 
-def _predictions(name: str, arguments: argparse.Namespace) -> tuple[Sequence[str], list[Any], list[Any]]:
-    """A task's labels, its test set's, and the same with ``WRONG`` of them drawn anew."""
+def _predictions(
+    name: str, length: int, arguments: argparse.Namespace
+) -> tuple[Sequence[str], list[list[int]], list[list[int]]]:
+    """A task's labels, lists of its test set's (or drawn, of this length), and these with ``WRONG`` drawn anew."""
     task = registry.select([works.task_file(name)])[0]
-    labels, random, tokens = task.task.labels, np.random.RandomState(0), task.task.kind == "tokens"
+    labels, random, kind = task.task.labels, np.random.RandomState(0), kind_named(task.task.kind)
     if arguments.data_dir:
         test = sources.load(task, data_dir=arguments.data_dir, offline=True).splits["test"][: arguments.scoring_rows]
-        gold = [list(example.tags) if tokens else [example.label] for example in test]
+        gold = [np.atleast_1d(kind.gold(example)).tolist() for example in test]
     else:
-        gold = random.randint(len(labels), size=(arguments.scoring_rows or 10_000, 20 if tokens else 1)).tolist()
+        gold = random.randint(len(labels), size=(arguments.scoring_rows or 10_000, length)).tolist()
     guessed = [
         np.where(random.uniform(size=len(row)) < WRONG, random.randint(len(labels), size=len(row)), row).tolist()
         for row in gold
     ]
-    return (labels, gold, guessed) if tokens else (labels, [row[0] for row in gold], [row[0] for row in guessed])
+    return labels, gold, guessed
 
 
 def _timed(rounds: int, ways: dict[str, Callable[[], float]]) -> dict[str, Any]:

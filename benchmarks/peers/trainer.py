@@ -13,6 +13,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -30,17 +31,22 @@ from transformers import (
 
 from benchmarks.common import works
 from benchmarks.common.works import Work
-from flue_bench.kinds.counts import collapsed
-from flue_bench.kinds.sentence import sentence_scores
-from flue_bench.kinds.tokens import token_scores
+from flue_bench.kinds.kind import kind_named
+from flue_bench.kinds.network.network import IGNORED, Batch, Encoded, network_of
 from flue_bench.recipe import Recipe
 from flue_bench.task import Split
 from flue_bench.training import models
 from flue_bench.training.device import pick_device, prepare
-from flue_bench.training.encode import IGNORED, Encoded
 
 Padding = Literal["padded", "dynamic", "grouped"]
 """To ``max_length``; to the longest of a random batch; likewise, of batches grouped by length."""
+
+
+COLLATORS: dict[str, Any] = {
+    "SequenceClassification": DataCollatorWithPadding,
+    "TokenClassification": DataCollatorForTokenClassification,
+}
+"""Head → the collator that transformers' documentation uses for it."""
 
 
 class InOrder(Trainer):
@@ -132,20 +138,17 @@ def rows(data: Encoded, recipe: Recipe, padding: Padding) -> Any:
         }
         if data.type_ids is not None:
             row["token_type_ids"] = data.type_ids[start:end].tolist() + [0] * rest
-        if data.subwords_per_word:
-            row["labels"] = data.labels[start:end].tolist() + [IGNORED] * rest
-        else:
-            row["labels"] = int(data.labels[len(found)])
+        target = data.targets([len(found)], np.ones((1, end - start), bool), np.arange(start, end))[0].tolist()
+        row["labels"] = target + [IGNORED] * rest if isinstance(target, list) else target
         found.append(row)
     return found
 
 
 def collator(work: Work, padding: Padding) -> Any:
-    """The one that transformers' documentation uses for it."""
+    """The one that transformers' documentation uses for the head."""
     if padding == "padded":
         return default_data_collator
-    tokens = work.task.kind == "tokens"
-    return (DataCollatorForTokenClassification if tokens else DataCollatorWithPadding)(work.tokenizer)
+    return COLLATORS[network_of(work.task).head](work.tokenizer)
 
 
 def fine_tune(work: Work, recipe: Recipe, seed: int, device: torch.device, padding: Padding = "dynamic") -> Fitted:
@@ -207,23 +210,11 @@ def score(
     work: Work, split: Split, encoded: dict[Split, Encoded], prediction: Any
 ) -> tuple[dict[str, float], str | None]:
     """All scores of Trainer's predictions (padded logits and labels), by our own measures; if and how collapsed."""
-    from flue_bench.jobs.cell import decide, gold  # wants pyarrow, which the speed benchmark does without
-
-    task, counts = work.task, encoded[split].subwords_per_word
-    probabilities = list(torch.from_numpy(prediction.predictions).float().softmax(-1).numpy())
-    if task.kind == "tokens":  # (longest, labels) a row → (words, labels), read at each word's first sub-word
-        for row, firsts in enumerate(prediction.label_ids != IGNORED):
-            by_word = np.zeros((len(counts[row]), len(task.labels)), np.float32)
-            by_word[counts[row] > 0] = probabilities[row][firsts]
-            probabilities[row] = by_word
-    predicted, truth = decide(task, probabilities), [gold(example) for example in work.splits[split]]
-    flat = [np.concatenate([np.atleast_1d(row) for row in each]) for each in (predicted, truth)]
-    if task.kind == "tokens":
-        assert task.scheme is not None  # the task's own check
-        scores = token_scores(truth, predicted, task.labels, task.scheme, counts).scores
-    else:
-        scores = sentence_scores(flat[1], flat[0], task.labels).scores
-    return scores, collapsed(flat[1], flat[0], task.labels)
+    data, task, kind = encoded[split], work.task, kind_named(work.task.kind)
+    outputs = SimpleNamespace(logits=torch.from_numpy(prediction.predictions))
+    batch = Batch({}, torch.from_numpy(prediction.label_ids), 0)
+    table = kind.table(work.splits[split], data.decided(data.read(outputs, batch, range(len(data))), task))
+    return kind.scores(table, task).scores, kind.collapsed(table, task)
 
 
 def main() -> None:

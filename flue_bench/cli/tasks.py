@@ -161,11 +161,12 @@ def audit(
 
 
 def _show_rows(kind: Kind[Any], task: Task, examples: list[Example], model: str, offline: bool) -> None:
-    from flue_bench.training import encode, models
+    from flue_bench.kinds.network.network import network_of
+    from flue_bench.training import models
 
     tokenizer = models.load_tokenizer(models.resolve(model, offline))
     length = task.named_recipe("standard").max_length
-    encoded = encode.encode(examples, task, tokenizer, length)
+    encoded = network_of(task).encode(examples, task, tokenizer, length)
     typer.echo(f"the first {len(examples)} of train, as {model} sees them (at most {length} sub-words):")
     for index, example in enumerate(examples):
         typer.echo(f"\n{example.id}: {kind.shown(example, task)}")

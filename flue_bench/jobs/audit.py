@@ -168,9 +168,10 @@ def subwords(task: Task, data: TaskData, model: str, max_length: int, offline: b
     Raises:
         FlueBenchError: the model or its tokenizer cannot be had.
     """
+    from flue_bench.kinds.network.network import network_of
     from flue_bench.training import models
-    from flue_bench.training.encode import encode
 
+    encode = network_of(task).encode
     tokenizer = models.load_tokenizer(models.resolve(model, offline))
     lengths: dict[Split, Spread] = {}
     truncated: dict[Split, int] = {}
@@ -179,10 +180,9 @@ def subwords(task: Task, data: TaskData, model: str, max_length: int, offline: b
         whole = encode(examples, task, tokenizer, max_length=1 << 30).lengths  # (rows,)
         long = np.flatnonzero(whole > max_length)
         lengths[split], truncated[split] = _spread(whole), len(long)
-        if task.kind == "tokens":
-            lost[split] = (
-                encode([examples[i] for i in long], task, tokenizer, max_length).lost_words if len(long) else 0
-            )
+        lost_words = encode([examples[i] for i in long], task, tokenizer, max_length).lost_words
+        if lost_words is not None:
+            lost[split] = lost_words
     return Subwords(model, max_length, lengths, truncated, lost)
 
 

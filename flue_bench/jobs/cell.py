@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import torch
 from filelock import Timeout
@@ -21,17 +20,17 @@ from flue_bench.data import registry
 from flue_bench.errors import FlueBenchError
 from flue_bench.jobs.figures import attempted, rate
 from flue_bench.jobs.loader import Loader, TaskInputs
-from flue_bench.kinds import counts, sentence, tokens
-from flue_bench.kinds.counts import Scores
+from flue_bench.kinds.counts import TRY
+from flue_bench.kinds.kind import kind_named
+from flue_bench.kinds.network.network import Encoded
 from flue_bench.progress import Display
 from flue_bench.record import Cell, Cost, Environment, Failure, OwnHead, Predictions, RunRecord, Truncation
 from flue_bench.results.store import Store
-from flue_bench.task import SPLITS, Example, Split, Task
+from flue_bench.task import SPLITS, Split
 from flue_bench.training import checkpoint, models
 from flue_bench.training.device import Device, environment, peak_memory, prepare, reset_peak_memory
-from flue_bench.training.encode import Encoded
 from flue_bench.training.models import Resolved
-from flue_bench.training.train import Fit, Floats, Progress, fine_tune, flops_per_example, predict
+from flue_bench.training.train import Fit, Progress, fine_tune, flops_per_example, predict
 
 
 class Finished(NamedTuple):
@@ -138,8 +137,8 @@ class _Tested:
     head: OwnHead
     fit: Fit
     encoded: dict[Split, Encoded]
-    probabilities: list[Floats]
-    predicted: list[Any]
+    table: pa.Table
+    """The predictions, as they are kept."""
     predict_seconds: float
     parameters: int
     environment: Environment
@@ -158,16 +157,15 @@ def _run_and_keep(
     notes: tuple[str, ...],
 ) -> RunRecord:
     began = time.perf_counter()
-    task, test, folder = inputs.registered.task, inputs.splits(cell.limit)["test"], store.checkpoint_dir(cell)
+    folder = store.checkpoint_dir(cell)
     reset_peak_memory(device.torch)
     tested = _fine_tune_and_test(cell, model, loader, inputs, device, folder, display, title, notes)
 
     def build(predictions: Predictions) -> RunRecord:
         return _record(cell, recipe_name, inputs, tested, device, predictions, time.perf_counter() - began)
 
-    table = predictions_table(task, test, tested.encoded["test"], tested.predicted, tested.probabilities)
     with checkpoint.interruption() as interruption:  # what is finished is kept, whatever signal comes now
-        record = store.write(build, table, cell)
+        record = store.write(build, tested.table, cell)
         checkpoint.drop(folder)
     interruption.raise_if_set()
     return record
@@ -185,6 +183,7 @@ def _fine_tune_and_test(
     notes: tuple[str, ...],
 ) -> _Tested:
     task, recipe, splits = inputs.registered.task, cell.recipe, inputs.splits(cell.limit)
+    kind = kind_named(task.kind)
     with display.bar(title) as bar:
         encoded = loader.encoded(inputs, model, cell.limit, recipe.max_length, display)
         network, found, head = models.load_model(model, task, cell.seed, recipe.dropout)
@@ -203,8 +202,8 @@ def _fine_tune_and_test(
                 bar.update(at.step, at.steps, f"epoch {at.epoch}  loss {at.loss():.3f}  {speed:,.0f} examples/s")
 
         def validate(network: nn.Module) -> dict[str, float]:
-            predicted = decide(task, predict(network, encoded["validation"], device))
-            return score(task, splits["validation"], encoded["validation"], predicted).scores
+            decided = encoded["validation"].decided(predict(network, encoded["validation"], device), task)
+            return kind.scores(kind.table(splits["validation"], decided), task).scores
 
         if (folder / checkpoint.FILE).exists():
             display.line(f"{title}: goes on from its checkpoint")
@@ -218,13 +217,15 @@ def _fine_tune_and_test(
             display.once(f"{cell.model.name}: {notes[-1]}")
         before = time.perf_counter()
         cuts: list[int] = []
-        probabilities = predict(network, encoded["test"], device, cuts.append)
+        test = encoded["test"]
+        answers = predict(network, test, device, cuts.append)
         if cuts:
             notes += (f"memory ran out in prediction: {cuts[-1]} rows at once, which changes rounding alone",)
             display.once(f"{cell.model.name}: {notes[-1]}")
         seconds = time.perf_counter() - before
     here = here.model_copy(update={"notes": (*here.notes, *notes)})
-    return _Tested(network, head, fit, encoded, probabilities, decide(task, probabilities), seconds, parameters, here)
+    table = kind.table(splits["test"], test.decided(answers, task) | test.kept(answers))
+    return _Tested(network, head, fit, encoded, table, seconds, parameters, here)
 
 
 def _record(
@@ -238,8 +239,9 @@ def _record(
 ) -> RunRecord:
     """The record of a cell that is done; nothing in it needs the run again."""
     task, fit, encoded, network = inputs.registered.task, tested.fit, tested.encoded, tested.network
-    test = inputs.splits(cell.limit)["test"]
-    scores = score(task, test, encoded["test"], tested.predicted)
+    kind = kind_named(task.kind)
+    scores = kind.scores(tested.table, task)
+    lost_words = {split: encoded[split].lost_words for split in SPLITS}
     unknown: list[str] = []
     peak = attempted("peak memory", lambda: peak_memory(device.torch), unknown)
     flops = attempted("operations an example", lambda: flops_per_example(network, encoded["test"], device), unknown)
@@ -252,22 +254,20 @@ def _record(
         kind=task.kind,
         labels=task.labels,
         scheme=task.scheme,
+        options=task.options,
         metric=task.metric,
         column=task.board_column,
         column_members=tuple(registry.members(task.board_column)) or (task.name,),
         data=inputs.data.ref,
         scores=scores.scores,
+        measures=scores.measures,
         per_class=scores.per_class,
-        collapsed=counts.collapsed(
-            np.concatenate([np.atleast_1d(gold(row)) for row in test]),
-            np.concatenate([np.atleast_1d(row) for row in tested.predicted]),
-            task.labels,
-        ),
+        collapsed=kind.collapsed(tested.table, task),
         selected_epoch=fit.selected_epoch,
         history=tuple(fit.history),
         truncation=Truncation(
             examples={split: encoded[split].truncated for split in SPLITS},
-            words={split: encoded[split].lost_words for split in SPLITS} if task.kind == "tokens" else {},
+            words={split: lost for split, lost in lost_words.items() if lost is not None},
         ),
         head=tested.head,
         predictions=predictions,
@@ -277,7 +277,7 @@ def _record(
             predict_seconds=tested.predict_seconds,
             steps=fit.steps,
             train_examples_per_second=rate(fit.examples, fit.seconds),
-            predict_examples_per_second=rate(len(test), tested.predict_seconds),
+            predict_examples_per_second=rate(len(tested.table), tested.predict_seconds),
             real_tokens=fit.real_tokens,
             padded_tokens=fit.padded_tokens,
             peak_memory_bytes=peak,
@@ -290,53 +290,9 @@ def _record(
     )
 
 
-def score(task: Task, examples: list[Example], encoded: Encoded, predicted: list[Any]) -> Scores:
-    """What predictions are worth: the scores of one split."""
-    truth = [gold(example) for example in examples]
-    if task.kind == "tokens":
-        assert task.scheme is not None  # the task's own check
-        return tokens.token_scores(truth, predicted, task.labels, task.scheme, encoded.subwords_per_word)
-    return sentence.sentence_scores(np.array(truth), np.array(predicted), task.labels)
-
-
-def gold(example: Example) -> Any:
-    """Label of a sentence, tags of words."""
-    return list(example.tags) if example.tags else example.label
-
-
-def decide(task: Task, probabilities: list[Floats]) -> list[Any]:
-    """The most probable label of each row, or of each word; a word that the model never saw is O."""
-    if task.kind != "tokens":
-        return [int(row.argmax()) for row in probabilities]
-    outside = task.labels.index("O")
-    return [np.where(row.any(-1), row.argmax(-1), outside) for row in probabilities]
-
-
-def predictions_table(
-    task: Task, examples: list[Example], encoded: Encoded, predicted: list[Any], probabilities: list[Floats]
-) -> pa.Table:
-    """One row a test example: enough to recompute every score, and no text of the data set.
-
-    Labels are numbers into ``RunRecord.labels``; probabilities are rounded to four decimals. For tokens all are lists
-    over the words, and ``subwords`` counts the sub-words of each word (not their ids, which would spell the text).
-    """
-    label = pa.list_(pa.int16()) if task.kind == "tokens" else pa.int16()
-    each = pa.list_(pa.list_(pa.float32())) if task.kind == "tokens" else pa.list_(pa.float32())
-    columns = {
-        "id": pa.array([example.id for example in examples], pa.string()),
-        "group": pa.array([example.group for example in examples], pa.string()),
-        "gold": pa.array([gold(example) for example in examples], label),
-        "predicted": pa.array(predicted, label),
-        "probabilities": pa.array([row.round(4).tolist() for row in probabilities], each),
-    }
-    if task.kind == "tokens":
-        columns["subwords"] = pa.array(list(encoded.subwords_per_word), pa.list_(pa.int32()))
-    return pa.table(columns)
-
-
 def _result(record: RunRecord) -> str:
     score = f"{record.metric} {100 * record.scores[record.metric]:.2f}"
-    marks = f"  COLLAPSED: {record.collapsed}; {scoring.TRY}" if record.collapsed else ""
+    marks = f"  COLLAPSED: {record.collapsed}; {TRY}" if record.collapsed else ""
     return (
         f"{score}  ({record.cost.seconds:.0f} s, epoch {record.selected_epoch} of {record.cell.recipe.epochs}){marks}"
     )

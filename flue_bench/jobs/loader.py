@@ -10,11 +10,11 @@ from flue_bench.data import registry, sources
 from flue_bench.data.registry import Registered
 from flue_bench.data.sources import TaskData, limited
 from flue_bench.errors import UsageError
+from flue_bench.kinds.network.network import Encoded, network_of
 from flue_bench.progress import Display
 from flue_bench.record import PROTOCOL, Cell, ModelRef
 from flue_bench.task import SPLITS, Example, Split
 from flue_bench.training import models
-from flue_bench.training.encode import Encoded, encode
 from flue_bench.training.models import Resolved
 
 
@@ -174,6 +174,7 @@ class Loader:
         key = (limit, model.tokenizer_digest, max_length)
         if key not in inputs.encoded:
             task, tokenizer = inputs.registered.task, self.tokenizer(model)
+            encode = network_of(task).encode
             inputs.encoded[key] = {
                 split: encode(examples, task, tokenizer, max_length) for split, examples in inputs.splits(limit).items()
             }

@@ -23,13 +23,13 @@ from flue_bench import plugins
 from flue_bench.data import registry
 from flue_bench.errors import DeviceError, FlueBenchError
 from flue_bench.jobs.loader import Loader, TaskInputs
+from flue_bench.kinds.network.network import Encoded
 from flue_bench.plugins import Finding
 from flue_bench.progress import Display
 from flue_bench.recipe import Recipe
 from flue_bench.training import models, train
 from flue_bench.training.checks import REPORT, near, same_bits
 from flue_bench.training.device import Device, keep_freed_memory, prepare
-from flue_bench.training.encode import Encoded
 from flue_bench.training.optim import adamw
 from flue_bench.training.peak import Products, share_of_peak
 
@@ -200,7 +200,6 @@ def _random_rows() -> Encoded:
         offsets=np.arange(SPEED_ROWS + 1, dtype=np.int64) * SPEED_LENGTH,
         type_ids=None,
         labels=random.randint(0, 3, SPEED_ROWS),
-        subwords_per_word=(),
         pad_id=1,
         truncated=0,
     )

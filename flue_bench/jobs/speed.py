@@ -24,12 +24,11 @@ from torch.utils._pytree import tree_leaves
 
 from flue_bench.errors import FlueBenchError, UsageError
 from flue_bench.jobs.figures import attempted, rate
+from flue_bench.kinds.network.network import encode_texts
 from flue_bench.record import SpeedRecord, digest_of
-from flue_bench.task import Example
 from flue_bench.training import models
 from flue_bench.training.batches import training_batches
 from flue_bench.training.device import Device, environment, keep_freed_memory, pick_device, prepare
-from flue_bench.training.encode import encode_texts
 from flue_bench.training.models import Resolved
 from flue_bench.training.train import flops_per_example
 
@@ -140,8 +139,8 @@ def measure(
 def _subject(model: Resolved, where: torch.device, precision: str) -> Subject:
     device = prepare(where, precision, models.width(model.config))
     length = min(MAX_LENGTH, models.max_positions(model.config) or MAX_LENGTH)
-    examples = [Example(str(number), "", text=text) for number, text in enumerate(texts())]
-    encoded = encode_texts(examples, models.load_tokenizer(model), length)
+    sample = texts()
+    encoded = encode_texts(sample, None, np.zeros(len(sample), np.int64), models.load_tokenizer(model), length)
     encoder = models.load_encoder(model).to(where).eval()
     subject = Subject(
         model=model,

@@ -68,7 +68,7 @@ class Kind(ABC, Generic[E]):
     may_have: tuple[str, ...] = ()
     """Columns that are read where a source names them. ``id`` and ``group`` always may be."""
     conll: tuple[str, str] | None = None
-    """Columns that a file of CoNLL columns can give, the words and a value for each; None where no such file will do."""
+    """Columns that a file of CoNLL columns can give, the words and a value for each; None where none will do."""
     options: tuple[str, ...] = ()
     """Keys of ``Task.options`` that this kind knows."""
     scored: tuple[str, ...] = ("gold", "predicted")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
 import os
 import pickle
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -21,6 +19,9 @@ from torch import nn
 from flue_bench.data import hub
 from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError, quoted
 from flue_bench.files import read, sha256
+from flue_bench.kinds.network.network import Network, network_of
+from flue_bench.kinds.network.sentence import SENTENCE
+from flue_bench.progress import quiet
 from flue_bench.record import ModelRef, OwnHead, digest_of
 from flue_bench.task import Task
 from flue_bench.training import heads
@@ -264,8 +265,8 @@ def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) ->
     Raises:
         ModelError: an architecture without such a head, weights that are missing or not finite.
     """
-    head: Head = "TokenClassification" if task.kind == "tokens" else "SequenceClassification"
-    network, info = _load(model, head, _labelled(model, task.labels, dropout), seed)
+    kind = network_of(task)
+    network, info = _load(model, kind.loader(), _configured(model, kind, task.labels, dropout), seed)
     notes = _check_weights(network, info, model)
     own = _own_head(network, info, model, task.labels)
     if own.leave_out:
@@ -286,7 +287,7 @@ def load_encoder(model: Resolved) -> nn.Module:
     Raises:
         ModelError: as ``load_model``.
     """
-    network, info = _load(model, "SequenceClassification", _labelled(model, ("0", "1"), dropout=None), seed=0)
+    network, info = _load(model, SENTENCE.loader(), _configured(model, SENTENCE, ("0", "1"), dropout=None), seed=0)
     _check_weights(network, info, model)
     encoder: nn.Module = network.base_model
     return encoder
@@ -298,7 +299,9 @@ def load_masked_lm(model: Resolved) -> Any:
     Raises:
         ModelError: an architecture without such a head, weights that are missing, of another size or not finite.
     """
-    network, info = _load(model, "MaskedLM", copy.deepcopy(model.config), seed=0)
+    from transformers import AutoModelForMaskedLM
+
+    network, info = _load(model, AutoModelForMaskedLM, copy.deepcopy(model.config), seed=0)
     if unfit := sorted({*map(str, info["missing_keys"]), *(str(key[0]) for key in info["mismatched_keys"])}):
         raise ModelError(
             f"{model.ref.name} is no whole masked LM: no fitting weights for {len(unfit)} tensors (first: {unfit[0]}). "
@@ -307,35 +310,28 @@ def load_masked_lm(model: Resolved) -> Any:
     return network
 
 
-Head = Literal["SequenceClassification", "TokenClassification", "MaskedLM"]
-"""As transformers names it: ``AutoModelFor…``."""
-
-
-def _labelled(model: Resolved, labels: Sequence[str], dropout: float | None) -> Any:
+def _configured(model: Resolved, kind: Network[Any], labels: Sequence[str], dropout: float | None) -> Any:
     """The model's configuration for a head with these labels."""
     config = copy.deepcopy(model.config)
-    config.num_labels = len(labels)
-    config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
-    config.problem_type = None
+    kind.configure(config, labels)
     if dropout is not None:
         for name in vars(config).keys() & DROPOUTS:
             setattr(config, name, dropout)
     return config
 
 
-def _load(model: Resolved, head: Head, config: Any, seed: int) -> tuple[Any, dict[str, Any]]:
-    """The network, all of whose weights are finite, and what transformers says of its loading, for the caller to check.
+def _load(model: Resolved, loader: Any, config: Any, seed: int) -> tuple[Any, dict[str, Any]]:
+    """The network, all of whose weights are finite, and what is said of its loading, for the caller to check.
 
-    ``seed`` is that of what the checkpoint does not hold.
+    ``loader`` is as ``Network.loader`` gives it, ``seed`` that of what the checkpoint does not hold.
     """
     import transformers
 
-    auto = getattr(transformers, f"AutoModelFor{head}")
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display is ours
     torch.manual_seed(seed)
     try:
         with quiet("transformers"):
-            loaded, info = auto.from_pretrained(
+            loaded, info = loader.from_pretrained(
                 model.folder,
                 config=config,
                 dtype=torch.float32,  # a half-precision checkpoint is NaN after one AdamW step
@@ -352,7 +348,7 @@ def _load(model: Resolved, head: Head, config: Any, seed: int) -> tuple[Any, dic
             "Convert it to safetensors where you trust it."
         ) from error
     except Exception as error:
-        raise ModelError(f"{model.ref.name} cannot be loaded as AutoModelFor{head}: {first_line(error)}.") from error
+        raise ModelError(f"{model.ref.name} cannot be loaded as {loader.__name__}: {first_line(error)}.") from error
     for name, parameter in loaded.named_parameters():
         if not torch.isfinite(parameter).all():
             raise ModelError(f"{model.ref.name}: weight '{name}' is not finite (NaN or infinity) in the checkpoint.")
@@ -501,15 +497,3 @@ def first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
     return said.rstrip(".")[:300]
-
-
-@contextmanager
-def quiet(name: str) -> Iterator[None]:
-    """Silence a library's log for a block: what it warns of is checked and recorded by us."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

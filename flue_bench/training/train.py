@@ -9,22 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from flue_bench.errors import ModelError
+from flue_bench.kinds.network.network import Encoded, Floats, Ints
 from flue_bench.recipe import Recipe
 from flue_bench.record import Epoch
 from flue_bench.training import checkpoint
 from flue_bench.training.batches import prediction_batches, training_batches
 from flue_bench.training.device import Device
-from flue_bench.training.encode import IGNORED, Encoded, Ints
 from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
 
-Floats = npt.NDArray[np.float32]
 Validate = Callable[[nn.Module], dict[str, float]]
 """Scores a model on validation."""
 
@@ -178,7 +175,7 @@ def add_gradient(
 ) -> tuple[torch.Tensor, int, int]:
     """Forward and backward over one batch, ``at_once`` rows at a time: adds the gradient of their mean loss.
 
-    Losses are summed and divided by the labels of the whole batch, and its parts are padded to one length, so that
+    Losses are summed and divided by the terms of the whole batch, and its parts are padded to one length, so that
     cutting it changes rounding and nothing else; but elsewhere than on a CPU the draws of dropout too.
 
     Returns:
@@ -186,13 +183,12 @@ def add_gradient(
     """
     longest = int(data.lengths[rows].max())
     parts = [data.batch(rows[i : i + at_once], device.torch, longest) for i in range(0, len(rows), at_once)]
-    count = torch.cat([part.labels.flatten() for part in parts]).ne(IGNORED).sum()
+    count = torch.stack([data.terms(part) for part in parts]).sum()
     total = torch.zeros((), device=device.torch)
     for i, part in enumerate(parts):
         with device.training(len(part.labels), longest, seed, step, i * at_once, dropout):
-            logits = model(**part.inputs).logits  # (rows, labels), for tokens (rows, longest, labels)
-        logits, labels = logits.float().flatten(0, -2), part.labels.flatten()
-        loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum") / count
+            outputs = model(**part.inputs)
+        loss = data.loss(outputs, part) / count
         loss.backward()
         total += loss.detach()
     return total, sum(part.tokens for part in parts), sum(part.inputs["input_ids"].numel() for part in parts)
@@ -259,7 +255,7 @@ class _State:
 def predict(
     model: nn.Module, data: Encoded, device: Device, cut: Callable[[int], None] = lambda _: None
 ) -> list[Floats]:
-    """Probabilities of each row, in the order of ``data``.
+    """What a model answers to each row, in the order of ``data``: of classifiers, probabilities.
 
     Where memory runs out, the batches that are left are halved, which changes padding and rounding alone.
 
@@ -270,8 +266,7 @@ def predict(
         cut: called with the rows of the first half, whenever batches are halved.
 
     Returns:
-        For sentences one (labels,) a row; for tokens one (words, labels) a row, read at each word's first sub-word; a
-        word without sub-words (cut off, or unknown to the tokenizer) has zeros everywhere.
+        One array a row, as ``data.read`` gives it.
 
     Raises:
         ModelError: an output is not finite.
@@ -285,27 +280,19 @@ def predict(
             rows = left.pop()
             try:
                 batch = data.batch(rows, device.torch)
-                logits = model(**batch.inputs).logits
+                answers = data.read(model(**batch.inputs), batch, rows)
             except torch.OutOfMemoryError:
                 if len(rows) == 1:
                     raise
                 left = [half for each in (*left, rows) for half in np.array_split(each, 2)[::-1] if len(half)]
                 cut(len(left[-1]))
                 continue
-            probabilities = logits.float().softmax(-1).cpu().numpy()  # (rows, labels) or (rows, longest, labels)
-            if not np.isfinite(probabilities).all():
+            if not all(np.isfinite(answer).all() for answer in answers):
                 raise ModelError(
                     "The model's outputs are no longer finite: lower --set learning_rate or use --precision fp32."
                 )
-            if not data.subwords_per_word:
-                for row, values in zip(rows, probabilities, strict=True):
-                    found[row] = values
-                continue
-            first = (batch.labels != IGNORED).cpu().numpy()  # (rows, longest)
-            for row, values, places in zip(rows, probabilities, first, strict=True):
-                counts = data.subwords_per_word[row]
-                found[row] = np.zeros((len(counts), values.shape[-1]), np.float32)
-                found[row][counts > 0] = values[places]
+            for row, answer in zip(rows, answers, strict=True):
+                found[row] = answer
     return found
 
 

@@ -19,8 +19,8 @@ from benchmarks.common import report, works
 from benchmarks.cost import growth, profile_run, startup
 from benchmarks.peers import compare_scores, measure, peers, trainer
 from flue_bench.data import registry, sources
-from flue_bench.jobs.cell import decide, gold
 from flue_bench.jobs.grid import Grid
+from flue_bench.kinds.kind import kind_named
 from flue_bench.kinds.sentence import sentence_scores
 from flue_bench.kinds.tokens import token_scores
 from flue_bench.recipe import Recipe
@@ -152,7 +152,8 @@ def test_grouping_by_length_does_not_shuffle_predictions(tasks: list[str], tmp_p
     scores, _ = trainer.score(work, "test", {"test": data}, prediction)
 
     probabilities = predict(network, data, Device(CPU, "fp32", ""))
-    truth, ours = [gold(example) for example in work.splits["test"]], decide(work.task, probabilities)
+    truth = [kind_named(work.task.kind).gold(example) for example in work.splits["test"]]
+    ours = data.decided(probabilities, work.task)["predicted"]
     if kind == 0:
         theirs = torch.from_numpy(prediction.predictions).softmax(-1)
         torch.testing.assert_close(theirs, torch.from_numpy(np.stack(probabilities)), rtol=0, atol=1e-5)

@@ -16,9 +16,9 @@ from flue_bench.jobs import audit
 from flue_bench.progress import Bar, Display
 from flue_bench.task import SPLITS
 from flue_bench.training import models
-from flue_bench.training.encode import encode
 from support import ROOT
 from support.command_line import flue_bench, refused
+from support.networks import encode
 
 BENCHMARKS = ROOT / "benchmarks/tasks"
 QUIET = Console(file=io.StringIO())

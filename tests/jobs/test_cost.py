@@ -29,12 +29,12 @@ from flue_bench.results.store import Store
 from flue_bench.task import Example, Source, Task
 from flue_bench.training import models, train
 from flue_bench.training.device import Device
-from flue_bench.training.encode import encode
 from flue_distill.training import objective
 from flue_distill.training.data import Stream
 from flue_distill.training.recipe import DistilRecipe
 from support.boards import write_run
 from support.distilling import RECIPE, data, distil
+from support.networks import encode
 from support.tiny import SENTENCES, tiny
 
 TASK = """

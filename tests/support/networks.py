@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
+from flue_bench.kinds.network.network import Encoded, network_of
+from flue_bench.task import Example, Task
 from flue_bench.training.device import Device
-from flue_bench.training.encode import Encoded
 from flue_bench.training.train import predict
 
 CPU = Device(torch.device("cpu"), "fp32", "")
@@ -32,10 +36,14 @@ def sentences(rows: int, seed: int = 0) -> Encoded:
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
         type_ids=None,
         labels=labels.astype(np.int64),
-        subwords_per_word=(),
         pad_id=0,
         truncated=0,
     )
+
+
+def encode(examples: Sequence[Example], task: Task, tokenizer: Any, max_length: int) -> Any:
+    """A split as the task's kind encodes it."""
+    return network_of(task).encode(examples, task, tokenizer, max_length)
 
 
 def network(seed: int = 0) -> BertForSequenceClassification:

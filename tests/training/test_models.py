@@ -21,13 +21,14 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError
+from flue_bench.kinds.network.network import Encoded
 from flue_bench.recipe import Recipe
 from flue_bench.task import Example, Source, Task
 from flue_bench.training import models
 from flue_bench.training.device import Device
-from flue_bench.training.encode import Encoded, encode
 from flue_bench.training.train import Fit, fine_tune, flops_per_example, predict
 from support.hub_standin import StandIn, folder_files
+from support.networks import encode
 from support.tiny import KINDS, SENTENCES, tiny
 
 SOURCE = (Source(files={"train": "train.tsv"}),)

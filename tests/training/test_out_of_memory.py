@@ -19,11 +19,12 @@ from transformers import BertForTokenClassification
 
 from flue_bench.data import registry
 from flue_bench.jobs.grid import Grid, Outcome, run_grid
+from flue_bench.kinds.network.network import IGNORED
+from flue_bench.kinds.network.tokens import EncodedWords
 from flue_bench.progress import Display
 from flue_bench.recipe import Recipe
 from flue_bench.results.store import Store
 from flue_bench.training import checkpoint
-from flue_bench.training.encode import IGNORED, Encoded
 from flue_bench.training.train import Progress, add_gradient, fine_tune, predict
 from support.bad_files import SENTENCE, put, tsv
 from support.networks import CONFIG, CPU, accuracy, network, sentences, weights
@@ -48,7 +49,7 @@ def room_for(rows: int, since: int = 0, training: bool = True) -> Iterator[None]
         handle.remove()
 
 
-def tagged() -> Encoded:
+def tagged() -> EncodedWords:
     """Sentences whose rows have very different numbers of labels: a mean of means would be another gradient."""
     data = sentences(11)
     labels = np.full(len(data.ids), IGNORED, dtype=np.int64)
@@ -56,7 +57,7 @@ def tagged() -> Encoded:
         start, end = data.offsets[row], data.offsets[row + 1]
         labels[start : end : 1 + row % 4] = row % 3
     counts = tuple(np.ones(length, dtype=np.int32) for length in data.lengths)
-    return Encoded(data.ids, data.offsets, None, labels, counts, data.pad_id, 0)
+    return EncodedWords(data.ids, data.offsets, None, labels, data.pad_id, 0, counts)
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 8])

@@ -14,10 +14,11 @@ from torch.nn import functional as F
 from transformers import BertForTokenClassification
 
 from flue_bench.errors import ModelError
+from flue_bench.kinds.network.network import IGNORED
+from flue_bench.kinds.network.tokens import EncodedWords
 from flue_bench.recipe import Recipe
 from flue_bench.training import checkpoint
 from flue_bench.training.batches import training_batches
-from flue_bench.training.encode import IGNORED, Encoded
 from flue_bench.training.train import Progress, fine_tune, predict
 from support.networks import CONFIG, CPU, accuracy, network, sentences, weights
 
@@ -149,7 +150,7 @@ def test_predict_reads_words_at_their_first_subword() -> None:
     torch.manual_seed(0)
     model = BertForTokenClassification(CONFIG).eval()
     # [CLS] w0a w0b w1 [SEP], where the third word was cut off
-    data = Encoded(
+    data = EncodedWords(
         ids=np.array([1, 10, 11, 12, 2], np.int32),
         offsets=np.array([0, 5]),
         type_ids=None,

@@ -13,9 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flue_bench.kinds.network.network import IGNORED, Encoded
+from flue_bench.progress import quiet
 from flue_bench.task import Example, Source, Task
 from flue_bench.training import models
-from flue_bench.training.encode import IGNORED, Encoded, encode
+from support.networks import encode
 from support.tiny import KINDS, SENTENCES, tiny
 
 SOURCE = (Source(files={"train": "train.tsv"}),)
@@ -65,7 +67,7 @@ def test_texts_are_encoded_as_by_the_tokenizer(kind: str, tokenizer_of: Callable
     for row, example in enumerate(single):
         assert data.row(row).tolist() == tokenizer(example.text)["input_ids"]
     assert data.labels.tolist() == [example.label for example in single]
-    assert data.truncated == 0 and len(data) == 40 and data.lost_words == 0
+    assert data.truncated == 0 and len(data) == 40 and data.lost_words is None
     assert data.offsets[-1] == len(data.ids) == data.lengths.sum()
     assert data.pad_id == tokenizer.pad_token_id
 
@@ -82,7 +84,7 @@ def test_pairs_are_cut_as_by_the_tokenizer_and_counted(
     assert data.truncated == sum(len(row) > max_length for row in whole)
     assert data.lengths.tolist() == [min(len(row), max_length) for row in whole]
     for row, example in enumerate(PAIRED):
-        with models.quiet("transformers"):
+        with quiet("transformers"):
             cut = tokenizer([example.text], [example.text_pair], truncation=True, max_length=max_length)
         assert data.row(row).tolist() == cut["input_ids"][0]
         if data.type_ids is not None:

@@ -1,0 +1,247 @@
+"""The half of a kind of task that needs torch: what a model reads, its head, its loss, and what it answers.
+
+A split is tokenised once, kept flat and unpadded, and padded only to the longest row of a batch. ``Network`` makes it;
+the loss, and how outputs are read, belong to the split (``Encoded``), which alone knows what its rows stand for.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Generic
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional as F
+
+from flue_bench.kinds.kind import E, kind_named
+from flue_bench.progress import quiet
+from flue_bench.task import Task
+
+IGNORED = -100
+"""Label of a position that has no loss (torch's ``ignore_index``)."""
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows, padded to the longest of them."""
+
+    inputs: dict[str, torch.Tensor]
+    """``input_ids``, ``attention_mask``, for some models ``token_type_ids``: each (rows, longest)."""
+    labels: torch.Tensor
+    """(rows, …), as the kind of task needs them; ``IGNORED`` where a position has no loss."""
+    tokens: int
+    """Sub-words that are no padding."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One split as a model reads it. Row ``i`` is ``ids[offsets[i]:offsets[i + 1]]``.
+
+    This is the split of a kind with one label a row; the others subclass it.
+    """
+
+    ids: npt.NDArray[np.int32]
+    """(sub-words of all rows,), special tokens included."""
+    offsets: Ints
+    """(rows + 1,)"""
+    type_ids: npt.NDArray[np.uint8] | None
+    """(sub-words of all rows,): segment of a pair, for models that want it."""
+    labels: npt.NDArray[Any]
+    """(rows,), of any type that the loss takes."""
+    pad_id: int
+    truncated: int
+    """Rows that lost sub-words to ``max_length``."""
+
+    def __len__(self) -> int:
+        """Rows."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Ints:
+        """(rows,) sub-words."""
+        return np.diff(self.offsets)
+
+    @property
+    def lost_words(self) -> int | None:
+        """Words that have an answer of their own and are cut off; None where words have none."""
+        return None
+
+    def row(self, index: int) -> npt.NDArray[np.int32]:
+        """Sub-word ids of one row."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def batch(self, rows: Sequence[int] | Ints, device: torch.device, longest: int = 0) -> Batch:
+        """Rows by number, padded to the longest of them (or to ``longest``, if that is more), on ``device``."""
+        starts, lengths = self.offsets[rows], self.lengths[rows]
+        columns = np.arange(max(longest, lengths.max()))
+        real = columns < lengths[:, None]  # (rows, longest)
+        flat = (starts[:, None] + columns)[real]  # where each real position stands in the flat arrays
+
+        def padded(values: npt.NDArray[Any], filler: int) -> torch.Tensor:
+            block = np.full(real.shape, filler, dtype=np.int64)
+            block[real] = values[flat]
+            return moved(block, device)
+
+        inputs = {"input_ids": padded(self.ids, self.pad_id), "attention_mask": moved(real.astype(np.int64), device)}
+        if self.type_ids is not None:
+            inputs["token_type_ids"] = padded(self.type_ids, 0)
+        return Batch(inputs, moved(self.targets(rows, real, flat), device), int(lengths.sum()))
+
+    def targets(self, rows: Sequence[int] | Ints, real: npt.NDArray[np.bool_], flat: Ints) -> npt.NDArray[Any]:
+        """The labels of a batch, (rows, …).
+
+        Args:
+            rows: which.
+            real: (rows, longest), False on padding.
+            flat: (real positions,), their places in ``ids``.
+        """
+        return self.labels[rows]
+
+    def terms(self, batch: Batch) -> torch.Tensor:
+        """(), how many terms ``loss`` adds up: a step divides by those of all its rows."""
+        return batch.labels.ne(IGNORED).sum()
+
+    def loss(self, outputs: Any, batch: Batch) -> torch.Tensor:
+        """(), the loss of a batch, summed: here cross-entropy of the logits, (rows, labels) or (rows, longest, labels).
+
+        Args:
+            outputs: of the model.
+            batch: what it read.
+        """
+        logits = outputs.logits.float().flatten(0, -2)
+        return F.cross_entropy(logits, batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
+
+    def read(self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints) -> Sequence[Floats]:
+        """What the model answers to each row of a batch: here probabilities, (labels,)."""
+        probabilities: npt.NDArray[np.float32] = outputs.logits.float().softmax(-1).cpu().numpy()
+        return list(probabilities)
+
+    def decided(self, answers: Sequence[Floats], task: Task) -> dict[str, Sequence[Any]]:
+        """The columns of the predictions that are scored (``Kind.scored``), without gold, one value an example.
+
+        Args:
+            answers: of each row, from ``read``.
+            task: names the labels.
+        """
+        return {"predicted": [int(row.argmax()) for row in answers]}
+
+    def kept(self, answers: Sequence[Floats]) -> dict[str, Sequence[Any]]:
+        """The columns of the predictions that are kept beside those, one value an example; rounded, to be compact."""
+        return {"probabilities": [row.round(4).tolist() for row in answers]}
+
+
+class Network(ABC, Generic[E]):
+    """What a kind of task asks of a model."""
+
+    head = "SequenceClassification"
+    """The head of transformers that loads: ``AutoModelFor…``."""
+
+    def loader(self) -> Any:
+        """What loads an encoder with its head.
+
+        A class with transformers' ``from_pretrained(folder, config=…, output_loading_info=True, …)``, which gives the
+        network and a table of missing and mismatched keys; a network names its encoder in ``base_model_prefix``.
+        """
+        import transformers
+
+        return getattr(transformers, f"AutoModelFor{self.head}")
+
+    def configure(self, config: Any, labels: Sequence[str]) -> None:
+        """Put what the head needs into the model's configuration."""
+        config.num_labels = len(labels)
+        config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
+        config.problem_type = None
+
+    @abstractmethod
+    def encode(self, examples: Sequence[E], task: Task, tokenizer: Any, max_length: int) -> Encoded:
+        """Tokenise one split.
+
+        Args:
+            examples: the split.
+            task: what they belong to.
+            tokenizer: a transformers tokenizer, checked by ``models.load_tokenizer``.
+            max_length: sub-words a row at most, special tokens included.
+        """
+
+
+def network_of(task: Task) -> Network[Any]:
+    """The half with torch of the task's kind.
+
+    Raises:
+        UnknownNameError, TaskFileError: as for ``kind_named``.
+    """
+    found: Network[Any] = pkgutil.resolve_name(kind_named(task.kind).network)
+    return found
+
+
+def encode_texts(
+    texts: Sequence[str], others: Sequence[str] | None, labels: npt.NDArray[Any], tokenizer: Any, max_length: int
+) -> Encoded:
+    """Tokenise texts, or pairs of texts; the longer text of a pair is cut first.
+
+    Args:
+        texts: one a row.
+        others: the second text of each row, if they are pairs.
+        labels: (rows,)
+        tokenizer: as for ``Network.encode``.
+        max_length: likewise.
+    """
+    wants_types = "token_type_ids" in tokenizer.model_input_names
+    # Arrays part by part: as Python's integers, XNLI would take gigabytes.
+    ids: list[npt.NDArray[np.int32]] = []
+    types: list[npt.NDArray[np.uint8]] = []
+    lengths: list[int] = []
+    truncated = 0
+    for start in range(0, len(texts), PART):
+        part = slice(start, start + PART)
+        firsts, seconds = list(texts[part]), None if others is None else list(others[part])
+        # Cut by the tokenizer, but counted by us: only the whole encoding tells which rows lost something.
+        whole = tokenizer(firsts, seconds, truncation=False, verbose=False)
+        long = [i for i, row in enumerate(whole["input_ids"]) if len(row) > max_length]
+        truncated += len(long)
+        if long:
+            again = ([firsts[i] for i in long], None if seconds is None else [seconds[i] for i in long])
+            with quiet("transformers"):  # FlauBERT's tokenizer logs a line for each pair that it cuts
+                cut = tokenizer(*again, truncation=True, max_length=max_length, verbose=False)
+            for place, i in enumerate(long):
+                for name in tokenizer.model_input_names:
+                    whole[name][i] = cut[name][place]
+        ids.append(flat(whole["input_ids"], np.int32))
+        types += [flat(whole["token_type_ids"], np.uint8)] if wants_types else []
+        lengths += map(len, whole["input_ids"])
+    return Encoded(
+        ids=np.concatenate(ids) if ids else np.empty(0, np.int32),
+        offsets=offsets_of(lengths),
+        type_ids=np.concatenate(types) if types else None,
+        labels=labels,
+        pad_id=tokenizer.pad_token_id,
+        truncated=truncated,
+    )
+
+
+PART = 4096
+"""Rows at a time: bounds what the tokenizer holds besides the ids."""
+
+
+def moved(block: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
+    """An array on a device, without waiting for the copy."""
+    tensor = torch.from_numpy(block)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def flat(rows: Iterable[Sequence[int]], dtype: Any) -> npt.NDArray[Any]:
+    """All rows one after the other."""
+    return np.fromiter(chain.from_iterable(rows), dtype=dtype)
+
+
+def offsets_of(lengths: Sequence[int]) -> Ints:
+    """(rows + 1,), where rows of these lengths begin and end."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

@@ -1,0 +1,26 @@
+"""Kinds ``sentence`` and ``sentence-pair``: texts, and transformers' own head for one label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from flue_bench.kinds.network.network import Encoded, Network, encode_texts
+from flue_bench.task import Example, Task
+
+
+class SentenceNetwork(Network[Example]):
+    """Classification of a text, or of a pair."""
+
+    def encode(self, examples: Sequence[Example], task: Task, tokenizer: Any, max_length: int) -> Encoded:
+        """Texts, or pairs where the examples have a second one."""
+        texts = [example.text for example in examples]
+        pairs = any(example.text_pair is not None for example in examples)
+        others = [example.text_pair or "" for example in examples] if pairs else None
+        labels = np.array([example.label for example in examples], dtype=np.int64)
+        return encode_texts(texts, others, labels, tokenizer, max_length)
+
+
+SENTENCE = SentenceNetwork()

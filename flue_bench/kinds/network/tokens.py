@@ -1,0 +1,117 @@
+"""Kind ``tokens``: words, whose tags stand at their first sub-words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flue_bench.kinds.network.network import IGNORED, PART, Batch, Encoded, Floats, Ints, Network, flat, offsets_of
+from flue_bench.task import Example, Task
+
+
+@dataclass(frozen=True)
+class EncodedWords(Encoded):
+    """Sentences of words; ``labels`` are (sub-words of all rows,), ``IGNORED`` but on the first sub-word of a word."""
+
+    subwords_per_word: tuple[npt.NDArray[np.int32], ...]
+    """A row's words → how many sub-words each is in the input (0: lost to truncation)."""
+
+    @property
+    def lost_words(self) -> int:
+        """Words without a sub-word in the input."""
+        return int(sum((counts == 0).sum() for counts in self.subwords_per_word))
+
+    def targets(self, rows: Sequence[int] | Ints, real: npt.NDArray[np.bool_], flat: Ints) -> npt.NDArray[Any]:
+        """(rows, longest)."""
+        block = np.full(real.shape, IGNORED, dtype=np.int64)
+        block[real] = self.labels[flat]
+        return block
+
+    def read(self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints) -> Sequence[Floats]:
+        """Probabilities of each row, (words, labels), read at each word's first sub-word; zeros for a word without."""
+        probabilities = outputs.logits.float().softmax(-1).cpu().numpy()  # (rows, longest, labels)
+        first = (batch.labels != IGNORED).cpu().numpy()  # (rows, longest)
+        found = []
+        for row, values, places in zip(rows, probabilities, first, strict=True):
+            counts = self.subwords_per_word[row]
+            of_row = np.zeros((len(counts), values.shape[-1]), np.float32)
+            of_row[counts > 0] = values[places]
+            found.append(of_row)
+        return found
+
+    def decided(self, answers: Sequence[Floats], task: Task) -> dict[str, Sequence[Any]]:
+        """The most probable tag of each word; a word that the model never saw is O."""
+        outside = task.labels.index("O")
+        return {
+            "predicted": [np.where(row.any(-1), row.argmax(-1), outside) for row in answers],
+            "subwords": list(self.subwords_per_word),
+        }
+
+
+class TokensNetwork(Network[Example]):
+    """Classification of words."""
+
+    head = "TokenClassification"
+
+    def encode(self, examples: Sequence[Example], task: Task, tokenizer: Any, max_length: int) -> EncodedWords:
+        """Each word's first sub-word carries its tag; the others have no loss (as in Hugging Face's ``run_ner.py``)."""
+        prefix, suffix = _special_tokens(tokenizer)
+        room = max_length - len(prefix) - len(suffix)
+        ids: list[list[int]] = []
+        labels: list[list[int]] = []
+        counts: list[npt.NDArray[np.int32]] = []
+        truncated = 0
+        for example, (body, owners) in zip(examples, _cut_words(examples, tokenizer), strict=True):
+            truncated += len(body) > room
+            owners = owners[:room]
+            is_first = [place == 0 or owners[place - 1] != owner for place, owner in enumerate(owners)]
+            tags = [example.tags[owner] if first else IGNORED for owner, first in zip(owners, is_first, strict=True)]
+            ids.append([*prefix, *body[:room], *suffix])
+            labels.append([IGNORED] * len(prefix) + tags + [IGNORED] * len(suffix))
+            counts.append(np.bincount(owners, minlength=len(example.words)).astype(np.int32))
+        return EncodedWords(
+            ids=flat(ids, np.int32),
+            offsets=offsets_of([len(row) for row in ids]),
+            type_ids=np.zeros(sum(map(len, ids)), np.uint8)
+            if "token_type_ids" in tokenizer.model_input_names
+            else None,
+            labels=flat(labels, np.int64),
+            subwords_per_word=tuple(counts),
+            pad_id=tokenizer.pad_token_id,
+            truncated=truncated,
+        )
+
+
+TOKENS = TokensNetwork()
+
+
+def _cut_words(examples: Sequence[Example], tokenizer: Any) -> Iterator[tuple[list[int], list[int]]]:
+    """(sub-word ids, number of the word each belongs to) of each example, without special tokens, uncut."""
+    if tokenizer.is_fast:
+        for start in range(0, len(examples), PART):
+            part = examples[start : start + PART]
+            # A byte-level tokenizer must see a blank before each word, as in running text; the others ignore it.
+            words = [[f" {word}" if word.strip() else "" for word in example.words] for example in part]
+            cut = tokenizer(words, is_split_into_words=True, add_special_tokens=False, verbose=False)
+            yield from ((cut["input_ids"][i], cut.word_ids(i)) for i in range(len(part)))
+        return
+    # A tokenizer without an alignment of its own (FlauBERT's): cut word by word, each distinct word once.
+    cache: dict[str, list[int]] = {}
+    for example in examples:
+        for word in example.words:
+            if word not in cache:
+                cache[word] = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(word))
+        pieces = [cache[word] for word in example.words]
+        yield [i for piece in pieces for i in piece], [n for n, piece in enumerate(pieces) for _ in piece]
+
+
+def _special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """What the tokenizer puts before and after a single text."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("a")["input_ids"]
+    start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+    return whole[:start], whole[start + len(bare) :]
