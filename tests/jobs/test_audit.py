@@ -13,6 +13,7 @@ from rich.console import Console
 
 from flue_bench.data import registry, sources
 from flue_bench.jobs import audit
+from flue_bench.kinds.kind import kind_named
 from flue_bench.progress import Bar, Display
 from flue_bench.task import SPLITS
 from flue_bench.training import models
@@ -189,8 +190,9 @@ def test_what_the_task_files_say_of_shared_sentences(
 ) -> None:
     registered = registry.load_file(BENCHMARKS / f"{name}.toml")
     splits = sources.load(registered, data_dir=shared / "data").splits
-    texts = {split: [audit._texts(example) for example in splits[split]] for split in SPLITS}
-    viewed = audit._viewed(texts, audit._views(registered.task.kind)[view])
+    kind = kind_named(registered.task.kind)
+    texts = {split: [kind.texts(example) for example in splits[split]] for split in SPLITS}
+    viewed = audit._viewed(texts, kind.views[view])
     assert len(audit._same(viewed, splits)[place]) == counted
     said = registered.task.notes.replace(",", "")
     assert str(counted) in said
@@ -200,7 +202,7 @@ def test_what_the_task_files_say_of_shared_sentences(
 def test_what_the_task_file_says_of_repeated_reviews(shared: Path) -> None:
     registered = registry.load_file(BENCHMARKS / "amazon-books.toml")
     splits = sources.load(registered, data_dir=shared / "data").splits
-    same = audit._same({split: [audit._texts(example) for example in splits[split]] for split in SPLITS}, splits)
+    same = audit._same({split: [(example.text,) for example in splits[split]] for split in SPLITS}, splits)
     assert {place: len(found) for place, found in same.items() if " in " in place and found} == {}
     assert sum(len(same[split]) for split in SPLITS) == 216
     assert "216 of its rows repeat a text" in registered.task.notes

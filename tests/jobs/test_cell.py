@@ -15,13 +15,14 @@ import torch
 from filelock import Timeout
 from rich.console import Console
 
-from flue_bench.data import archives, registry, sources
+from flue_bench.data import registry, sources
 from flue_bench.errors import FlueBenchError, UsageError
 from flue_bench.jobs import loader as loading
 from flue_bench.jobs.cell import CellFailedError, Finished, run_cell
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.jobs.loader import Loader
 from flue_bench.jobs.rerun import rerun
+from flue_bench.kinds.network.sentence import SentenceNetwork
 from flue_bench.progress import Display
 from flue_bench.record import Cell, RunRecord
 from flue_bench.results.store import Store
@@ -126,7 +127,7 @@ def test_a_cell_loads_nothing_that_the_last_one_left_warm(
         monkeypatch.setattr(owner, name, counted)
 
     watched = (
-        (models, "resolve"), (archives, "sha256"), (sources, "load"), (loading, "limited"), (loading, "encode"),
+        (models, "resolve"), (models, "sha256"), (sources, "load"), (loading, "limited"), (SentenceNetwork, "encode"),
         (models, "load_tokenizer"), (models, "load_model"),
     )  # fmt: skip
     for owner, name in watched:
