@@ -15,6 +15,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -60,8 +61,7 @@ def staged(target: Path, content: Content, root: Path | None = None) -> Iterator
     """
     if root is not None:
         make_folder(target.parent, root)
-    _sweep(target)
-    path = target.with_name(f"{_prefix(target)}{os.getpid()}-{secrets.token_hex(8)}.tmp")
+    path = _temporary(target)
     file = _new(path)
 
     def place() -> None:
@@ -80,6 +80,21 @@ def staged(target: Path, content: Content, root: Path | None = None) -> Iterator
     finally:
         with suppress(OSError):  # it is in its place, or the file system has become read-only
             path.unlink()
+
+
+@contextmanager
+def scratch(target: Path) -> Iterator[Path]:
+    """A new folder beside its target, for files that are to be renamed; gone afterwards with what is still in it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder = _temporary(target)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write(target: Path, content: Content, root: Path | None = None) -> None:
@@ -236,6 +251,12 @@ def _between(folder: Path, root: Path) -> list[Path]:
     return list(accumulate(folder.relative_to(root).parts, Path.joinpath, initial=root))[1:]
 
 
+def _temporary(target: Path) -> Path:
+    """A name of its own beside the target: of this machine, this process and this once."""
+    _sweep(target)
+    return target.with_name(f"{_prefix(target)}{os.getpid()}-{secrets.token_hex(8)}.tmp")
+
+
 def _prefix(target: Path) -> str:
     """What the names of temporary files of this target and this machine begin with."""
     host = re.sub(r"[^A-Za-z0-9]+", "-", platform.node())[:40] or "host"
@@ -251,7 +272,10 @@ def _sweep(target: Path) -> None:
         for entry in entries:
             if (found := left.fullmatch(entry.name)) and not _alive(int(found[1])):
                 with suppress(OSError):
-                    os.unlink(entry.path)
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path)
+                    else:
+                        os.unlink(entry.path)
 
 
 def _alive(process: int) -> bool:

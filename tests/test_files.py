@@ -339,3 +339,29 @@ def test_the_cache_is_the_readers_own(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert files.cache_dir() == tmp_path / "xdg" / "flue-bench"
     monkeypatch.setenv("FLUE_BENCH_CACHE", "~/own")
     assert files.cache_dir() == tmp_path / "own"
+
+
+def test_a_scratch_folder_is_its_processes_own_and_gone_afterwards(tmp_path: Path) -> None:
+    target = tmp_path / "student"
+    with files.scratch(target) as one, files.scratch(target) as other:
+        assert one != other and one.parent == other.parent == tmp_path
+        for folder in (one, other):
+            assert folder.name.startswith(f"{files._prefix(target)}{os.getpid()}-")
+            (folder / "inside").mkdir()
+            (folder / "inside" / "a").write_text("a")
+        os.replace(one / "inside" / "a", tmp_path / "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@posix
+def test_what_a_killed_process_left_in_a_scratch_folder_goes(tmp_path: Path) -> None:
+    with files.scratch(tmp_path / "student") as folder:
+        dead = subprocess.Popen(["true"])
+        dead.wait()
+        left = folder.with_name(folder.name.replace(f"-{os.getpid()}-", f"-{dead.pid}-"))
+        (left / "half").mkdir(parents=True)
+        elsewhere = folder.with_name(left.name.replace("student.", "student.another-host-"))
+        elsewhere.mkdir()
+        with files.scratch(tmp_path / "student"):
+            assert not left.exists() and folder.exists()
+    assert [path.name for path in tmp_path.iterdir()] == [elsewhere.name]  # whether that process lives, who knows

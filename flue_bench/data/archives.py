@@ -6,8 +6,6 @@ Nothing lands outside the folder, nothing fills the disk or the memory, whatever
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import stat
 import struct
 import tarfile
@@ -69,9 +67,7 @@ def unpack(archives: Sequence[Path], target: Path, wanted: Sequence[str] = ()) -
     if target.is_dir():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = target.with_name(f".{target.name[:80]}-{secrets.token_hex(8)}")
-    folder.mkdir()
-    try:
+    with files.scratch(target.with_name(f".{target.name}")) as folder:
         budget = MAX_BYTES
         for archive in archives:
             try:
@@ -86,8 +82,6 @@ def unpack(archives: Sequence[Path], target: Path, wanted: Sequence[str] = ()) -
         except OSError:
             if not target.is_dir():  # otherwise another process was faster, with the same content
                 raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unpack(archive: Path, folder: Path, wanted: Sequence[str], budget: int) -> int:

@@ -18,7 +18,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -134,8 +134,9 @@ class Store:
             # nothing can be renamed.
             for path in [path for path in older if path.suffix == ".json"]:
                 retired = path.with_name(f"{path.name}.old")
-                os.replace(path, retired)
-                older.append(retired)
+                with suppress(FileNotFoundError):  # where there are no locks, another process may have done so
+                    os.replace(path, retired)
+                    older.append(retired)
             place_predictions()
             place_record()
             for path in older:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flue_bench.data import registry
-from support.command_line import flue_bench, in_a_process, no_network, started
+from support.command_line import PROGRAM, flue_bench, in_a_process, no_network, started
 from support.hub_standin import (
     StandIn,
     cls_archive,
@@ -158,3 +159,23 @@ def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
         said = run.stderr.read()
         assert run.wait(60) == 130
     assert "interrupted; what was done is kept" in said and "Traceback" not in said
+
+
+NO_LOCKS = """
+import errno, fcntl
+def flock(*_):
+    raise OSError(errno.ENOSYS, "Function not implemented")
+fcntl.flock = flock
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="flock")
+def test_where_the_file_system_has_no_locks_it_runs_and_says_so(tmp_path: Path) -> None:
+    """It took an empty file for another process, and waited for ever."""
+    words = ("run", "-m", "embedded:untrained", "-t", "mini-cls", "--limit", "16", "--set", "epochs=1")
+    env = no_network(tmp_path)
+    result = in_a_process(*words, cwd=tmp_path, env=env, program=NO_LOCKS + PROGRAM)
+    assert result.returncode == 0, result.stderr
+    said = " ".join(result.stderr.split())
+    assert said.count("this file system has no locks (Function not implemented)") == 1 and "start one only" in said
+    assert len(list(tmp_path.glob("results/runs/*/*/*.json"))) == 1

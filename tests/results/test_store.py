@@ -315,6 +315,22 @@ def test_two_processes_do_not_hold_one_cell_and_a_killed_one_lets_go(tmp_path: P
             holder.kill()
 
 
+def test_two_that_finish_one_cell_at_once_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As may be where a file system has no locks: the other one has taken the old record away."""
+    store = Store(tmp_path)
+    put(store)
+    replace = os.replace
+
+    def late(source: Path, target: Path) -> None:
+        if str(target).endswith(".old"):
+            Path(source).unlink()
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+    written = put(store)
+    assert store.records() == [written] and store.find(written.cell) == written
+
+
 def test_a_checkpoint_belongs_to_its_cell(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.checkpoint_dir(make_cell()).parent == tmp_path / ".checkpoints"

@@ -11,7 +11,6 @@ from typing import Any
 from safetensors import SafetensorError
 
 from flue_bench import files
-from flue_bench.training import checkpoint
 from flue_distill.training.curves import curves
 from flue_distill.training.trainer import LOG, read_log
 
@@ -39,15 +38,12 @@ def write(folder: Path, network: Any, tokenizer: Any, made: dict[str, Any]) -> N
     """
     log = read_log(folder / LOG)
     made = made | {"losses": losses(log)}
-    new = folder / ".student"
     try:
-        checkpoint.drop(new)  # what a killed process left half written
-        new.mkdir()  # so that transformers writes where no link can be
-        network.save_pretrained(new)
-        tokenizer.save_pretrained(new)
-        for file in sorted(new.iterdir()):
-            os.replace(file, folder / file.name)
-        new.rmdir()
+        with files.scratch(folder / ".student") as new:  # so that transformers writes where no link can be
+            network.save_pretrained(new)
+            tokenizer.save_pretrained(new)
+            for file in sorted(new.iterdir()):
+                os.replace(file, folder / file.name)
         files.write(folder / "curves.svg", curves(log).encode())
         files.write(folder / "README.md", card(made).encode())
         files.write(folder / DISTILLATION, (json.dumps(made, ensure_ascii=False, indent=1) + "\n").encode())
