@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from flue_bench.recipe import Precision, Recipe
 from flue_bench.task import Scheme, Split, Word
@@ -87,7 +87,8 @@ class Cell(Word):
     protocol: int = PROTOCOL
 
     def _identity(self) -> dict[str, Any]:
-        return self.model_dump(mode="json") | {"model": self.model.digest}
+        said = _without_later(self, FIRST_OF_CELL) | {"model": self.model.digest}
+        return said | {"recipe": _without_later(self.recipe, FIRST_OF_RECIPE)}
 
     @property
     def digest(self) -> str:
@@ -98,6 +99,27 @@ class Cell(Word):
     def setting_digest(self) -> str:
         """Names everything but the seed: a board averages only within one setting."""
         return digest_of({key: value for key, value in self._identity().items() if key != "seed"})
+
+
+FIRST_OF_CELL = frozenset(("model", "task", "task_version", "data", "limit", "recipe", "seed", "protocol"))
+FIRST_OF_RECIPE = frozenset(
+    (
+        "epochs", "batch_size", "learning_rate", "schedule", "warmup_ratio", "weight_decay", "max_grad_norm", "dropout",
+        "max_length", "selection", "precision",
+    )
+)  # fmt: skip
+"""Fields that digests always held. One that came later is left out while it has its default, so that the digests of
+older records stay: such a default may never change."""
+
+
+def _without_later(words: BaseModel, first: frozenset[str]) -> dict[str, Any]:
+    """A word as JSON, without the fields that came later and have their defaults."""
+    fields = type(words).model_fields
+    return {
+        name: value
+        for name, value in words.model_dump(mode="json").items()
+        if name in first or getattr(words, name) != fields[name].get_default(call_default_factory=True)
+    }
 
 
 class ClassScores(Word):
