@@ -58,8 +58,8 @@ def states(check: Any) -> dict[str, str]:
 def test_draws_of_chance_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     right, chance = Device.training, iter(range(1000))
 
-    def unseeded(self: Device, rows: int, length: int, seed: int, step: int, first: int = 0) -> Any:
-        return right(self, rows, length, seed + next(chance), step, first)
+    def unseeded(self: Device, rows: int, length: int, seed: int, step: int, *more: Any) -> Any:
+        return right(self, rows, length, seed + next(chance), step, *more)
 
     monkeypatch.setattr(Device, "training", unseeded)
     monkeypatch.setattr(selftest, "precisions", lambda _: ["fp32"])
