@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from flue_bench.recipe import Precision, Recipe
-from flue_bench.task import Scheme, Split, Word
+from flue_bench.task import Schema, Scheme, Split
 
 SCHEMA_VERSION = 1
 """Of the record's JSON. Raised when a field changes its meaning."""
@@ -35,7 +35,7 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-class ModelRef(Word):
+class ModelRef(Schema):
     """A model by content: the same weights have the same digest on the hub, in a directory, and under another path."""
 
     name: str
@@ -52,7 +52,7 @@ class ModelRef(Word):
     """Of the files that hold the weights; None in records made before 0.2."""
 
 
-class DataRef(Word):
+class DataRef(Schema):
     """The data that served, by content."""
 
     source: str
@@ -71,7 +71,7 @@ class DataRef(Word):
     """Splits that the source lacks and that were cut from train."""
 
 
-class Cell(Word):
+class Cell(Schema):
     """One (model, task, data, recipe, seed): what has to be run once. Neither time, host nor path belongs to it."""
 
     model: ModelRef
@@ -122,7 +122,7 @@ def _without_later(words: BaseModel, first: frozenset[str]) -> dict[str, Any]:
     }
 
 
-class ClassScores(Word):
+class ClassScores(Schema):
     """Scores of one class, one entity type, or one tag, as fractions of 1."""
 
     precision: float
@@ -132,7 +132,7 @@ class ClassScores(Word):
     """Gold items of this class."""
 
 
-class Epoch(Word):
+class Epoch(Schema):
     """One epoch of the validation history."""
 
     epoch: int
@@ -144,7 +144,7 @@ class Epoch(Word):
     """On validation, every metric of the task."""
 
 
-class Truncation(Word):
+class Truncation(Schema):
     """What ``max_length`` cut off."""
 
     examples: dict[Split, int]
@@ -153,7 +153,7 @@ class Truncation(Word):
     """Tokens only: words whose tag was lost; on validation and test they count as predicted O."""
 
 
-class Cost(Word):
+class Cost(Schema):
     """What the run cost on the machine named in ``Environment``."""
 
     seconds: float
@@ -178,7 +178,7 @@ class Cost(Word):
     """Times the cell was taken up again from a checkpoint; times above then cover the last part only."""
 
 
-class Environment(Word):
+class Environment(Schema):
     """Where the run took place; never part of a digest."""
 
     flue_bench: str
@@ -197,7 +197,7 @@ class Environment(Word):
     """What was chosen on the user's behalf, and why."""
 
 
-class Predictions(Word):
+class Predictions(Schema):
     """The file beside the record: one row a test example. Never a text of the data set."""
 
     file: str
@@ -206,7 +206,7 @@ class Predictions(Word):
     rows: int
 
 
-class RunRecord(Word):
+class RunRecord(Schema):
     """One cell, done."""
 
     schema_version: int = SCHEMA_VERSION
@@ -257,7 +257,7 @@ class RunRecord(Word):
         return {name: value for name, value in said.items() if value or name not in ("options", "measures")}
 
 
-class Failure(Word):
+class Failure(Schema):
     """A cell that ended in an error: visible on the board, tried again by the next run."""
 
     schema_version: int = SCHEMA_VERSION
@@ -268,7 +268,7 @@ class Failure(Word):
     created: str
 
 
-class SpeedRecord(Word):
+class SpeedRecord(Schema):
     """What one model costs on one machine, measured by ``flue-bench speed``; never compared across devices."""
 
     schema_version: int = SCHEMA_VERSION

@@ -47,8 +47,8 @@ is an empty iterable. Raises ``DataError`` for what cannot be read.
 """
 
 
-class Word(BaseModel):
-    """Base of the words: frozen, and a key nobody knows is an error."""
+class Schema(BaseModel):
+    """Base of everything that is declared or recorded: values are frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -60,7 +60,7 @@ A field that the task's kind needs and that is not here stands in the column of 
 """
 
 
-class SplitFiles(Word):
+class SplitFiles(Schema):
     """The files of one split, and what is particular to them."""
 
     path: str
@@ -71,7 +71,7 @@ class SplitFiles(Word):
     """Keep only the rows whose columns have these values; instead of the source's."""
 
 
-class Archive(Word):
+class Archive(Schema):
     """An upstream archive, and how it is told from a log-in page that is sent in its place."""
 
     url: str = Field(pattern=r"^https?://")
@@ -100,7 +100,7 @@ def _codec(name: str) -> str:
     return name
 
 
-class Source(Word):
+class Source(Schema):
     """Where a task's examples come from: ``hub``, ``archives``, or neither (files on disk, or a reader)."""
 
     hub: str | None = Field(None, pattern=r"^\w[\w.-]*(/\w[\w.-]*)?$")
@@ -161,7 +161,7 @@ class Source(Word):
         return f"reader:{self.reader}" if not self.files else "files"
 
 
-class Cut(Word):
+class Cut(Schema):
     """How a missing split is cut from train: whole groups, stratified by label, by a seeded hash (no library's RNG)."""
 
     validation: float = Field(0.1, ge=0, lt=1)
@@ -179,7 +179,7 @@ Counts = Annotated[
 """Numbers of rows, each of them canonical; in a task file one number or a list."""
 
 
-class Task(Word):
+class Task(Schema):
     """A task, as its TOML file declares it. A change of data, labels or metric is a new ``version``."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")

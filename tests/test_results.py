@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flue_bench.boards import board, evidence, render
+from flue_bench.boards import board, render, verdicts
 from flue_bench.results.comparison import Evidence
 from flue_bench.results.store import FAILED, Store
 from flue_bench.results.verify import faults
@@ -24,7 +24,7 @@ def test_the_board_is_that_of_the_records(folder: Path, tmp_path: Path, monkeypa
     contents = Store(folder).read()
     assert contents.records and not contents.damaged
     built = board.build(contents.records, contents.failures, speeds=contents.speeds)
-    built = evidence.weigh(built, contents.records, Evidence((folder,)))
+    built = verdicts.weigh(built, contents.records, Evidence((folder,)))
     assert render.markdown(built) == (folder / "leaderboard.md").read_text(encoding="utf-8")
 
 

@@ -101,7 +101,7 @@ class Bench:
 
     def sync(self) -> float:
         """Seconds, when the device has done what it was asked."""
-        if self.device.torch.type == "cuda":
+        if self.device.where.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter()
 
@@ -125,7 +125,7 @@ class Bench:
         """Random weights, the same for every way."""
         torch.manual_seed(0)
         family = CamembertForTokenClassification if task in TAGGED else CamembertForSequenceClassification
-        with self.device.torch:  # drawn there, which is quick
+        with self.device.where:  # drawn there, which is quick
             made: nn.Module = family(CamembertConfig.from_dict({**self.sizes, "num_labels": TASKS[task][1]}))
         return made
 
@@ -142,14 +142,14 @@ class Bench:
     def empty(self) -> None:
         """Give back what is no longer used."""
         gc.collect()
-        if self.device.torch.type == "cuda":
+        if self.device.where.type == "cuda":
             torch.cuda.empty_cache()
 
 
 def peak(bench: Bench, result: dict[str, Any]) -> None:
     """Operations a second of a large product in bf16: the best of five times four."""
     n = 256 if bench.tiny else 8192
-    left, right = (torch.randn(n, n, device=bench.device.torch, dtype=torch.bfloat16) for _ in range(2))
+    left, right = (torch.randn(n, n, device=bench.device.where, dtype=torch.bfloat16) for _ in range(2))
     times = []
     for _ in range(6):
         began = bench.sync()
@@ -238,7 +238,7 @@ def distillation(bench: Bench, result: dict[str, Any]) -> None:
     ways = [way for way in distil_step.WAYS if way.name in ("plain, bf16", "fast", "fast, masked rows")]
     ways = [way._replace(precision="bf16") for way in ways]
     shape = argparse.Namespace(
-        device=bench.device.torch.type, vocabulary=bench.sizes["vocab_size"], hidden=bench.sizes["hidden_size"],
+        device=bench.device.where.type, vocabulary=bench.sizes["vocab_size"], hidden=bench.sizes["hidden_size"],
         layers=bench.sizes["num_hidden_layers"], length=16 if bench.tiny else 512, compile=False,
     )  # fmt: skip
     batch = 2 if bench.tiny else 16

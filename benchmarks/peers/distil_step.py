@@ -76,9 +76,9 @@ def step_of(way: Way, arguments: argparse.Namespace, batch: int) -> Callable[[in
     )
     rows = np.random.RandomState(0).randint(5, config.vocab_size, (8 * batch, arguments.length))
     data = Data(list(rows), [], np.bincount(rows.ravel(), minlength=config.vocab_size), SPECIAL, PAD, MASK)
-    stream = Stream(data, recipe, pin=here.torch.type == "cuda")
-    network = from_config(config, 0).to(here.torch)
-    student = MaskedLM(student_of(network)[0].to(here.torch)).train()
+    stream = Stream(data, recipe, pin=here.where.type == "cuda")
+    network = from_config(config, 0).to(here.where)
+    student = MaskedLM(student_of(network)[0].to(here.where)).train()
     teacher = Teacher(network, torch.bfloat16 if here.precision == "bf16" else torch.float32)
     model, optimizer = Objective(student, recipe), adamw(student, recipe.learning_rate, 0.0, recipe.betas, recipe.eps)
     if arguments.compile and way.fast:
@@ -105,7 +105,7 @@ def step_of(way: Way, arguments: argparse.Namespace, batch: int) -> Callable[[in
     def step(number: int) -> float:
         batches, counts = stream.step(number)
         for first, some in batches:
-            loss = loss_of(to_device(some, here.torch), counts, number, first)
+            loss = loss_of(to_device(some, here.where), counts, number, first)
             loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), recipe.max_grad_norm)
         optimizer.step()
@@ -248,7 +248,7 @@ def main() -> None:
     if arguments.memory_batch:
         peaks = {way.name: in_own_process(way, arguments, arguments.memory_batch) for way in WAYS}
         result["memory"] = {name: peak for name, peak in peaks.items() if peak}
-    if arguments.largest and here.torch.type == "cuda":
+    if arguments.largest and here.where.type == "cuda":
         torch.cuda.empty_cache()
         result["largest"] = {way.name: largest(way, arguments) for way in WAYS}
     text = markdown(arguments, result)

@@ -148,7 +148,7 @@ def _fine_tune(order: Order, work: works.Work, lengths: Ints, device: Device, re
     batches = sample(own, lengths, order.size + 1, order.round)
     data = work.encode("train", recipe.max_length, np.concatenate(batches).tolist())
     network = models.load_model(work.model, work.task, order.round, recipe.dropout).network
-    clock = train_once(order.way, network.to(device.torch), work, data, recipe, order.round, device)
+    clock = train_once(order.way, network.to(device.where), work, data, recipe, order.round, device)
     return clock.found(order, int(data.lengths[recipe.batch_size :].sum()))
 
 
@@ -156,7 +156,7 @@ def train_once(
     way: str, network: nn.Module, work: Any, data: Encoded, recipe: Recipe, seed: int, device: Device
 ) -> Clock:
     """One epoch over whole batches in the order of ``data``, timed but for the first."""
-    clock, metric = Clock(network, device.torch), work.task.metric
+    clock, metric = Clock(network, device.where), work.task.metric
     in_order = list(np.arange(len(data)).reshape(-1, recipe.batch_size))
     with TemporaryDirectory() as folder:
         if way == OURS:
@@ -175,7 +175,7 @@ def train_once(
         else:
             padding: Any = way
             settings = {"train_sampling_strategy": "sequential", "save_strategy": "no", "logging_strategy": "no"}
-            built = trainer.build(network, work, data, recipe, seed, device.torch, padding, folder, settings)
+            built = trainer.build(network, work, data, recipe, seed, device.where, padding, folder, settings)
             built.add_callback(clock)
             built.train()
     return clock
@@ -186,12 +186,12 @@ def _predict(order: Order, work: works.Work, device: Device, recipe: Recipe) -> 
     data = work.encode("test", recipe.max_length, rows.tolist())
     recipe = recipe.override({"precision": order.precision})
     network = models.load_model(work.model, work.task, order.round, recipe.dropout).network
-    network.to(device.torch)
-    clock = Clock(network, device.torch)
+    network.to(device.where)
+    clock = Clock(network, device.where)
     with TemporaryDirectory() as folder:
         way: Any = order.way
         if way != OURS:
-            built = trainer.build(network, work, data, recipe, order.round, device.torch, way, folder)
+            built = trainer.build(network, work, data, recipe, order.round, device.where, way, folder)
             dataset = trainer.rows(data, recipe, way)
         clock.start()
         if way == OURS:

@@ -23,7 +23,7 @@ from flue_bench.errors import RecordError, faults
 from flue_bench.kinds.kind import installed, kind_named
 from flue_bench.record import RunRecord
 from flue_bench.results.rows import RunKey, by_run
-from flue_bench.task import Word
+from flue_bench.task import Schema
 
 SHOWN = 5
 """So many of ours stand beside a published score: the best of them."""
@@ -37,7 +37,7 @@ def _known() -> set[str]:
     return {name for kind in installed() for name in kind_named(kind).metrics()}
 
 
-class Origin(Word):
+class Origin(Schema):
     """Who published."""
 
     title: str
@@ -45,7 +45,7 @@ class Origin(Word):
     note: str = ""
 
 
-class Published(Word):
+class Published(Schema):
     """One model's score on one column."""
 
     source: str
@@ -76,7 +76,7 @@ class Published(Word):
         return self
 
 
-class File(Word):
+class File(Schema):
     """``published.toml``."""
 
     source: dict[str, Origin]

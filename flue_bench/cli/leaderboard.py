@@ -54,7 +54,7 @@ def leaderboard(
 
     from rich.console import Console
 
-    from flue_bench.boards import board, evidence, published, render
+    from flue_bench.boards import board, published, render, verdicts
     from flue_bench.results.comparison import Evidence
     from flue_bench.results.rows import named_rows
 
@@ -70,7 +70,7 @@ def leaderboard(
         (known_name(rows, teacher), known_name(rows, student)) if teacher and student else None,
     )
     proof = Evidence(tuple(folders))
-    built = evidence.weigh(built, records, proof)
+    built = verdicts.weigh(built, records, proof)
     built = published.quote(built, records, published.load())
     if format_ is Format.html:
         from flue_bench.boards.html import html

@@ -158,7 +158,7 @@ def _run_and_keep(
 ) -> RunRecord:
     began = time.perf_counter()
     folder = store.checkpoint_dir(cell)
-    reset_peak_memory(device.torch)
+    reset_peak_memory(device.where)
     tested = _fine_tune_and_test(cell, model, loader, inputs, device, folder, display, title, notes)
 
     def build(predictions: Predictions) -> RunRecord:
@@ -187,7 +187,7 @@ def _fine_tune_and_test(
     with display.bar(title) as bar:
         encoded = loader.encoded(inputs, model, cell.limit, recipe.max_length, display)
         network, found, head = models.load_model(model, task, cell.seed, recipe.dropout)
-        network.to(device.torch)
+        network.to(device.where)
         # Before the work, so that nothing which cannot be told of it costs the work.
         parameters, here = sum(parameter.numel() for parameter in network.parameters()), environment(device)
         if device.untested:
@@ -243,7 +243,7 @@ def _record(
     scores = kind.scores(tested.table, task)
     lost_words = {split: encoded[split].lost_words for split in SPLITS}
     unknown: list[str] = []
-    peak = attempted("peak memory", lambda: peak_memory(device.torch), unknown)
+    peak = attempted("peak memory", lambda: peak_memory(device.where), unknown)
     flops = attempted("operations an example", lambda: flops_per_example(network, encoded["test"], device), unknown)
     return RunRecord(
         cell=cell,

@@ -122,8 +122,8 @@ def _machine() -> Iterator[Finding]:
         yield Finding("problem", "torch", found, "Install torch again; README, Two commands.")
         return
     device = prepare(pick_device("auto"), "auto", BASE_WIDTH)
-    if device.torch.type == "cuda":
-        memory = torch.cuda.get_device_properties(device.torch).total_memory
+    if device.where.type == "cuda":
+        memory = torch.cuda.get_device_properties(device.where).total_memory
         yield Finding("ok", "device", f"{device.name}, {_bytes(memory)} ({torch.cuda.device_count()} in all)")
     elif shutil.which("nvidia-smi"):
         advice = "There is a driver: install a CUDA build of torch, or look at CUDA_VISIBLE_DEVICES."

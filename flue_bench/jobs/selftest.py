@@ -109,7 +109,7 @@ def _steps(device: Device) -> tuple[float, Products]:
     torch.manual_seed(0)
     config = CamembertConfig(**SHAPE, num_labels=3)  # type: ignore[call-arg, arg-type]
     network: nn.Module = CamembertForSequenceClassification(config)
-    network.to(device.torch)
+    network.to(device.where)
     optimizer, data = adamw(network, 3e-5, 0.01), _random_rows()
     network.train()
 
@@ -163,7 +163,7 @@ class _Trial:
 
         def once(show: Callable[[train.Progress], None]) -> nn.Module:
             network = models.load_model(self.model, self.task, 0, 0.1).network
-            network.to(device.torch)
+            network.to(device.where)
             nothing = {self.task.metric: 0.0}
             train.fine_tune(network, self.data, recipe, 0, device, lambda _: nothing, self.task.metric, folder, show)
             return network
@@ -186,9 +186,9 @@ class _Trial:
 
         With dropout on a CPU, where its draws do not depend on how a batch is cut; without it elsewhere.
         """
-        dropout = 0.1 if device.torch.type == "cpu" else 0.0
+        dropout = 0.1 if device.where.type == "cpu" else 0.0
         network = models.load_model(self.model, self.task, 0, dropout).network
-        network.to(device.torch).train()
+        network.to(device.where).train()
         train.add_gradient(network, self.data, np.arange(BATCH), at_once, device, 0, 0)
         return torch.cat([p.grad.detach().flatten().cpu() for p in network.parameters() if p.grad is not None])
 

@@ -195,7 +195,7 @@ def peak_memory(subject: Subject) -> int:
     """
     largest = _largest(subject)
     weights = sum(tensor.nbytes for tensor in (*subject.encoder.parameters(), *subject.encoder.buffers()))
-    device = subject.device.torch
+    device = subject.device.where
     with torch.no_grad(), subject.device.autocast():
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)

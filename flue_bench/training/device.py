@@ -20,6 +20,7 @@ from flue_bench.errors import DeviceError
 from flue_bench.recipe import Precision
 from flue_bench.record import Environment
 from flue_bench.training.dropout import KeyedDropout
+from flue_bench.training.waits import KnownMask
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "huggingface_hub")
 DEVICES = "auto, cpu, cuda, cuda:N or mps"
@@ -33,7 +34,7 @@ MAX_LENGTH_FOR_PLAIN_ATTENTION = 160
 class Device:
     """Where tensors live and in which precision they are multiplied."""
 
-    torch: torch.device
+    where: torch.device
     precision: Precision
     why: str
     """One line on what ``auto`` chose and why; empty where the user chose."""
@@ -42,7 +43,7 @@ class Device:
         """bf16 matrix products over float32 master weights, or nothing."""
         if self.precision == "fp32":
             return contextlib.nullcontext()
-        return torch.autocast(self.torch.type, dtype=torch.bfloat16)
+        return torch.autocast(self.where.type, dtype=torch.bfloat16)
 
     @contextlib.contextmanager
     def training(
@@ -64,29 +65,38 @@ class Device:
             dropout: False where there is none, which spares a small model the look at each of its operations.
         """
         seed_step(seed, step, first)
-        cpu, plain = self.torch.type == "cpu", contextlib.nullcontext()
+        cpu, plain = self.where.type == "cpu", contextlib.nullcontext()
         slow = cpu and self.precision == "bf16" and length <= MAX_LENGTH_FOR_PLAIN_ATTENTION
         keyed = KeyedDropout(seed, step, first, rows) if cpu and dropout else plain
         with sdpa_kernel(SDPBackend.MATH) if slow else plain, self.autocast(), keyed:
             yield
 
+    def running_ahead(self, mask: torch.Tensor, full: bool) -> contextlib.AbstractContextManager[object]:
+        """Keep a forward pass from waiting for a device that is behind the processor; nothing on a CPU.
+
+        Args:
+            mask: (rows, longest), the batch's attention mask.
+            full: whether no row of the batch has padding.
+        """
+        return contextlib.nullcontext() if self.where.type == "cpu" else KnownMask(mask, full)
+
     @property
     def name(self) -> str:
         """The hardware's name, as the record keeps it."""
-        if self.torch.type == "cuda":
-            return torch.cuda.get_device_name(self.torch)
+        if self.where.type == "cuda":
+            return torch.cuda.get_device_name(self.where)
         return f"{_cpu_name()} ({self.untested})" if self.untested else _cpu_name()
 
     @property
     def untested(self) -> str:
         """What to say of a device on which the tests of flue-bench have never run; empty for the others."""
-        return "mps: not tested by us" if self.torch.type == "mps" else ""
+        return "mps: not tested by us" if self.where.type == "mps" else ""
 
     def synchronize(self) -> None:
         """Wait until the device has done all that it was asked: before any reading of a clock."""
-        if self.torch.type == "cuda":
-            torch.cuda.synchronize(self.torch)
-        elif self.torch.type == "mps":
+        if self.where.type == "cuda":
+            torch.cuda.synchronize(self.where)
+        elif self.where.type == "mps":
             torch.mps.synchronize()
 
 
@@ -212,7 +222,7 @@ def environment(device: Device, notes: tuple[str, ...] = ()) -> Environment:
         device=device.name,
         threads=torch.get_num_threads(),
         # Sums on a GPU are atomics in an order of their own unless deterministic algorithms are asked for.
-        deterministic=device.torch.type == "cpu" or torch.are_deterministic_algorithms_enabled(),
+        deterministic=device.where.type == "cpu" or torch.are_deterministic_algorithms_enabled(),
         notes=(*([device.why] if device.why else []), *notes),
     )
 

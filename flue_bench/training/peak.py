@@ -98,7 +98,7 @@ def product_seconds(products: Products, device: Device) -> float:
 
 
 def _fastest(product: Product, device: Device) -> float:
-    left, right = (_filled(operand, device.torch) for operand in product)
+    left, right = (_filled(operand, device.where) for operand in product)
     multiply: Callable[[Tensor, Tensor], Tensor] = torch.mm if left.ndim == 2 else torch.bmm
     taken = []
     for _ in range(REPEATS + 1):  # the first warms up

@@ -182,11 +182,14 @@ def add_gradient(
         the loss, (); real sub-words; positions with padding.
     """
     longest = int(data.lengths[rows].max())
-    parts = [data.batch(rows[i : i + at_once], device.torch, longest) for i in range(0, len(rows), at_once)]
+    parts = [data.batch(rows[i : i + at_once], device.where, longest) for i in range(0, len(rows), at_once)]
     count = torch.stack([data.terms(part) for part in parts]).sum()
-    total = torch.zeros((), device=device.torch)
+    total = torch.zeros((), device=device.where)
     for i, part in enumerate(parts):
-        with device.training(len(part.labels), longest, seed, step, i * at_once, dropout):
+        ahead = device.running_ahead(
+            part.inputs["attention_mask"], full=part.tokens == part.inputs["input_ids"].numel()
+        )
+        with device.training(len(part.labels), longest, seed, step, i * at_once, dropout), ahead:
             outputs = model(**part.inputs)
         loss = data.loss(outputs, part) / count
         loss.backward()
@@ -205,13 +208,13 @@ class _State:
         self.examples = self.real_tokens = self.padded_tokens = 0
         self.history: list[Epoch] = []
         self.best: dict[str, torch.Tensor] = {}
-        self.loss = torch.zeros((), device=device.torch)  # sum over the epoch's steps
+        self.loss = torch.zeros((), device=device.where)  # sum over the epoch's steps
         if (state := checkpoint.load(folder)) is not None:
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
             self.step, self.best_epoch, self.best = state["step"], state["best_epoch"], state["best"]
             self.history = [Epoch.model_validate_json(epoch) for epoch in state["history"]]
-            self.loss = state["loss"].to(device.torch)
+            self.loss = state["loss"].to(device.where)
             self.real_tokens, self.padded_tokens = state["real_tokens"], state["padded_tokens"]
             self.resumed = state["resumed"] + 1
             self.rows_at_once = state.get("rows_at_once", rows_at_once)  # not in checkpoints of 0.1
@@ -279,7 +282,7 @@ def predict(
         while left:
             rows = left.pop()
             try:
-                batch = data.batch(rows, device.torch)
+                batch = data.batch(rows, device.where)
                 answers = data.read(model(**batch.inputs), batch, rows)
             except torch.OutOfMemoryError:
                 if len(rows) == 1:
@@ -302,5 +305,5 @@ def flops_per_example(network: nn.Module, test: Encoded, device: Device) -> floa
     row = int(np.abs(lengths - lengths.mean()).argmin())
     # With gradients: without, the counter fails where a parameter is an argument of a sub-module, as in DeBERTa.
     with FlopCounterMode(display=False) as counter, torch.enable_grad():
-        network(**test.batch([row], device.torch).inputs)
+        network(**test.batch([row], device.where).inputs)
     return float(counter.get_total_flops())

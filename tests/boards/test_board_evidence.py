@@ -13,10 +13,10 @@ import pyarrow.parquet
 import pytest
 
 from flue_bench.boards.board import Board, Entry, build
-from flue_bench.boards.evidence import weigh
 from flue_bench.boards.latex import escaped, latex
 from flue_bench.boards.published import load, quote
 from flue_bench.boards.render import markdown, to_csv, to_json
+from flue_bench.boards.verdicts import weigh
 from flue_bench.errors import UsageError
 from flue_bench.record import RunRecord
 from flue_bench.results import comparison

@@ -19,7 +19,7 @@ from rich.console import Console
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from flue_bench.boards.board import build
-from flue_bench.boards.evidence import weigh
+from flue_bench.boards.verdicts import weigh
 from flue_bench.data import registry, sources
 from flue_bench.jobs import cell, loader
 from flue_bench.jobs.grid import Grid, run_grid

@@ -173,9 +173,9 @@ def test_a_real_gpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     device = prepare(pick_device("cuda"), "auto", 768)
-    reset_peak_memory(device.torch)
-    block = torch.ones(1024, 1024, device=device.torch)
-    assert peak_memory(device.torch) >= block.numel() * 4
+    reset_peak_memory(device.where)
+    block = torch.ones(1024, 1024, device=device.where)
+    assert peak_memory(device.where) >= block.numel() * 4
     assert device.name and "GPU" in device.why
 
 

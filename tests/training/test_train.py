@@ -41,7 +41,7 @@ def test_the_loop_is_the_plain_recipe(tmp_path: Path) -> None:
     for epoch in range(2):
         for rows in training_batches(data.lengths, 8, 3, epoch):
             plain.train()
-            batch = data.batch(rows, CPU.torch)
+            batch = data.batch(rows, CPU.where)
             with CPU.training(len(rows), batch.inputs["input_ids"].shape[1], seed=3, step=step, first=0):
                 F.cross_entropy(plain(**batch.inputs).logits, batch.labels).backward()
             nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
@@ -142,7 +142,7 @@ def test_predict_keeps_the_order_and_does_not_depend_on_batches() -> None:
     together = predict(model, data, CPU)
     for row in (0, 7, 29):
         with torch.inference_mode():
-            alone = model(**data.batch([row], CPU.torch).inputs).logits.softmax(-1)[0]
+            alone = model(**data.batch([row], CPU.where).inputs).logits.softmax(-1)[0]
         np.testing.assert_allclose(together[row], alone.numpy(), atol=1e-6)
 
 

@@ -37,7 +37,7 @@ from pydantic import BaseModel, Field, ValidationError
 from flue_bench import files
 from flue_bench.errors import DataError, RecordError, UsageError, faults
 from flue_bench.record import digest_of
-from flue_bench.task import Word
+from flue_bench.task import Schema
 from flue_distill.corpus import texts
 from flue_distill.corpus.texts import Batch, Source
 from flue_distill.corpus.tokens import Encoded, Ints, TokenizerIdentity, Tokens, cores, dtype_of, identify, tokenised
@@ -53,7 +53,7 @@ Split = Literal["train", "held-out"]
 SPLITS: tuple[Split, ...] = ("train", "held-out")
 
 
-class Plan(Word):
+class Plan(Schema):
     """What a build is asked to do; two builds of one plan are bit-identical."""
 
     tokenizer: TokenizerIdentity
@@ -66,7 +66,7 @@ class Plan(Word):
     shard_tokens: int
 
 
-class Shard(Word):
+class Shard(Schema):
     """One file of token ids."""
 
     file: str
@@ -75,7 +75,7 @@ class Shard(Word):
     sha256: str
 
 
-class Manifest(Word):
+class Manifest(Schema):
     """What a corpus is: no path and no time, so that equal corpora have equal manifests."""
 
     schema_version: int = 1

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from flue_bench import files
 from flue_bench.errors import DataError, HubError, OfflineError, UsageError
 from flue_bench.lines import lines
-from flue_bench.task import Word
+from flue_bench.task import Schema
 
 SUFFIXES = re.compile(r"\.(txt|jsonl)(\.(gz|xz|bz2|zst))?$|\.parquet$")
 BATCH = 2**18
@@ -22,7 +22,7 @@ LONGEST_TEXT = 2**22
 """Characters after which a document of a .txt file is cut, at the end of a paragraph."""
 
 
-class Source(Word):
+class Source(Schema):
     """A file, or a data set on the hub."""
 
     name: str

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from flue_bench.errors import DataError, ModelError
 from flue_bench.record import digest_of
-from flue_bench.task import Word
+from flue_bench.task import Schema
 from flue_distill.corpus.texts import Batch
 
 Tokens = npt.NDArray[np.uint16 | np.uint32]
@@ -33,7 +33,7 @@ WORDS = 2048
 """Words that are tokenised together."""
 
 
-class TokenizerIdentity(Word):
+class TokenizerIdentity(Schema):
     """A tokenizer by what it does to a text, and the ids that training needs."""
 
     digest: str

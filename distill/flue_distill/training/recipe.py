@@ -11,14 +11,14 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from flue_bench import files
 from flue_bench.errors import UnknownNameError, UsageError, faults, quoted
 from flue_bench.recipe import Precision
-from flue_bench.task import Word
+from flue_bench.task import Schema
 
 RECIPES = Path(__file__).parent / "recipes"
 
 KlRows = Literal["all", "masked"]
 
 
-class LossWeights(Word):
+class LossWeights(Schema):
     """The card's three numbers: ``Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss``."""
 
     distil: float = Field(0.5, ge=0)
@@ -34,7 +34,7 @@ def _from_text(value: Any) -> Any:
 Many = BeforeValidator(_from_text)
 
 
-class DistilRecipe(Word):
+class DistilRecipe(Schema):
     """One distillation. The defaults are DistilCamemBERT's where its card says, else those of the reference.
 
     The reference is the research project ``distillation`` of Hugging Face transformers.

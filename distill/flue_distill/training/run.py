@@ -132,11 +132,11 @@ def distil(
         positions = models.max_positions(model.config)
         if positions is not None and recipe.length > positions:
             raise UsageError(f"length {recipe.length}: the model takes {positions} tokens at most (--set length=…).")
-    student.to(here.torch)
+    student.to(here.where)
     teacher = None
     if found.teacher is not None:
         low = torch.bfloat16 if here.precision == "bf16" else torch.float32
-        teacher = Teacher(found.teacher.to(here.torch), low)
+        teacher = Teacher(found.teacher.to(here.where), low)
     named = {role: ref["name"] for role, ref in found.refs.items() if ref}  # a path is never an identity
     with nullcontext(corpus_folder) if corpus_folder else demo.corpus(found.tokenizer) as folder:
         manifest, data = _data(folder, found.tokenizer, recipe.length)
@@ -169,7 +169,7 @@ def distil(
                 "tokens": trained.tokens,
                 "seconds": trained.seconds,
                 "tokens_per_second": trained.tokens / max(trained.seconds, 1e-9),
-                "peak_memory_bytes": peak_memory(here.torch),
+                "peak_memory_bytes": peak_memory(here.where),
                 "parameters": found.student.num_parameters(),
                 "processes": accelerator.num_processes,
                 "resumed": trained.resumed,

@@ -120,7 +120,7 @@ def train(
         raise UsageError(
             f"batch_sequences {recipe.batch_sequences}: fewer than processes ({accelerator.num_processes})."
         )
-    stream = Stream(data, recipe, accelerator.process_index, accelerator.num_processes, device.torch.type == "cuda")
+    stream = Stream(data, recipe, accelerator.process_index, accelerator.num_processes, device.where.type == "cuda")
     total = total_steps(recipe, len(data.train))
     warmup = round(recipe.warmup_ratio * total)
     optimizer = adamw(student, recipe.learning_rate, recipe.weight_decay, recipe.betas, recipe.eps)
@@ -142,7 +142,7 @@ def train(
             batches, mine = ahead.result()
             ahead = pool.submit(stream.step, step + 1)
             # The denominators of the whole step, before its first backward pass; and whether any process has to stop.
-            shared = torch.tensor([*mine, interruption.signal or 0], dtype=torch.float64, device=device.torch)
+            shared = torch.tensor([*mine, interruption.signal or 0], dtype=torch.float64, device=device.where)
             *summed, stop = accelerator.reduce(shared, "sum").tolist()
             if stop:
                 run.save()
@@ -153,11 +153,11 @@ def train(
             learning_rate = recipe.learning_rate * learning_rate_factor(step, total, warmup, "linear")
             set_learning_rate(optimizer, learning_rate)
             student.train()
-            parts = torch.zeros(3, dtype=student.weight.dtype, device=device.torch)
+            parts = torch.zeros(3, dtype=student.weight.dtype, device=device.where)
             for number, (first, batch) in enumerate(batches):
                 last = number == len(batches) - 1
                 with contextlib.nullcontext() if last else accelerator.no_sync(model):
-                    batch = to_device(batch, device.torch)
+                    batch = to_device(batch, device.where)
                     with device.autocast():
                         target = taught(batch, recipe.kl_rows) if taught else None
                     rows, length = batch.ids.shape
@@ -177,7 +177,7 @@ def train(
             run.count(tokens=int(counts.cosine), seconds=time.perf_counter() - began)
             line = {"step": run.step, "loss": value, **named._asdict(), "learning_rate": learning_rate}
             line |= {"gradient_norm": norm, "tokens_per_second": counts.cosine / (time.perf_counter() - began)}
-            line |= {"memory_bytes": peak_memory(device.torch)}
+            line |= {"memory_bytes": peak_memory(device.where)}
             run.log(line)
             show(run.step, total, line)
             if run.step % recipe.evaluate_steps == 0 or run.step == total:
@@ -198,10 +198,10 @@ def evaluate(
         (KL of the student from the teacher at T = 1); nothing where nothing is held out.
     """
     student.eval()
-    sums = torch.zeros(4, dtype=torch.float64, device=device.torch)
-    chunk = CHUNK_ROWS[device.torch.type]
+    sums = torch.zeros(4, dtype=torch.float64, device=device.where)
+    chunk = CHUNK_ROWS[device.where.type]
     for batch in stream.held_out():
-        batch = to_device(batch, device.torch)
+        batch = to_device(batch, device.where)
         with device.autocast():
             rows = student(batch, "masked")
             target = teacher(batch, "masked") if teacher else None

@@ -1,0 +1,42 @@
+"""Steps that never wait for the device: what a library would read back from it is answered by the host, which knows it.
+
+On a GPU work is queued and the processor runs ahead, as long as nobody asks for a value. transformers asks at every
+forward pass whether a batch has any padding (``padding_mask.all()``), and then waits for all that is queued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+
+class KnownMask(TorchFunctionMode):
+    """Within this context ``mask.all()`` is answered from the host, for the mask of one batch and its copies.
+
+    No library is changed: PyTorch shows a mode every call of its functions on the way.
+    """
+
+    def __init__(self, mask: torch.Tensor, full: bool) -> None:
+        """Watch a mask.
+
+        Args:
+            mask: (rows, longest), of the batch.
+            full: whether no row of the batch has padding.
+        """
+        super().__init__()
+        self.masks, self.full = [mask], full
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if not (args and any(args[0] is mask for mask in self.masks)):
+            return func(*args, **(kwargs or {}))
+        if func is torch.Tensor.all and len(args) == 1 and not kwargs:
+            return self.full
+        found = func(*args, **(kwargs or {}))
+        if func in (torch.Tensor.to, torch.Tensor.bool):  # the same mask of another type
+            self.masks.append(found)
+        return found
