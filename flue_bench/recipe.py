@@ -69,4 +69,6 @@ class Recipe(BaseModel):
             return Recipe.model_validate(self.model_dump() | settings)
         except ValidationError as error:
             first = faults(error)[0]
-            raise UsageError(f"Recipe field '{first.place[0]}' cannot be {quoted(first.value)}: {first.reason}.") from None
+            raise UsageError(
+                f"Recipe field '{first.place[0]}' cannot be {quoted(first.value)}: {first.reason}."
+            ) from None

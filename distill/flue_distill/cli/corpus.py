@@ -25,6 +25,10 @@ def corpus(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
     field: Annotated[str, typer.Option(help="Where rows hold their text (files of OSCAR 23.01: content).")] = "text",
+    lines: Annotated[
+        bool,
+        typer.Option("--lines", help="Each line of a .txt file is a document; else blank lines part them."),
+    ] = False,
     processes: Annotated[int | None, typer.Option(min=1, help="That tokenise.  [default: one a core]")] = None,
     held_out: Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of the documents to keep from training, for evaluation.")
@@ -36,7 +40,8 @@ def corpus(
 ) -> None:
     """Turn texts into a corpus of token shards for `flue-bench distill`.
 
-    In a .txt file a line is a paragraph and a blank line parts documents. The same command goes on after a kill.
+    In a .txt file a line is a paragraph and a blank line parts documents (or see --lines). The same command goes on
+    after a kill.
     """
     from rich.console import Console
 
@@ -56,6 +61,7 @@ def corpus(
         shard_tokens=shard_tokens,
         min_tokens=min_tokens,
         held_out=held_out,
+        lines=lines,
         show=display,
     )
     typer.echo(_summary(manifest))

@@ -64,6 +64,8 @@ class Plan(Schema):
     held_out: float
     """Share of the documents, by their hash."""
     shard_tokens: int
+    lines: bool = False
+    """Whether each line of a .txt file was a document; else blank lines part them."""
 
 
 class Shard(Schema):
@@ -214,12 +216,13 @@ def build(
     shard_tokens: int = 2**26,
     min_tokens: int = 12,
     held_out: float = 0.01,
+    lines: bool = False,
     show: Display | None = None,
 ) -> Manifest:
     """Tokenise texts into shards; go on where an earlier build of the same plan stopped.
 
     A sequence, in the sense of the reference's limits, is a document here: a row of a JSON-lines or parquet file, or
-    the paragraphs between two blank lines of a .txt file.
+    the paragraphs between two blank lines of a .txt file, or each of its lines.
 
     Args:
         inputs: files (.txt, .jsonl, each plain or .gz, .xz, .bz2, .zst; .parquet), folders, globs, or
@@ -231,6 +234,7 @@ def build(
         shard_tokens: a shard ends with the batch of documents that brings it to so many.
         min_tokens: shorter documents are dropped, CLS and SEP counted.
         held_out: share of the documents to keep from training.
+        lines: take each line of a .txt file for a document.
         show: where to draw progress.
 
     Raises:
@@ -249,7 +253,9 @@ def build(
         min_tokens=min_tokens,
         held_out=held_out,
         shard_tokens=shard_tokens,
+        lines=lines,
     )
+    hints: list[str] = []
     with _explained(out):
         if (out / MANIFEST).exists():
             manifest = open_corpus(out).manifest
@@ -259,13 +265,16 @@ def build(
             out.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(out / STATE, timeout=1, isolation_level=None)) as database:
                 state = _restore(database, plan, out)
-                batches = texts.batches(found, field, state.source, state.position)
+                batches = texts.batches(found, field, state.source, state.position, lines, hints)
                 with closing(tokenised(batches, tokenizer, plan.min_tokens, processes or cores())) as encoded:
                     if state.source < len(found):
                         with _shown(show, plan) as report:
                             _write(plan, state, database, out, encoded, report)
                 manifest = _finish(plan, state, out)
         (out / STATE).unlink(missing_ok=True)
+    if show is not None:
+        for hint in hints:
+            show.line(hint)
     return manifest
 
 
@@ -290,7 +299,7 @@ def _restore(database: sqlite3.Connection, plan: Plan, out: Path) -> _State:
     database.execute("CREATE TABLE IF NOT EXISTS seen (hash INTEGER PRIMARY KEY)")
     database.execute("CREATE TABLE IF NOT EXISTS state (json TEXT)")
     row = database.execute("SELECT json FROM state").fetchone()
-    asked = digest_of(plan.model_dump())
+    asked = digest_of(plan.model_dump(exclude=None if plan.lines else {"lines"}))  # as before there was that choice
     state = _State.model_validate_json(row[0]) if row else _State(plan=asked)
     if state.plan != asked:
         raise RecordError(

@@ -21,6 +21,9 @@ BATCH = 2**18
 LONGEST_TEXT = 2**22
 """Characters after which a document of a .txt file is cut, at the end of a paragraph."""
 
+MANY_LINES = 50
+"""Lines from which it is told that a .txt file became one document."""
+
 
 class Source(Schema):
     """A file, or a data set on the hub."""
@@ -80,10 +83,20 @@ def find(inputs: Sequence[str | Path]) -> list[Found]:
     return found
 
 
-def batches(found: Sequence[Found], field: str, first: int, start: Any) -> Iterator[Batch]:
+def batches(
+    found: Sequence[Found], field: str, first: int, start: Any, each_line: bool = False, hints: list[str] | None = None
+) -> Iterator[Batch]:
     """Documents in groups of about ``BATCH`` characters, from position ``start`` of source ``first`` on.
 
     A group starts where the one before ended, so that going on from a group's position gives the same groups.
+
+    Args:
+        found: as ``find`` gives them.
+        field: where rows hold their text.
+        first: number of the source to begin with.
+        start: where to begin in it, None for its start.
+        each_line: take each line of a .txt file for a document.
+        hints: is given a line for each .txt file of many lines that became one document.
 
     Raises:
         DataError: a file that cannot be read as what it is, a row without the field.
@@ -98,7 +111,7 @@ def batches(found: Sequence[Found], field: str, first: int, start: Any) -> Itera
         elif path.suffix == ".parquet":
             documents = _parquet(path, field)
         else:
-            documents = _jsonl(path, field) if ".jsonl" in path.suffixes else _paragraphs(path)
+            documents = _jsonl(path, field) if ".jsonl" in path.suffixes else _paragraphs(path, each_line, hints)
         done = position if rows is None and position else 0
         texts: list[str] = []
         size = 0
@@ -119,19 +132,27 @@ def _lines(path: Path) -> Iterator[tuple[int, str, int]]:
             yield number, line.rstrip("\r\n"), raw.tell()
 
 
-def _paragraphs(path: Path) -> Iterator[tuple[str, int]]:
-    """Documents of a text file: a paragraph a line, a blank line between documents."""
+def _paragraphs(path: Path, each_line: bool, hints: list[str] | None) -> Iterator[tuple[str, int]]:
+    """Documents of a text file: a paragraph a line, a blank line between documents; or each line one."""
     lines: list[str] = []
-    size = read = 0
+    size = read = count = ends = 0
     for _, line, read in _lines(path):
         if line.strip():
             lines.append(line)
             size += len(line)
-        if lines and (not line.strip() or size >= LONGEST_TEXT):
+            count += 1
+        elif lines:
+            ends += 1
+        if lines and (each_line or not line.strip() or size >= LONGEST_TEXT):
             yield "\n".join(lines), read
             lines, size = [], 0
     if lines:
         yield "\n".join(lines), read
+    if hints is not None and not each_line and count >= MANY_LINES and ends <= (not lines):
+        hints.append(
+            f"{path.name} is one document of {count:,} lines, for no blank line parts it. If each of its lines is a "
+            "document, make the corpus again with --lines."
+        )
 
 
 def _jsonl(path: Path, field: str) -> Iterator[tuple[str, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import itertools
 import json
 import lzma
@@ -17,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -25,11 +26,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from flue_bench import files, lines
 from flue_bench.errors import DataError, FlueBenchError, ModelError, RecordError, UsageError
+from flue_bench.progress import Display
 from flue_bench.training import models as models_of_training
 from flue_distill.corpus import texts
 from flue_distill.corpus.shards import COUNTS, MANIFEST, STATE, Blocks, Corpus, Manifest, build, open_corpus
@@ -588,6 +591,26 @@ def test_a_tokenizer_is_known_by_what_it_does(tokenizer: Any, tmp_path: Path) ->
         identify(bare)
     with pytest.raises(ModelError, match="object is not a fast tokenizer"):
         identify(object())
+
+
+@pytest.mark.parametrize("end", ["\n", "", "\n\n\n"])
+def test_each_line_may_be_a_document_and_a_file_that_became_one_is_told(
+    tmp_path: Path, tokenizer: Any, end: str
+) -> None:
+    drawn = [sentence(random.Random(number)) + " le vieux marin longe un petit canal" for number in range(60)]
+    (tmp_path / "a.txt").write_text("\n".join(drawn) + end, encoding="utf-8")
+    said = Display(Console(file=io.StringIO(), width=300))
+    one = build([tmp_path / "a.txt"], tokenizer, tmp_path / "one", processes=1, held_out=0, show=said)
+    printed = cast(io.StringIO, said.console.file).getvalue()
+    assert one.documents == 1 and "a.txt is one document of 60 lines" in printed and "--lines" in printed
+    many = build([tmp_path / "a.txt"], tokenizer, tmp_path / "many", processes=1, held_out=0, lines=True)
+    assert (many.documents, many.plan.lines) == (60, True)
+    write_txt(tmp_path / "b.txt", drawn)
+    parted = build([tmp_path / "b.txt"], tokenizer, tmp_path / "parted", processes=1, held_out=0, show=said)
+    assert parted.digest == many.digest
+    assert "b.txt" not in cast(io.StringIO, said.console.file).getvalue().rpartition("--lines")[2]
+    with pytest.raises(RecordError, match="other texts or settings"):
+        build([tmp_path / "a.txt"], tokenizer, tmp_path / "one", processes=1, held_out=0, lines=True)
 
 
 # Streaming from the hub.
