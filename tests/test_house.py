@@ -118,3 +118,11 @@ def test_what_is_imported_is_declared() -> None:
                     ):
                         undeclared.add(f"{file.relative_to(ROOT)}: {top}")
     assert not undeclared
+
+
+def test_what_huggingface_hub_keeps_private_is_touched_in_one_file() -> None:
+    private = re.compile(r"huggingface_hub(?:\.\w+)*\._|from huggingface_hub[\w.]* import .*\b_\w|\bconstants\._")
+    folders = ("flue_bench", "tasks", "distill", "benchmarks", "examples", "tests")
+    code = [file for folder in folders for file in (ROOT / folder).rglob("*.py") if file != Path(__file__)]
+    assert len(code) > 100
+    assert [file.name for file in code if private.search(file.read_text(encoding="utf-8"))] == ["hub.py"]

@@ -529,7 +529,7 @@ def test_what_cannot_be_read_is_named(case: str, tmp_path: Path, tokenizer: Any)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
         build([tmp_path / name], tokenizer, tmp_path / "out", processes=1)
-    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value).splitlines()) <= 2
     with pytest.raises(DataError, match="holds no whole corpus"):
         open_corpus(tmp_path / "out")
 
