@@ -6,7 +6,8 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
@@ -24,7 +25,9 @@ Row = tuple[int, Sequence[Any]]
 
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "conll")
 _SUFFIXES = {"ndjson": "jsonl"} | dict.fromkeys(("bio", "conllu", "iob", "iob2", "txt"), "conll")
-_BATCH = 8192
+_BATCH = 1024
+"""Rows of a parquet file that are held at once; a web page may have a megabyte."""
+_ADVICE = "The task file says under 'columns' which to read."
 LONGEST_SENTENCE = 250
 """Words; a CoNLL file without a blank line that holds more of them has lost its sentences."""
 LONGEST_LIST = 2**28
@@ -94,9 +97,11 @@ def rows(path: Path, wanted: Sequence[Column], layout: Layout = PLAIN, hints: li
     """
     kind = format_of(path, tokens=False)
     if kind == "parquet":
-        return _parquet(path, wanted)
-    if kind in ("jsonl", "json"):
-        return _objects(path, wanted, _json(path, layout) if kind == "json" else _json_lines(path, layout))
+        return parquet_rows(path, wanted)
+    if kind == "jsonl":
+        return json_rows(path, wanted, _lines(path, layout.encoding))
+    if kind == "json":
+        return _objects(path, wanted, _json(path, layout))
     unsaid, usual = layout.quoting is None, "," if kind == "csv" else "\t"
     if layout.quoting or (unsaid and kind == "csv"):
         return _table(path, wanted, _quoted(path, layout, usual))
@@ -325,8 +330,25 @@ def _table(path: Path, wanted: Sequence[Column], table: Iterator[tuple[int, list
         yield number, cut(cells)
 
 
-def _json_lines(path: Path, layout: Layout) -> Iterator[tuple[int, Any]]:
-    for number, line in _lines(path, layout.encoding):
+def json_rows(
+    path: Path, wanted: Sequence[Column], numbered: Iterable[tuple[int, str]], advice: str = _ADVICE
+) -> Iterator[Row]:
+    """Rows of a file of JSON objects, one a line; blank lines are skipped.
+
+    Args:
+        path: what messages name.
+        wanted: keys of each object.
+        numbered: the file's lines, as ``flue_bench.lines`` gives them.
+        advice: ends the message on a key that is not there.
+
+    Raises:
+        DataError: a line that is not a JSON object or lacks a key.
+    """
+    return _objects(path, wanted, _json_lines(path, numbered), advice)
+
+
+def _json_lines(path: Path, numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Any]]:
+    for number, line in numbered:
         if line.strip():
             try:
                 yield number, json.loads(line)
@@ -339,7 +361,7 @@ def _json(path: Path, layout: Layout) -> Iterator[tuple[int, Any]]:
     lines = _lines(path, layout.encoding)
     first = next((line for _, line in lines if line.strip()), "")
     if not first.lstrip().startswith("["):
-        yield from _json_lines(path, layout)
+        yield from _json_lines(path, _lines(path, layout.encoding))
         return
     parts, size = [first], len(first)
     for _, line in lines:
@@ -355,7 +377,9 @@ def _json(path: Path, layout: Layout) -> Iterator[tuple[int, Any]]:
         raise DataError(f"{path} is not JSON ({error}): a list of objects, or an object a line, is read.") from None
 
 
-def _objects(path: Path, wanted: Sequence[Column], found: Iterator[tuple[int, Any]]) -> Iterator[Row]:
+def _objects(
+    path: Path, wanted: Sequence[Column], found: Iterator[tuple[int, Any]], advice: str = _ADVICE
+) -> Iterator[Row]:
     for number, row in found:
         if not isinstance(row, dict):
             raise DataError(f"{place(path, number)} is not a JSON object.")
@@ -368,35 +392,53 @@ def _objects(path: Path, wanted: Sequence[Column], found: Iterator[tuple[int, An
                     f"{place(path, number)} holds a text and spans of characters, as doccano and Label Studio export "
                     "them. Words and tags are read: export as CoNLL."
                 ) from None
-            raise _missing(path, [c for c in wanted if c not in row], list(row), number) from None
+            raise _missing(path, [c for c in wanted if c not in row], list(row), number, advice) from None
 
 
-def _parquet(path: Path, wanted: Sequence[Column]) -> Iterator[Row]:
+def parquet_rows(path: Path, wanted: Sequence[Column], advice: str = _ADVICE) -> Iterator[Row]:
+    """Rows of a parquet file, some at a time; arguments and errors as for ``json_rows``."""
+    with _parquet(path) as file:
+        known = file.schema_arrow.names
+        numbers = {c: c if isinstance(c, int) else known.index(c) if c in known else len(known) for c in wanted}
+        if missing := [c for c, number in numbers.items() if not -len(known) <= number < len(known)]:
+            raise _missing(path, missing, known, advice=advice)
+        names = [known[numbers[column]] for column in wanted]
+        done = 0
+        for batch in file.iter_batches(_BATCH, columns=list(dict.fromkeys(names))):
+            columns = [batch.column(name).to_pylist() for name in names]
+            yield from enumerate(zip(*columns, strict=True), start=done + 1)
+            done += batch.num_rows
+
+
+def parquet_size(path: Path) -> int:
+    """How many rows a parquet file has.
+
+    Raises:
+        DataError: it is damaged, or no parquet file.
+    """
+    with _parquet(path) as file:
+        return int(file.metadata.num_rows)
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
     import pyarrow
     from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(path) as file:
-            known = file.schema_arrow.names
-            numbers = {c: c if isinstance(c, int) else known.index(c) if c in known else len(known) for c in wanted}
-            if missing := [c for c, number in numbers.items() if not -len(known) <= number < len(known)]:
-                raise _missing(path, missing, known)
-            names = [known[numbers[column]] for column in wanted]
-            done = 0
-            for batch in file.iter_batches(_BATCH, columns=list(dict.fromkeys(names))):
-                columns = [batch.column(name).to_pylist() for name in names]
-                yield from enumerate(zip(*columns, strict=True), start=done + 1)
-                done += batch.num_rows
+            yield file
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as parquet: {str(error).partition(chr(10))[0]}") from error
 
 
-def _missing(path: Path, missing: Sequence[Column], known: Sequence[str], number: int = 0) -> DataError:
+def _missing(
+    path: Path, missing: Sequence[Column], known: Sequence[str], number: int = 0, advice: str = _ADVICE
+) -> DataError:
     where = place(path, number) if number else str(path)
     named = ", ".join(f"'{column}'" if isinstance(column, str) else f"number {column}" for column in missing)
     there = ", ".join(known)
     listed = there if len(there) <= 300 else f"{there[:300]}…"
-    advice = "The task file says under 'columns' which to read."
     if blanks := [name for name in known if name != name.strip() and name.strip() in missing]:
         advice = f"'{blanks[0]}' has blanks around it: take them out of the file, or name it with them."
     elif len(known) == 1:

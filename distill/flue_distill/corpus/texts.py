@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from flue_bench import files
+from flue_bench.data import formats
 from flue_bench.errors import DataError, HubError, OfflineError, UsageError
 from flue_bench.lines import lines
 from flue_bench.task import Schema
@@ -20,6 +20,7 @@ BATCH = 2**18
 """Characters that a worker takes at a time; a shard ends where a batch ends."""
 LONGEST_TEXT = 2**22
 """Characters after which a document of a .txt file is cut, at the end of a paragraph."""
+ADVICE = "Name the one that holds the text (--field)."
 
 MANY_LINES = 50
 """Lines from which it is told that a .txt file became one document."""
@@ -156,39 +157,22 @@ def _paragraphs(path: Path, each_line: bool, hints: list[str] | None) -> Iterato
 
 
 def _jsonl(path: Path, field: str) -> Iterator[tuple[str, int]]:
-    for number, line, read in _lines(path):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}, line {number} is not JSON ({error}).") from None
-            yield _text(row, field, f"{path}, line {number}"), read
+    with files.opened(path) as raw:
+        for number, (text,) in formats.json_rows(path, [field], lines(path, raw), ADVICE):
+            yield _text(text, field, formats.place(path, number)), raw.tell()
 
 
 def _parquet(path: Path, field: str) -> Iterator[tuple[str, int]]:
-    import pyarrow
-    from pyarrow import parquet
-
-    size, done = path.stat().st_size, 0
-    try:
-        with parquet.ParquetFile(path) as file:
-            columns = [field] if field in file.schema_arrow.names else None  # all of them: for the message
-            for batch in file.iter_batches(256, columns=columns):
-                for row in batch.to_pylist():
-                    done += 1
-                    yield _text(row, field, f"{path}, row {done}"), size * done // file.metadata.num_rows
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read after row {done}: {str(error).partition(chr(10))[0]}") from error
+    size, total = path.stat().st_size, formats.parquet_size(path)
+    for number, (text,) in formats.parquet_rows(path, [field], ADVICE):
+        yield _text(text, field, formats.place(path, number)), size * number // total
 
 
-def _text(row: Any, field: str, where: str) -> str:
+def _text(value: Any, field: str, where: str) -> str:
     """A row's text; empty where it is null."""
-    if not isinstance(row, dict) or field not in row:
-        known = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
-        raise DataError(f"{where} has no field '{field}'. It has: {known}. Name the one that holds the text (--field).")
-    if not isinstance(row[field], str | None):
-        raise DataError(f"{where}: field '{field}' is a {type(row[field]).__name__}, not a text.")
-    return row[field] or ""
+    if not isinstance(value, str | None):
+        raise DataError(f"{where}: field '{field}' is a {type(value).__name__}, not a text.")
+    return value or ""
 
 
 def _hub_source(given: str) -> Source:
@@ -238,7 +222,9 @@ def _hub_texts(rows: Any, source: Source, field: str) -> Iterator[tuple[str, int
     try:
         for row in rows:
             number += 1
-            yield _text(row, field, source.name), 0
+            if field not in row:
+                raise DataError(f"{source.name} has no column '{field}'. It has: {', '.join(row)}.\n{ADVICE}")
+            yield _text(row[field], field, source.name), 0
     except DataError:
         raise
     except Exception as error:
