@@ -1,15 +1,15 @@
-"""Everything flue-bench says to a user who cannot go on.
+"""Errors that flue-bench reports to its user.
 
 FlueBenchError            exit 1  one or two lines: what was found, where, what to do next
-├── UsageError            exit 2  what was asked cannot be asked
+├── UsageError            exit 2  the request is invalid
 │   ├── UnknownNameError          no such task, group, recipe, metric, reader: names the nearest ones
 │   ├── TaskFileError             a task file or a plugin that does not validate: names the file and the key
 │   ├── DeviceError               a device or precision that this machine does not have
-│   └── ModelNotFoundError        no such repository, revision or directory
+│   └── ModelNotFoundError        a repository, revision or directory that does not exist
 ├── DataError                     a source that cannot be read as the task declares it
-├── HubError                      the hub refused, broke off, or answered nonsense
+├── HubError                      the hub refused, broke off, or sent an invalid answer
 │   └── OfflineError              no network (or ``--offline``) and not in the cache
-├── ModelError                    a model or tokenizer that is there but cannot be used as asked
+├── ModelError                    a model or tokenizer that exists but cannot be used as requested
 └── RecordError                   a result file that cannot be read or written
 
 The command line prints ``str(error)`` and exits with ``error.exit_code``; anything else that escapes is a bug of ours
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 
 
 def quoted(value: object) -> str:
-    """A value as a message quotes it: on one line, and not all of a long one."""
+    """Return a value as a message quotes it: on one line, and shortened where it is long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def printable(text: str) -> str:
-    """Text fit for a terminal: what would steer it (escapes, bells, changes of direction) is spelt out."""
+    """Return text that is safe on a terminal: escapes, bells and changes of direction are spelt out."""
     unfit = {c for c in text if (unicodedata.category(c)[0] == "C" or c in "\u2028\u2029") and c != "\n"}
     return "".join(c.encode("unicode_escape").decode() if c in unfit else c for c in text) if unfit else text
 
 
 class Fault(NamedTuple):
-    """One thing that pydantic found wrong; as a string, what a message says of it, without a final stop."""
+    """One error that pydantic found; ``str`` gives its text for a message, without a full stop."""
 
     place: tuple[int | str, ...]
-    """Keys and numbers on the way to it; empty where the whole is at fault."""
+    """Keys and indexes that lead to the value; empty where the whole input is at fault."""
     kind: str
-    """As pydantic calls it, e.g. ``extra_forbidden``."""
+    """pydantic's name for the error, e.g. ``extra_forbidden``."""
     value: object
-    """What was found there."""
+    """The value that was found there."""
     reason: str
 
     @property
     def key(self) -> str:
-        """``cell.recipe.epochs``"""
+        """The dotted key of the value, e.g. ``cell.recipe.epochs``."""
         return ".".join(map(str, self.place))
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Fault(NamedTuple):
 
 
 def faults(error: ValidationError) -> list[Fault]:
-    """All that pydantic found wrong, at least one."""
+    """Return everything that pydantic found wrong, at least one item."""
     return [
         Fault(each["loc"], each["type"], each["input"], each["msg"].removeprefix("Value error, ").rstrip("."))
         for each in error.errors(include_url=False)
@@ -68,19 +68,19 @@ def faults(error: ValidationError) -> list[Fault]:
 
 
 class FlueBenchError(Exception):
-    """Base of every error that is meant for the user."""
+    """Base class of every error that is meant for the user."""
 
     exit_code = 1
 
 
 class UsageError(FlueBenchError):
-    """What was asked cannot be asked."""
+    """Raised when the request is invalid."""
 
     exit_code = 2
 
 
 class UnknownNameError(UsageError):
-    """A name that is not registered; the message lists the nearest ones that are."""
+    """Raised for a name that is not registered; the message lists the nearest registered names."""
 
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
         known = sorted(known)
@@ -92,32 +92,32 @@ class UnknownNameError(UsageError):
 
 
 class TaskFileError(UsageError):
-    """A task file or a plugin that does not validate."""
+    """Raised when a task file or a plugin does not validate."""
 
 
 class DeviceError(UsageError):
-    """A device or precision that this machine does not have."""
+    """Raised when this machine lacks the requested device or precision."""
 
 
 class ModelNotFoundError(UsageError):
-    """No such repository, revision or directory."""
+    """Raised when a repository, revision or directory does not exist."""
 
 
 class DataError(FlueBenchError):
-    """A source that cannot be read as the task declares it."""
+    """Raised when a source cannot be read as the task declares it."""
 
 
 class HubError(FlueBenchError):
-    """The hub refused, broke off, or answered nonsense."""
+    """Raised when the hub refuses, breaks off, or sends an invalid answer."""
 
 
 class OfflineError(HubError):
-    """No network (or ``--offline``) and not in the cache."""
+    """Raised when a file is not in the cache and there is no network (or ``--offline``)."""
 
 
 class ModelError(FlueBenchError):
-    """A model or tokenizer that is there but cannot be used as asked."""
+    """Raised when a model or tokenizer exists but cannot be used as requested."""
 
 
 class RecordError(FlueBenchError):
-    """A result file that cannot be read or written."""
+    """Raised when a result file cannot be read or written."""

@@ -1,10 +1,10 @@
-"""The one way in which files are written, and the one in which files that others may have made are read.
+"""Atomic writing of files, and safe reading of files that others may have made.
 
-Written: beside its place under a random name, made anew and never through a link, synced, then renamed. Whatever
-interrupts this, a file is the old one or the new one, and whole.
+Writing creates a file with a random name in the target's folder, never through a link, syncs it and renames it.
+Whatever interrupts this, the target is the whole old file or the whole new one.
 
-Read: regular files alone, so that neither a pipe nor a device is waited for, no more than a limit, and, where a folder
-is given, nothing that a link in it fetches from elsewhere.
+Reading accepts regular files only, so that it never waits for a pipe or a device, up to a size limit, and, where a
+folder is given, follows no link out of it.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from typing import BinaryIO
 from flue_bench.errors import RecordError
 
 SMALL = 2**24
-"""Bytes of a file that is read whole and understood as a whole: a record, a task, a recipe, a card."""
+"""Size limit in bytes of a file that is parsed as a whole: a record, a task, a recipe, a card."""
 LARGE = 2**30
-"""Bytes of a file that is read whole and holds rows: predictions, a log."""
+"""Size limit in bytes of a file of rows that is read whole: predictions, a log."""
 
 Content = bytes | Callable[[BinaryIO], object]
-"""What a file is to hold, or what writes it."""
+"""The content of a file, or a function that writes it."""
 
 _SAFE = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
-"""Of every file that is opened here, as far as the system knows them: no link, no wait, no heir, no line ends."""
+"""Flags of every file that is opened here, where the system has them: follow no link, do not block, do not pass the
+descriptor on to child processes, do not become the controlling terminal, do not translate line ends."""
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def cache_dir() -> Path:
-    """Where flue-bench keeps what belongs to its user: ``$FLUE_BENCH_CACHE``, or a folder of the user's cache."""
+    """Return the folder of flue-bench's cache: ``$FLUE_BENCH_CACHE``, or a folder in the user's cache."""
     if own := os.environ.get("FLUE_BENCH_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "flue-bench"
@@ -48,16 +49,16 @@ def cache_dir() -> Path:
 
 @contextmanager
 def staged(target: Path, content: Content, root: Path | None = None) -> Iterator[Callable[[], None]]:
-    """The content, safely on the disk beside its target; what is yielded puts it there, in place of what there is.
+    """Write the content to disk beside its target, and yield a function that moves it to the target's name.
 
     Args:
         target: the file to write; a link of that name is replaced and not followed.
         content: bytes, or a function that writes them.
         root: the folder that the user named. Folders below it are made, and none of them may be a link. Without it
-            the target's folder has to be there, and is taken for what the user named.
+            the target's folder has to exist, and counts as the one that the user named.
 
     Raises:
-        OSError: it cannot be written; what was there before is as it was.
+        OSError: it cannot be written; an existing target is unchanged.
     """
     if root is not None:
         make_folder(target.parent, root)
@@ -78,16 +79,16 @@ def staged(target: Path, content: Content, root: Path | None = None) -> Iterator
             os.fsync(file.fileno())
         yield place
     finally:
-        with suppress(OSError):  # it is in its place, or the file system has become read-only
+        with suppress(OSError):  # it was renamed already, or the file system has become read-only
             path.unlink()
 
 
 @contextmanager
 def scratch(target: Path) -> Iterator[Path]:
-    """A new folder beside its target, for files that are to be renamed; gone afterwards with what is still in it.
+    """Make a temporary folder beside the target, for files to be renamed; remove it and its content afterwards.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be made.
     """
     folder = _temporary(target)
     folder.mkdir()
@@ -98,35 +99,35 @@ def scratch(target: Path) -> Iterator[Path]:
 
 
 def write(target: Path, content: Content, root: Path | None = None) -> None:
-    """Write a file in one step; arguments and errors as for ``staged``."""
+    """Write a file in one step; arguments and errors are those of ``staged``."""
     with staged(target, content, root) as place:
         place()
 
 
 def create(path: Path) -> BufferedWriter:
-    """A new file to be written under its own name, in place of whatever had that name.
+    """Open a new file for writing under its final name, and replace any file of that name.
 
-    For what is too large to be written twice, and is known to be whole by other means.
+    This is for files that are too large to be written twice, and whose completeness is checked by other means.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the file cannot be made.
     """
     path.unlink(missing_ok=True)
     return _new(path)
 
 
 def append(path: Path, content: bytes) -> None:
-    """Add to the end of a file, which is made where there is none.
+    """Append to a file, and create it if it does not exist.
 
     Raises:
-        OSError: it cannot be written, is no regular file, or is a link.
+        OSError: the file cannot be written, is not a regular file, or is a link.
     """
     with os.fdopen(_descriptor(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "wb") as file:
         file.write(content)
 
 
 def make_folder(folder: Path, root: Path) -> None:
-    """Make a folder and those between it and ``root``, which is what the user named.
+    """Make a folder and those between it and ``root``, the folder that the user named.
 
     Raises:
         OSError: it cannot be made, or one of them is a link or a file.
@@ -139,7 +140,7 @@ def make_folder(folder: Path, root: Path) -> None:
 
 
 def check_folder(folder: Path, root: Path) -> None:
-    """Refuse a folder that a link below ``root`` leads to; it need not be there.
+    """Refuse a folder whose path below ``root`` has a link; the folder need not exist.
 
     Raises:
         OSError: the folder, or one between it and ``root``, is a link or a file.
@@ -152,7 +153,7 @@ def check_folder(folder: Path, root: Path) -> None:
 
 
 def sync(folder: Path) -> None:
-    """Make renames within a folder outlast a power cut, where folders can be synced (not on Windows)."""
+    """Make renames in a folder survive a power cut, where folders can be synced (not on Windows)."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -162,15 +163,15 @@ def sync(folder: Path) -> None:
 
 
 def opened(path: Path, root: Path | None = None) -> BufferedReader:
-    """A regular file, to be read.
+    """Open a regular file for reading.
 
     Args:
-        path: where it is.
-        root: the folder that it has to be in once links are followed. Without it the user named the file, and where
-            its links lead is the user's business.
+        path: the file.
+        root: the folder that must contain the file once links are followed. Without it the user named the file, and
+            its links may lead anywhere.
 
     Raises:
-        OSError: there is none, it is no regular file, or a link leads out of ``root``.
+        OSError: the file does not exist, is not a regular file, or a link leads out of ``root``.
     """
     real = os.path.realpath(path)
     if root is not None and not Path(real).is_relative_to(os.path.realpath(root)):
@@ -179,15 +180,15 @@ def opened(path: Path, root: Path | None = None) -> BufferedReader:
 
 
 def read(path: Path, limit: int = SMALL, root: Path | None = None) -> bytes:
-    """The content of a regular file.
+    """Return the content of a regular file.
 
     Args:
-        path: where it is.
-        limit: bytes; a larger file is not read.
+        path: the file.
+        limit: size in bytes above which the file is refused.
         root: as for ``opened``.
 
     Raises:
-        OSError: as ``opened``; or it is larger, or grows while it is read.
+        OSError: as for ``opened``; or the file is larger than ``limit``, or grows while it is read.
     """
     with opened(path, root) as file:
         size = os.fstat(file.fileno()).st_size
@@ -200,17 +201,17 @@ def read(path: Path, limit: int = SMALL, root: Path | None = None) -> bytes:
 
 
 def sha256(path: Path, root: Path | None = None) -> str:
-    """SHA-256 of a regular file, 64 hex digits; arguments and errors as for ``opened``."""
+    """Return the SHA-256 of a regular file as 64 hex digits; arguments and errors are those of ``opened``."""
     with opened(path, root) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unwritable(path: Path, error: BaseException, advice: str = "and run again") -> RecordError:
-    """What to tell a user whose file cannot be written.
+    """Return the error for a user whose file cannot be written.
 
     Args:
         path: the file or its folder.
-        error: what went wrong; of an ``OSError`` the system's own words are repeated.
+        error: the cause; the system's own text of an ``OSError`` is repeated.
         advice: what else to do, after "free some space" or "check the folder".
     """
     reason = error.strerror or str(error) if isinstance(error, OSError) else str(error).partition("\n")[0]
@@ -222,7 +223,7 @@ def unwritable(path: Path, error: BaseException, advice: str = "and run again") 
 
 @contextmanager
 def explained(path: Path, advice: str = "and run again") -> Iterator[None]:
-    """Turn what the system says of a file that cannot be written into our words; arguments as for ``unwritable``.
+    """Turn the system's error on a file that cannot be written into ours; arguments are those of ``unwritable``.
 
     Raises:
         RecordError: in place of an ``OSError``.
@@ -234,7 +235,7 @@ def explained(path: Path, advice: str = "and run again") -> Iterator[None]:
 
 
 def _descriptor(path: Path, flags: int) -> int:
-    """Of a regular file, opened so that no link is followed and nothing waited for."""
+    """Open a regular file without following a link or blocking, and return its descriptor."""
     descriptor = os.open(path, flags | _SAFE, 0o666)  # less the user's umask
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -247,18 +248,18 @@ def _new(path: Path) -> BufferedWriter:
 
 
 def _between(folder: Path, root: Path) -> list[Path]:
-    """The folders below ``root`` on the way to a folder, itself the last."""
+    """Return the folders below ``root`` on the way to a folder, which comes last."""
     return list(accumulate(folder.relative_to(root).parts, Path.joinpath, initial=root))[1:]
 
 
 def _temporary(target: Path) -> Path:
-    """A name of its own beside the target: of this machine, this process and this once."""
+    """Return a unique name beside the target, with this machine, this process and a random part."""
     _sweep(target)
     return target.with_name(f"{_prefix(target)}{os.getpid()}-{secrets.token_hex(8)}.tmp")
 
 
 def _prefix(target: Path) -> str:
-    """What the names of temporary files of this target and this machine begin with."""
+    """Return the prefix of the temporary files of this target and this machine."""
     host = re.sub(r"[^A-Za-z0-9]+", "-", platform.node())[:40] or "host"
     return f"{target.name[:40]}.{host}-"
 
@@ -266,7 +267,7 @@ def _prefix(target: Path) -> str:
 def _sweep(target: Path) -> None:
     """Remove what killed processes of this machine left half written beside the target, so that it does not pile up."""
     if os.name != "posix":
-        return  # elsewhere a process cannot be asked whether it is there
+        return  # elsewhere os.kill cannot ask whether a process is alive
     left = re.compile(re.escape(_prefix(target)) + r"(\d{1,9})-[0-9a-f]{16}\.tmp")
     with suppress(OSError), os.scandir(target.parent) as entries:
         for entry in entries:

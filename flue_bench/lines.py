@@ -1,4 +1,4 @@
-"""Text files in lines, packed or not: read as they come, in bounded memory."""
+"""Lines of text files, packed or not, read one by one in bounded memory."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ from flue_bench.errors import DataError
 
 PACKED = (".gz", ".xz", ".bz2", ".zst")
 LONGEST = 2**26
-"""Bytes of a line."""
+"""Bytes that a line may have."""
 MEMORY = 2**28
-"""Bytes that unpacking may take; what asks for more is refused. ``xz -9`` wants 65 MiB."""
+"""Bytes of memory that unpacking may take; a file that needs more is refused. ``xz -9`` needs 65 MiB."""
 
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-"""Marks that such a file begins with."""
+"""Byte-order marks of UTF-16."""
 
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
-"""What Python raises for a packed file that is cut off, damaged, or wants more memory than it may have."""
+"""What Python raises for a packed file that is cut off, damaged, or needs more memory than is allowed."""
 
 
 def lines(path: Path, raw: BinaryIO | None = None, encoding: str | None = None) -> Iterator[tuple[int, str]]:
-    """Numbered lines, ends included, cut at newlines only (``str.splitlines`` also cuts at U+2028 and its kin).
+    """Yield numbered lines, ends included, split at newlines only (``str.splitlines`` splits at U+2028 and others too).
 
     Args:
-        path: a file; it is unpacked if its name ends as one of ``PACKED``. A byte-order mark is left out.
-        raw: the file, opened by ``files.opened``, for a caller who asks it how far it has been read.
-        encoding: what a task file's key of that name says; None where there is no such key: UTF-8.
+        path: a file; it is unpacked if its name ends as one of ``PACKED``. A byte-order mark is dropped.
+        raw: the file, opened by ``files.opened``, for a caller who needs to know how much of it has been read.
+        encoding: the value of ``encoding`` in a task file; None where there is no such key: UTF-8.
 
     Raises:
-        DataError: it cannot be read or is damaged, a byte is not of the encoding, a line is longer than ``LONGEST``.
+        DataError: the file cannot be read or is damaged, a byte is invalid in the encoding, or a line is longer than
+            ``LONGEST``.
     """
     number = 0
     try:
         with files.opened(path) if raw is None else raw as opened, unpacked(path, opened) as file, ExitStack() as stack:
             other = encoding is not None and codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig")
-            # Bytes are decoded line by line where that can be: an error then has its line.
+            # Bytes are decoded line by line where possible, so that an error has a line number.
             cut: Any = stack.enter_context(io.TextIOWrapper(file, encoding, newline="\n")) if other else file
             while line := cut.readline(LONGEST + 1):
                 number += 1
@@ -70,7 +71,7 @@ def lines(path: Path, raw: BinaryIO | None = None, encoding: str | None = None) 
 
 
 def unpacked(path: Path, raw: BinaryIO) -> BinaryIO:
-    """What a file holds, by the end of its name; the file itself if it is not packed.
+    """Return a stream of a file's unpacked content, by the end of its name; the file itself if it is not packed.
 
     Raises:
         One of ``BROKEN``, here or when it is read.
@@ -85,13 +86,13 @@ def unpacked(path: Path, raw: BinaryIO) -> BinaryIO:
         case ".zst":
             import pyarrow
 
-            stream: Any = pyarrow.CompressedInputStream(raw, "zstd")  # whose window is 128 MiB at most
+            stream: Any = pyarrow.CompressedInputStream(raw, "zstd")  # its window is 128 MiB at most
             return io.BufferedReader(stream, 2**17)
     return raw
 
 
 class _Xz(io.RawIOBase):
-    """As ``lzma.LZMAFile``, which bounds no memory: a few bytes may ask for a dictionary of 4 GiB."""
+    """``lzma.LZMAFile`` with a limit on memory: without it a few bytes can request a dictionary of 4 GiB."""
 
     def __init__(self, raw: BinaryIO) -> None:
         self._raw, self._decoder = raw, lzma.LZMADecompressor(memlimit=MEMORY)

@@ -1,7 +1,7 @@
 """Locks between processes: the operating system holds them, so each ends with its process, however that ends.
 
-Where a file system has no locks, none is held, and that is told: a marker file in its place would outlive a process
-that was killed, and be waited for for ever.
+Where a file system has no locks, none is held, and the user is warned: a marker file instead would outlive a process
+that was killed, and others would wait for it forever.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 _NO_LOCKS = {getattr(errno, name, errno.ENOSYS) for name in ("ENOSYS", "ENOLCK", "ENOTSUP", "EOPNOTSUPP")}
-"""What a file system answers that has no locks, or whose server has none."""
+"""Error numbers of a file system without locks, or whose server has none."""
 
 
 class Lock:
-    """A lock that one process holds at a time; ``with`` waits for it. The same process may take it again."""
+    """A lock that one process holds at a time; ``with`` waits for it. The same process may acquire it again."""
 
     missing: str | None = None
-    """Once acquired: why the file system gives no lock, so that nobody is kept out; None if it gives one."""
+    """Once acquired: why the file system has no lock, so that no process is kept out; None if it has one."""
 
     def __init__(self, path: Path, root: Path | None = None) -> None:
-        """A lock file; folders between it and ``root``, which the user named, are made and may be no links."""
+        """Name the lock file; folders between it and ``root``, which the user named, are made and must not be links."""
         self.path, self.root = path, root or path.parent
         self._lock: BaseFileLock | None = None
 
     def acquire(self, *, blocking: bool = True, timeout: float = -1) -> None:
-        """Take the lock, or find that the file system has none.
+        """Acquire the lock, or find that the file system has none.
 
         Args:
             blocking: wait while another process holds it.
             timeout: seconds to wait at most; negative for no limit.
 
         Raises:
-            filelock.Timeout: another process holds it, and goes on doing so.
-            RecordError: its file cannot be made.
+            filelock.Timeout: another process still holds it.
+            RecordError: the lock file cannot be made.
         """
         from filelock import FileLock
 
@@ -58,7 +58,7 @@ class Lock:
 
     @property
     def warning(self) -> str:
-        """Once acquired: what to tell the user where there is no lock; else nothing."""
+        """Once acquired: the warning to print where there is no lock; otherwise empty."""
         if self.missing is None:
             return ""
         return (
@@ -67,7 +67,7 @@ class Lock:
         )
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None

@@ -86,14 +86,14 @@ class EntityScores(_LabelMetric):
     _feature = ListOf(Value("int64"))
 
     def __init__(self, labels: Sequence[str], scheme: Scheme, **settings: Any) -> None:
-        """``labels`` name the tags, ``scheme`` says how entities are written in them."""
+        """Name the tags by ``labels``; ``scheme`` says how they encode entities."""
         self._scheme: Scheme = scheme
         super().__init__(labels, **settings)
 
     def _compute(
         self, predictions: Any, references: Any, per_class: bool = False, subwords_per_word: Any = None
     ) -> dict[str, Any]:
-        # subwords_per_word is there because evaluate.combine hands every metric what one of them needs.
+        # subwords_per_word is accepted because evaluate.combine gives every metric the inputs of all.
         return _result(entity_scores(references, predictions, self._labels, self._scheme), per_class)
 
 

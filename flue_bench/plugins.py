@@ -1,4 +1,4 @@
-"""What installed packages bring, found by their entry points. Without pydantic, so that ``--help`` is quick."""
+"""Plugins of installed packages, found by their entry points. pydantic is not imported, so that ``--help`` is fast."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Finding(NamedTuple):
     what: str
     found: str
     advice: str = ""
-    """What to do where all is not well."""
+    """What to do about a problem."""
 
 
 def commands() -> dict[str, Callable[..., None]]:
-    """Every command that plugins add to the command line, by name.
+    """Return every command that plugins add to the command line, by name.
 
     Raises:
         TaskFileError: a plugin that cannot be imported, a name taken twice.
@@ -40,7 +40,7 @@ def commands() -> dict[str, Callable[..., None]]:
 
 
 def load_all(group: str) -> dict[str, Any]:
-    """What the entry points of a group name, by their own names.
+    """Load the objects that the entry points of a group name, by the entry points' names.
 
     Raises:
         TaskFileError: a plugin that cannot be imported, a name taken twice.
@@ -54,12 +54,12 @@ def load_all(group: str) -> dict[str, Any]:
 
 
 def entries(group: str) -> list[EntryPoint]:
-    """Entry points in an order that does not depend on the installation."""
+    """Return the entry points of a group in an order that does not depend on the installation."""
     return sorted(entry_points(group=group), key=lambda entry: (entry.value, entry.name))
 
 
 def load(entry: EntryPoint) -> Any:
-    """What it names.
+    """Import the object that an entry point names.
 
     Raises:
         TaskFileError: it cannot be imported.
@@ -71,6 +71,6 @@ def load(entry: EntryPoint) -> Any:
 
 
 def describe(entry: EntryPoint) -> str:
-    """A plugin in an error message."""
+    """Return how an error message names a plugin."""
     of = f" of package {entry.dist.name}" if entry.dist else ""
     return f"Plugin '{entry.name} = {entry.value}' ({entry.group}){of}"

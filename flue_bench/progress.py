@@ -1,4 +1,4 @@
-"""What is going on, how far it is, and when it ends: a live bar on a terminal, plain lines in a log."""
+"""Progress and remaining time of long work: a live bar on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from rich.table import Column
 from flue_bench.errors import printable
 
 PLAIN_SECONDS = 30.0
-"""Between two lines of the same bar where there is no terminal."""
+"""Seconds between two lines of the same bar where there is no terminal."""
 
 
 class Bar:
-    """One piece of long work; ``update`` as often as you like, it draws only as often as people can read."""
+    """One piece of long work; ``update`` may be called at any rate and draws only as often as people can read."""
 
     def __init__(self, console: Console, live: Progress | None, title: str) -> None:
-        """Made by ``Display.bar``."""
+        """Start a bar; ``Display.bar`` calls this."""
         self.console, self.live, self.title = console, live, title
         self.task = live.add_task(escape(title), total=None, detail="") if live else None
         self.began = time.monotonic()
         self.shown = self.began
 
     def due(self) -> bool:
-        """Whether an update would be drawn now: ask before computing what is dear to compute."""
+        """Return whether an update would be drawn now; ask before computing an expensive detail."""
         return time.monotonic() - self.shown >= (0.25 if self.live else PLAIN_SECONDS)
 
     def update(self, done: int, total: int, detail: str = "") -> None:
-        """``done`` of ``total``, with a few words beside it."""
+        """Show ``done`` of ``total``, with a short detail."""
         if not self.due() and done < total:
             return
         self.shown = time.monotonic()
@@ -54,7 +54,7 @@ class Bar:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Take the bar away; what is worth keeping was printed."""
+        """Remove the bar; lines that were printed stay."""
         if self.live and self.task is not None:
             self.live.remove_task(self.task)
 
@@ -63,14 +63,14 @@ class Display:
     """Bars and lines on one console."""
 
     def __init__(self, console: Console) -> None:
-        """Where to draw."""
+        """Set the console to draw on."""
         self.console = console
         self.live: Progress | None = None
         self.said: set[str] = set()
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Keep the live area for the length of the block."""
+        """Show the live area during the block."""
         if not self.console.is_terminal:
             yield
             return
@@ -81,7 +81,7 @@ class Display:
             TextColumn("left"),
             TimeRemainingColumn(table_column=Column(no_wrap=True)),
         ]
-        # What there is room for: the numbers that people wait for come first.
+        # Columns that fit the width: the numbers that people wait for come first.
         if self.console.width >= 100:
             columns.insert(2, TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True)))
         if self.console.width >= 130:
@@ -94,7 +94,7 @@ class Display:
 
     @contextlib.contextmanager
     def bar(self, title: str) -> Iterator[Bar]:
-        """One piece of work; its title is printed where there is no terminal."""
+        """Yield a bar for one piece of work; its title is printed where there is no terminal."""
         if self.live is None:
             self.line(title)
         bar = Bar(self.console, self.live, title)
@@ -104,11 +104,11 @@ class Display:
             bar.close()
 
     def line(self, text: str) -> None:
-        """Something worth keeping on the screen or in the log."""
+        """Print a line that stays on the screen or in the log."""
         self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def once(self, text: str) -> None:
-        """A line that need not be repeated for every cell it is true of."""
+        """Print a line the first time only, for what holds for many cells."""
         if text not in self.said:
             self.said.add(text)
             self.line(text)
@@ -122,7 +122,7 @@ def _clock(seconds: float) -> str:
 
 @contextlib.contextmanager
 def quiet(name: str) -> Iterator[None]:
-    """Silence a library's log for a block: what it warns of is checked and recorded by us."""
+    """Silence a library's log during a block: flue-bench checks and records what it warns about."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.CRITICAL)

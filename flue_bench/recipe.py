@@ -14,7 +14,7 @@ AUTO_STEPS = 600
 AUTO_EPOCHS = range(3, 31)
 """``epochs = "auto"``: the fewest of these that give so many optimiser steps.
 
-Of 700 rows three epochs are 66 steps, in which a base model does not leave its start: it predicts a single class.
+On 700 rows three epochs are 66 steps, in which a base model hardly learns: it predicts a single class.
 """
 
 
@@ -46,20 +46,20 @@ class Recipe(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="The record holds what 'auto' resolved to.")
 
     def epochs_on(self, rows: int) -> int:
-        """The number of epochs on so many rows of train."""
+        """Return the number of epochs for this many rows of train."""
         if self.epochs != "auto":
             return self.epochs
         steps = -(-rows // self.batch_size)
         return next((epochs for epochs in AUTO_EPOCHS if epochs * steps >= AUTO_STEPS), AUTO_EPOCHS[-1])
 
     def override(self, settings: dict[str, Any]) -> Recipe:
-        """This recipe with some fields replaced.
+        """Return this recipe with some fields replaced.
 
         Args:
             settings: field name → value; strings (as from ``--set key=value``) are parsed to the field's type.
 
         Raises:
-            UnknownNameError: a key is no field of a recipe.
+            UnknownNameError: a key is not a field of a recipe.
             UsageError: a value does not fit its field.
         """
         for key in settings:

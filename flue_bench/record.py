@@ -1,4 +1,4 @@
-"""What one finished run leaves behind: enough to believe its score, recompute it, and run it again."""
+"""The record of one finished run: enough to trust its score, recompute it, and run it again."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from flue_bench.recipe import Precision, Recipe
 from flue_bench.task import Schema, Scheme, Split
 
 SCHEMA_VERSION = 1
-"""Of the record's JSON. Raised when a field changes its meaning."""
+"""Version of the record's JSON, raised when a field changes its meaning."""
 
 PROTOCOL = 2
-"""Of the engine: raised when the same cell would give other numbers (order of batches, scoring, truncation)."""
+"""Version of the engine, raised when the same cell would give other numbers (order of batches, scoring, truncation)."""
 
 
 OwnHead = Literal["absent", "replaced", "kept", "permuted"]
-"""What became of a classification head that the checkpoint brought, as one that was fine-tuned before does.
+"""How a checkpoint's own classification head, as one that was fine-tuned before has, was treated.
 
-``kept`` and ``permuted``: its labels are the task's, by name and in their order or another; ``replaced``: they are not,
-and a new head started from the seed. ``absent`` is what a merely pretrained model has.
+``kept`` and ``permuted``: its labels are the task's, by name and in the same or another order; ``replaced``: they are
+not, and a new head started from the seed. ``absent``: the model is only pretrained and has no head.
 """
 
 Score = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
@@ -30,7 +30,7 @@ Score = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
 
 def digest_of(value: Any) -> str:
-    """16 hex digits that name a JSON value by its content."""
+    """Return 16 hex digits that identify a JSON value by its content."""
     canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -92,12 +92,12 @@ class Cell(Schema):
 
     @property
     def digest(self) -> str:
-        """Names the cell."""
+        """The cell's digest, 16 hex digits."""
         return digest_of(self._identity())
 
     @property
     def setting_digest(self) -> str:
-        """Names everything but the seed: a board averages only within one setting."""
+        """The digest of everything but the seed: a board averages only within one setting."""
         return digest_of({key: value for key, value in self._identity().items() if key != "seed"})
 
 
@@ -108,12 +108,12 @@ FIRST_OF_RECIPE = frozenset(
         "max_length", "selection", "precision",
     )
 )  # fmt: skip
-"""Fields that digests always held. One that came later is left out while it has its default, so that the digests of
-older records stay: such a default may never change."""
+"""Fields that digests have always covered. A later field is left out while it has its default, so that the digests of
+older records stay the same: such a default may never change."""
 
 
 def _without_later(words: BaseModel, first: frozenset[str]) -> dict[str, Any]:
-    """A word as JSON, without the fields that came later and have their defaults."""
+    """Return a model as JSON, without later fields that have their defaults."""
     fields = type(words).model_fields
     return {
         name: value
@@ -252,7 +252,7 @@ class RunRecord(Schema):
 
     @model_serializer(mode="wrap")
     def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Fields that came after 0.1 are left out where they hold nothing: other records stay as they are."""
+        """Leave out fields added after 0.1 that are empty, so that older records stay the same."""
         said: dict[str, Any] = write(self)
         return {name: value for name, value in said.items() if value or name not in ("options", "measures")}
 

@@ -1,4 +1,4 @@
-"""What is measured: a task, its sources, and one example of it. A task file is the TOML form of ``Task``."""
+"""The definition of a task, its sources, and its examples. A task file is the TOML form of ``Task``."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Scheme = Literal["IO", "IOB1", "IOB2"]
 
 CONVERTED = "refs/convert/parquet"
-"""The branch on which the hub keeps its own parquet copy of a data set."""
+"""The branch where the hub keeps its own parquet copy of a data set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """One row of a split. ``label`` and ``tags`` index ``Task.labels``.
 
-    A kind of task whose examples hold more subclasses this. The fields of the type, in their order, are what the digest
-    of the data covers: a new field belongs to a subclass, so that the digests of other kinds stay.
+    A kind of task whose examples hold more subclasses this. The digest of the data covers the fields of the type, in
+    their order: a new field belongs in a subclass, so that the digests of other kinds stay the same.
     """
 
     id: str
     group: str
-    """A hash of what examples share: the premise, the source sentence, the text. Splits are cut between groups."""
+    """A hash of what examples share: the premise, the source sentence, the text. Splits never divide a group."""
     text: str = ""
     text_pair: str | None = None
     words: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ Reader = Callable[[Path, Split, "Task"], Iterable[Example]]
 """A Python reader, named by its entry point (group ``flue_bench.readers``): ``(folder, split, task) → examples``.
 
 ``folder`` holds what the source's ``hub`` or ``archives`` fetched, or else the task file. A split that the source lacks
-is an empty iterable. Raises ``DataError`` for what cannot be read.
+is an empty iterable. A reader raises ``DataError`` for what cannot be read.
 """
 
 
@@ -54,14 +54,14 @@ class Schema(BaseModel):
 
 
 Columns = dict[str, str | int]
-"""Where a row's fields stand: field → a column's name, or its number (from 0) in a file without a header.
+"""The column of each field of a row: field → a column's name, or its number (from 0) in a file without a header.
 
-A field that the task's kind needs and that is not here stands in the column of its own name.
+A field that the task's kind needs and that is missing here is read from the column of the same name.
 """
 
 
 class SplitFiles(Schema):
-    """The files of one split, and what is particular to them."""
+    """The files of one split, and the settings that apply to them alone."""
 
     path: str
     """Relative path or glob, ``/``-separated."""
@@ -72,7 +72,7 @@ class SplitFiles(Schema):
 
 
 class Archive(Schema):
-    """An upstream archive, and how it is told from a log-in page that is sent in its place."""
+    """An upstream archive, and how it is recognised if a server sends a log-in page instead."""
 
     url: str = Field(pattern=r"^https?://")
     size: int | None = Field(None, ge=1)
@@ -81,18 +81,18 @@ class Archive(Schema):
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """The name of the archive's file."""
         return self.url.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _alone(key: str) -> BeforeValidator:
-    """Lets a string stand for a table that has only this key."""
+    """Let a string replace a table that has only this key."""
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
 def _codec(name: str) -> str:
     try:
-        "".encode(name)  # a codec of texts, not of bytes
+        "".encode(name)  # a codec of text, not of bytes
     except LookupError:
         raise ValueError(
             f"'{name}' is no encoding that Python knows; the usual ones are utf-8, cp1252, utf-16"
@@ -110,21 +110,21 @@ class Source(Schema):
     archives: tuple[Annotated[Archive, _alone("url")], ...] = ()
     """Upstream archives (tar.*, zip, bz2), unpacked side by side into one folder."""
     access: str = ""
-    """What has to be asked for before this source can be had, and where: shown wherever it is missing."""
+    """What has to be requested to get this source, and where; shown whenever the source is missing."""
     files: dict[Split, Annotated[SplitFiles, _alone("path")]] = Field(default_factory=dict)
     """Relative to the repository, the archive, ``--data-dir``/NAME, or the task file's folder."""
     reader: str | None = None
     """Entry-point name (group ``flue_bench.readers``) of a Python reader, for formats the engine does not know."""
     delimiter: str | None = Field(None, min_length=1, max_length=1)
-    """Between the columns of a text file; by default a comma in a CSV, else a tab, or blanks in CoNLL columns."""
+    """Column separator of a text file; by default a comma in a CSV, else a tab, or blanks in CoNLL columns."""
     quoting: bool | None = None
-    """Whether fields of a CSV or TSV may stand in double quotes; by default those of a CSV may."""
+    """Whether fields of a CSV or TSV may be enclosed in double quotes; by default those of a CSV may."""
     encoding: Annotated[str, AfterValidator(_codec)] = "utf-8"
-    """Of its text files: any that Python knows."""
+    """Encoding of the text files: any that Python knows."""
     columns: Columns = Field(default_factory=dict)
     where: dict[str, str | int] = Field(default_factory=dict)
     label_names: dict[str, str] = Field(default_factory=dict)
-    """What the file calls a label → what the task calls it."""
+    """A label's name in the file → its name in the task."""
     drop_if: dict[str, str] = Field(default_factory=dict)
     """Drop rows in which one of these columns holds exactly this value (PAWS-X's placeholder "NS")."""
 
@@ -142,18 +142,18 @@ class Source(Schema):
 
     @property
     def by_hand(self) -> str:
-        """What to put where under ``--data-dir``, as an instruction."""
+        """An instruction that says which files to put where under ``--data-dir``."""
         names = [f"{self.hub}/"] if self.hub else [archive.name for archive in self.archives]
         return f"Put what you get at {' and '.join(f'D/{name}' for name in names)} and give --data-dir D."
 
     @property
     def pinned(self) -> bool:
-        """Whether nobody can change what it holds: false for a branch of the hub."""
+        """Whether the source's content is fixed: false for a branch of the hub."""
         return not self.hub or re.fullmatch(r"[0-9a-f]{40}", self.revision or "") is not None
 
     @property
     def label(self) -> str:
-        """How the record and messages call this source."""
+        """The name of this source in records and messages."""
         if self.hub:
             return f"hub:{self.hub}@{(self.revision or '')[:12]}"
         if self.archives:
@@ -176,7 +176,7 @@ Counts = Annotated[
     Field(min_length=1),
     BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,)),
 ]
-"""Numbers of rows, each of them canonical; in a task file one number or a list."""
+"""Row counts, each of which is canonical; in a task file one number or a list."""
 
 
 class Task(Schema):
@@ -194,18 +194,18 @@ class Task(Schema):
     scheme: Scheme | None = None
     """Tokens only: how entities are written in ``labels``."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """What only this kind asks for."""
+    """Settings that only this kind has."""
     groups: tuple[str, ...] = ()
-    """Names that stand for this task among others, wherever a task is accepted."""
+    """Names of groups of tasks that this task belongs to; they are accepted wherever a task is."""
     column: str = ""
     """Tasks that share a column are averaged there, as FLUE does with CLS's three categories. Default: the name."""
     source: tuple[Source, ...] = Field(min_length=1)
     """Tried in order; the record says which one served."""
     split: Cut = Cut()
     rows: dict[Split, Counts] = Field(default_factory=dict)
-    """Canonical row counts, as published, before anything is cut; several where it is open which of them is right."""
+    """Canonical row counts, as published, before anything is cut; several where it is unclear which one is right."""
     recipe: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Name → what differs from ``Recipe``'s defaults. ``standard`` is always there."""
+    """Name → what differs from ``Recipe``'s defaults. ``standard`` always exists."""
     licence: str = ""
     citation: str = ""
     homepage: str = ""
@@ -225,7 +225,7 @@ class Task(Schema):
         return self.column or self.name
 
     def named_recipe(self, name: str) -> Recipe:
-        """The recipe of this name, whole.
+        """Return the complete recipe of this name.
 
         Raises:
             UnknownNameError: this task has no recipe of that name, or the recipe has an unknown field.
