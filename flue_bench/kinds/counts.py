@@ -1,4 +1,4 @@
-"""What scores are made of: counts that can be summed over examples, and the formula of each score, once.
+"""Counts that can be summed over examples, and the formula of each score, written once.
 
 Counts of classes are (…, classes, 3): true positives, predicted, gold, of each class or entity type. A score that
 follows from the sum over the test set follows from the sum over a resampled one as well, so that a run, ``verify`` and
@@ -22,20 +22,20 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Metric:
-    """One score of a kind of task: what it follows from, its formula, and how it is presented."""
+    """One score of a kind of task: the counts it is computed from, its formula, and how it is presented."""
 
     score: Callable[[Floats], Floats]
     """(…, one example's shape) summed counts → (…)."""
     level: str
-    """Which counts it follows from: an argument of ``Kind.counts``, and a key of ``RunRecord.per_class``."""
+    """The counts it is computed from: an argument of ``Kind.counts``, and a key of ``RunRecord.per_class``."""
     hub: str
     """The hub's name of the metric, such as ``f1``."""
     what: str
-    """What it is, in words."""
+    """A description in words."""
     low: float = 0.0
-    """The lowest value there is."""
+    """The lowest possible value."""
     high: float = 1.0
-    """The highest value there is."""
+    """The highest possible value."""
     headline: bool = True
     """Whether it may select the best epoch and head a board: a fraction of 1, and more is better."""
     of_examples: bool = False
@@ -44,23 +44,23 @@ class Metric:
 
 @dataclass(frozen=True)
 class Scores:
-    """What one set of predictions scores against gold."""
+    """The scores of one set of predictions against gold."""
 
     scores: dict[str, float]
-    """By their full names: fractions of 1."""
+    """Full name → score, a fraction of 1."""
     per_class: dict[str, dict[str, ClassScores]]
     """Level (``class``, ``entity``, ``word``, ``subword``) → class → scores."""
     measures: dict[str, float] = field(default_factory=dict)
-    """What is no fraction of 1, and heads no board."""
+    """Metrics that are not fractions of 1 and cannot head a board."""
 
 
 def scored(
     metrics: Mapping[str, Metric], totals: Mapping[str, Ints | Floats], classes: Mapping[str, Sequence[str]]
 ) -> Scores:
-    """Every score, and those of each class.
+    """Return every score, and the scores of each class.
 
     Args:
-        metrics: by name.
+        metrics: name → metric.
         totals: level → counts, summed over the test set.
         classes: level → names of the classes, where its counts are (classes, 3).
     """
@@ -94,15 +94,15 @@ def class_counts(
     clusters: int = 1,
     weights: Ints | None = None,
 ) -> Ints:
-    """Decisions counted by cluster and class.
+    """Count decisions by cluster and class.
 
     Args:
         gold: (items,), indexes of classes.
         predicted: (items,), likewise.
-        classes: how many there are.
-        cluster: (items,), the number of the cluster that each item belongs to; without it, all are in one.
-        clusters: how many there are.
-        weights: (items,), how many times each item counts; without it, once.
+        classes: the number of classes.
+        cluster: (items,), the number of the cluster that each item belongs to; None puts all in one.
+        clusters: the number of clusters.
+        weights: (items,), how many times each item counts; None counts each once.
 
     Returns:
         (clusters, classes, 3): true positives, predicted, gold.
@@ -122,7 +122,7 @@ def class_counts(
 
 
 def confusion(gold: Ints, predicted: Ints, classes: int) -> Ints:
-    """(classes, classes): how often each class, in rows, was predicted as each, in columns.
+    """Return how often each class (rows) was predicted as each class (columns): (classes, classes).
 
     Raises:
         ValueError: an index names no class.
@@ -132,7 +132,7 @@ def confusion(gold: Ints, predicted: Ints, classes: int) -> Ints:
 
 
 def check_range(gold: Ints, predicted: Ints, labels: int) -> None:
-    """Raise ``ValueError`` for an index that names none of so many labels."""
+    """Raise ``ValueError`` for an index outside ``range(labels)``."""
     for name, values in ("gold", gold), ("predicted", predicted):
         wrong = np.flatnonzero((values < 0) | (values >= labels))
         if len(wrong):
@@ -140,14 +140,14 @@ def check_range(gold: Ints, predicted: Ints, labels: int) -> None:
 
 
 TRY = "try more epochs, another learning rate, more seeds"
-"""Where runs collapsed."""
+"""Advice to give where runs collapsed."""
 
 
 def collapsed(gold: ArrayLike, predicted: ArrayLike, labels: Sequence[str]) -> str | None:
-    """In words, if a single label is predicted throughout while gold holds several; None otherwise.
+    """Return a sentence if one label is predicted throughout while gold holds several, otherwise None.
 
     Args:
-        gold: indexes of ``labels``, (examples,) or, of all sentences in a row, (words,).
+        gold: indexes of ``labels``, (examples,), or (words,) with all sentences concatenated.
         predicted: likewise.
         labels: names of the classes or tags.
     """
@@ -158,61 +158,61 @@ def collapsed(gold: ArrayLike, predicted: ArrayLike, labels: Sequence[str]) -> s
 
 
 def accuracy(counts: ArrayLike) -> Floats:
-    """Share of right decisions."""
+    """Return the share of right decisions."""
     hit, _, true = _parts(counts)
     return ratio(hit.sum(-1), true.sum(-1))
 
 
 def micro_precision(counts: ArrayLike) -> Floats:
-    """Share of the predicted items that are right."""
+    """Return the share of the predicted items that are right."""
     hit, guessed, _ = _parts(counts)
     return ratio(hit.sum(-1), guessed.sum(-1))
 
 
 def micro_recall(counts: ArrayLike) -> Floats:
-    """Share of the gold items that are found."""
+    """Return the share of the gold items that are found."""
     hit, _, true = _parts(counts)
     return ratio(hit.sum(-1), true.sum(-1))
 
 
 def micro_f1(counts: ArrayLike) -> Floats:
-    """F1 of all items together."""
+    """Return the F1 of all items together."""
     hit, guessed, true = _parts(counts)
     return ratio(2 * hit.sum(-1), (guessed + true).sum(-1))
 
 
 def f1(counts: ArrayLike) -> Floats:
-    """(…, classes): F1 of each class."""
+    """Return the F1 of each class, (…, classes)."""
     hit, guessed, true = _parts(counts)
     return ratio(2 * hit, guessed + true)
 
 
 def macro_f1(counts: ArrayLike, chosen: ArrayLike | None = None) -> Floats:
-    """The mean of the classes' F1, of all classes or of those (classes,) that are chosen."""
+    """Return the mean F1 of all classes, or of those marked in ``chosen``, (classes,)."""
     each = f1(counts)
     return np.asarray(each.mean(-1)) if chosen is None else _weighted(each, chosen)
 
 
 def macro_f1_of_occurring(counts: ArrayLike) -> Floats:
-    """The mean of the F1 of those classes that occur in gold or in the predictions."""
+    """Return the mean F1 of the classes that occur in gold or in the predictions."""
     counts = np.asarray(counts)
     return _weighted(f1(counts), counts.any(axis=-1))
 
 
 def weighted_f1(counts: ArrayLike, chosen: ArrayLike | None = None) -> Floats:
-    """As ``macro_f1``, each class weighted by its gold items."""
+    """Return the mean F1 of the classes as ``macro_f1`` does, each weighted by its number of gold items."""
     true = _parts(counts)[2]
     return _weighted(f1(counts), true if chosen is None else true * np.asarray(chosen))
 
 
 def last_f1(counts: ArrayLike) -> Floats:
-    """F1 of the last class: of two, the positive one."""
+    """Return the F1 of the last class: of two, the positive one."""
     last: Floats = f1(counts)[..., -1]
     return last
 
 
 def mcc(counts: ArrayLike) -> Floats:
-    """Matthews' correlation from -1 to 1, of any number of classes as generalised by Gorodkin (2004)."""
+    """Return Matthews' correlation, -1 to 1, for any number of classes as generalised by Gorodkin (2004)."""
     hit, guessed, true = _parts(counts)
     n = true.sum(-1)
     spread = (n * n - _dot(guessed, guessed)) * (n * n - _dot(true, true))
@@ -220,26 +220,26 @@ def mcc(counts: ArrayLike) -> Floats:
 
 
 def ratio(above: ArrayLike, below: ArrayLike) -> Floats:
-    """Elementwise quotient; 0.0 where the denominator is zero."""
+    """Return the elementwise quotient, 0.0 where the denominator is zero."""
     above, below = np.asarray(above, np.float64), np.asarray(below, np.float64)
     quotient: Floats = np.divide(above, below, out=np.zeros_like(below), where=below > 0)
     return quotient
 
 
 def _parts(counts: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """True positives, predicted, gold: (…, classes) each."""
+    """Return true positives, predicted and gold, (…, classes) each."""
     hit, guessed, true = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     return hit, guessed, true
 
 
 def _weighted(values: Floats, weights: ArrayLike) -> Floats:
-    """Mean over the last axis by weights of its shape or (classes,); 0.0 where all of them are zero."""
+    """Return the mean over the last axis, weighted (same shape or (classes,)); 0.0 where all weights are zero."""
     weights = np.asarray(weights, np.float64)
     total = _dot(values, weights)
     return ratio(total, np.broadcast_to(weights.sum(-1), total.shape))
 
 
 def _dot(a: Floats, b: Floats) -> Floats:
-    """Products summed over the last axis; of one row as of many the same bits, those of ``a @ b``."""
+    """Return products summed over the last axis, with the bits of ``a @ b`` for one row as for many."""
     product: Floats = np.matmul(a[..., None, :], b[..., :, None])[..., 0, 0]
     return product

@@ -1,9 +1,9 @@
-"""A kind of task: all that differs from one kind to another, in one object.
+"""A kind of task: everything that differs from one kind to another, in one object.
 
 A kind is two files of one name. This half needs no torch: boards, ``compare`` and ``verify`` use it. The other one,
-whose base is ``kinds.network.network.Network``, encodes, trains and predicts, and is imported when that is done.
+whose base is ``kinds.network.network.Network``, encodes, trains and predicts, and is imported only for that.
 
-Kinds are found by their entry points (group ``flue_bench.kinds``), ours as anybody's. A new one is a subclass of
+All kinds, built-in ones too, are found by entry points (group ``flue_bench.kinds``). A new one is a subclass of
 ``Kind``, a subclass of ``Network``, and, where an example holds more than ``Example`` does, a subclass of that.
 """
 
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Example)
 Texts = tuple[str, ...]
-"""What is read of one example, as one or several texts."""
+"""One example as one or several texts."""
 
 
 class Declared(Protocol):
-    """What a task file says of its task, and the record of a run repeats."""
+    """The properties of a task that its task file declares and the record of a run repeats."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes or tags; none for a kind without labels."""
+        """The names of the classes or tags; empty for a kind without labels."""
 
     @property
     def scheme(self) -> Scheme | None:
-        """How entities are written in ``labels``."""
+        """The scheme by which ``labels`` encode entities."""
 
     @property
     def metric(self) -> str:
@@ -48,19 +48,19 @@ class Declared(Protocol):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What only this kind asks for."""
+        """The options that only this kind has."""
 
 
 class Kind(ABC, Generic[E]):
-    """What a kind of task is: how its files are checked and read, its predictions kept, scored and presented.
+    """A kind of task: how its files are checked and read, and its predictions kept, scored and presented.
 
     The subclass names its type of example: ``class Sentence(Kind[Example])``.
     """
 
     name: str
-    """As task files write it; also the name of the entry point."""
+    """The name in task files; also the name of the entry point."""
     network: str
-    """Where the half with torch is: ``module:name`` of a ``kinds.network.network.Network``."""
+    """The half with torch: ``module:name`` of a ``kinds.network.network.Network``."""
     hub_task: str
     """The hub's name of such a task, for model cards: ``text-classification``."""
     needs: tuple[str, ...]
@@ -68,28 +68,28 @@ class Kind(ABC, Generic[E]):
     may_have: tuple[str, ...] = ()
     """Columns that are read where a source names them. ``id`` and ``group`` always may be."""
     conll: tuple[str, str] | None = None
-    """Columns that a file of CoNLL columns can give, the words and a value for each; None where none will do."""
+    """The two columns that a CoNLL file fills, the words and a value for each; None if the kind cannot use one."""
     options: tuple[str, ...] = ()
     """Keys of ``Task.options`` that this kind knows."""
     scored: tuple[str, ...] = ("gold", "predicted")
-    """Columns of the predictions that scores and counts follow from."""
+    """Columns of the predictions from which scores and counts are computed."""
     levels: Mapping[str, str] = {}
     """Levels of ``RunRecord.per_class`` that a board's page shows → their headings."""
     views: ClassVar[Mapping[str, Callable[[Texts], Texts]]] = {"text": lambda texts: texts}
-    """What ``tasks audit`` looks for in other rows: name of the view → which texts; any of several may be found."""
+    """What ``tasks audit`` looks for in other rows: name of the view → its texts, any of which may match."""
 
     # The task.
 
     @abstractmethod
     def metrics(self, task: Declared | None = None) -> Mapping[str, Metric]:
-        """The scores of a task by their full names, or, without a task, those that some task of this kind has."""
+        """Return the metrics of a task by their full names; without a task, those that any task of this kind has."""
 
     def check(self, task: Declared) -> Iterator[tuple[str, str]]:
-        """Key and fault of what the declaration lacks or should not have. ``faults`` adds what holds for every kind."""
+        """Yield key and fault of what the declaration lacks or should not have; ``faults`` adds the common checks."""
         yield from ()
 
     def faults(self, task: Declared) -> Iterator[tuple[str, str]]:
-        """Key and fault of everything in a declaration that does not fit this kind."""
+        """Yield key and fault of everything in a declaration that does not fit this kind."""
         for key in task.options:
             if key not in self.options:
                 yield "options", str(UnknownNameError(f"option of kind '{self.name}'", key, self.options))
@@ -100,61 +100,61 @@ class Kind(ABC, Generic[E]):
             yield "metric", f"'{task.metric}' is not one of {', '.join(known)}"
 
     def describe(self, task: Declared) -> str:
-        """The kind, with what matters of the declaration, for ``tasks show``."""
+        """Return the kind, with what matters of the declaration, for ``tasks show``."""
         return self.name
 
     # Examples.
 
     @abstractmethod
     def example(self, row: Row) -> E:
-        """The example that a row holds.
+        """Return the example that a row holds.
 
         Raises:
-            ValueError: something in the row is wrong, in words.
+            ValueError: the row is wrong; the message says how.
             Skipped: the row holds no example.
         """
 
     @abstractmethod
     def gold(self, example: E) -> Any:
-        """The right answer, hashable, as the column ``gold`` of the predictions holds it."""
+        """Return the right answer, hashable, as the column ``gold`` of the predictions holds it."""
 
     @abstractmethod
     def shown(self, example: E, task: Declared) -> str:
-        """The right answer in words."""
+        """Return the right answer in words."""
 
     def stratum(self, example: E) -> Hashable:
-        """What a split that is cut from train has in the same shares as train."""
+        """Return the stratum of an example: a split that is cut from train has the same shares of each as train."""
         return None
 
     def balance(self, examples: Sequence[E], task: Declared) -> dict[str, int]:
-        """How the right answers are distributed: name of a label or of a range → how many there are."""
+        """Return the distribution of the right answers: name of a label or of a range → count."""
         return {}
 
     def texts(self, example: E) -> Texts:
-        """The texts of an example, which ``tasks audit`` compares with those of others."""
+        """Return the texts of an example, which ``tasks audit`` compares with those of others."""
         return (example.text,) if example.text_pair is None else (example.text, example.text_pair)
 
     def same_input(self, example: E, in_words: Texts) -> Hashable:
-        """What two examples share that should have the same answer; ``in_words`` are its texts in lower case."""
+        """Return a key that examples share if they should have one answer; ``in_words`` are its texts in lower case."""
         return in_words
 
     def length(self, example: E, in_words: Texts) -> int:
-        """The length of an example in words; ``in_words`` are its texts in lower case, without punctuation."""
+        """Return the length in words; ``in_words`` are the example's texts in lower case, without punctuation."""
         return sum(len(text.split()) for text in in_words)
 
     # Predictions.
 
     @abstractmethod
     def schema(self) -> dict[str, Any]:
-        """Columns of the predictions after ``id`` and ``group`` → their pyarrow types. No column holds a text."""
+        """Return the columns of the predictions after ``id`` and ``group`` → pyarrow types; none may hold a text."""
 
     @abstractmethod
     def counts(self, table: pyarrow.Table, task: Declared, level: str, cluster: Ints) -> Ints | Floats:
-        """What the scores of a level follow from, summed over the examples of each cluster.
+        """Return the counts from which a level's scores are computed, summed over the examples of each cluster.
 
         Args:
             table: predictions, with the columns ``scored``.
-            task: says what the numbers in it mean.
+            task: gives the meaning of the numbers in it.
             level: ``Metric.level``.
             cluster: (examples,), the number of the cluster that each example belongs to, from 0 without a gap.
 
@@ -162,19 +162,19 @@ class Kind(ABC, Generic[E]):
             (clusters, …), of a shape that the level's formulas take.
 
         Raises:
-            ValueError: the columns do not fit each other or the task.
+            ValueError: the columns do not match each other or the task.
         """
 
     def classes(self, task: Declared) -> Mapping[str, Sequence[str]]:
-        """Level → names of the classes, where its counts are (classes, 3): what ``RunRecord.per_class`` holds."""
+        """Return level → class names for levels with counts (classes, 3): the contents of ``RunRecord.per_class``."""
         return {}
 
     def table(self, examples: Sequence[E], columns: Mapping[str, Sequence[Any]]) -> pyarrow.Table:
-        """Predictions as they are scored and kept, one row an example.
+        """Return predictions as they are scored and kept, one row per example.
 
         Args:
-            examples: what was predicted.
-            columns: of ``schema``, without ``gold``; those that are missing are left out.
+            examples: the examples that were predicted.
+            columns: columns of ``schema`` without ``gold``; missing ones are left out.
         """
         import pyarrow
 
@@ -190,11 +190,11 @@ class Kind(ABC, Generic[E]):
         )
 
     def scores(self, table: pyarrow.Table, task: Declared) -> Scores:
-        """Every score of a set of predictions.
+        """Return every score of a set of predictions.
 
         Raises:
             KeyError: a column is missing.
-            ValueError: the columns do not fit each other or the task.
+            ValueError: the columns do not match each other or the task.
         """
         metrics = self.metrics(task)
         together = np.zeros(len(table), np.int64)
@@ -203,30 +203,30 @@ class Kind(ABC, Generic[E]):
         return scored(metrics, totals, self.classes(task))
 
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
-        """In words, if the model gives one answer throughout while there are several; None otherwise."""
+        """Return a sentence if the model gives one answer throughout while gold holds several, otherwise None."""
         return None
 
     def contradictions(self, table: pyarrow.Table, record: RunRecord) -> Iterator[str]:
-        """What in a set of predictions contradicts itself or the record, in words, beside what is scored."""
+        """Yield, in words, where predictions contradict themselves or the record, apart from the scores."""
         yield from ()
 
     def confusion(self, table: pyarrow.Table, task: Declared) -> tuple[Sequence[str], Ints] | None:
-        """Names of the classes and (classes, classes), gold in rows, predicted in columns; None without classes."""
+        """Return class names and counts (classes, classes), rows gold, columns predicted; None without classes."""
         return None
 
 
 def installed() -> list[str]:
-    """The names of all kinds that installed packages bring."""
+    """Return the names of all kinds that installed packages provide."""
     return sorted({entry.name for entry in plugins.entries(plugins.KINDS)})
 
 
 @cache
 def kind_named(name: str) -> Kind[Any]:
-    """The kind of this name.
+    """Return the kind of this name.
 
     Raises:
-        UnknownNameError: no installed package brings it.
-        TaskFileError: two do, or what does cannot be imported or is no kind of this name.
+        UnknownNameError: no installed package provides it.
+        TaskFileError: two do, or the entry point cannot be imported or is not a kind of this name.
     """
     found = [entry for entry in plugins.entries(plugins.KINDS) if entry.name == name]
     if not found:
@@ -240,10 +240,10 @@ def kind_named(name: str) -> Kind[Any]:
 
 
 def kind_of(record: RunRecord) -> Kind[Any]:
-    """The kind of a record's task.
+    """Return the kind of a record's task.
 
     Raises:
-        RecordError: no installed package brings it.
+        RecordError: no installed package provides it.
         TaskFileError: as for ``kind_named``.
     """
     try:
@@ -256,7 +256,7 @@ def kind_of(record: RunRecord) -> Kind[Any]:
 
 
 def integers(column: pyarrow.ChunkedArray) -> Ints:
-    """A column of whole numbers, (rows,). Raises ``ValueError`` for any other."""
+    """Return a column of whole numbers as an array, (rows,); raise ``ValueError`` for any other column."""
     import pyarrow
 
     if not pyarrow.types.is_integer(column.type) or column.null_count:
@@ -266,7 +266,7 @@ def integers(column: pyarrow.ChunkedArray) -> Ints:
 
 
 def lists(column: pyarrow.ChunkedArray) -> tuple[Ints, Ints]:
-    """A column of lists of whole numbers: all in a row, and the length of each list, (rows,).
+    """Return the numbers of a column of lists, concatenated, and the length of each list, (rows,).
 
     Raises:
         ValueError: it holds something else.

@@ -15,11 +15,11 @@ from flue_bench.errors import quoted
 
 
 class Skipped(Exception):
-    """A row that holds no example. Its message, such as "sentences without words", is told with how many there were."""
+    """Raised for a row that holds no example; the message ("sentences without words") is shown with the count."""
 
 
 class Labels:
-    """From what a file calls a label to its index."""
+    """Maps what a file calls a label to its index."""
 
     def __init__(self, names: Sequence[str], theirs: Mapping[str, str]) -> None:
         """``names`` are the task's labels, ``theirs`` maps what the file calls a label to one of them."""
@@ -27,14 +27,14 @@ class Labels:
         self.index: dict[Any, int] = {label: index for index, label in enumerate(names)}
         self.index |= {name: self.names.index(ours) for name, ours in theirs.items()}
         numbers = {int(name): index for name, index in self.index.items() if re.fullmatch(r"-?\d+", name)}
-        if not numbers:  # labels that are numbers themselves say what a number means; else it is a label's place
+        if not numbers:  # where labels are numbers, a number is a label's name; otherwise its position
             numbers = {index: index for index in range(len(names))}
         self.index |= numbers | {str(number): index for number, index in numbers.items()}
 
     def __call__(self, value: Any) -> int:
-        """The index of a label. Raises ``ValueError`` for one that the task does not have."""
+        """Return the index of a label; raise ``ValueError`` for one that the task does not have."""
         with suppress(KeyError, TypeError):
-            if not isinstance(value, bool):  # True equals 1, and would be whichever label stands second
+            if not isinstance(value, bool):  # True equals 1 and would be taken for the second label
                 return self.index[value]
         if value in (-1, "-1"):
             raise ValueError("the label is -1, which stands for 'not published'")
@@ -44,34 +44,34 @@ class Labels:
 
 @dataclass(slots=True)
 class Row:
-    """The values of one row, by the names of columns. Methods raise ``ValueError``, to which the place is added."""
+    """The values of one row by column name. Methods raise ``ValueError``, to which the caller adds the place."""
 
     id: str
     values: Mapping[str, Any]
     labels: Labels
 
     def group(self, shared: str) -> str:
-        """A hash of what examples share: of the row's own group where it has one, otherwise of ``shared``."""
+        """Return a hash that names the row's group: of its own group if it has one, otherwise of ``shared``."""
         given = self.values.get("group")
         return digest(("" if given is None else str(given)) or shared)
 
     def text(self, column: str) -> str:
-        """A text, in Unicode's NFC."""
+        """Return a text, in Unicode's NFC."""
         return text(self.values[column], column)
 
     def items(self, column: str) -> Sequence[Any]:
-        """A list."""
+        """Return a list."""
         value = self.values[column]
         if not isinstance(value, list | tuple):
             raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no list")
         return value
 
     def texts(self, column: str) -> tuple[str, ...]:
-        """A list of texts, in Unicode's NFC."""
+        """Return a list of texts, in Unicode's NFC."""
         return tuple(text(each, column) for each in self.items(column))
 
     def number(self, column: str) -> float:
-        """A finite number, or a text that spells one with a decimal point."""
+        """Return a finite number, given as such or as a text with a decimal point."""
         value = self.values[column]
         with suppress(TypeError, ValueError):
             if not isinstance(value, bool) and math.isfinite(number := float(value)):
@@ -79,12 +79,12 @@ class Row:
         raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no number")
 
     def label(self, column: str) -> int:
-        """The index of the label that a column holds."""
+        """Return the index of the label that a column holds."""
         return self.labels(self.values[column])
 
 
 def text(value: Any, column: str) -> str:
-    """A value that is a text, in Unicode's NFC; ``ValueError`` for any other."""
+    """Return a text in Unicode's NFC; raise ``ValueError`` for any other value."""
     if not isinstance(value, str):
         raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no text")
     if value.isascii():
@@ -94,5 +94,5 @@ def text(value: Any, column: str) -> str:
 
 
 def digest(shared: str) -> str:
-    """16 hex digits that name a group of examples by what they share."""
+    """Return 16 hex digits that name a group of examples by what they share."""
     return hashlib.blake2b(shared.encode(), digest_size=8).hexdigest()

@@ -59,11 +59,11 @@ class Sentence(Kind[Example]):
         self.views = views  # type: ignore[misc]
 
     def metrics(self, task: Declared | None = None) -> Mapping[str, Metric]:
-        """Every averaging by its own name."""
+        """Return the metrics, each averaging under its own name."""
         return metrics(2 if task is None else len(task.labels))
 
     def check(self, task: Declared) -> Iterator[tuple[str, str]]:
-        """Two labels at least, and no scheme."""
+        """Yield a fault unless there are at least two labels and no scheme."""
         if len(task.labels) < 2:
             yield "labels", f"kind '{self.name}' needs two at least"
         elif task.metric == "f1_binary" and len(task.labels) != 2:
@@ -72,55 +72,55 @@ class Sentence(Kind[Example]):
             yield "scheme", "goes with kind 'tokens' only"
 
     def example(self, row: Row) -> Example:
-        """Texts that are alike share a group."""
+        """Return the example of a row; equal texts share a group."""
         text = row.text("text")
         pair = row.text("text_pair") if self._second else None
         return Example(row.id, row.group(text), text, pair, label=row.label("label"))
 
     def gold(self, example: Example) -> int:
-        """The label's index."""
+        """Return the label's index."""
         return example.label
 
     def shown(self, example: Example, task: Declared) -> str:
-        """The label's name."""
+        """Return the label's name."""
         return task.labels[example.label]
 
     def stratum(self, example: Example) -> int:
-        """The label."""
+        """Return the label."""
         return example.label
 
     def balance(self, examples: Sequence[Example], task: Declared) -> dict[str, int]:
-        """Examples of each label."""
+        """Return the number of examples of each label."""
         found = Counter(example.label for example in examples)
         return {name: found[index] for index, name in enumerate(task.labels)}
 
     def schema(self) -> dict[str, Any]:
-        """``gold`` and ``predicted`` are indexes of labels, ``probabilities`` one a label, to four decimals."""
+        """Return the columns: label indexes ``gold``, ``predicted``; ``probabilities``, one per label, 4 decimals."""
         import pyarrow
 
         label = pyarrow.int16()
         return {"gold": label, "predicted": label, "probabilities": pyarrow.list_(pyarrow.float32())}
 
     def counts(self, table: pyarrow.Table, task: Declared, level: str, cluster: Ints) -> Ints:
-        """(clusters, labels, 3): true positives, predicted, gold."""
+        """Return true positives, predicted and gold: (clusters, labels, 3)."""
         gold, predicted = integers(table["gold"]), integers(table["predicted"])
         return counts.class_counts(gold, predicted, len(task.labels), cluster, int(cluster.max()) + 1)
 
     def classes(self, task: Declared) -> Mapping[str, Sequence[str]]:
-        """The labels."""
+        """Return the labels."""
         return {"class": task.labels}
 
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
-        """One label throughout."""
+        """Return a sentence if one label is predicted throughout."""
         return counts.collapsed(integers(table["gold"]), integers(table["predicted"]), task.labels)
 
     def contradictions(self, table: pyarrow.Table, record: RunRecord) -> Iterator[str]:
-        """That the label predicted is the most probable one, and that probabilities are such."""
+        """Yield where the predicted label is not the most probable one or probabilities are not valid."""
         probabilities = np.array(table["probabilities"].to_pylist(), np.float64)
         yield from improbable(probabilities, integers(table["predicted"]), len(record.labels))
 
     def confusion(self, table: pyarrow.Table, task: Declared) -> tuple[Sequence[str], Ints]:
-        """By label."""
+        """Return labels and counts by label."""
         gold, predicted = integers(table["gold"]), integers(table["predicted"])
         return task.labels, counts.confusion(gold, predicted, len(task.labels))
 
@@ -139,12 +139,12 @@ SENTENCE_PAIR = Sentence(
 
 
 def metrics(labels: int) -> dict[str, Metric]:
-    """The scores of a classification with so many labels."""
+    """Return the metrics of a classification with this number of labels."""
     return {name: metric for name, metric in METRICS.items() if name != "f1_binary" or labels == 2}
 
 
 def sentence_scores(gold: ArrayLike, predicted: ArrayLike, labels: Sequence[str]) -> Scores:
-    """Scores of a classification; see ``Sentence``.
+    """Return the scores of a classification; see ``Sentence``.
 
     Args:
         gold: (examples,), indexes of ``labels``.
@@ -162,18 +162,18 @@ def sentence_scores(gold: ArrayLike, predicted: ArrayLike, labels: Sequence[str]
 
 
 def improbable(probabilities: Floats, predicted: Ints, labels: int) -> Iterator[str]:
-    """What is wrong with probabilities, in words.
+    """Yield, in words, what is wrong with probabilities.
 
     Args:
         probabilities: (decisions, labels), rounded to four decimals.
         predicted: (decisions,), indexes of labels.
-        labels: how many there are.
+        labels: the number of labels.
     """
     if probabilities.shape != (len(predicted), labels):
         found = probabilities.shape[-1] if probabilities.ndim == 2 else "not always as many"
         yield f"probabilities: {found} in a row, there are {labels} labels"
         return
-    # Rounded to four decimals: the largest may then be several, and the sum is off by as much as they are many.
+    # Rounding to four decimals can make the largest a tie, and the error of the sum grows with the number of labels.
     if not (np.abs(probabilities.sum(-1) - 1) <= 1e-4 * labels).all():
         yield "probabilities: they do not sum to 1"
     chosen = np.take_along_axis(probabilities, predicted[:, None], 1)[:, 0]

@@ -1,7 +1,7 @@
 """Kind ``tokens``: one tag for each word of a sentence, scored at three levels.
 
-They answer different questions (of one published model on WikiNER, "98" is the weighted sub-word F1 with O, "92" the
-same without O, and neither is the entity-level F1):
+The levels answer different questions (for one published model on WikiNER, "98" is the weighted sub-word F1 with O,
+"92" the same without O, and neither is the entity-level F1):
 
 - ``entity``: an entity counts if its first word, its last word and its type are right, as seqeval's ``mode="strict"``.
 - ``word``: each word's class counts. Classes have no prefix: B-PER and I-PER are PER.
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 Tags = Sequence[Collection[int]]
-"""One int sequence a sentence, one tag a word: indexes of the task's labels."""
+"""One int sequence per sentence, one tag per word: indexes of the task's labels."""
 
 ENTITY_METRICS = {
     "entity_f1_micro": Metric(
@@ -59,11 +59,11 @@ _OUTSIDE, _INSIDE, _BEGIN = 0, 1, 2
 
 
 class Tokens(Kind[Example]):
-    """A tagging of words: entities, of which O is the label of words outside.
+    """A tagging of words with entities; words outside any entity have the label O.
 
-    ``entity_f1_macro`` is the mean over the types that occur in gold or in the predictions, as seqeval has it. Scores
+    ``entity_f1_macro`` is the mean over the types that occur in gold or in the predictions, as in seqeval. Scores
     of words and sub-words end in ``with_o`` or ``without_o``: averaged over all classes, or over all but O.
-    ``weighted`` averages F1 by gold support, ``macro`` does not weigh and counts every class, occurring or not.
+    ``weighted`` averages F1 by gold support; ``macro`` is unweighted and counts every class, occurring or not.
     """
 
     name = "tokens"
@@ -75,11 +75,11 @@ class Tokens(Kind[Example]):
     levels: Mapping[str, str] = {"entity": "Entities", "word": "Words"}
 
     def metrics(self, task: Declared | None = None) -> Mapping[str, Metric]:
-        """At every level, every averaging by its own name."""
+        """Return the metrics of every level, each averaging under its own name."""
         return ENTITY_METRICS | word_metrics(() if task is None else task.labels)
 
     def check(self, task: Declared) -> Iterator[tuple[str, str]]:
-        """A scheme, labels as it wants them, and O among them."""
+        """Yield a fault unless there are a scheme, labels that fit it, and the label O."""
         if len(task.labels) < 2:
             yield "labels", "kind 'tokens' needs two at least"
         elif "O" not in task.labels:
@@ -92,11 +92,11 @@ class Tokens(Kind[Example]):
                 yield "labels", f"scheme {task.scheme} wants B- and I- tags, not {', '.join(bare)}"
 
     def describe(self, task: Declared) -> str:
-        """With the scheme."""
+        """Return the kind with the scheme."""
         return f"{self.name}, tags in {task.scheme}"
 
     def example(self, row: Row) -> Example:
-        """Sentences that are alike share a group."""
+        """Return the example of a row; equal sentences share a group."""
         words = row.texts("words")
         tags = tuple(row.labels(tag) for tag in row.items("tags"))
         if len(words) != len(tags):
@@ -106,32 +106,32 @@ class Tokens(Kind[Example]):
         return Example(row.id, row.group(" ".join(words)), words=words, tags=tags)
 
     def gold(self, example: Example) -> tuple[int, ...]:
-        """The tags' indexes."""
+        """Return the tags' indexes."""
         return example.tags
 
     def shown(self, example: Example, task: Declared) -> str:
-        """The tags' names."""
+        """Return the tags' names."""
         return " ".join(task.labels[tag] for tag in example.tags)
 
     def balance(self, examples: Sequence[Example], task: Declared) -> dict[str, int]:
-        """Words of each tag."""
+        """Return the number of words of each tag."""
         found = Counter(tag for example in examples for tag in example.tags)
         return {name: found[index] for index, name in enumerate(task.labels)}
 
     def texts(self, example: Example) -> Texts:
-        """The words, with blanks between them."""
+        """Return the words, joined by blanks."""
         return (" ".join(example.words),)
 
     def same_input(self, example: Example, in_words: Texts) -> tuple[str, ...]:
-        """The words as they are: capitals decide about names."""
+        """Return the words as they are, since capitals decide about names."""
         return example.words
 
     def length(self, example: Example, in_words: Texts) -> int:
-        """The number of words."""
+        """Return the number of words."""
         return len(example.words)
 
     def schema(self) -> dict[str, Any]:
-        """As for sentences, in lists over the words; ``subwords`` counts those of a word (their ids would spell it)."""
+        """Return the columns of ``Sentence`` as lists over words, and sub-word counts (ids would spell the words)."""
         import pyarrow
 
         labels, probabilities = pyarrow.list_(pyarrow.int16()), pyarrow.list_(pyarrow.list_(pyarrow.float32()))
@@ -139,7 +139,7 @@ class Tokens(Kind[Example]):
         return {"gold": labels, "predicted": labels, "probabilities": probabilities, "subwords": subwords}
 
     def counts(self, table: pyarrow.Table, task: Declared, level: str, cluster: Ints) -> Ints:
-        """(clusters, types or classes, 3): true positives, predicted, gold, of entities, words or sub-words."""
+        """Return true positives, predicted and gold entities, words or sub-words: (clusters, types or classes, 3)."""
         tagging = _tagging(lists(table["gold"]), lists(table["predicted"]), task.labels)
         if level == "entity":
             return _entities_counted(tagging, task.labels, _scheme(task), cluster)
@@ -147,16 +147,16 @@ class Tokens(Kind[Example]):
         return _words_counted(tagging, task.labels, cluster, weights)
 
     def classes(self, task: Declared) -> Mapping[str, Sequence[str]]:
-        """Types of entities; classes of words, with O."""
+        """Return the types of entities, and the classes of words and sub-words, O included."""
         classes = word_classes(task.labels)
         return {"entity": entity_types(task.labels), "word": classes, "subword": classes}
 
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
-        """One tag throughout."""
+        """Return a sentence if one tag is predicted throughout."""
         return counts.collapsed(lists(table["gold"])[0], lists(table["predicted"])[0], task.labels)
 
     def contradictions(self, table: pyarrow.Table, record: RunRecord) -> Iterator[str]:
-        """As for sentences; a word that the model never saw has no probabilities, is O, and counts as lost."""
+        """Yield contradictions as ``Sentence`` does; an unseen word has no probabilities, is O, and counts as lost."""
         nested = list(chain.from_iterable(table["probabilities"].to_pylist()))
         predicted, seen = lists(table["predicted"])[0], lists(table["subwords"])[0] > 0
         probabilities = np.array(nested, np.float64).reshape(len(predicted), -1)  # (words, labels)
@@ -168,7 +168,7 @@ class Tokens(Kind[Example]):
         yield from improbable(probabilities[seen], predicted[seen], len(record.labels))
 
     def confusion(self, table: pyarrow.Table, task: Declared) -> tuple[Sequence[str], Ints]:
-        """Of words, by class."""
+        """Return the classes of words and the counts by class."""
         tagging = _tagging(lists(table["gold"]), lists(table["predicted"]), task.labels)
         names, class_of = word_classes(task.labels), _class_of(task.labels)
         return names, counts.confusion(class_of[tagging.gold], class_of[tagging.predicted], len(names))
@@ -178,7 +178,7 @@ TOKENS = Tokens()
 
 
 def word_metrics(labels: Sequence[str]) -> dict[str, Metric]:
-    """The scores of words and of sub-words with these tags."""
+    """Return the metrics of words and of sub-words with these tags."""
     every = np.ones(len(word_classes(labels)), bool)
     without_o = np.array([name != "O" for name in word_classes(labels)])
     found = {"word_accuracy": Metric(counts.accuracy, "word", "accuracy", "share of the words whose class is right")}
@@ -197,14 +197,14 @@ def word_metrics(labels: Sequence[str]) -> dict[str, Metric]:
 def token_scores(
     gold: Tags, predicted: Tags, labels: Sequence[str], scheme: Scheme, subwords_per_word: Sequence[Collection[int]]
 ) -> Scores:
-    """All scores of a tagging: ``entity_scores`` and ``word_scores`` together.
+    """Return all scores of a tagging: ``entity_scores`` and ``word_scores`` together.
 
     Args:
-        gold: one int sequence a sentence, one tag a word, indexes of ``labels``.
+        gold: one int sequence per sentence, one tag per word, indexes of ``labels``.
         predicted: same shape.
         labels: names of the tags.
-        scheme: how entities are written in ``labels``.
-        subwords_per_word: same shape; how many sub-words each word was cut into.
+        scheme: the scheme by which ``labels`` encode entities.
+        subwords_per_word: same shape; the number of sub-words of each word.
 
     Raises:
         ValueError: the shapes differ, or an index names no label.
@@ -215,7 +215,7 @@ def token_scores(
 
 
 def entity_scores(gold: Tags, predicted: Tags, labels: Sequence[str], scheme: Scheme) -> Scores:
-    """Strict entity-level scores, from the sum of ``entity_counts``; arguments and errors as there."""
+    """Return the strict entity-level scores, from the sum of ``entity_counts``; arguments and errors as there."""
     total = entity_counts(gold, predicted, labels, scheme).sum(axis=0)
     return counts.scored(ENTITY_METRICS, {"entity": total}, {"entity": entity_types(labels)})
 
@@ -223,7 +223,7 @@ def entity_scores(gold: Tags, predicted: Tags, labels: Sequence[str], scheme: Sc
 def word_scores(
     gold: Tags, predicted: Tags, labels: Sequence[str], subwords_per_word: Sequence[Collection[int]]
 ) -> Scores:
-    """Scores of single words and of their sub-words; arguments and errors as for ``token_scores``.
+    """Return the scores of single words and of their sub-words; arguments and errors as for ``token_scores``.
 
     ``word_accuracy`` is the share of words whose class is right. O's row stays in ``per_class`` at both levels.
     """
@@ -238,20 +238,20 @@ def word_scores(
 
 
 def entity_counts(gold: Tags, predicted: Tags, labels: Sequence[str], scheme: Scheme) -> Ints:
-    """Entities of each sentence, counted.
+    """Count the entities of each sentence.
 
     - ``IO``: each maximal run of one class is an entity; labels are bare (``PER``) or have ``I-``.
-    - ``IOB2``: ``B-`` opens an entity, ``I-`` of the same type continues it. An ``I-`` that continues nothing is no
-      entity.
-    - ``IOB1``: ``I-`` opens an entity wherever it does not continue one. ``B-`` parts an entity from one of the same
-      type right before it. A ``B-`` anywhere else is ill-formed and opens nothing, and a one-word ``B-`` entity right
-      before an ill-formed ``B-`` is lost with it: both are seqeval's reading (``mode="strict", scheme=IOB1``).
+    - ``IOB2``: ``B-`` opens an entity, ``I-`` of the same type continues it. An ``I-`` that continues nothing is not
+      an entity.
+    - ``IOB1``: ``I-`` opens an entity wherever it does not continue one. ``B-`` separates an entity from one of the
+      same type right before it. A ``B-`` anywhere else is ill-formed and opens nothing, and a one-word ``B-`` entity
+      right before an ill-formed ``B-`` is lost with it: both as in seqeval (``mode="strict", scheme=IOB1``).
 
     Args:
-        gold: one int sequence a sentence, one tag a word, indexes of ``labels``.
+        gold: one int sequence per sentence, one tag per word, indexes of ``labels``.
         predicted: same shape.
         labels: names of the tags.
-        scheme: how entities are written in ``labels``.
+        scheme: the scheme by which ``labels`` encode entities.
 
     Returns:
         (sentences, types, 3): true positives, predicted, gold; types in the order of ``entity_types(labels)``.
@@ -264,23 +264,23 @@ def entity_counts(gold: Tags, predicted: Tags, labels: Sequence[str], scheme: Sc
 
 
 def entity_class(tag: str) -> str:
-    """A tag without its prefix: ``PER`` for ``B-PER``, ``I-PER`` and ``PER``; ``O`` for ``O``."""
+    """Return a tag without its prefix: ``PER`` for ``B-PER``, ``I-PER`` and ``PER``; ``O`` for ``O``."""
     return tag[2:] if tag.startswith(("B-", "I-")) else tag
 
 
 def entity_types(labels: Sequence[str]) -> list[str]:
-    """The classes of ``labels`` other than O, in their order."""
+    """Return the classes of ``labels`` other than O, in their order."""
     return [name for name in word_classes(labels) if name != "O"]
 
 
 def word_classes(labels: Sequence[str]) -> list[str]:
-    """The classes of ``labels``, O included, in their order."""
+    """Return the classes of ``labels``, O included, in their order."""
     return list(dict.fromkeys(map(entity_class, labels)))
 
 
 @dataclass(frozen=True)
 class _Tagging:
-    """Gold and predicted tags of all sentences in a row, (words,) each, and the sentences' lengths."""
+    """Gold and predicted tags of all sentences, concatenated, (words,) each, and the sentences' lengths."""
 
     gold: Ints
     predicted: Ints
@@ -288,19 +288,19 @@ class _Tagging:
 
     @property
     def sentence(self) -> Ints:
-        """(words,): number of the sentence that a word is in."""
+        """The number of the sentence that each word is in, (words,)."""
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
 
 def _tagging(gold: tuple[Ints, Ints], predicted: tuple[Ints, Ints], labels: Sequence[str]) -> _Tagging:
-    """From words in a row and lengths of both sides, checked."""
+    """Check and combine the concatenated tags and the lengths of both sides."""
     _check_lengths(gold[1], predicted[1], "predicted")
     counts.check_range(gold[0], predicted[0], len(labels))
     return _Tagging(gold[0], predicted[0], gold[1])
 
 
 def _alongside(tagging: _Tagging, subwords: tuple[Ints, Ints]) -> Ints:
-    """(words,): sub-words of each word."""
+    """Return the number of sub-words of each word, (words,), checked against the tags."""
     _check_lengths(tagging.lengths, subwords[1], "subwords_per_word")
     return subwords[0]
 
@@ -312,13 +312,13 @@ def _scheme(task: Declared) -> Scheme:
 
 
 def _class_of(labels: Sequence[str]) -> Ints:
-    """(labels,): number of each tag's class."""
+    """Return the number of each tag's class, (labels,)."""
     classes = word_classes(labels)
     return np.array([classes.index(entity_class(tag)) for tag in labels], np.int64)
 
 
 def _words_counted(tagging: _Tagging, labels: Sequence[str], cluster: Ints, weights: Ints | None) -> Ints:
-    """(clusters, classes, 3) of words, counted as often as ``weights`` say; ``cluster`` is one number a sentence."""
+    """Count words, each ``weights`` times: (clusters, classes, 3); ``cluster`` is one number per sentence."""
     class_of = _class_of(labels)
     return counts.class_counts(
         class_of[tagging.gold],
@@ -331,7 +331,7 @@ def _words_counted(tagging: _Tagging, labels: Sequence[str], cluster: Ints, weig
 
 
 def _entities_counted(tagging: _Tagging, labels: Sequence[str], scheme: Scheme, cluster: Ints) -> Ints:
-    """(clusters, types, 3) of entities; ``cluster`` is one number a sentence."""
+    """Count entities: (clusters, types, 3); ``cluster`` is one number per sentence."""
     types, clusters = len(entity_types(labels)), int(cluster.max(initial=-1)) + 1
     first = np.diff(tagging.sentence, prepend=-1) != 0
     of_word = np.repeat(cluster, tagging.lengths)
@@ -354,17 +354,17 @@ def _entities_counted(tagging: _Tagging, labels: Sequence[str], scheme: Scheme, 
 
 
 def _entities(tags: Ints, first: NDArray[np.bool_], labels: Sequence[str], scheme: Scheme) -> tuple[Ints, Ints]:
-    """Where entities start, where they end, and their types.
+    """Find where entities start, where they end, and their types.
 
     Args:
-        tags: (words,), all sentences in a row.
+        tags: (words,), all sentences concatenated.
         first: (words,), True at each sentence's first word.
         labels: names of the tags.
-        scheme: how entities are written in them.
+        scheme: the scheme by which they encode entities.
 
     Returns:
-        (words,), at a word where an entity starts the position after its last word, elsewhere 0; and (words,), each
-        word's type, -1 for O.
+        (words,), the position after an entity's last word where one starts, 0 elsewhere; and (words,), each word's
+        type, -1 for O.
     """
     types = entity_types(labels)
     type_of = np.array([-1 if tag == "O" else types.index(entity_class(tag)) for tag in labels])
@@ -394,7 +394,7 @@ def _entities(tags: Ints, first: NDArray[np.bool_], labels: Sequence[str], schem
 
 
 def _flat(sequences: Sequence[Collection[int]]) -> tuple[Ints, Ints]:
-    """All sentences in a row (words,), and their lengths (sentences,)."""
+    """Concatenate all sentences (words,); return their lengths (sentences,) too."""
     lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
     return np.fromiter(chain.from_iterable(sequences), np.int64, int(lengths.sum())), lengths
 

@@ -1,1 +1,1 @@
-"""The half of each kind of task that needs torch, under the file name of the other half."""
+"""The half of each kind of task that needs torch, in a file of the same name as the other half."""

@@ -1,7 +1,7 @@
-"""The half of a kind of task that needs torch: what a model reads, its head, its loss, and what it answers.
+"""The half of a kind of task that needs torch: a model's inputs, head, loss and outputs.
 
 A split is tokenised once, kept flat and unpadded, and padded only to the longest row of a batch. ``Network`` makes it;
-the loss, and how outputs are read, belong to the split (``Encoded``), which alone knows what its rows stand for.
+the loss, and how outputs are read, belong to the split (``Encoded``), which alone knows the meaning of its rows.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class Batch:
     labels: torch.Tensor
     """(rows, …), as the kind of task needs them; ``IGNORED`` where a position has no loss."""
     tokens: int
-    """Sub-words that are no padding."""
+    """The number of sub-words, without padding."""
 
 
 @dataclass(frozen=True)
 class Encoded:
     """One split as a model reads it. Row ``i`` is ``ids[offsets[i]:offsets[i + 1]]``.
 
-    This is the split of a kind with one label a row; the others subclass it.
+    This is the split of a kind with one label per row; other kinds subclass it.
     """
 
     ids: npt.NDArray[np.int32]
@@ -53,37 +53,37 @@ class Encoded:
     offsets: Ints
     """(rows + 1,)"""
     type_ids: npt.NDArray[np.uint8] | None
-    """(sub-words of all rows,): segment of a pair, for models that want it."""
+    """(sub-words of all rows,): segment of a pair, for models that use it."""
     labels: npt.NDArray[Any]
-    """(rows,), of any type that the loss takes."""
+    """(rows,), of any type that the loss accepts."""
     pad_id: int
     truncated: int
-    """Rows that lost sub-words to ``max_length``."""
+    """The number of rows that lost sub-words to ``max_length``."""
 
     def __len__(self) -> int:
-        """Rows."""
+        """Return the number of rows."""
         return len(self.offsets) - 1
 
     @property
     def lengths(self) -> Ints:
-        """(rows,) sub-words."""
+        """The number of sub-words of each row, (rows,)."""
         return np.diff(self.offsets)
 
     @property
     def lost_words(self) -> int | None:
-        """Words that have an answer of their own and are cut off; None where words have none."""
+        """The number of words with an answer of their own that are cut off; None if words have none."""
         return None
 
     def row(self, index: int) -> npt.NDArray[np.int32]:
-        """Sub-word ids of one row."""
+        """Return the sub-word ids of one row."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def batch(self, rows: Sequence[int] | Ints, device: torch.device, longest: int = 0) -> Batch:
-        """Rows by number, padded to the longest of them (or to ``longest``, if that is more), on ``device``."""
+        """Return rows by number, padded to the longest (or to ``longest``, if that is more), on ``device``."""
         starts, lengths = self.offsets[rows], self.lengths[rows]
         columns = np.arange(max(longest, lengths.max()))
         real = columns < lengths[:, None]  # (rows, longest)
-        flat = (starts[:, None] + columns)[real]  # where each real position stands in the flat arrays
+        flat = (starts[:, None] + columns)[real]  # index of each real position in the flat arrays
 
         def padded(values: npt.NDArray[Any], filler: int) -> torch.Tensor:
             block = np.full(real.shape, filler, dtype=np.int64)
@@ -96,58 +96,58 @@ class Encoded:
         return Batch(inputs, moved(self.targets(rows, real, flat), device), int(lengths.sum()))
 
     def targets(self, rows: Sequence[int] | Ints, real: npt.NDArray[np.bool_], flat: Ints) -> npt.NDArray[Any]:
-        """The labels of a batch, (rows, …).
+        """Return the labels of a batch, (rows, …).
 
         Args:
-            rows: which.
+            rows: numbers of the rows.
             real: (rows, longest), False on padding.
-            flat: (real positions,), their places in ``ids``.
+            flat: (real positions,), their indexes in ``ids``.
         """
         return self.labels[rows]
 
     def terms(self, batch: Batch) -> torch.Tensor:
-        """(), how many terms ``loss`` adds up: a step divides by those of all its rows."""
+        """Return the number of terms in ``loss``, (): a step divides by those of all its rows."""
         return batch.labels.ne(IGNORED).sum()
 
     def loss(self, outputs: Any, batch: Batch) -> torch.Tensor:
-        """(), the loss of a batch, summed: here cross-entropy of the logits, (rows, labels) or (rows, longest, labels).
+        """Return the summed loss of a batch, (): cross-entropy of logits (rows, labels) or (rows, longest, labels).
 
         Args:
-            outputs: of the model.
-            batch: what it read.
+            outputs: the model's outputs.
+            batch: its inputs and labels.
         """
         logits = outputs.logits.float().flatten(0, -2)
         return F.cross_entropy(logits, batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
 
     def read(self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints) -> Sequence[Floats]:
-        """What the model answers to each row of a batch: here probabilities, (labels,)."""
+        """Return the model's answer to each row of a batch: here probabilities, (labels,)."""
         probabilities: npt.NDArray[np.float32] = outputs.logits.float().softmax(-1).cpu().numpy()
         return list(probabilities)
 
     def decided(self, answers: Sequence[Floats], task: Task) -> dict[str, Sequence[Any]]:
-        """The columns of the predictions that are scored (``Kind.scored``), without gold, one value an example.
+        """Return the scored columns of the predictions (``Kind.scored``) without gold, one value per example.
 
         Args:
-            answers: of each row, from ``read``.
+            answers: what ``read`` returned for each row.
             task: names the labels.
         """
         return {"predicted": [int(row.argmax()) for row in answers]}
 
     def kept(self, answers: Sequence[Floats]) -> dict[str, Sequence[Any]]:
-        """The columns of the predictions that are kept beside those, one value an example; rounded, to be compact."""
+        """Return the other columns of the predictions, one value per example, rounded to be compact."""
         return {"probabilities": [row.round(4).tolist() for row in answers]}
 
 
 class Network(ABC, Generic[E]):
-    """What a kind of task asks of a model."""
+    """How a kind of task loads, configures and feeds a model."""
 
     head = "SequenceClassification"
-    """The head of transformers that loads: ``AutoModelFor…``."""
+    """The transformers head to load: ``AutoModelFor…``."""
 
     def loader(self) -> Any:
-        """What loads an encoder with its head.
+        """Return the class that loads an encoder with its head.
 
-        A class with transformers' ``from_pretrained(folder, config=…, output_loading_info=True, …)``, which gives the
+        It has transformers' ``from_pretrained(folder, config=…, output_loading_info=True, …)``, which returns the
         network and a table of missing and mismatched keys; a network names its encoder in ``base_model_prefix``.
         """
         import transformers
@@ -155,7 +155,7 @@ class Network(ABC, Generic[E]):
         return getattr(transformers, f"AutoModelFor{self.head}")
 
     def configure(self, config: Any, labels: Sequence[str]) -> None:
-        """Put what the head needs into the model's configuration."""
+        """Set what the head needs in the model's configuration."""
         config.num_labels = len(labels)
         config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
         config.problem_type = None
@@ -166,14 +166,14 @@ class Network(ABC, Generic[E]):
 
         Args:
             examples: the split.
-            task: what they belong to.
+            task: the task they belong to.
             tokenizer: a transformers tokenizer, checked by ``models.load_tokenizer``.
-            max_length: sub-words a row at most, special tokens included.
+            max_length: the most sub-words of a row, special tokens included.
         """
 
 
 def network_of(task: Task) -> Network[Any]:
-    """The half with torch of the task's kind.
+    """Return the half with torch of the task's kind.
 
     Raises:
         UnknownNameError, TaskFileError: as for ``kind_named``.
@@ -188,7 +188,7 @@ def encode_texts(
     """Tokenise texts, or pairs of texts; the longer text of a pair is cut first.
 
     Args:
-        texts: one a row.
+        texts: one per row.
         others: the second text of each row, if they are pairs.
         labels: (rows,)
         tokenizer: as for ``Network.encode``.
@@ -203,7 +203,7 @@ def encode_texts(
     for start in range(0, len(texts), PART):
         part = slice(start, start + PART)
         firsts, seconds = list(texts[part]), None if others is None else list(others[part])
-        # Cut by the tokenizer, but counted by us: only the whole encoding tells which rows lost something.
+        # The tokenizer truncates, but we count: only the whole encoding shows which rows lost something.
         whole = tokenizer(firsts, seconds, truncation=False, verbose=False)
         long = [i for i, row in enumerate(whole["input_ids"]) if len(row) > max_length]
         truncated += len(long)
@@ -228,20 +228,20 @@ def encode_texts(
 
 
 PART = 4096
-"""Rows at a time: bounds what the tokenizer holds besides the ids."""
+"""Rows tokenised at a time, which bounds the tokenizer's memory besides the ids."""
 
 
 def moved(block: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
-    """An array on a device, without waiting for the copy."""
+    """Copy an array to a device, without waiting for the copy."""
     tensor = torch.from_numpy(block)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def flat(rows: Iterable[Sequence[int]], dtype: Any) -> npt.NDArray[Any]:
-    """All rows one after the other."""
+    """Concatenate all rows."""
     return np.fromiter(chain.from_iterable(rows), dtype=dtype)
 
 
 def offsets_of(lengths: Sequence[int]) -> Ints:
-    """(rows + 1,), where rows of these lengths begin and end."""
+    """Return where rows of these lengths begin and end, (rows + 1,)."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

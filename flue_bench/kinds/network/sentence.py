@@ -15,7 +15,7 @@ class SentenceNetwork(Network[Example]):
     """Classification of a text, or of a pair."""
 
     def encode(self, examples: Sequence[Example], task: Task, tokenizer: Any, max_length: int) -> Encoded:
-        """Texts, or pairs where the examples have a second one."""
+        """Tokenise texts, or pairs if the examples have a second text."""
         texts = [example.text for example in examples]
         pairs = any(example.text_pair is not None for example in examples)
         others = [example.text_pair or "" for example in examples] if pairs else None

@@ -1,4 +1,4 @@
-"""Kind ``tokens``: words, whose tags stand at their first sub-words."""
+"""Kind ``tokens``: words, each of which has its tag at its first sub-word."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class EncodedWords(Encoded):
     """Sentences of words; ``labels`` are (sub-words of all rows,), ``IGNORED`` but on the first sub-word of a word."""
 
     subwords_per_word: tuple[npt.NDArray[np.int32], ...]
-    """A row's words → how many sub-words each is in the input (0: lost to truncation)."""
+    """For each row, the number of sub-words of each word in the input (0: lost to truncation)."""
 
     @property
     def lost_words(self) -> int:
-        """Words without a sub-word in the input."""
+        """The number of words without a sub-word in the input."""
         return int(sum((counts == 0).sum() for counts in self.subwords_per_word))
 
     def targets(self, rows: Sequence[int] | Ints, real: npt.NDArray[np.bool_], flat: Ints) -> npt.NDArray[Any]:
-        """(rows, longest)."""
+        """Return the labels of a batch, (rows, longest)."""
         block = np.full(real.shape, IGNORED, dtype=np.int64)
         block[real] = self.labels[flat]
         return block
 
     def read(self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints) -> Sequence[Floats]:
-        """Probabilities of each row, (words, labels), read at each word's first sub-word; zeros for a word without."""
+        """Return each row's probabilities, (words, labels), from words' first sub-words; zeros for a word without."""
         probabilities = outputs.logits.float().softmax(-1).cpu().numpy()  # (rows, longest, labels)
         first = (batch.labels != IGNORED).cpu().numpy()  # (rows, longest)
         found = []
@@ -44,7 +44,7 @@ class EncodedWords(Encoded):
         return found
 
     def decided(self, answers: Sequence[Floats], task: Task) -> dict[str, Sequence[Any]]:
-        """The most probable tag of each word; a word that the model never saw is O."""
+        """Return the most probable tag of each word; a word that the model never saw is O."""
         outside = task.labels.index("O")
         return {
             "predicted": [np.where(row.any(-1), row.argmax(-1), outside) for row in answers],
@@ -58,7 +58,7 @@ class TokensNetwork(Network[Example]):
     head = "TokenClassification"
 
     def encode(self, examples: Sequence[Example], task: Task, tokenizer: Any, max_length: int) -> EncodedWords:
-        """Each word's first sub-word carries its tag; the others have no loss (as in Hugging Face's ``run_ner.py``)."""
+        """Tokenise words; only a word's first sub-word has its tag and a loss (as Hugging Face's ``run_ner.py``)."""
         prefix, suffix = _special_tokens(tokenizer)
         room = max_length - len(prefix) - len(suffix)
         ids: list[list[int]] = []
@@ -90,7 +90,7 @@ TOKENS = TokensNetwork()
 
 
 def _cut_words(examples: Sequence[Example], tokenizer: Any) -> Iterator[tuple[list[int], list[int]]]:
-    """(sub-word ids, number of the word each belongs to) of each example, without special tokens, uncut."""
+    """Yield each example's sub-word ids and the number of the word of each, without special tokens, untruncated."""
     if tokenizer.is_fast:
         for start in range(0, len(examples), PART):
             part = examples[start : start + PART]
@@ -110,7 +110,7 @@ def _cut_words(examples: Sequence[Example], tokenizer: Any) -> Iterator[tuple[li
 
 
 def _special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """What the tokenizer puts before and after a single text."""
+    """Return the special tokens that the tokenizer puts before and after a single text."""
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     whole = tokenizer("a")["input_ids"]
     start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
