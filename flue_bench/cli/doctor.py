@@ -26,14 +26,14 @@ def doctor(
     ] = False,
     device: Annotated[str, typer.Option(help="Of the self-test: auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
-    """Look at versions, device, folders and the hub, and say what to do where something is amiss.
+    """Check versions, device, folders and the hub, and say what to do where something is wrong.
 
     Exit code 0 if nothing is broken, 1 otherwise. Being offline breaks nothing.
     """
     from rich.console import Console
 
     console = Console()
-    with console.status("Looking around"):
+    with console.status("Checking this machine"):
         from flue_bench.jobs.doctor import examine
 
         findings = list(examine(results))

@@ -40,7 +40,7 @@ def fetch(
 ) -> None:
     """Fetch models, tokenizers and data, so that `run --offline` with the same arguments needs no network.
 
-    For the login node of a cluster. What could not be had is told, the rest is kept; the same command goes on.
+    For the login node of a cluster. What cannot be fetched is reported, the rest is kept; the same command continues.
     """
     if not model and not task:
         raise UsageError("fetch wants --model, --task, or both.")
