@@ -237,8 +237,11 @@ def explained(path: Path, advice: str = "and run again") -> Iterator[None]:
 def _descriptor(path: Path, flags: int) -> int:
     """Open a regular file without following a link or blocking, and return its descriptor."""
     descriptor = os.open(path, flags | _SAFE, 0o666)  # less the user's umask
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return descriptor
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import pickle
 import re
@@ -18,13 +17,14 @@ from torch import nn
 
 from flue_bench.data import hub
 from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError, quoted
-from flue_bench.files import read, sha256
+from flue_bench.files import sha256
 from flue_bench.kinds.network.network import Network, network_of
 from flue_bench.kinds.network.sentence import SENTENCE
 from flue_bench.progress import quiet
 from flue_bench.record import ModelRef, OwnHead, digest_of
 from flue_bench.task import Task
 from flue_bench.training import heads
+from flue_bench.training.folder import alone, check_config, check_index, check_size, own_switches, read_json, root_of
 
 # For repositories without safetensors transformers would start a conversion on the hub (and a thread here).
 os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
@@ -118,16 +118,22 @@ def resolve(name: str, offline: bool = False) -> Resolved:
     notes: tuple[str, ...] = ()
     if kind == "bin":
         notes += ("no safetensors: pytorch_model.bin was read with weights_only=True",)
+    check_index(folder, shown, weights)
     config = read_config(folder, shown)
+    weights_bytes = sum((folder / file).stat().st_size for file in weights)
+    check_size(config, width(config), weights_bytes, shown)
     if config.model_type in OFFSET_POSITIONS and config.pad_token_id is None:
         raise ModelError(
             f"{shown}: config.json has no pad_token_id, from which {config.model_type} counts positions. Write there "
             "the number that its tokenizer gives to the padding token (of CamemBERT and RoBERTa: 1)."
         )
-    if "auto_map" in _json(folder / "config.json"):
+    if "auto_map" in read_json(folder / "config.json"):
         notes += (f"the repository's own code was not run: transformers' {config.model_type} stands for it",)
     tokenizer_files = matching(present, TOKENIZER_FILES)
-    files = {file: sha256(folder / file) for file in ("config.json", *weights, *tokenizer_files)}
+    try:
+        files = {file: sha256(folder / file, root_of(folder)) for file in ("config.json", *weights, *tokenizer_files)}
+    except OSError as error:
+        raise ModelError(f"{error.filename} cannot be read: {error.strerror}. Put the file itself there.") from None
     return Resolved(
         ref=ModelRef(
             name=shown,
@@ -136,7 +142,7 @@ def resolve(name: str, offline: bool = False) -> Resolved:
             digest=digest_of(files),
             weights=kind,
             teacher=_teacher(folder),
-            weights_bytes=sum((folder / file).stat().st_size for file in weights),
+            weights_bytes=weights_bytes,
         ),
         folder=folder,
         config=config,
@@ -180,7 +186,10 @@ def read_tokenizer(folder: Path, name: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with alone(folder, ("config.json", *_there(folder, TOKENIZER_FILES)), name) as view:
+            return AutoTokenizer.from_pretrained(view, local_files_only=True, trust_remote_code=False)
+    except ModelError:
+        raise
     except ImportError as error:
         raise ModelError(
             f"The tokenizer of {name} needs a package that is not installed: {first_line(error)}.\n"
@@ -330,9 +339,11 @@ def _load(model: Resolved, loader: Any, config: Any, seed: int) -> tuple[Any, di
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display is ours
     torch.manual_seed(seed)
     try:
-        with quiet("transformers"):
+        weights = SAFETENSORS if model.ref.weights == "safetensors" else BIN
+        shown = alone(model.folder, ("config.json", *_there(model.folder, weights)), model.ref.name)
+        with quiet("transformers"), shown as view:
             loaded, info = loader.from_pretrained(
-                model.folder,
+                view,
                 config=config,
                 dtype=torch.float32,  # a half-precision checkpoint is NaN after one AdamW step
                 use_safetensors=model.ref.weights == "safetensors",
@@ -342,6 +353,8 @@ def _load(model: Resolved, loader: Any, config: Any, seed: int) -> tuple[Any, di
                 local_files_only=True,
                 trust_remote_code=False,
             )
+    except ModelError:
+        raise
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{model.ref.name}: pytorch_model.bin holds more than tensors, and nothing else is unpickled. "
@@ -398,7 +411,7 @@ FINE_TUNED = ("Classification", "QuestionAnswering", "MultipleChoice")
 
 def _own_head(network: Any, info: dict[str, Any], model: Resolved, labels: Sequence[str]) -> _Brought:
     """What the checkpoint brought to score labels with."""
-    config = _json(model.folder / "config.json")
+    config = read_json(model.folder / "config.json")
     was = next((str(name) for name in config.get("architectures") or () if any(k in name for k in FINE_TUNED)), None)
     mismatched = {str(key[0]) for key in info["mismatched_keys"]}
     missing = {str(key) for key in info["missing_keys"]} - mismatched
@@ -456,10 +469,16 @@ def read_config(folder: Path, name: str) -> Any:
     """
     from transformers import AutoConfig
 
+    check_config(folder, name)
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with alone(folder, ["config.json"], name) as view:
+            config = AutoConfig.from_pretrained(view, local_files_only=True, trust_remote_code=False)
+        own_switches(config)
+        return config
+    except ModelError:
+        raise
     except Exception as error:
-        if "auto_map" in _json(folder / "config.json"):
+        if "auto_map" in read_json(folder / "config.json"):
             raise ModelError(
                 f"{name} needs code of its own (trust_remote_code), which flue-bench never runs."
             ) from None
@@ -468,17 +487,14 @@ def read_config(folder: Path, name: str) -> Any:
 
 def _teacher(folder: Path) -> str | None:
     """Digest of the model that this one was distilled from, where the folder says it."""
-    teacher = _json(folder / DISTILLATION).get("teacher")
+    teacher = read_json(folder / DISTILLATION).get("teacher")
     digest = teacher.get("digest") if isinstance(teacher, dict) else None
     return digest if isinstance(digest, str) and re.fullmatch("[0-9a-f]{16}", digest) else None
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(read(path))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+def _there(folder: Path, patterns: Sequence[str]) -> list[str]:
+    """Names of the files of a folder that fit one of the patterns."""
+    return matching([path.name for path in folder.iterdir() if path.is_file()], patterns)
 
 
 def _instead(folder: Path) -> str:
