@@ -1,1 +1,1 @@
-"""Where examples come from: which tasks there are, their sources, file formats, archives and the hub."""
+"""The data of tasks: the registry of tasks, their sources, file formats, archives and the hub."""

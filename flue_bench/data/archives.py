@@ -1,6 +1,6 @@
-"""Upstream archives, unpacked without trusting them.
+"""Safe unpacking of upstream archives, which are not trusted.
 
-Nothing lands outside the folder, nothing fills the disk or the memory, whatever an archive says of its own sizes.
+No file is written outside the folder, and neither disk nor memory fills up, whatever sizes an archive declares.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from flue_bench import files, lines
 from flue_bench.errors import DataError
 
 MAX_BYTES = 16 * 2**30
-"""Unpacked, all archives of one source together; of a tar with all that has to be read on the way."""
+"""Unpacked bytes of all archives of one source together; for a tar this includes everything that has to be read."""
 MAX_RATIO = 200
-"""Unpacked over packed, beyond ``RATIO_FREE`` bytes: French text packs about 4 : 1, a zip bomb a thousand to one."""
+"""Unpacked over packed size, beyond ``RATIO_FREE`` bytes: French text packs about 4 : 1, a zip bomb 1000 : 1."""
 RATIO_FREE = 64 * 2**20
 MAX_MEMBERS = 100_000
-"""Folders and what is not wanted among them."""
+"""Members of an archive, including folders and files that are not wanted."""
 CHUNK = 2**16
-"""Bytes read at a time; no header of a tar may be longer, for it is read whole."""
+"""Bytes read at a time; no header of a tar may be longer, because it is read whole."""
 MAX_DIRECTORY = 2**24
 """Bytes of a zip's table of contents, which is read whole."""
 
@@ -34,7 +34,7 @@ BROKEN = (
     *lines.BROKEN, RuntimeError, ValueError, ArithmeticError, LookupError, struct.error, tarfile.TarError,
     zipfile.BadZipFile,
 )  # fmt: skip
-"""What Python raises for an archive that is cut off, damaged, encrypted or something else altogether."""
+"""What Python raises for an archive that is cut off, damaged or encrypted, or for a file that is not an archive."""
 
 _TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _SINGLE = (".bz2", ".gz", ".xz")
@@ -42,7 +42,7 @@ _SHORT = {".tgz": ".gz", ".tbz2": ".bz2", ".txz": ".xz"}
 
 
 def stem(name: str) -> str:
-    """What an archive of this file name unpacks to, by custom: ``x-final.tar.gz`` → ``x-final``."""
+    """Return the name that an archive usually unpacks to: ``x-final.tar.gz`` → ``x-final``."""
     for suffix in sorted((*_TAR, ".zip", *_SINGLE), key=len, reverse=True):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
@@ -56,13 +56,13 @@ def unpack(archives: Sequence[Path], target: Path, wanted: Sequence[str] = ()) -
     permission of an archive reaches the disk.
 
     Args:
-        archives: files; a ``.bz2``, ``.gz`` or ``.xz`` that is no tar becomes one file without that suffix.
-        target: the folder to make; there already, nothing is done.
-        wanted: globs of the members to unpack; none: all.
+        archives: files; a ``.bz2``, ``.gz`` or ``.xz`` that is not a tar becomes one file without that suffix.
+        target: the folder to make; if it exists, nothing is done.
+        wanted: globs of the members to unpack; if empty, all.
 
     Raises:
-        DataError: an archive that is damaged, of an unknown kind, or unsafe (a link, a path that leaves the folder,
-            more than the bounds of this module).
+        DataError: an archive is damaged, of an unknown kind, or unsafe (a link, a path that leaves the folder, more
+            than the limits of this module).
     """
     if target.is_dir():
         return
@@ -85,7 +85,7 @@ def unpack(archives: Sequence[Path], target: Path, wanted: Sequence[str] = ()) -
 
 
 def _unpack(archive: Path, folder: Path, wanted: Sequence[str], budget: int) -> int:
-    """Unpack one archive; returns what is left of the budget, in bytes."""
+    """Unpack one archive, and return what is left of the budget in bytes."""
     with files.opened(archive) as raw:
         allowed = min(budget, max(RATIO_FREE, MAX_RATIO * os.fstat(raw.fileno()).st_size))
         bounds = _Bounds(archive, allowed)
@@ -99,7 +99,7 @@ def _unpack(archive: Path, folder: Path, wanted: Sequence[str], budget: int) -> 
 
 
 class _Bounds:
-    """What one archive may still unpack to."""
+    """The limits that remain for one archive."""
 
     def __init__(self, archive: Path, allowed: int) -> None:
         self.archive, self.allowed, self.left, self.members = archive, allowed, allowed, 0
@@ -116,7 +116,7 @@ class _Bounds:
 
 
 class _Stream:
-    """What is unpacked, read once from its beginning, in pieces of at most ``CHUNK``; every byte counts."""
+    """An unpacked stream, read once from its start in pieces of at most ``CHUNK`` bytes, all of which are counted."""
 
     def __init__(self, stream: Any, bounds: _Bounds) -> None:
         self._stream, self._bounds, self._at = stream, bounds, 0
@@ -141,7 +141,7 @@ class _Stream:
 
 
 class _Directory:
-    """A zip's file, of which only so much may be read at once."""
+    """A zip's file, with a limit on the bytes read at once."""
 
     def __init__(self, raw: BinaryIO, archive: Path) -> None:
         self._raw, self._archive = raw, archive
@@ -154,7 +154,7 @@ class _Directory:
 
 
 def _members(archive: Path, raw: BinaryIO, bounds: _Bounds, wanted: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Name and content of each wanted regular file."""
+    """Yield the name and content of each wanted regular file."""
     name = archive.name.lower()
     if name.endswith(_TAR):
         yield from _of_tar(archive, raw, bounds, wanted)
@@ -173,7 +173,7 @@ def _of_tar(archive: Path, raw: BinaryIO, bounds: _Bounds, wanted: Sequence[str]
     with tarfile.open(fileobj=stream, mode="r:") as tar:
         kept: list[Any] = tar.members  # type: ignore[attr-defined]
         while (member := tar.next()) is not None:
-            kept.clear()  # else each with all that its header says is kept to the end
+            kept.clear()  # otherwise every member and its header stay in memory to the end
             bounds.member()
             if member.isdir() or _skipped(member.name, wanted):
                 continue

@@ -1,4 +1,4 @@
-"""Rows out of files: CSV, TSV, JSON, parquet, CoNLL columns; text files also packed (.gz, .xz, .bz2, .zst)."""
+"""Rows of CSV, TSV, JSON and parquet files and CoNLL columns; text files may be packed (.gz, .xz, .bz2, .zst)."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ Column = str | int
 """A column's name, or its number from 0 (negative: from the end)."""
 
 Row = tuple[int, Sequence[Any]]
-"""Where the row stands (see ``place``) and its values, in the order in which the columns were asked for."""
+"""The row's number (see ``place``) and its values, in the order of the requested columns."""
 
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "conll")
 _SUFFIXES = {"ndjson": "jsonl"} | dict.fromkeys(("bio", "conllu", "iob", "iob2", "txt"), "conll")
 _BATCH = 1024
-"""Rows of a parquet file that are held at once; a web page may have a megabyte."""
+"""Rows of a parquet file that are in memory at once; a web page may have a megabyte."""
 _ADVICE = "The task file says under 'columns' which to read."
 LONGEST_SENTENCE = 250
-"""Words; a CoNLL file without a blank line that holds more of them has lost its sentences."""
+"""Words; a CoNLL file with more of them and no blank line has lost its sentence boundaries."""
 LONGEST_LIST = 2**28
 """Characters of a JSON list, which is read whole."""
 
-csv.field_size_limit(2**27)  # the default of 131,072 characters is less than some reviews and documents have
+csv.field_size_limit(2**27)  # some reviews and documents exceed the default of 131,072 characters
 
 
 class Layout(NamedTuple):
-    """How a text file is written, where its suffix does not say it."""
+    """The layout of a text file, as far as its suffix does not determine it."""
 
     delimiter: str | None = None
-    """Between columns: by default a comma in a CSV, a tab in a TSV, tabs or else blanks in CoNLL columns."""
+    """Column separator: by default a comma in a CSV, a tab in a TSV, tabs or else blanks in CoNLL columns."""
     quoting: bool | None = None
-    """Whether fields may stand in double quotes, as in RFC 4180: by default in a CSV, not in a TSV."""
+    """Whether fields may be enclosed in double quotes, as in RFC 4180: by default in a CSV, not in a TSV."""
     encoding: str = "utf-8"
     """Any of Python's codecs; a byte order mark is dropped."""
 
@@ -51,10 +51,10 @@ PLAIN = Layout()
 
 
 def format_of(path: Path, tokens: bool) -> str:
-    """One of ``FORMATS``, by the file's name; a TSV of a token task is CoNLL columns.
+    """Return the format of a file, one of ``FORMATS``, by its name; a TSV of a token task is CoNLL columns.
 
     Raises:
-        DataError: a format that flue-bench does not know, or that cannot hold what the task needs.
+        DataError: flue-bench does not know the format, or it cannot hold what the task needs.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in PACKED:
@@ -74,12 +74,12 @@ def format_of(path: Path, tokens: bool) -> str:
 
 
 def place(path: Path, number: int) -> str:
-    """How a message names a row: line of a text file, row of a parquet or JSON file, both from 1."""
+    """Return how a message names a row: line of a text file, row of a parquet or JSON file, both from 1."""
     return f"{path}, {'row' if path.suffix.lower() in ('.parquet', '.json') else 'line'} {number}"
 
 
 def rows(path: Path, wanted: Sequence[Column], layout: Layout = PLAIN, hints: list[str] | None = None) -> Iterator[Row]:
-    """Rows of a CSV, TSV, JSON or parquet file.
+    """Yield the rows of a CSV, TSV, JSON or parquet file.
 
     A CSV or TSV has a header unless every wanted column is a number. CSV is quoted as in RFC 4180; in a TSV a quote is
     text, as in the files of XNLI and PAWS-X; ``layout`` may say otherwise. A ``.json`` holds a list of objects, or an
@@ -87,13 +87,13 @@ def rows(path: Path, wanted: Sequence[Column], layout: Layout = PLAIN, hints: li
 
     Args:
         path: the file.
-        wanted: its columns, as the values are to come.
-        layout: of a text file.
-        hints: is given a line where the file looks otherwise than it is read, once all rows were.
+        wanted: its columns, in the order of the values.
+        layout: the layout of a text file.
+        hints: receives a line, after the last row, where the file seems to need another layout.
 
     Raises:
-        DataError: a column that is not there (the message lists those that are), a row of another shape, a byte that
-            is not of the encoding, a damaged file.
+        DataError: a column is missing (the message lists those that exist), a row has another shape, a byte is invalid
+            in the encoding, or the file is damaged.
     """
     kind = format_of(path, tokens=False)
     if kind == "parquet":
@@ -116,24 +116,25 @@ def sentences(
     layout: Layout = PLAIN,
     left_out: Counter[str] | None = None,
 ) -> Iterator[Row]:
-    """Sentences of a CoNLL file as (words, tags); the number is the line on which a sentence starts.
+    """Yield the sentences of a CoNLL file as (words, tags); the number is the line on which a sentence starts.
 
-    Sentences are parted by blank lines, columns by tabs, or by blanks where the first line has no tab: no other white
-    space parts anything, for words may hold it. Empty columns at the end of a line are none. Comments (``# name =
-    value``, or a line that begins with # and has not the file's columns) may stand anywhere; ``-DOCSTART-`` ends a
-    sentence and is none. Of CoNLL-U every # is a comment; ranges (``3-4``) and empty nodes (``3.1``) are skipped.
+    Blank lines separate sentences; tabs, or blanks where the first line has no tab, separate columns: no other white
+    space separates anything, because words may contain it. Empty columns at the end of a line are ignored. Comments
+    (``# name = value``, or a line that begins with # and lacks the file's columns) may occur anywhere; ``-DOCSTART-``
+    ends a sentence and is not one. In CoNLL-U every # is a comment; ranges (``3-4``) and empty nodes (``3.1``) are
+    skipped.
 
     Args:
         path: the file.
         words: column of the words: its number, or its name in the first line. None: the first, or the second of a
             CoNLL-U file that numbers its words.
         tags: column of the tags.
-        layout: how it is written.
-        left_out: is given the number of lines of each kind that were left out on purpose.
+        layout: the file's layout.
+        left_out: receives the number of lines of each kind that were left out on purpose.
 
     Raises:
-        DataError: lines with more or fewer columns than the first, a column that is not there, a long file without a
-            blank line, a byte that is not of the encoding, a damaged file.
+        DataError: a line has more or fewer columns than the first, a column is missing, a long file has no blank line,
+            a byte is invalid in the encoding, or the file is damaged.
     """
     return _more_than_one(path, _sentences(path, words, tags, layout, left_out))
 
@@ -184,7 +185,7 @@ def _sentences(
 
 
 def _more_than_one(path: Path, found: Iterator[Row]) -> Iterator[Row]:
-    """The same sentences; an error if all of a long file is one."""
+    """Yield the same sentences; raise an error if a long file is a single sentence."""
     two = list(islice(found, 2))
     if len(two) == 1 and (words := len(two[0][1][0])) > LONGEST_SENTENCE:
         raise DataError(f"{path} is one sentence of {words:,} words: part its sentences by blank lines.")
@@ -192,7 +193,7 @@ def _more_than_one(path: Path, found: Iterator[Row]) -> Iterator[Row]:
 
 
 def tags_column(path: Path, labels: Set[str], layout: Layout = PLAIN) -> str:
-    """Advice on which column of a CoNLL file holds the tags, by its first rows; empty where none does."""
+    """Return advice on which column of a CoNLL file holds the tags, from its first rows; empty where none does."""
     lines = ((number, line.rstrip(" \t\r\n")) for number, line in _lines(path, layout.encoding))
     part = _parted(layout.delimiter, (head := _head(lines))[1])
     listed = ((number, part(line)) for number, line in chain(head[0], lines) if line and line[0] not in "#-")
@@ -217,7 +218,7 @@ _BESIDE = re.compile(r"\d+[-.]\d+")
 
 
 def _head(lines: Iterator[tuple[int, str]]) -> tuple[list[tuple[int, str]], str]:
-    """The lines up to the first that must be a row, and that one: what may be a comment is only known by its width."""
+    """Return the lines up to the first that must be a row, and that row: its width decides which lines are comments."""
     head: list[tuple[int, str]] = []
     for number, line in lines:
         head.append((number, line))
@@ -227,7 +228,7 @@ def _head(lines: Iterator[tuple[int, str]]) -> tuple[list[tuple[int, str]], str]
 
 
 def _parted(delimiter: str | None, first: str) -> Callable[[str], list[str]]:
-    """How lines like the first part into columns."""
+    """Return the function that splits lines like the first into columns."""
     if delimiter or "\t" in first:
         return lambda line: line.split(delimiter or "\t")
     return lambda line: re.split("[ \t]+", line.lstrip(" \t"))
@@ -252,7 +253,7 @@ def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
 
 
 def _quoted(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    size = 0  # of a row, which may go on over lines
+    size = 0  # characters of a row, which may span lines
 
     def counted() -> Iterator[str]:
         nonlocal size
@@ -291,7 +292,7 @@ def _bare(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, lis
 
 
 def _watched(path: Path, table: Iterator[Row], width: int, hints: list[str]) -> Iterator[Row]:
-    """The same rows; a hint if fields are quoted, with quotes doubled inside, which are read as they stand."""
+    """Yield the same rows; add a hint if fields look quoted, with quotes doubled inside, but are read literally."""
     found = 0
     for row in table:
         found += any(_QUOTED.fullmatch(cell) is not None for cell in row[1][:width])
@@ -333,16 +334,16 @@ def _table(path: Path, wanted: Sequence[Column], table: Iterator[tuple[int, list
 def json_rows(
     path: Path, wanted: Sequence[Column], numbered: Iterable[tuple[int, str]], advice: str = _ADVICE
 ) -> Iterator[Row]:
-    """Rows of a file of JSON objects, one a line; blank lines are skipped.
+    """Yield the rows of a file of JSON objects, one a line; blank lines are skipped.
 
     Args:
-        path: what messages name.
+        path: the file, as messages name it.
         wanted: keys of each object.
-        numbered: the file's lines, as ``flue_bench.lines`` gives them.
-        advice: ends the message on a key that is not there.
+        numbered: the file's lines, as ``flue_bench.lines`` yields them.
+        advice: the end of the message on a missing key.
 
     Raises:
-        DataError: a line that is not a JSON object or lacks a key.
+        DataError: a line is not a JSON object or lacks a key.
     """
     return _objects(path, wanted, _json_lines(path, numbered), advice)
 
@@ -357,7 +358,7 @@ def _json_lines(path: Path, numbered: Iterable[tuple[int, str]]) -> Iterator[tup
 
 
 def _json(path: Path, layout: Layout) -> Iterator[tuple[int, Any]]:
-    """Objects of a list, or one a line."""
+    """Yield the objects of a list, or one a line."""
     lines = _lines(path, layout.encoding)
     first = next((line for _, line in lines if line.strip()), "")
     if not first.lstrip().startswith("["):
@@ -396,7 +397,7 @@ def _objects(
 
 
 def parquet_rows(path: Path, wanted: Sequence[Column], advice: str = _ADVICE) -> Iterator[Row]:
-    """Rows of a parquet file, some at a time; arguments and errors as for ``json_rows``."""
+    """Yield the rows of a parquet file, read in batches; arguments and errors are those of ``json_rows``."""
     with _parquet(path) as file:
         known = file.schema_arrow.names
         numbers = {c: c if isinstance(c, int) else known.index(c) if c in known else len(known) for c in wanted}
@@ -411,10 +412,10 @@ def parquet_rows(path: Path, wanted: Sequence[Column], advice: str = _ADVICE) ->
 
 
 def parquet_size(path: Path) -> int:
-    """How many rows a parquet file has.
+    """Return the number of rows of a parquet file.
 
     Raises:
-        DataError: it is damaged, or no parquet file.
+        DataError: the file is damaged, or is not a parquet file.
     """
     with _parquet(path) as file:
         return int(file.metadata.num_rows)
@@ -447,7 +448,7 @@ def _missing(
 
 
 def _other_delimiter(line: str, wanted: Set[str] = frozenset()) -> str:
-    """Advice where a line that should have parted parts at something else."""
+    """Return advice for a line that does not split as it should but does at another delimiter; otherwise empty."""
     if "\r" in line:
         return "Its lines end in a carriage return alone, as on old Macs. Convert them."
     for mark in (";", "\t", ",", "|"):

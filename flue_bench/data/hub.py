@@ -1,9 +1,9 @@
-"""What comes over the network: snapshots of the Hugging Face hub, and upstream archives by URL.
+"""Downloads: snapshots of the Hugging Face hub, and upstream archives by URL.
 
-Everything over HTTP ends in bounded time. Whether a server answers at all is found out once a process, within seconds;
+Every HTTP exchange ends in bounded time. Whether a server answers at all is tested once per process, within seconds;
 one that falls silent costs ``HF_HUB_DOWNLOAD_TIMEOUT`` seconds (default 10) a try, and ``TRIES`` tries. (Repositories
-in Xet storage are fetched by hf_xet, which has limits of its own; ``HF_HUB_DISABLE_XET=1`` takes them over HTTP.)
-httpx2 is imported where it is needed: runs on local models and data do without.
+in Xet storage are fetched by hf_xet, which has limits of its own; ``HF_HUB_DISABLE_XET=1`` fetches them over HTTP.)
+httpx2 is imported where it is needed: runs on local models and data do not load it.
 """
 
 from __future__ import annotations
@@ -40,35 +40,35 @@ if TYPE_CHECKING:
 RepoType = Literal["model", "dataset"]
 
 TRIES = 3
-"""Requests for the same bytes of the same file before giving up; a download that moves on may go on."""
+"""Requests for the same bytes of the same file before giving up; a download that makes progress may continue."""
 SLOWEST = 10_000
-"""Bytes a second that ``download`` must reach on average, after a minute of grace."""
+"""Bytes per second that ``download`` must reach on average, after a first minute without a limit."""
 
 _log = logging.getLogger(__name__)
 _probed: dict[str, str] = {}
-"""Server → why it does not answer, or nothing if it does."""
+"""Server → why it does not answer, or an empty string if it does."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Files of one commit of a repository, as they lie in the hub's cache."""
+    """Files of one commit of a repository in the hub's cache."""
 
     folder: Path
     commit: str | None
 
 
 class Repository(NamedTuple):
-    """What the hub says of a repository at a revision."""
+    """The hub's information on a repository at a revision."""
 
     commit: str
     files: list[str]
     """Sorted names, ``/``-separated."""
     gated: bool
-    """Whether its files are for those alone who accepted conditions."""
+    """Whether only users who accepted conditions may read its files."""
 
 
 class _Cached(NamedTuple):
-    """What the cache holds of one commit."""
+    """The cached files of one commit."""
 
     folder: Path
     listing: list[str] | None
@@ -76,7 +76,7 @@ class _Cached(NamedTuple):
     present: list[str]
 
     def lacks(self, patterns: Sequence[str]) -> list[str]:
-        """Patterns that match nothing, and files known to match that are not there."""
+        """Return the patterns that match nothing, and files known to match that are missing."""
         listing = self.present if self.listing is None else self.listing
         unmatched = [pattern for pattern in patterns if not _matching(listing, [pattern])]
         return unmatched + sorted(set(_matching(listing, patterns)) - set(self.present))
@@ -85,22 +85,23 @@ class _Cached(NamedTuple):
 def fetch(
     repo_id: str, *, repo_type: RepoType, revision: str | None, patterns: Sequence[str], offline: bool = False
 ) -> Snapshot:
-    """The files of a hub repository that match ``patterns``, from the cache where it has them.
+    """Fetch the files of a hub repository that match ``patterns``, from the cache where it has them.
 
-    A pinned commit that is cached whole asks nothing of the network. Otherwise the hub is asked; where it does not
-    answer, what was cached last serves, and a warning says so.
+    A pinned commit that is completely cached makes no request. Otherwise the hub is asked; where it does not answer,
+    the last cached files are used, with a warning.
 
     Args:
         repo_id: ``org/name``.
-        repo_type: which kind of repository.
+        repo_type: the kind of repository.
         revision: commit, branch or tag; None for the main branch.
         patterns: globs as in ``huggingface_hub.snapshot_download``; each must match a file.
         offline: use the cache alone, as ``HF_HUB_OFFLINE=1`` does.
 
     Raises:
-        ModelNotFoundError: no such model or revision.
-        OfflineError: not cached, and the hub is out of reach or not to be asked.
-        HubError: no such data set, access refused, a broken or silent server, a pattern that matches nothing.
+        ModelNotFoundError: the model or revision does not exist.
+        OfflineError: the files are not cached, and the hub is unreachable or must not be asked.
+        HubError: the data set does not exist, access is refused, the server is broken or silent, or a pattern matches
+            nothing.
     """
     if cached := _from_cache(repo_id, repo_type, revision, patterns, offline):
         return cached
@@ -111,7 +112,7 @@ def fetch(
                 repo_id, repo_type=repo_type, revision=revision, allow_patterns=list(patterns)
             )
         )
-    if not pinned and all(status >= 400 for status in answers):  # snapshot_download then falls back without a word
+    if not pinned and all(status >= 400 for status in answers):  # snapshot_download then falls back silently
         _cache_serves(repo_id, folder.name, f"{_shown(constants.ENDPOINT)} did not answer properly")
     found = _cached(repo_id, repo_type, folder.name)
     lacks = list(patterns) if found is None else found.lacks(patterns)
@@ -123,11 +124,11 @@ def fetch(
 
 
 def about(repo_id: str, *, repo_type: RepoType, revision: str | None = None) -> Repository:
-    """What the hub says of a repository: one request, and no file.
+    """Return the hub's information on a repository, by one request and without a file.
 
     Raises:
-        ModelNotFoundError: no such model or revision.
-        HubError: no such data set, a private one, a broken or silent server.
+        ModelNotFoundError: the model or revision does not exist.
+        HubError: the data set does not exist or is private, or the server is broken or silent.
     """
     with _asking(repo_id, repo_type, revision):
         ask = huggingface_hub.model_info if repo_type == "model" else huggingface_hub.dataset_info
@@ -138,7 +139,7 @@ def about(repo_id: str, *, repo_type: RepoType, revision: str | None = None) -> 
 
 
 def check_access(repo_id: str, *, repo_type: RepoType) -> None:
-    """Ask whether this user may read the files of a repository, which may be gated.
+    """Check that this user may read the files of a repository, which may be gated.
 
     Raises:
         HubError: access is refused.
@@ -150,7 +151,7 @@ def check_access(repo_id: str, *, repo_type: RepoType) -> None:
 def check_repository(
     repo_id: str, *, repo_type: RepoType, revision: str | None, patterns: Sequence[str], offline: bool = False
 ) -> None:
-    """Raise what ``fetch`` would raise, as far as that can be known before a file is asked for.
+    """Raise what ``fetch`` would raise, as far as that is known before a file is requested.
 
     Args:
         repo_id, repo_type, revision, patterns, offline: as for ``fetch``.
@@ -165,12 +166,12 @@ def check_repository(
 
 
 def files(repo_id: str, *, repo_type: RepoType, revision: str | None, offline: bool = False) -> list[str]:
-    """Sorted names of a repository's files, ``/``-separated; of its cached ones where the hub is not to be had.
+    """Return the sorted names of a repository's files, ``/``-separated; those cached where the hub is unreachable.
 
     Raises:
-        ModelNotFoundError: no such model or revision.
-        OfflineError: nothing cached, and the hub is out of reach or not to be asked.
-        HubError: no such data set, access refused, a broken or silent server.
+        ModelNotFoundError: the model or revision does not exist.
+        OfflineError: nothing is cached, and the hub is unreachable or must not be asked.
+        HubError: the data set does not exist, access is refused, or the server is broken or silent.
     """
     offline = offline or huggingface_hub.is_offline_mode()
     cached = _cached(repo_id, repo_type, revision)
@@ -190,16 +191,16 @@ def files(repo_id: str, *, repo_type: RepoType, revision: str | None, offline: b
 
 
 def validate(card: ModelCard, name: str) -> None:
-    """Have the hub check a model card's metadata, as it does before an upload (``huggingface_hub``'s own request).
+    """Let the hub check a model card's metadata, as it does before an upload (``huggingface_hub``'s own request).
 
     Args:
-        card: with its metadata.
-        name: of the model, for messages.
+        card: the model card with its metadata.
+        name: the model's name for messages.
 
     Raises:
-        OfflineError: no network, or it is switched off.
-        HubError: the hub refuses the metadata, or breaks off. Whatever else it answers with success counts as consent,
-            as it does in huggingface_hub.
+        OfflineError: there is no network, or it is switched off.
+        HubError: the hub refuses the metadata, or breaks off. Any other successful answer counts as approval, as it
+            does in huggingface_hub.
     """
     if not reachable():
         why = "network use is switched off" if huggingface_hub.is_offline_mode() else "it is out of reach"
@@ -207,27 +208,27 @@ def validate(card: ModelCard, name: str) -> None:
     with _asking(name, "model", None):
         try:
             card.validate()
-        except ValueError as error:  # what HTTP 400 becomes; its text is what a user needs, a token is not
+        except ValueError as error:  # raised for HTTP 400; the user needs its text, but no token that it may hold
             said = str(error).replace(huggingface_hub.get_token() or "\0", "…")[:500]
             raise HubError(f"{endpoint()} refuses the card's metadata: {said}") from error
 
 
 def reachable(timeout: float = 3.0) -> bool:
-    """Whether the hub answers, by one request a process (``HF_ENDPOINT``, proxies respected).
+    """Return whether the hub answers, by one request per process (``HF_ENDPOINT`` and proxies are respected).
 
     Args:
-        timeout: seconds, looking up the name included.
+        timeout: seconds, name lookup included.
     """
     return not huggingface_hub.is_offline_mode() and not silence(timeout)
 
 
 def silence(timeout: float = 3.0) -> str:
-    """Why the hub does not answer, in the words of whatever failed; nothing if it does. Asked once a process."""
+    """Return why the hub does not answer, as the failing part reports it; empty if it does. Tested once per process."""
     return _silence(constants.ENDPOINT, timeout)
 
 
 def endpoint() -> str:
-    """The hub's address, fit for a message."""
+    """Return the hub's address without secrets, for a message."""
     return _shown(constants.ENDPOINT)
 
 
@@ -240,20 +241,19 @@ def download(
     offline: bool = False,
     max_bytes: int = 8 * 2**30,
 ) -> None:
-    """Stream a file over HTTP(S) into ``target``, which appears only when it is whole and what it should be.
+    """Stream a file over HTTP(S) into ``target``, which appears only when it is complete and has been checked.
 
     Args:
-        url: where it is.
+        url: the address of the file.
         target: the file to write; its folder is made.
-        size: bytes that it must have, where this is known.
-        sha256: that it must have, where this is known.
-        offline: refuse.
+        size: its expected size in bytes, where this is known.
+        sha256: its expected SHA-256, where this is known.
+        offline: make no request, and raise.
         max_bytes: larger files are refused, whatever the server announces.
 
     Raises:
-        OfflineError: the server is out of reach, or ``offline``.
-        HubError: any other answer than the whole file (a page, such as a log-in; another file), or a disk that cannot
-            take it.
+        OfflineError: the server is unreachable, or ``offline`` is set.
+        HubError: the answer is not the whole file (a page, such as a log-in; another file), or the disk cannot hold it.
     """
     import httpx2
 
@@ -293,14 +293,14 @@ def download(
 
 
 def check_file(url: str, *, size: int | None = None, offline: bool = False) -> None:
-    """Whether a server offers a file, by its headers alone; silence where ``download`` may well succeed.
+    """Check by the headers alone that a server offers a file; return without an error where ``download`` may succeed.
 
     Args:
         url, size, offline: as for ``download``.
 
     Raises:
-        OfflineError: the server is out of reach, or ``offline``.
-        HubError: it refuses, or would send a page or a file of another size.
+        OfflineError: the server is unreachable, or ``offline`` is set.
+        HubError: the server refuses, or would send a page or a file of another size.
     """
     import httpx2
 
@@ -308,7 +308,7 @@ def check_file(url: str, *, size: int | None = None, offline: bool = False) -> N
     _check_server(url, offline)
     try:
         with _stream("HEAD", url) as response:
-            if response.status_code in (405, 501):  # knows no HEAD
+            if response.status_code in (405, 501):  # the server does not support HEAD
                 return
             total = _announced(response, shown)
             if response.headers.get("Content-Type", "").startswith("text/html"):
@@ -332,13 +332,13 @@ def _check_server(url: str, offline: bool) -> None:
 def _stream(method: str, url: str) -> Any:
     import httpx2
 
-    # Bytes as they lie on the server: some label a .tar.gz as gzip-encoded, and it must stay a .tar.gz.
+    # The bytes as stored on the server: some label a .tar.gz as gzip-encoded, and it must stay a .tar.gz.
     headers = {"Accept-Encoding": "identity"}
     return httpx2.stream(method, url, headers=headers, follow_redirects=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
 
 
 def _announced(response: httpx2.Response, shown: str) -> int | None:
-    """Bytes that a server says it sends. Raises HubError if it sends no file."""
+    """Return the bytes that a server announces. Raises HubError if it does not send a file."""
     if response.status_code in (401, 403):
         raise HubError(f"{shown} answered HTTP {response.status_code}: it wants permission.")
     if response.status_code != 200:
@@ -371,7 +371,7 @@ def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
 
 
 def _shown(url: str) -> str:
-    """A URL fit for a message: without user, password, query."""
+    """Return a URL for a message, without user, password and query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
@@ -391,7 +391,7 @@ def _cached(repo_id: str, repo_type: RepoType, revision: str | None) -> _Cached 
     present = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     try:
         tree = huggingface_hub.get_cached_repo_tree(repo_id, repo_type=repo_type, revision=folder.name)
-    except errors.CachedRepoTreeNotFoundError:  # the cache was filled by something older
+    except errors.CachedRepoTreeNotFoundError:  # an older huggingface_hub filled the cache
         return _Cached(folder, None, present)
     return _Cached(folder, sorted(file.path for file in tree), present)
 
@@ -399,10 +399,10 @@ def _cached(repo_id: str, repo_type: RepoType, revision: str | None) -> _Cached 
 def _from_cache(
     repo_id: str, repo_type: RepoType, revision: str | None, patterns: Sequence[str], offline: bool
 ) -> Snapshot | None:
-    """What the cache has, where it may serve; None where the hub is to be asked.
+    """Return the cached files where they suffice; None where the hub has to be asked.
 
     Raises:
-        OfflineError: the hub cannot be asked, and the cache has not all.
+        OfflineError: the hub cannot be asked, and the cache is incomplete.
     """
     offline = offline or huggingface_hub.is_offline_mode()
     cached = _cached(repo_id, repo_type, revision)
@@ -436,7 +436,7 @@ def _out_of_reach(
     repo_id: str, repo_type: RepoType, revision: str | None, lacks: Sequence[str], offline: bool
 ) -> OfflineError:
     why = "network use is switched off"
-    if not offline:  # else not even the probe is to be made
+    if not offline:  # offline not even the probe is made
         why = f"{_shown(constants.ENDPOINT)} is out of reach ({_silence(constants.ENDPOINT, 0)})"
     instead = "a model's directory" if repo_type == "model" else "--data-dir"
     return OfflineError(
@@ -447,7 +447,7 @@ def _out_of_reach(
 
 
 def _silence(server: str, timeout: float) -> str:
-    """Why a server does not answer; nothing if it does. Any HTTP status is an answer."""
+    """Return why a server does not answer; empty if it does. Any HTTP status is an answer."""
     import httpx2
 
     def probe() -> None:
@@ -458,7 +458,7 @@ def _silence(server: str, timeout: float) -> str:
             reason.append(f"{type(error).__name__}: {error}".rstrip(": "))
 
     if server not in _probed:
-        # In a thread because looking up a name has no timeout of its own and can take half a minute.
+        # In a thread because a name lookup has no timeout of its own and can take half a minute.
         reason: list[str] = []
         thread = threading.Thread(target=probe, daemon=True)
         thread.start()
@@ -468,10 +468,10 @@ def _silence(server: str, timeout: float) -> str:
 
 
 def _client(answers: list[int]) -> httpx2.Client:
-    """huggingface_hub's own client, with every request bounded; HTTP statuses are added to ``answers``.
+    """Return huggingface_hub's own client, with every request bounded; HTTP statuses are added to ``answers``.
 
-    Left alone, huggingface_hub lists a repository without any timeout, and takes up a download again without end from
-    a server that breaks off and ignores ranges.
+    By default huggingface_hub lists a repository without any timeout, and resumes a download endlessly from a server
+    that breaks off and ignores ranges.
     """
     import httpx2
 
@@ -496,7 +496,7 @@ def _client(answers: list[int]) -> httpx2.Client:
 
     def note(response: httpx2.Response) -> None:
         answers.append(response.status_code)
-        if response.status_code >= 500 and tries[same(response.request)] == TRIES:  # not after yet another pause
+        if response.status_code >= 500 and tries[same(response.request)] == TRIES:  # give up now, without another pause
             raise given_up(response.request)
 
     client = default_client_factory()
@@ -507,24 +507,24 @@ def _client(answers: list[int]) -> httpx2.Client:
 
 @contextmanager
 def _asking(repo_id: str, repo_type: RepoType, revision: str | None) -> Iterator[list[int]]:
-    """One exchange with the hub: bounded, and what goes wrong said in our words. Yields the HTTP statuses seen."""
+    """Bound one exchange with the hub and turn its errors into ours. Yields the HTTP statuses seen."""
     answers: list[int] = []
     huggingface_hub.set_client_factory(partial(_client, answers))
-    # Its bar over all files would show on no terminal too. What a user set by HF_HUB_DISABLE_PROGRESS_BARS holds.
+    # Its bar over all files would also show without a terminal. A user's HF_HUB_DISABLE_PROGRESS_BARS is respected.
     loud = sys.stderr.isatty() or constants.HF_HUB_DISABLE_PROGRESS_BARS is not None
     try:
         with nullcontext() if loud else disable_progress_bars():
             yield answers
     except FlueBenchError:
         raise
-    except Exception as error:  # an answer that is no hub's makes huggingface_hub raise almost anything
+    except Exception as error:  # huggingface_hub can raise almost anything on an answer that is not a hub's
         raise _explained(error, repo_id, repo_type, revision) from error
     finally:
         huggingface_hub.set_client_factory(default_client_factory)
 
 
 def _explained(error: BaseException, repo_id: str, repo_type: RepoType, revision: str | None) -> FlueBenchError:
-    """The hub's refusal in our words. Nothing a server said is repeated: it may hold a token."""
+    """Return our error for the hub's refusal. Nothing that a server sent is repeated: it may hold a token."""
     import httpx2
 
     what = _what(repo_id, repo_type, revision)
@@ -585,7 +585,7 @@ def _verify(folder: Path, names: Sequence[str]) -> None:
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on a terminal's standard error, for what takes longer than two seconds."""
+    """Show a bar on a terminal's standard error if the download takes longer than two seconds."""
     started = time.monotonic()
     with ExitStack() as stack:
         bar: Any = None

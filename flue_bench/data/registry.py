@@ -1,4 +1,4 @@
-"""Which tasks there are: those of installed packages, found by their entry points, and loose task files."""
+"""The registry of tasks: those of installed packages, found by their entry points, and loose task files."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from flue_bench.task import SPLITS, Archive, Columns, Cut, Reader, Source, Split
 
 @dataclass(frozen=True)
 class Registered:
-    """A task and where it was declared."""
+    """A task, and the file and package that declare it."""
 
     task: Task
     file: Path
     package: str
-    """Distribution (or module) that brings it; empty for a loose file."""
+    """Distribution (or module) that provides it; empty for a loose file."""
 
 
 def load_file(path: Path) -> Registered:
-    """One task file.
+    """Read one task file.
 
     Raises:
-        TaskFileError: no such file, not TOML, or not a task; names the file and the key, and for an unknown key the
-            nearest known one.
+        TaskFileError: the file does not exist, is not TOML, or is not a task; the message names the file and the key,
+            and for an unknown key the nearest known one.
     """
     try:
         data = tomllib.loads(read(path).decode())
     except OSError as error:
         raise TaskFileError(f"Task file {path} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:  # of TOML or of UTF-8; nested too deep
+    except (ValueError, RecursionError) as error:  # invalid TOML or UTF-8; nested too deep
         raise TaskFileError(f"Task file {path} is not TOML: {error}.") from None
     try:
         task = Task.model_validate(data)
     except ValidationError as error:
         raise TaskFileError("\n".join(f"{path}: {line}" for line in _explained(error, data))) from None
-    except UsageError as error:  # of a recipe
+    except UsageError as error:  # an invalid recipe
         raise TaskFileError(f"{path}: {_recipe_at_fault(data)}: {error}") from None
     for key, fault in _faults(task):
         raise TaskFileError(f"{path}: {key}: {fault.rstrip('.')}.")
@@ -56,11 +56,11 @@ def load_file(path: Path) -> Registered:
 
 @cache
 def registered() -> dict[str, Registered]:
-    """Every installed task by name, sorted.
+    """Return every installed task by name, sorted.
 
     Raises:
-        TaskFileError: a package that cannot be imported or holds no task, a file that does not validate, a name taken
-            twice: names the plugin or both files.
+        TaskFileError: a package cannot be imported or holds no task, a file does not validate, or two tasks have the
+            same name; the message names the plugin or both files.
     """
     found: dict[str, Registered] = {}
     for entry in plugins.entries(plugins.TASKS):
@@ -82,7 +82,7 @@ def registered() -> dict[str, Registered]:
             if group in found:
                 raise TaskFileError(f"'{group}' is a group in {each.file} and a task in {found[group].file}.")
         first = columns.setdefault(each.task.board_column, each)
-        if first.package != each.package:  # else an average of FLUE's would change with what else is installed
+        if first.package != each.package:  # otherwise FLUE's averages would depend on what else is installed
             raise TaskFileError(
                 f"{each.file}: column: '{each.task.board_column}' belongs to {first.package}, see {first.file}."
             )
@@ -90,11 +90,11 @@ def registered() -> dict[str, Registered]:
 
 
 def select(names: Sequence[str]) -> list[Registered]:
-    """Tasks by name, by group, or by the path of a ``.toml`` file; in the order asked for, none twice.
+    """Return tasks by name, by group, or by the path of a ``.toml`` file, in the given order and without repeats.
 
     Raises:
-        UnknownNameError: no task or group of that name.
-        TaskFileError: a task file that does not validate or takes a name that is taken.
+        UnknownNameError: no task or group has that name.
+        TaskFileError: a task file does not validate, or its name is already taken.
     """
     known = registered()
     chosen: dict[str, Registered] = {}
@@ -116,16 +116,16 @@ def select(names: Sequence[str]) -> list[Registered]:
 
 
 def members(column: str) -> tuple[str, ...]:
-    """Sorted names of the installed tasks that share a board column."""
+    """Return the sorted names of the installed tasks that share a board column."""
     return tuple(name for name, each in registered().items() if each.task.board_column == column)
 
 
 @cache
 def readers() -> dict[str, Reader]:
-    """Every installed reader by name.
+    """Return every installed reader by name.
 
     Raises:
-        TaskFileError: a plugin that cannot be imported, a name taken twice.
+        TaskFileError: a plugin cannot be imported, or two readers have the same name.
     """
     return plugins.load_all(plugins.READERS)
 
@@ -145,7 +145,7 @@ def _loose(path: Path, known: dict[str, Registered]) -> Registered:
 
 
 def _faults(task: Task) -> list[tuple[str, str]]:
-    """(key, fault) of what only shows across a task's parts."""
+    """Return (key, fault) for each fault that involves several parts of a task."""
     try:
         kind = kind_named(task.kind)
     except UnknownNameError as error:
@@ -175,24 +175,24 @@ def _of_columns(kind: Kind[Any], columns: Columns, key: str) -> list[tuple[str, 
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    """Advice on a key that nobody knows."""
+    """Return advice on an unknown key."""
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"Did you mean '{nearest[0]}'?" if nearest else f"Known: {', '.join(known)}."
 
 
 def _explained(error: ValidationError, data: dict[str, Any]) -> list[str]:
-    """Two errors at most, each as ``key: what is wrong``; unknown keys first, since they often explain the rest."""
+    """Return at most two errors as ``key: what is wrong``; unknown keys first, since they often explain the rest."""
     found: dict[str, Fault] = {}
     for each in sorted(faults(error), key=lambda each: each.kind != "extra_forbidden"):
         found.setdefault(_key(each.place, data), each)
-    inner = [(key, each) for key, each in found.items() if each.kind != "too_short"]  # follows from the others
+    inner = [(key, each) for key, each in found.items() if each.kind != "too_short"]  # a consequence of the others
     return [_explain(key, each) for key, each in (inner or list(found.items()))[:2]]
 
 
 def _key(loc: tuple[int | str, ...], data: Any) -> str:
-    """Dotted key, as one would say it: ``source[0].columns.text``."""
+    """Return the dotted key of a place in a task file: ``source[0].columns.text``."""
     key = ""
-    for part in loc:  # after the key come names of the types that pydantic tried
+    for part in loc:  # the names of the types that pydantic tried follow the key
         if isinstance(data, dict) and part != "[key]":
             key, data = f"{key}.{part}", data.get(part)
         elif isinstance(data, list) and isinstance(part, int):
@@ -214,7 +214,7 @@ def _explain(key: str, fault: Fault) -> str:
 
 
 def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model whose fields may stand at this place of a task file."""
+    """Return the model whose fields are allowed at this place of a task file."""
     name = next((part for part in reversed(loc) if isinstance(part, str)), "")
     parts: dict[str, type[BaseModel]] = {"source": Source, "archives": Archive, "split": Cut}
     return SplitFiles if name in SPLITS else parts.get(name, Task)

@@ -1,9 +1,9 @@
-"""From a task's declaration to its examples: find the data, read it, put it in one form, cut the splits it lacks.
+"""From a task's declaration to its examples: find the data, read it, normalise it, cut the splits it lacks.
 
-Under ``--data-dir D`` lies, with the same names, what would be downloaded: ``D/ORG/NAME/…`` for a hub repository,
-``D/FILE.tar.gz`` (or already unpacked, ``D/FILE/…``) for an archive, ``D/TASK/…`` or ``D/…`` for plain files. For any
-task ``D/TASK/{train,validation,test}.{parquet,jsonl,csv,tsv,conll}`` serves too, with our own names of columns:
-``text``, ``text_pair`` and ``label``, or ``words`` and ``tags``. What is found there goes before the network.
+``--data-dir D`` has the files that would be downloaded, under the same names: ``D/ORG/NAME/…`` for a hub repository,
+``D/FILE.tar.gz`` (or already unpacked, ``D/FILE/…``) for an archive, ``D/TASK/…`` or ``D/…`` for plain files. Any task
+also accepts ``D/TASK/{train,validation,test}.{parquet,jsonl,csv,tsv,conll}``, with our own names of columns: ``text``,
+``text_pair`` and ``label``, or ``words`` and ``tags``. Files found there take precedence over the network.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _OWN_FORMATS = ("parquet", "jsonl", "csv", "tsv", "conll")
 
 @dataclass(frozen=True)
 class TaskData:
-    """The three splits of a task, and what they are."""
+    """The three splits of a task, and their description."""
 
     ref: DataRef
     splits: dict[Split, list[Example]]
     files: tuple[Path, ...]
-    """What was read, on this disk: the archives, or the files themselves; none where a reader makes the examples."""
+    """The local files that were read: the archives, or the files themselves; none where a reader makes the examples."""
     hints: tuple[str, ...] = ()
-    """Where a file looks otherwise than it was read, and what to say in the task file."""
+    """Files that seem to need another layout, and what to set in the task file."""
 
 
 @dataclass(frozen=True)
@@ -50,28 +50,28 @@ class _Found:
     label: str
     folder: Path
     packed: dict[Archive, Path] = field(default_factory=dict)
-    """Archives that are still to be unpacked."""
+    """Archives that have yet to be unpacked."""
     archives: dict[Path, str] = field(default_factory=dict)
-    """What the folder was unpacked from → SHA-256."""
+    """Archive that the folder was unpacked from → SHA-256."""
     deviations: tuple[str, ...] = ()
-    """What is not canonical whatever the rows are, in words."""
+    """Deviations from the canonical data that do not depend on the rows, in words."""
 
 
 def load(registered: Registered, *, data_dir: Path | None = None, offline: bool = False) -> TaskData:
-    """The examples of a task, from the first of its sources that is to be had.
+    """Return the examples of a task, from the first of its sources that is available.
 
-    Texts are in Unicode's NFC. A source that is there but cannot be read as declared is an error; the next one is not
-    tried in silence.
+    Texts are in Unicode's NFC. A source that is present but cannot be read as declared is an error; the next one is
+    not tried silently.
 
     Args:
-        registered: the task, and where its file lies.
-        data_dir: where data was put by hand, see above.
-        offline: use only what is on this machine.
+        registered: the task and its file.
+        data_dir: the folder of data placed by hand, see the module's docstring.
+        offline: use only files on this machine.
 
     Raises:
-        DataError: wrong columns, an unknown label, a row of another shape, an empty split; or no source is to be had.
-        OfflineError: no source is to be had for want of a network.
-        UsageError: no such ``data_dir``.
+        DataError: wrong columns, an unknown label, a row of another shape, an empty split; or no source is available.
+        OfflineError: no source is available without a network.
+        UsageError: ``data_dir`` does not exist.
     """
     task = registered.task
     if found := _by_hand(task, data_dir):
@@ -87,22 +87,22 @@ def load(registered: Registered, *, data_dir: Path | None = None, offline: bool 
 
 
 def lacking(registered: Registered, *, data_dir: Path | None = None, offline: bool = False) -> str:
-    """Why the data of a task cannot be had and what to do; empty where they are here, or a server offers them.
+    """Return why the data of a task is unavailable and what to do; empty where it is here, or a server offers it.
 
-    Reads no data and fetches none, so that it can be asked of many tasks before any is begun.
+    This reads and fetches no data, so that many tasks can be checked before any is started.
 
     Args:
         registered: as for ``load``.
         data_dir: as for ``load``.
-        offline: ask no server: empty only where everything is on this machine.
+        offline: ask no server: the result is empty only where everything is on this machine.
 
     Raises:
-        UsageError: no such ``data_dir``.
+        UsageError: ``data_dir`` does not exist.
     """
     try:
         if _by_hand(registered.task, data_dir):
             return ""
-    except DataError:  # it is there, and wrong: for ``load`` to say
+    except DataError:  # the data is present and wrong: ``load`` reports it
         return ""
     reasons: list[HubError] = []
     for source in registered.task.source:
@@ -115,7 +115,7 @@ def lacking(registered: Registered, *, data_dir: Path | None = None, offline: bo
 
 
 def _remedy(task: Task, reasons: Sequence[HubError]) -> str:
-    """What to do about data that no source gives; then why each did not."""
+    """Return what to do about data that no source provides, and then why each source failed."""
     tried = "; ".join(str(reason).partition("\n")[0].rstrip(".") for reason in reasons)
     if asked := [source for source in task.source if source.access]:
         advice = " ".join(f"{' '.join(source.access.split())} {source.by_hand}" for source in asked)
@@ -129,7 +129,7 @@ def _remedy(task: Task, reasons: Sequence[HubError]) -> str:
 
 
 def limited(examples: list[Example], limit: int | None) -> list[Example]:
-    """At most ``limit`` examples, chosen by a hash of their ids (files may be sorted by label), in the file's order."""
+    """Return at most ``limit`` examples, chosen by a hash of their ids (files may be sorted by label), in order."""
     if limit is None or len(examples) <= limit:
         return examples
     rank = sorted(range(len(examples)), key=lambda i: hashlib.blake2b(examples[i].id.encode()).digest())
@@ -141,7 +141,7 @@ def _there(folder: Path, source: Source) -> bool:
 
 
 def _by_hand(task: Task, data_dir: Path | None) -> _Found | None:
-    """What was put into the data directory for this task, if anything was."""
+    """Return the source that was placed in the data directory for this task, if any."""
     if data_dir is None:
         return None
     if not data_dir.is_dir():
@@ -151,7 +151,7 @@ def _by_hand(task: Task, data_dir: Path | None) -> _Found | None:
 
 
 def _in(data_dir: Path, source: Source, task: Task) -> _Found | None:
-    """A source in the data directory, if it is there."""
+    """Return a source in the data directory, if it is there."""
     if source.hub:
         folder = data_dir / source.hub
         return _Found(source, f"data-dir:{source.hub}", folder, deviations=_moving(source)) if folder.is_dir() else None
@@ -183,7 +183,7 @@ def _own_format(task: Task, data_dir: Path) -> _Found | None:
 
 
 def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bool) -> _Found:
-    """A source from where it is published. Raises HubError where that fails."""
+    """Fetch a source from where it is published. Raises HubError where that fails."""
     if source.hub:
         snapshot = hub.fetch(
             source.hub, repo_type="dataset", revision=source.revision, patterns=_patterns(source), offline=offline
@@ -196,7 +196,7 @@ def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bo
         for archive in source.archives:
             file = files[archive] = _file_of(archive, data_dir)
             ours = data_dir is None or file.parent != data_dir
-            if ours and file.is_file() and _differs(archive, file):  # of a time before its hash was known
+            if ours and file.is_file() and _differs(archive, file):  # cached before its hash was known
                 file.unlink()
             if not file.is_file():
                 hub.download(archive.url, file, size=archive.size, sha256=archive.sha256, offline=offline)
@@ -207,7 +207,7 @@ def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bo
 
 
 def _offered(source: Source, task_folder: Path, data_dir: Path | None, offline: bool) -> None:
-    """As ``_fetch``, but nothing is fetched. Raises HubError where fetching is bound to fail."""
+    """Check a source without fetching it. Raises HubError where ``_fetch`` would certainly fail."""
     if source.hub:
         hub.check_repository(
             source.hub, repo_type="dataset", revision=source.revision, patterns=_patterns(source), offline=offline
@@ -226,7 +226,7 @@ def _patterns(source: Source) -> list[str]:
 
 
 def _file_of(archive: Archive, data_dir: Path | None) -> Path:
-    """Where an archive lies, or will: under the data directory if it was put there, else in the cache."""
+    """Return the path of an archive: under the data directory if it was placed there, else in the cache."""
     if data_dir is not None and (data_dir / archive.name).is_file():
         return data_dir / archive.name
     key = hashlib.sha256(archive.url.encode()).hexdigest()[:8]
@@ -238,13 +238,13 @@ def _differs(archive: Archive, file: Path) -> bool:
 
 
 def _moving(source: Source, commit: str = "") -> tuple[str, ...]:
-    """The deviation that a branch of the hub is."""
+    """Return the deviation that a branch of the hub causes."""
     at = f" (commit {commit})" if commit else ""
     return () if source.pinned else (f"unpinned revision {source.revision} of {source.hub}{at}",)
 
 
 def _unpacked(found: _Found) -> _Found:
-    """The same source with its archives unpacked and compared with what is published."""
+    """Return the same source with its archives unpacked and compared with what is published."""
     if not found.packed:
         return found
     hashes = {file: sha256(file) for file in found.packed.values()}
@@ -321,7 +321,7 @@ def _read(task: Task, found: _Found) -> TaskData:
 
 
 def _by_reader(task: Task, found: _Found, split: Split, left_out: Counter[str]) -> tuple[list[Example], int]:
-    """Examples of one split, and how many the reader gave; ``left_out`` counts those without an example, by reason."""
+    """Return the examples of one split and the reader's row count; ``left_out`` counts skipped rows by reason."""
     reader = readers()[found.source.reader or ""]
     kind, labels = kind_named(task.kind), Labels(task.labels, {})
     examples: list[Example] = []
@@ -352,7 +352,7 @@ def _by_columns(
     hints: list[str],
     left_out: Counter[str],
 ) -> tuple[list[Example], int]:
-    """Examples of one split, and how many rows there were before placeholders and ``left_out`` were dropped.
+    """Return the examples of one split, and the number of rows before placeholders and ``left_out`` were dropped.
 
     ``hints`` and ``left_out`` are as for ``formats.rows`` and ``formats.sentences``.
     """
@@ -398,7 +398,7 @@ def _by_columns(
 
 
 def _key(name: str, numbered: bool) -> formats.Column:
-    """The column that a key of ``where`` or ``drop_if`` means: TOML's keys are strings, a headerless file's numbers."""
+    """Return the column of a key of ``where`` or ``drop_if``: TOML keys are strings, a headerless file has numbers."""
     return int(name) if numbered and name.isdecimal() else name
 
 
@@ -407,7 +407,7 @@ def _string(value: Any) -> str:
 
 
 def _cut(task: Task, splits: dict[Split, list[Example]]) -> tuple[Split, ...]:
-    """Cut the splits that are missing from train, test first; returns which."""
+    """Cut the missing splits from train, test first, and return their names."""
     cut: list[Split] = []
     shares: tuple[tuple[Split, float], ...] = (("test", task.split.test), ("validation", task.split.validation))
     for split, share in shares:
@@ -424,15 +424,15 @@ def _cut(task: Task, splits: dict[Split, list[Example]]) -> tuple[Split, ...]:
 
 
 def _parted(kind: Kind[Any], examples: list[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """(rest, cut), both in order: whole groups, ranked by a hash, as long as no stratum gets more than its share.
+    """Return (rest, cut), both in order: whole groups are cut by rank of a hash, while no stratum exceeds its share.
 
-    A hash and not a library's random numbers: the same rows are cut whatever is installed.
+    A hash replaces a library's random numbers: the same rows are cut whatever is installed.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
         groups[example.group].append(index)
     strata = [kind.stratum(example) for example in examples]
-    # At least one of each stratum, but never a stratum's last one.
+    # At least one example of each stratum, but never all of them.
     room = {stratum: min(max(round(share * count), 1), count - 1) for stratum, count in Counter(strata).items()}
     chosen: set[int] = set()
     for group in sorted(groups, key=lambda group: digest(f"{seed} {group}")):
@@ -450,7 +450,7 @@ def _parted(kind: Kind[Any], examples: list[Example], share: float, seed: int) -
 
 
 def _digest(splits: Mapping[Split, Sequence[Example]]) -> str:
-    """Of every field of every example, by split and in order."""
+    """Return the digest of every field of every example, by split and in order."""
     found = hashlib.blake2b(digest_size=8)
     encode = json.JSONEncoder(ensure_ascii=False).encode
     for split in SPLITS:
