@@ -21,8 +21,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from flue_bench.boards.board import build
 from flue_bench.boards.verdicts import weigh
 from flue_bench.data import registry, sources
-from flue_bench.jobs import cell, loader
+from flue_bench.jobs import cell
 from flue_bench.jobs.grid import Grid, run_grid
+from flue_bench.kinds.network.network import network_of
 from flue_bench.progress import Display
 from flue_bench.results.comparison import Evidence
 from flue_bench.results.store import Store
@@ -88,7 +89,8 @@ def test_a_grid_reads_and_tokenises_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: Any
 ) -> None:
     calls, watch = count
-    for owner, name in ((sources, "load"), (loader, "encode"), (models, "load_tokenizer"), (torch.optim.AdamW, "step")):
+    kind = type(network_of(registry.load_file(folder / "ton.toml").task))
+    for owner, name in ((sources, "load"), (kind, "encode"), (models, "load_tokenizer"), (torch.optim.AdamW, "step")):
         watch(owner, name)
     opened: Counter[str] = Counter()
     open_ = os.open
@@ -145,7 +147,7 @@ def test_a_grid_reads_and_tokenises_once(
         "step": 6 * 2 * -(-ROWS["train"] // 8),  # cells, epochs, batches
     }
     assert len(tested) == 2, "the encoded test set is one a tokenizer, the same for every seed"
-    assert {name: opened[f"{name}.csv"] for name in ROWS} == dict.fromkeys(ROWS, 1)
+    assert {name: opened[f"{name}.csv"] for name in ROWS} == dict.fromkeys(ROWS, 2), "to hash it, and to read it"
     costs = [record.cost for record in outcome.records]
     assert positions == sum(cost.padded_tokens for cost in costs)
     assert all(cost.padded_tokens < 1.2 * cost.real_tokens for cost in costs)
