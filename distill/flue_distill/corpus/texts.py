@@ -21,7 +21,6 @@ BATCH = 2**18
 LONGEST_TEXT = 2**22
 """Characters after which a document of a .txt file is cut, at the end of a paragraph."""
 ADVICE = "Name the one that holds the text (--field)."
-
 MANY_LINES = 50
 """Lines from which it is told that a .txt file became one document."""
 
