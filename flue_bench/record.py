@@ -238,7 +238,7 @@ class RunRecord(Schema):
     per_class: dict[str, dict[str, ClassScores]]
     """Level (``class``, ``entity``, ``word``, ``subword``) → class → scores."""
     collapsed: str | None
-    """In words, if the model predicts a single class; None otherwise. Never averaged silently."""
+    """In words, if the model gives one answer throughout; None otherwise. Never averaged silently."""
     selected_epoch: int
     history: tuple[Epoch, ...]
     truncation: Truncation

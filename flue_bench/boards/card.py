@@ -118,7 +118,7 @@ def section(of_model: Sequence[Setting]) -> str:
         for each, metric in _metrics(setting).items()
         if each == setting.records[0].metric
     }
-    said = "† Some of these runs predict a single class: no verdict stands on them."
+    said = "† Some of these runs collapsed, giving one answer throughout: no verdict stands on them."
     dagger = f"\n{said}\n" if any("†" in line[-1] for line in lines) else ""
     commands = "\n".join(_command(setting) for setting in of_model)
     name = f"[flue-bench]({home})" if (home := _homepage()) else "flue-bench"

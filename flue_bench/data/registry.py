@@ -50,7 +50,7 @@ def load_file(path: Path) -> Registered:
     except UsageError as error:  # an invalid recipe
         raise TaskFileError(f"{path}: {_recipe_at_fault(data)}: {error}") from None
     for key, fault in _faults(task):
-        raise TaskFileError(f"{path}: {key}: {fault.rstrip('.')}.")
+        raise TaskFileError(f"{path}: {key}: {fault if fault.endswith(('.', '?')) else f'{fault}.'}")
     return Registered(task, path, "")
 
 

@@ -90,7 +90,7 @@ def test_the_section_has_mean_spread_seeds_and_definitions() -> None:
     )
     text = card.section(of_model)
     assert "| FLUE: XNLI-FR" in text and "85.00 ± 7.07 (2) †" in text and "80.00 (1)" in text
-    assert "† Some of these runs predict a single class: no verdict stands on them." in text
+    assert "† Some of these runs collapsed, giving one answer throughout: no verdict stands on them." in text
     assert "- `entity_f1_micro`: F1 of all entities" in text
 
 
