@@ -1,1 +1,1 @@
-"""Records on disk: kept, read, compared, verified."""
+"""Records on disk: store, read, compare and verify them."""

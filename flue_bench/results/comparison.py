@@ -1,4 +1,4 @@
-"""From records and their predictions to intervals, differences and retention: what may be said about models.
+"""Intervals, differences and retention of models, from records and their predictions.
 
 Two questions are kept apart:
 
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 Question = Literal["pretrained", "trained"]
 
 METHOD = 4
-"""Raised when the same predictions would give another interval: what is cached is then computed anew."""
+"""Version of the method, raised when the same predictions would give another interval: caches are then recomputed."""
 
 LEVEL = 0.05
-"""Of the tests; the intervals are of 95 %."""
+"""Level of the tests; the intervals have 95 %."""
 
 Ints = NDArray[np.int64]
 _Found = TypeVar("_Found")  # a dataclass
@@ -70,7 +70,7 @@ class Interval:
 
     @property
     def covers(self) -> str:
-        """Which chance the interval holds, in words."""
+        """The sources of chance that the interval covers, in words."""
         return "test examples (one seed)" if self.se_seeds is None else "seeds and test examples"
 
 
@@ -85,10 +85,10 @@ class Comparison:
     difference: float
     """``a`` minus ``b``."""
     low: float | None
-    """Of the 95 % interval; None where ``reason`` says why."""
+    """Lower end of the 95 % interval; None where ``reason`` says why."""
     high: float | None
     p: float | None
-    """Two-sided, not adjusted."""
+    """Two-sided p-value, not adjusted."""
     test: str
     """The name of the test."""
     se_seeds: float | None
@@ -113,21 +113,21 @@ class Retention:
     ratio: float | None
     """Student over teacher; None if the teacher's score is not above zero, or runs of either collapsed."""
     low: float | None
-    """Of the 95 % interval (Fieller); None where ``reason`` says why."""
+    """Lower end of the 95 % interval (Fieller); None where ``reason`` says why."""
     high: float | None
     margin: float
     p: float | None
-    """One-sided, of the student keeping no more than ``margin`` of the teacher's score; not adjusted."""
+    """One-sided p-value of the student keeping no more than ``margin`` of the teacher's score; not adjusted."""
     reason: str | None = None
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The predictions that lie beside records, and the intervals already computed from them.
+    """The predictions stored beside records, and the intervals already computed from them.
 
-    Intervals are kept in the reader's own cache folder by the hash of all that they follow from: the SHA-256 of the
-    predictions, how they are scored, the metric and the method. No results directory can put one there that its
-    predictions do not give. A cache that cannot be written costs time, and is no error.
+    Intervals are kept in the reader's own cache folder by the hash of everything that determines them: the SHA-256 of
+    the predictions, how they are scored, the metric and the method. No results directory can put one there that does
+    not follow from its predictions. A cache that cannot be written costs time, and is not an error.
     """
 
     folders: tuple[Path, ...]
@@ -135,11 +135,11 @@ class Evidence:
     _files: dict[str, list[tuple[Path, Path]]] = field(default_factory=dict, compare=False, repr=False)
 
     def predictions(self, record: RunRecord) -> pyarrow.Table:
-        """The record's test predictions without their probabilities, wherever in the folders they lie.
+        """Return the record's test predictions without their probabilities, from any of the folders.
 
         Raises:
-            RecordError: there is no such file, it is not the one that the record was written with, or lacks a column;
-                or no installed package brings the record's kind of task.
+            RecordError: the file does not exist, is not the one that the record was written with, or lacks a column;
+                or no installed package provides the record's kind of task.
         """
         columns = ["id", "group", *kind_of(record).scored]
         name, problem = record.predictions.file, RecordError("")
@@ -155,7 +155,7 @@ class Evidence:
         raise problem
 
     def _found(self, record: RunRecord) -> list[tuple[Path, Path]]:
-        """Files that may be the record's predictions, each with its results directory; never none."""
+        """Return at least one file that may hold the record's predictions, each with its results directory."""
         if not self._files:
             there = [(p, folder) for folder in self.folders for p in folder.glob("runs/*/*/*.predictions.parquet")]
             for path, folder in sorted(there):
@@ -167,18 +167,18 @@ class Evidence:
         return self._files[name]
 
     def kept(self, key: Any, kind: type[_Found], compute: Callable[[], _Found], records: Iterable[RunRecord]) -> _Found:
-        """What was computed for this key, or what ``compute`` gives now.
+        """Return the cached value of this key, or compute and cache it.
 
         Raises:
-            RecordError: the predictions of one of the records are not there, so that what is shown of a results
-                directory does not hang on what its reader has seen before.
+            RecordError: the predictions of a record are missing: what is shown of a results directory must not depend
+                on what its reader has seen before.
         """
         for record in records:
             self._found(record)
         name = hashlib.sha256(json.dumps([METHOD, kind.__name__, key]).encode()).hexdigest()
         cache = files.cache_dir()
         path = cache / "intervals" / name[:2] / f"{name}.json"
-        with contextlib.suppress(OSError, ValueError, RecursionError):  # a damaged file is written anew
+        with contextlib.suppress(OSError, ValueError, RecursionError):  # a damaged file is written again
             kept: _Found = _adapter(kind).validate_python(json.loads(files.read(path, root=cache)))
             return kept
         found = compute()
@@ -188,16 +188,16 @@ class Evidence:
 
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
-"""Dear to make, and the same for every value of a kind."""
+"""Adapters are expensive to make, and one serves all values of a type."""
 
 
 def interval(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> Interval:
-    """The 95 % interval of a board entry: the mean over seeds, of one task or of a column's tasks averaged.
+    """Return the 95 % interval of a board entry: the mean over seeds, of one task or of a column's tasks averaged.
 
     Args:
-        records: of one model and one setting a task. With several tasks the seeds that have all of them count.
+        records: records of one model, in one setting per task. Only seeds that have all of the tasks count.
         metric: full name of the score.
-        evidence: where the predictions are.
+        evidence: the source of the predictions.
 
     Raises:
         RecordError: predictions are missing, damaged, or not of one test set.
@@ -233,18 +233,18 @@ def compare(
     evidence: Evidence,
     question: Question = "pretrained",
 ) -> Comparison:
-    """The difference of two board entries.
+    """Return the difference of two board entries.
 
     Args:
-        a: as for ``interval``; for the question ``trained`` a single record.
+        a: records as for ``interval``; for the question ``trained`` a single record.
         b: likewise, of another model or setting, on the same tasks.
         metric: full name of the score.
-        evidence: where the predictions are.
+        evidence: the source of the predictions.
         question: see the module's docstring.
 
     Raises:
-        UsageError: the records are not of the same tasks, task versions, data, limits and protocol of the engine; or
-            several are given for the question ``trained``.
+        UsageError: the records differ in tasks, task versions, data, limits or protocol of the engine; or several are
+            given for the question ``trained``.
         RecordError, UnknownNameError: as for ``interval``.
     """
     first, second = _pair(a, b, metric, question)
@@ -294,15 +294,15 @@ def retention(
     question: Question = "pretrained",
     margin: float = 0.97,
 ) -> Retention:
-    """The student's mean score over the teacher's, and whether that is above ``margin`` (non-inferiority, one-sided).
+    """Return the student's mean score over the teacher's, and test it against ``margin`` (non-inferiority, one-sided).
 
     Args:
         student: as ``a`` of ``compare``.
         teacher: as ``b`` of ``compare``.
         metric: full name of the score.
-        evidence: where the predictions are.
+        evidence: the source of the predictions.
         question: see the module's docstring.
-        margin: what has to be kept, as a fraction of 1.
+        margin: the share of the teacher's score that has to be kept, as a fraction of 1.
 
     Raises:
         UsageError, RecordError, UnknownNameError: as for ``compare``.
@@ -340,7 +340,7 @@ class _Entry(NamedTuple):
 
     @property
     def key(self) -> list[Any]:
-        """What the entry's scores and intervals follow from, and the name that their reasons give."""
+        """Everything that determines the entry's scores and intervals, and the name that their reasons mention."""
         of_runs = [
             [r.cell.task, r.predictions.sha256, r.kind, r.labels, r.scheme, r.options, r.collapsed] for r in self.used
         ]
@@ -348,7 +348,7 @@ class _Entry(NamedTuple):
 
     @property
     def used(self) -> list[RunRecord]:
-        """Those of the tasks and seeds that count."""
+        """The records of the tasks and seeds that count."""
         return [self.records[task, seed] for task in self.tasks for seed in self.seeds]
 
     @property
@@ -361,20 +361,20 @@ class _Measured(NamedTuple):
     """Scores of entries over their seeds, and their covariance under the sampling of the test sets."""
 
     scores: list[Floats]
-    """(seeds,) an entry."""
+    """One array of shape (seeds,) per entry."""
     covariance: Floats
-    """Of all of these, (seeds of all entries, seeds of all entries)."""
+    """Covariance of all of these, (seeds of all entries, seeds of all entries)."""
     metric: Metric
     counts: Floats
-    """Of the last task, which is the only one of trained models: (seeds of all entries, clusters, …)."""
+    """Counts of the last task, which is the only one for trained models: (seeds of all entries, clusters, …)."""
     examples: int
     clusters: int
     fewest: int
-    """Clusters of the task that has fewest."""
+    """Clusters of the task with the fewest."""
 
 
 def _entry(records: Sequence[RunRecord], metric: str) -> _Entry:
-    """The seeds that have all of the tasks."""
+    """Return the entry of the seeds that have all tasks."""
     by_cell = {(record.cell.task, record.cell.seed): record for record in records}
     tasks = sorted({task for task, _ in by_cell})
     seeds = sorted(seed for seed in {seed for _, seed in by_cell} if all((task, seed) in by_cell for task in tasks))
@@ -387,7 +387,7 @@ def _entry(records: Sequence[RunRecord], metric: str) -> _Entry:
 
 
 def _pair(a: Sequence[RunRecord], b: Sequence[RunRecord], metric: str, question: Question) -> tuple[_Entry, _Entry]:
-    """Two entries that may be compared."""
+    """Return two entries after checking that they can be compared."""
     first, second = _entry(a, metric), _entry(b, metric)
     if first.tasks != second.tasks:
         raise UsageError(
@@ -403,7 +403,7 @@ def _pair(a: Sequence[RunRecord], b: Sequence[RunRecord], metric: str, question:
 
 
 def differs(a: RunRecord, b: RunRecord) -> str | None:
-    """Why two records of one task do not measure the same thing, in words; None if they do."""
+    """Return why two records of one task do not measure the same thing, in words; None if they do."""
     compared = {
         "task version": (a.cell.task_version, b.cell.task_version),
         "data": (a.cell.data[:8], b.cell.data[:8]),
@@ -415,13 +415,13 @@ def differs(a: RunRecord, b: RunRecord) -> str | None:
 
 
 def collapsed(records: Sequence[RunRecord]) -> tuple[str, ...]:
-    """Which of an entry's runs predict a single class, in words; a verdict stands only on an entry that has none.
+    """Return which of an entry's runs predict a single class, in words; an entry with such runs gets no verdict.
 
-    Such a run shows that a fine-tuning failed and nothing of the pretrained model: two models that both fail are not
-    alike, and a student whose teacher fails keeps nothing of it.
+    Such a run shows that a fine-tuning failed and says nothing about the pretrained model: two models that both fail
+    are not alike, and a student whose teacher fails keeps nothing of it.
 
     Args:
-        records: of one model, whole seeds of one task or of a column's tasks.
+        records: records of one model, whole seeds of one task or of a column's tasks.
     """
     seeds, tasks = ({getattr(record.cell, name) for record in records} for name in ("seed", "task"))
     times = Counter((record.cell.task, record.collapsed) for record in records if record.collapsed)
@@ -432,7 +432,7 @@ def collapsed(records: Sequence[RunRecord]) -> tuple[str, ...]:
 
 
 def _reason(first: _Entry, second: _Entry, question: Question) -> str | None:
-    """Why there is no verdict, in words."""
+    """Return why there is no verdict, in words."""
     if failed := [f"{entry.model} {words}" for entry in (first, second) for words in entry.collapsed]:
         return f"no verdict stands on collapsed runs: {'; '.join(failed)}"
     if question == "trained":
@@ -445,7 +445,7 @@ def _reason(first: _Entry, second: _Entry, question: Question) -> str | None:
 
 
 def _measure(entries: Sequence[_Entry], metric: str, evidence: Evidence) -> _Measured:
-    """Scores and their covariance; a column's tasks have independent test sets and are averaged seed by seed."""
+    """Return scores and their covariance; a column's tasks have independent test sets and are averaged seed by seed."""
     tasks = entries[0].tasks
     scores, covariance, examples, clusters = [], [], 0, []
     for task in tasks:
@@ -471,14 +471,14 @@ def _measure(entries: Sequence[_Entry], metric: str, evidence: Evidence) -> _Mea
 
 
 def _means(measured: _Measured, drawn: bool) -> Means:
-    """With the seeds as a source of chance (``drawn``) or taken as they are."""
+    """Return the means with the seeds as a source of chance (``drawn``) or fixed."""
     if drawn:
         return intervals.seeds_and_examples(measured.scores, measured.covariance, measured.fewest)
     return intervals.examples_only(np.concatenate(measured.scores), measured.covariance, measured.fewest)
 
 
 def _metric(record: RunRecord, name: str) -> Metric:
-    """The score of this name, as the record's kind of task defines it."""
+    """Return the metric of this name, as the record's kind of task defines it."""
     metrics = kind_of(record).metrics(record)
     if name not in metrics:
         raise RecordError(f"{record.cell.task}: kind '{record.kind}' has no score {name}. See flue-bench verify.")
@@ -486,7 +486,7 @@ def _metric(record: RunRecord, name: str) -> Metric:
 
 
 def _trained_test(measured: _Measured) -> tuple[float, str]:
-    """P-value of two fine-tuned models, and the test's name."""
+    """Return the p-value of two fine-tuned models, and the test's name."""
     metric = measured.metric
     if metric.of_examples and measured.clusters == measured.examples:
         right = metric.score(measured.counts)  # (2, examples): 0 or 1
@@ -496,10 +496,9 @@ def _trained_test(measured: _Measured) -> tuple[float, str]:
 
 
 def _counts(records: Sequence[RunRecord], metric: Metric, evidence: Evidence) -> tuple[Floats, int]:
-    """Counts by cluster, (records, clusters, …), of records of one task; and the number of examples.
+    """Return the counts by cluster, (records, clusters, …), of records of one task, and the number of examples.
 
-    Rows are put in the order of their ids and clusters in that of their first row: neither the order of the file nor
-    the names of groups matter.
+    Rows are sorted by id and clusters by their first row: neither the order of the file nor the names of groups matter.
     """
     gold: list[Any] | None = None
     ids: list[str] = []

@@ -1,7 +1,7 @@
-"""Which records make a row of a board, what the row is called, and which row a user means by a name.
+"""Rows of a board: which records belong to a row, what it is called, and which row a user means by a name.
 
 A row is one model as fine-tuned by one recipe in one precision under one protocol of the engine. The board, ``compare``
-and ``card`` all take their rows from here: a name that one of them prints is a name that the others know.
+and ``card`` all take their rows from here: each accepts the names that the others print.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from flue_bench.errors import UnknownNameError, UsageError, printable
 from flue_bench.record import RunRecord
 
 DIGITS = 6
-"""Of a digest, which are enough to name a model."""
+"""Leading digits of a digest that are enough to name a model."""
 
 _T = TypeVar("_T")
 _K = TypeVar("_K", bound=Hashable)
 
 
 class RowKey(NamedTuple):
-    """What a row holds together."""
+    """The key that all records of a row share."""
 
     model: str
-    """Digest."""
+    """The model's digest."""
     recipe: str
     precision: str
     protocol: int
 
 
 class RunKey(NamedTuple):
-    """What names a record: its cell may have been run twice, with other predictions."""
+    """The key of a record: its cell may have been run twice, with different predictions."""
 
     cell_digest: str
     predictions_sha256: str
@@ -43,16 +43,16 @@ class NamedRow:
 
     key: RowKey
     model: str
-    """The model's name; of several, that on the hub."""
+    """The model's name; of several names, the one on the hub."""
     revision: str | None
     label: str
     """The model's name, with part of its revision or digest where two models share the name."""
     title: str
-    """The label and how the model was fine-tuned, as the board says it: no other row has it."""
+    """The label and how the model was fine-tuned, as the board prints it; unique among the rows."""
     records: tuple[RunRecord, ...]
 
     def _titles(self) -> list[str]:
-        """With the protocol and without: a board names it where its rows have several."""
+        """Return the title with and without the protocol: a board prints it where its rows have several."""
         setting = f"{self.label} ({self.key.recipe}, {self.key.precision}"
         return [self.title, f"{setting})", f"{setting}, protocol {self.key.protocol})"]
 
@@ -60,12 +60,12 @@ class NamedRow:
         return [self.label]
 
     def _names(self) -> list[str]:
-        """All that the model goes by: the same weights may have several names."""
+        """Return all names of the model: the same weights may have several."""
         models = {(record.cell.model.name, record.cell.model.revision) for record in self.records}
         return [name for name, _ in models] + [f"{name}@{revision}" for name, revision in models if revision]
 
     def _begins(self, wanted: str) -> bool:
-        """Is it the start of the model's digest, or of a revision after the name?"""
+        """Return whether ``wanted`` is the start of the model's digest, or of a revision after the name."""
         name, _, revision = wanted.rpartition("@")
         models = (record.cell.model for record in self.records)
         if name and revision and any(_is(name, [m.name]) and (m.revision or "").startswith(revision) for m in models):
@@ -74,7 +74,7 @@ class NamedRow:
 
 
 def grouped(items: Iterable[_T], key: Callable[[_T], _K]) -> dict[_K, list[_T]]:
-    """Items by their key, in order."""
+    """Return the items grouped by their key, in order."""
     groups: dict[_K, list[_T]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
@@ -82,7 +82,7 @@ def grouped(items: Iterable[_T], key: Callable[[_T], _K]) -> dict[_K, list[_T]]:
 
 
 def told_apart(titles: list[str], *suffixes: list[str]) -> list[str]:
-    """Titles made unique, by as few suffixes as it takes."""
+    """Return the titles with as few suffixes as make equal ones differ."""
     for suffix in suffixes:
         differ = {title: {s for t, s in zip(titles, suffix, strict=True) if t == title} for title in titles}
         titles = [t + s if len(differ[t]) > 1 else t for t, s in zip(titles, suffix, strict=True)]
@@ -90,12 +90,12 @@ def told_apart(titles: list[str], *suffixes: list[str]) -> list[str]:
 
 
 def by_run(records: Iterable[RunRecord]) -> dict[RunKey, RunRecord]:
-    """Records by what the runs of a board name."""
+    """Return the records by the keys that the runs of a board have."""
     return {RunKey(record.cell_digest, record.predictions.sha256): record for record in records}
 
 
 def newest(records: Iterable[RunRecord]) -> tuple[list[RunRecord], dict[str, int]]:
-    """Each cell once, by its newest record; and by cell digest, how many more there are with other predictions."""
+    """Return the newest record of each cell, and by cell digest the number of others with different predictions."""
     once, others = [], {}
     for cell_digest, same in grouped(records, lambda record: record.cell_digest).items():
         latest = max(same, key=lambda record: (record.created, record.predictions.sha256))
@@ -106,7 +106,7 @@ def newest(records: Iterable[RunRecord]) -> tuple[list[RunRecord], dict[str, int
 
 
 def by_setting(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
-    """Records of one row and one test set by their setting: first that with most seeds, the newest on a tie."""
+    """Group records of one row and one test set by setting: most seeds first, on a tie the newest."""
 
     def rank(setting: list[RunRecord]) -> tuple[int, str, str]:
         return len(setting), max(record.created for record in setting), setting[0].setting_digest
@@ -115,7 +115,7 @@ def by_setting(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
 
 
 def named_rows(records: Iterable[RunRecord]) -> list[NamedRow]:
-    """The rows that these records make, each cell given once (see ``newest``)."""
+    """Return the rows of these records, which hold each cell once (see ``newest``)."""
     of_row = grouped(records, _row_key)
     of_model: dict[str, list[RunRecord]] = {}
     for key, of_key in of_row.items():
@@ -147,16 +147,16 @@ def named_rows(records: Iterable[RunRecord]) -> list[NamedRow]:
 
 
 def find(rows: Sequence[NamedRow], wanted: str) -> list[NamedRow]:
-    """The rows of one model, or the one row that is named with its recipe and precision.
+    """Return the rows of one model, or the one row that is named with its recipe and precision.
 
     Args:
-        rows: to choose from.
-        wanted: as a board prints it: the title of a row, the label of a model; else any name of a model, a name and the
-            start of a revision (``org/name@1a2b3c``), or the start of a digest.
+        rows: the rows to choose from.
+        wanted: a name as a board prints it: the title of a row, the label of a model; else any name of a model, a name
+            and the start of a revision (``org/name@1a2b3c``), or the start of a digest.
 
     Raises:
-        UnknownNameError: no row goes by this name.
-        UsageError: several models do.
+        UnknownNameError: no row has this name.
+        UsageError: several models have this name.
     """
     ways: list[Callable[[NamedRow], bool]] = [
         lambda row: _is(wanted, row._titles()),
@@ -174,10 +174,10 @@ def find(rows: Sequence[NamedRow], wanted: str) -> list[NamedRow]:
 
 
 def find_one(rows: Sequence[NamedRow], wanted: str) -> NamedRow:
-    """As ``find``, where a single row is wanted.
+    """Return the single row that ``wanted`` names; arguments are those of ``find``.
 
     Raises:
-        UnknownNameError, UsageError: as ``find``; or the model has several rows.
+        UnknownNameError, UsageError: as for ``find``; or the model has several rows.
     """
     found = find(rows, wanted)
     if len(found) > 1:
@@ -191,7 +191,7 @@ def _is(wanted: str, names: Iterable[str]) -> bool:
 
 
 def _bare(name: str) -> str:
-    """A name without what no terminal shows, a board shows otherwise, or marks."""
+    """Return a name without blanks, unprintable characters, and characters that a board replaces or adds as marks."""
     return "".join(c for c in name if c.isprintable() and c not in " \N{REPLACEMENT CHARACTER}†‡")
 
 
@@ -201,7 +201,7 @@ def _row_key(record: RunRecord) -> RowKey:
 
 
 def _model_name(records: Iterable[RunRecord]) -> str:
-    """The same weights may go by several names: the one on the hub is the one to show."""
+    """Return the name to show: the same weights may have several, and the one on the hub is preferred."""
     return min((record.cell.model.origin != "hub", record.cell.model.name) for record in records)[1]
 
 

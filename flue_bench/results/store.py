@@ -1,4 +1,4 @@
-"""Where records live: a results directory.
+"""The results directory, which stores records.
 
 ::
 
@@ -8,7 +8,7 @@
     results/speed/<model>/<digest>.json                                     a model's speed on one device
     results/.locks/<cell digest>.lock, results/.checkpoints/<cell digest>/
 
-A cell is looked up by its digest, whatever folder it lies in: merging two results directories is a copy.
+A cell is looked up by its digest in any folder: copying merges two results directories.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ _Kept = TypeVar("_Kept", RunRecord, Failure, SpeedRecord)
 
 
 class _NewerRecordError(RecordError):
-    """Of a later flue-bench: not damaged, so never to be overwritten."""
+    """Raised for a record of a later flue-bench: it is not damaged, and must never be overwritten."""
 
 
 class Damaged(NamedTuple):
-    """A file among the records that is none, or no longer."""
+    """A file among the records that is not a valid record."""
 
     path: Path
-    """Relative to the results directory."""
+    """Path relative to the results directory."""
     reason: str
 
 
 class Contents(NamedTuple):
-    """All that a results directory holds."""
+    """The content of a results directory."""
 
     records: list[RunRecord]
     failures: list[Failure]
@@ -66,14 +66,14 @@ class Store:
     root: Path
 
     def folder(self, cell: Cell) -> Path:
-        """Where this store writes the cell's files."""
+        """Return the folder where this store writes the cell's files."""
         return self.root / "runs" / _model_slug(cell.model) / _slug(cell.task, "task")
 
     def checkpoint_dir(self, cell: Cell) -> Path:
-        """Where the cell's checkpoint belongs (not created).
+        """Return the folder of the cell's checkpoint, which is not created.
 
         Raises:
-            RecordError: a link is there, through which nothing is written.
+            RecordError: the path has a link, and nothing is written through links.
         """
         folder = self.root / ".checkpoints" / cell.digest
         with _explained(folder):
@@ -81,12 +81,12 @@ class Store:
         return folder
 
     def find(self, cell: Cell) -> RunRecord | None:
-        """The cell's record, if it is done.
+        """Return the cell's record, or None if it is not done.
 
         A damaged record, or one without its predictions, counts as not done: the next ``write`` replaces it.
 
         Raises:
-            RecordError: the record is of a later version of flue-bench.
+            RecordError: a later version of flue-bench wrote the record.
         """
         for path in self._candidates(cell):
             try:
@@ -100,23 +100,23 @@ class Store:
         return None
 
     def _candidates(self, cell: Cell) -> Iterator[Path]:
-        """Where its record may be: most are where this store writes them, so that the others need no search."""
+        """Yield the paths where the cell's record may be, first the usual one, so that most cells need no search."""
         yield self.folder(cell) / f"seed{cell.seed}-{cell.digest}.json"
         yield from sorted(self.root.glob(f"runs/*/*/*-{cell.digest}.json"))
 
     def write(self, build: Callable[[Predictions], RunRecord], table: pyarrow.Table, cell: Cell) -> RunRecord:
-        """Keep one finished cell: the predictions first, then the record that names them, each in one step.
+        """Store one finished cell: the predictions first, then the record that names them, each in one step.
 
         Whatever interrupts this, a record on disk has its predictions beside it. An older record or failure of the cell
-        is replaced, under whichever model name it was filed.
+        is replaced, whatever model name it was stored under.
 
         Args:
-            build: makes the record, given the reference to its predictions.
-            table: one row a test example; equal tables give equal files, byte for byte.
-            cell: what was run.
+            build: a function that makes the record from the reference to its predictions.
+            table: one row per test example; equal tables give equal files, byte for byte.
+            cell: the cell that was run.
 
         Raises:
-            RecordError: the files cannot be written; with the operating system's reason.
+            RecordError: the files cannot be written; the message has the operating system's reason.
         """
         folder, stem = self.folder(cell), f"seed{cell.seed}-{cell.digest}"
         predictions_path, record_path = folder / f"{stem}.predictions.parquet", folder / f"{stem}.json"
@@ -130,11 +130,11 @@ class Store:
             files.staged(record_path, _json(record), self.root) as place_record,
         ):
             older = list(self.root.glob(f"runs/*/*/seed*-{cell.digest}.*"))
-            # Old records go before the predictions that they name are replaced: by a rename, so that they stay where
-            # nothing can be renamed.
+            # Old records are removed before the predictions that they name are replaced: by a rename, so that they
+            # stay where nothing can be renamed.
             for path in [path for path in older if path.suffix == ".json"]:
                 retired = path.with_name(f"{path.name}.old")
-                with suppress(FileNotFoundError):  # where there are no locks, another process may have done so
+                with suppress(FileNotFoundError):  # without locks another process may have done it
                     os.replace(path, retired)
                     older.append(retired)
             place_predictions()
@@ -145,7 +145,7 @@ class Store:
         return record
 
     def write_failure(self, failure: Failure) -> None:
-        """Keep that a cell failed, in place of an earlier failure.
+        """Store the failure of a cell, in place of an earlier one.
 
         Raises:
             RecordError: the file cannot be written.
@@ -155,7 +155,7 @@ class Store:
             files.write(path, _json(failure), self.root)
 
     def write_speed(self, speed: SpeedRecord) -> None:
-        """Keep a model's speed, in place of an earlier one of the same model, device and precision.
+        """Store a model's speed, in place of an earlier one of the same model, device and precision.
 
         Raises:
             RecordError: the file cannot be written.
@@ -164,12 +164,12 @@ class Store:
         path = self.root / "speed" / _model_slug(speed.model) / f"{key}.json"
         with _explained(path):
             files.write(path, _json(speed), self.root)
-            for older in self.root.glob(f"speed/*/{key}.json"):  # under another of the model's names
+            for older in self.root.glob(f"speed/*/{key}.json"):  # stored under another name of the model
                 if older != path:
                     older.unlink()
 
     def read(self) -> Contents:
-        """All records, failures and speeds, in the order of their paths, and the files that are none of these."""
+        """Read all records, failures and speeds, in the order of their paths, and list files that are none of these."""
         contents = Contents([], [], [], [])
         for path in sorted((*self.root.glob("runs/*/*/*.json"), *self.root.glob("speed/*/*.json"))):
             try:
@@ -185,28 +185,28 @@ class Store:
         return contents
 
     def records(self) -> list[RunRecord]:
-        """The records that can be read; ``read`` also says which cannot, and why."""
+        """Return the records that can be read; ``read`` also returns which cannot, and why."""
         return self.read().records
 
     def failures(self) -> list[Failure]:
-        """The failures that can be read."""
+        """Return the failures that can be read."""
         return self.read().failures
 
     def lock(self, cell: Cell) -> Lock:
-        """What keeps two processes from running one cell at the same time (not acquired)."""
+        """Return the lock, not yet acquired, that keeps two processes from running one cell at the same time."""
         return Lock(self.root / ".locks" / f"{cell.digest}.lock", self.root)
 
 
 def read_record(path: Path, root: Path | None = None) -> RunRecord:
-    """The record in this file.
+    """Read the record in a file.
 
     Args:
         path: the file.
         root: the results directory, out of which no link is followed; None: the file's own folder.
 
     Raises:
-        RecordError: it cannot be read, does not validate (names the field), does not describe the cell that it names,
-            or was written by a later flue-bench.
+        RecordError: the file cannot be read, does not validate (the message names the field), has digests that are not
+            those of its cell, or was written by a later flue-bench.
     """
     record = _read(path, RunRecord, root or path.parent)
     if record.cell_digest != record.cell.digest or record.setting_digest != record.cell.setting_digest:
@@ -217,12 +217,12 @@ def read_record(path: Path, root: Path | None = None) -> RunRecord:
 def read_predictions(
     record: RunRecord, folder: Path, columns: Sequence[str] | None = None, root: Path | None = None
 ) -> pyarrow.Table:
-    """The test predictions that belong to a record.
+    """Read the test predictions of a record.
 
     Args:
-        record: names the file and its hash, which is that of the whole file.
-        folder: where the record's file lies.
-        columns: read these alone, as far as they are there.
+        record: the record, which names the file and the hash of the whole file.
+        folder: the folder of the record's file.
+        columns: read only those of these columns that exist.
         root: as for ``read_record``.
 
     Raises:
@@ -245,7 +245,7 @@ def read_predictions(
 
 
 def _slug(name: str, otherwise: str) -> str:
-    """A folder's name for a model or task: ``cmarkea/distilcamembert-base`` → ``cmarkea--distilcamembert-base``."""
+    """Return a model's or task's folder name: ``cmarkea/distilcamembert-base`` → ``cmarkea--distilcamembert-base``."""
     return re.sub(r"[^A-Za-z0-9._-]+", "--", name).strip(".-")[:100] or otherwise
 
 
@@ -281,7 +281,7 @@ def _parquet(table: pyarrow.Table) -> bytes:
     import pyarrow.parquet
 
     sink = pyarrow.BufferOutputStream()
-    # Chunks and metadata are traces of how a table was made.
+    # Chunks and metadata depend on how a table was made.
     plain = table.replace_schema_metadata(None).combine_chunks()
     pyarrow.parquet.write_table(plain, sink, compression="zstd", row_group_size=1 << 16)
     content: bytes = sink.getvalue().to_pybytes()

@@ -1,4 +1,4 @@
-"""Whether a record can be believed: all of it that follows from something else, made again and compared."""
+"""Verification of a record: everything in it that follows from something else is recomputed and compared."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     import pyarrow
 
 SAME = 1e-9
-"""Scores that differ by less are the same: another version of NumPy may add in another order."""
+"""Scores that differ by less are equal: another version of NumPy may add in another order."""
 
 
 def schema() -> str:
-    """The JSON schema of a record, as it stands in ``results/schema``."""
+    """Return the JSON schema of a record, as in ``results/schema``."""
     made = RunRecord.model_json_schema() | {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"flue-bench run record, schema version {SCHEMA_VERSION}",
@@ -32,14 +32,14 @@ def schema() -> str:
 
 
 def faults(path: Path) -> list[str]:
-    """What is wrong with a record, in words; nothing if its parts bear each other out.
+    """Return what is wrong with a record, in words; empty if its parts are consistent.
 
-    Checked are: the JSON schema, the digests of cell and setting, the SHA-256 of the predictions and their rows, every
-    score and class of the record, whether the model collapsed, the epoch selected, that the most probable label is the
+    This checks the JSON schema, the digests of cell and setting, the SHA-256 of the predictions and their rows, every
+    score and class of the record, whether the model collapsed, the selected epoch, that the most probable label is the
     predicted one, and labels, metric and column where the record's task is installed in its version.
 
     Args:
-        path: the record's JSON file; its predictions lie beside it.
+        path: the record's JSON file, with its predictions in the same folder.
 
     Raises:
         TaskFileError: an installed task package is broken.
@@ -54,17 +54,17 @@ def faults(path: Path) -> list[str]:
         return [*found, *_of_predictions(record, read_predictions(record, path.parent))]
     except RecordError as error:
         return [*found, _without(path.parent, error)]
-    except (KeyError, OSError, TypeError, ValueError) as error:  # of columns, of pyarrow, of scoring
+    except (KeyError, OSError, TypeError, ValueError) as error:  # raised by columns, pyarrow or scoring
         return [*found, f"its predictions cannot be scored: {str(error).strip() or type(error).__name__}"]
 
 
 def _without(path: Path, error: RecordError) -> str:
-    """The message, without the part that the table of records shows anyway."""
+    """Return the message without the part that the table of records already shows."""
     return str(error).removeprefix(f"{path}").lstrip("/: ")
 
 
 def _of_record(record: RunRecord) -> Iterator[str]:
-    """Fields that contradict each other."""
+    """Yield contradictions between fields."""
     cell, metric = record.cell, record.metric
     if metric not in record.scores:
         yield f"metric: there is no score {metric}"
@@ -87,7 +87,7 @@ def _of_record(record: RunRecord) -> Iterator[str]:
 
 
 def _of_task(record: RunRecord) -> Iterator[str]:
-    """What the installed task says otherwise. Another version of a task may say what it likes."""
+    """Yield contradictions to the installed task. Another version of the task may differ."""
     installed = registry.registered().get(record.cell.task)
     if installed is None or installed.task.version != record.cell.task_version:
         return
@@ -105,7 +105,7 @@ def _of_task(record: RunRecord) -> Iterator[str]:
 
 
 def _of_predictions(record: RunRecord, table: pyarrow.Table) -> Iterator[str]:
-    """What the test predictions say otherwise."""
+    """Yield contradictions to the test predictions."""
     kind = kind_of(record)
     columns = ["id", "group", *kind.schema()]
     if table.column_names != columns:
@@ -133,7 +133,7 @@ def _of_predictions(record: RunRecord, table: pyarrow.Table) -> Iterator[str]:
 
 
 def _of_classes(record: RunRecord, again: Scores) -> Iterator[str]:
-    """What the predictions say otherwise of single classes."""
+    """Yield contradictions to the predictions in single classes."""
     for level in sorted(again.per_class.keys() | record.per_class.keys()):
         theirs, ours = record.per_class.get(level, {}), again.per_class.get(level, {})
         wrong = [
@@ -146,7 +146,7 @@ def _of_classes(record: RunRecord, again: Scores) -> Iterator[str]:
 
 
 def _alike(one: ClassScores, other: ClassScores) -> bool:
-    """Equal but for rounding; NaN is like nothing."""
+    """Return whether two scores are equal except for rounding; NaN equals nothing."""
     ours, theirs = one.model_dump().values(), other.model_dump().values()
     return all(abs(a - b) <= SAME for a, b in zip(ours, theirs, strict=True))
 

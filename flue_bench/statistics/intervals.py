@@ -1,10 +1,10 @@
 """Means over seeds and test examples, with intervals and tests that keep these two sources of chance apart.
 
-Everything starts from counts that a score follows from (``flue_bench.kinds.counts``): their sum over the test set gives
+Everything starts from counts that determine a score (``flue_bench.kinds.counts``): their sum over the test set gives
 the score, so that resampling counts is resampling examples. Examples that share a premise or a source sentence form a
 cluster, and are drawn together.
 
-The estimator, and what simulations say of it: docs/decisions/0010-statistics.md.
+docs/decisions/0010-statistics.md explains the estimator and gives results of simulations.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Score = Callable[[Floats], Floats]
-"""A score from summed counts, (…, one example's shape) → (…): ``flue_bench.kinds.counts.Metric.score``."""
+"""A score as a function of summed counts, (…, one example's shape) → (…): ``flue_bench.kinds.counts.Metric.score``."""
 
 REPLICATES = 2000
-"""Of the bootstrap: the standard error is then known to within 1.6 %."""
+"""Replicates of the bootstrap: the standard error is then known to within 1.6 %."""
 
 PERMUTATIONS = 10_000
 
@@ -40,13 +40,13 @@ class Summary(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A mean, or a weighted difference of two, and where its uncertainty comes from."""
+    """A mean, or a weighted difference of two, and the sources of its uncertainty."""
 
     value: float
     se_seeds: float
-    """Standard error that the choice of seeds brings; 0 if the trained models are taken as they are."""
+    """Standard error from the choice of seeds; 0 if the trained models are taken as fixed."""
     se_examples: float
-    """Standard error that the sampling of the test set brings."""
+    """Standard error from the sampling of the test set."""
     freedom: float
     """Degrees of freedom of the squared standard error."""
 
@@ -69,14 +69,14 @@ class Means:
     examples: Floats
     """(models, models), covariance from the sampling of one test set, which the models share."""
     clusters: int
-    """In the test set."""
+    """Number of clusters in the test set."""
 
 
 def mean_sd(values: Sequence[float]) -> Summary:
-    """Mean and sample standard deviation.
+    """Return mean and sample standard deviation.
 
     Raises:
-        ValueError: no value.
+        ValueError: there is no value.
     """
     n = len(values)
     if not n:
@@ -88,14 +88,14 @@ def mean_sd(values: Sequence[float]) -> Summary:
 
 
 def resample(counts: ArrayLike, replicates: int = REPLICATES) -> Floats:
-    """Cluster bootstrap: the test set's counts, its clusters drawn anew with replacement, as many as there are.
+    """Resample the test set's counts by the cluster bootstrap: as many clusters as there are, drawn with replacement.
 
-    All models see the same draws, so that their scores stay paired. The draws depend on nothing but the number of
-    clusters: equal counts give equal results.
+    All models see the same draws, so that their scores stay paired. The draws depend only on the number of clusters:
+    equal counts give equal results.
 
     Args:
         counts: (models, clusters, …).
-        replicates: how many test sets to draw.
+        replicates: number of test sets to draw.
 
     Returns:
         (replicates, models, …), summed over the clusters.
@@ -113,13 +113,13 @@ def resample(counts: ArrayLike, replicates: int = REPLICATES) -> Floats:
 
 
 def covariance(resampled: Floats, score: Score, clusters: int) -> Floats:
-    """Covariance of the models' scores over bootstrap replicates.
+    """Return the covariance of the models' scores over bootstrap replicates.
 
     Args:
         resampled: (replicates, models, …), from ``resample``.
-        score: from these counts.
-        clusters: in the test set, at least two. The bootstrap's variance is (clusters - 1) / clusters of the unbiased
-            one (Efron & Tibshirani 1993, section 5.3), which is put right here.
+        score: the function from these counts to scores.
+        clusters: number in the test set, at least two. The bootstrap's variance is (clusters - 1) / clusters of the
+            unbiased one (Efron & Tibshirani 1993, section 5.3), which is corrected here.
 
     Returns:
         (models, models)
@@ -130,18 +130,18 @@ def covariance(resampled: Floats, score: Score, clusters: int) -> Floats:
 
 
 def seeds_and_examples(scores: Sequence[Floats], covariance: Floats, clusters: int) -> Means:
-    """Models by their seeds: training is drawn anew for each model, the test set once for all.
+    """Return the means of models over their seeds: each model has its own training runs, and all share one test set.
 
     A seed's score is the model's mean + an effect of the seed + an effect of the test set, which all seeds share + an
-    interaction of both. The variance over seeds on the one test set there is estimates the first and the last of the
-    effects together. Only what the seeds *share* of the test set's effect is missing, and that is the covariance of two
-    *different* seeds: the diagonal, which holds the interaction as well, would count it twice. This is the split of
+    interaction of both. The variance over seeds on the single test set estimates the first and the last of the effects
+    together. Only the part of the test set's effect that the seeds *share* is missing, and that is the covariance of
+    two *different* seeds: the diagonal, which includes the interaction, would count it twice. This is the split of
     Obuchowski & Rockette (1995) for readers (here seeds) who read the cases (test examples) of one test only.
 
     Args:
         scores: a model's scores over its seeds, (seeds,), at least two; one or two models.
-        covariance: of all these scores, in their order, under the sampling of the test set.
-        clusters: in the test set.
+        covariance: covariance of all these scores, in their order, under the sampling of the test set.
+        clusters: number in the test set.
 
     Raises:
         ValueError: a model has a single seed.
@@ -165,17 +165,17 @@ def seeds_and_examples(scores: Sequence[Floats], covariance: Floats, clusters: i
 
 
 def examples_only(scores: Floats, covariance: Floats, clusters: int) -> Means:
-    """Trained models as they are, (models,): the test set is the only source of chance."""
+    """Return the means of trained models, (models,), taken as fixed: the test set is the only source of chance."""
     nothing = np.zeros_like(scores)
     return Means(scores, nothing, nothing, covariance, clusters)
 
 
 def estimate(means: Means, weights: Sequence[float]) -> Estimate:
-    """A weighted sum of the models' means: [1, -1] is their difference.
+    """Estimate a weighted sum of the models' means: [1, -1] gives their difference.
 
     Args:
-        means: of one or two models.
-        weights: one a model.
+        means: means of one or two models.
+        weights: one weight per model.
     """
     w = np.asarray(weights, np.float64)
     seeds = w * w * means.seeds
@@ -189,10 +189,10 @@ def estimate(means: Means, weights: Sequence[float]) -> Estimate:
 
 
 def satterthwaite(variances: Sequence[float], freedoms: Sequence[float]) -> float:
-    """Degrees of freedom of a sum of independent variance estimates (Satterthwaite 1946).
+    """Return the degrees of freedom of a sum of independent variance estimates (Satterthwaite 1946).
 
     Args:
-        variances: the estimates that are summed, none negative; those of zero do not matter.
+        variances: the estimates that are summed, none negative; zeros have no effect.
         freedoms: the degrees of freedom of each.
     """
     total = math.fsum(variances)
@@ -202,7 +202,7 @@ def satterthwaite(variances: Sequence[float], freedoms: Sequence[float]) -> floa
 
 
 def t_interval(found: Estimate, confidence: float = 0.95) -> tuple[float, float]:
-    """Both ends of Student's interval around an estimate."""
+    """Return both ends of Student's interval around an estimate."""
     half = _t(found.freedom, confidence) * found.se
     return found.value - half, found.value + half
 
@@ -210,14 +210,14 @@ def t_interval(found: Estimate, confidence: float = 0.95) -> tuple[float, float]
 def score_interval(
     means: Means, lowest: float = 0.0, highest: float = 1.0, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Both ends of one model's interval, on the logit scale, by the delta method (Agresti 2013, 3.1).
+    """Return both ends of one model's interval, on the logit scale, by the delta method (Agresti 2013, 3.1).
 
-    A score that is nearly perfect cannot vary upwards as much as downwards, and the interval ends before 1. Of MCC and
-    of correlations, which begin at -1, this is Fisher's transformation. A score at the very end of its range, where
+    A nearly perfect score cannot vary upwards as much as downwards, and the interval ends before 1. For MCC and
+    correlations, whose range begins at -1, this is Fisher's transformation. A score at an end of its range, where
     nothing varies, has the bound of Clopper and Pearson (1934) for as many trials as the test set has clusters.
 
     Args:
-        means: of one model.
+        means: the mean of one model.
         lowest: the score's lowest value.
         highest: its highest.
         confidence: between 0 and 1.
@@ -237,11 +237,11 @@ def score_interval(
 
 
 def quantile_of_sum(variances: Sequence[float], freedoms: Sequence[float], confidence: float = 0.95) -> float:
-    """Half an interval's width in standard errors, where few seeds tell one variance and many examples the other.
+    """Return half an interval's width in standard errors, where few seeds give one variance and many examples another.
 
-    Student's quantiles of the components, as far as they exceed the normal one, weighted by (share of the
+    It is the normal quantile plus the excess of each component's Student quantile over it, weighted by (share of the
     variance)^1.75. With an exponent of 1 this is the rule of Cochran & Cox (1957, section 4.14), which is too wide;
-    with 2 the first term of Welch's series (1947), too narrow, as is Satterthwaite's rule. Coverage of each:
+    with 2 the first term of Welch's series (1947), too narrow, as is Satterthwaite's rule. The coverage of each is in
     ``results/statistics/simulation.md``.
 
     Args:
@@ -257,13 +257,13 @@ def quantile_of_sum(variances: Sequence[float], freedoms: Sequence[float], confi
 
 
 def t_test(found: Estimate) -> float:
-    """Two-sided p-value of the estimate being zero."""
+    """Return the two-sided p-value of the estimate being zero."""
     above = t_test_above(found)
     return min(1.0, 2 * min(above, 1 - above))
 
 
 def t_test_above(found: Estimate) -> float:
-    """One-sided p-value: small if the estimate is above zero."""
+    """Return the one-sided p-value, which is small if the estimate is above zero."""
     from scipy import special  # slow to import
 
     if found.se == 0:
@@ -272,7 +272,7 @@ def t_test_above(found: Estimate) -> float:
 
 
 def fieller(means: Means, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of the ratio of the first mean to the second (Fieller 1954).
+    """Return the interval of the ratio of the first mean to the second (Fieller 1954).
 
     It holds every ratio r for which ``first - r · second`` is not significantly different from zero, with the degrees
     of freedom of the ratio that was found.
@@ -295,7 +295,7 @@ def fieller(means: Means, confidence: float = 0.95) -> tuple[float, float]:
 
 
 def _within(first: float, second: float, v: Floats, t: float) -> tuple[float, float]:
-    """Ends of the ratios r with ``(first - r second)² ≤ t² (1, -r) v (1, -r)'``; a point where there is none."""
+    """Return the ends of the ratios r with ``(first - r second)² ≤ t² (1, -r) v (1, -r)'``; a point if none has."""
     # a r² - 2 b r + c ≤ 0
     a, b, c = second**2 - t * t * v[1, 1], first * second - t * t * v[0, 1], first**2 - t * t * v[0, 0]
     if a <= 0:
@@ -307,19 +307,19 @@ def _within(first: float, second: float, v: Floats, t: float) -> tuple[float, fl
 
 
 def permutation_test(counts: ArrayLike, score: Score, permutations: int = PERMUTATIONS) -> float:
-    """Two-sided p-value of two trained models being interchangeable on every cluster of the test set.
+    """Return the two-sided p-value of two trained models being interchangeable on every cluster of the test set.
 
-    Which of the two made which predictions is drawn anew cluster by cluster (Noreen 1989, Yeh 2000). The value counts
-    the observed assignment as one of the draws, so that it is never 0 and never too small (Phipson & Smyth 2010).
+    The two models' predictions are swapped at random, cluster by cluster (Noreen 1989, Yeh 2000). The value counts the
+    observed assignment as one of the draws, so that it is never 0 and never too small (Phipson & Smyth 2010).
 
     Args:
         counts: (2, clusters, …).
-        score: from summed counts.
-        permutations: how many to draw.
+        score: the function from summed counts to scores.
+        permutations: number to draw.
     """
     first, second = np.asarray(counts, np.float64)
     swap = (second - first).reshape(len(first), -1)
-    swap = swap[swap.any(axis=1)]  # clusters on which both agree do not matter
+    swap = swap[swap.any(axis=1)]  # clusters on which both agree have no effect
     totals = first.sum(0), second.sum(0)
 
     def apart(shift: Floats) -> Floats:
@@ -335,11 +335,13 @@ def permutation_test(counts: ArrayLike, score: Score, permutations: int = PERMUT
 
 
 def mcnemar(first_only: int, second_only: int) -> float:
-    """Exact two-sided p-value of two trained models having the same accuracy on independent examples (McNemar 1947).
+    """Return the exact two-sided p-value of two trained models being equally accurate on independent examples.
+
+    Source: McNemar 1947.
 
     Args:
-        first_only: examples that only the first has right.
-        second_only: examples that only the second has right.
+        first_only: number of examples that only the first model classifies correctly.
+        second_only: number of examples that only the second model classifies correctly.
     """
     from scipy import special
 
@@ -348,7 +350,7 @@ def mcnemar(first_only: int, second_only: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for being several (Holm 1979), in the order given."""
+    """Return p-values adjusted for multiple testing (Holm 1979), in the given order."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, i in enumerate(order):
@@ -358,13 +360,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _t(freedom: float, confidence: float) -> float:
-    """Student's quantile for a two-sided interval."""
+    """Return Student's quantile for a two-sided interval."""
     from scipy import special
 
     return float(special.stdtrit(min(freedom, 1e9), (1 + confidence) / 2))
 
 
 def _chunks(total: int) -> Iterator[int]:
-    """Sizes that sum to ``total``."""
+    """Yield chunk sizes that sum to ``total``."""
     for start in range(0, total, _AT_A_TIME):
         yield min(_AT_A_TIME, total - start)
