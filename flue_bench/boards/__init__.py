@@ -1,1 +1,1 @@
-"""Records side by side: the board, its evidence, its renderings, published scores, and the model card."""
+"""Boards of records: the board, its verdicts, its output formats, published scores, and the model card."""

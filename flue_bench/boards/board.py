@@ -1,13 +1,13 @@
-"""What may stand beside what: rows of models, columns of tasks, entries averaged over seeds.
+"""The board: rows of models, columns of tasks, entries averaged over seeds.
 
-Three rules keep numbers apart that look alike:
+These rules keep numbers apart that look alike:
 
 - a column holds one metric on one version of one data set, cut to one limit;
 - a row holds one model fine-tuned by one recipe in one precision under one protocol of the engine;
 - an entry averages over seeds of one setting, and over all tasks of its column or none;
-- speeds stand beside each other only where one machine measured them in one way.
+- speeds are shown together only where one machine measured them in one way.
 
-Whatever that leaves out is listed with its reason.
+Whatever these leave out is listed with its reason.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from flue_bench.results.rows import NamedRow, RowKey, RunKey, by_setting, find, 
 from flue_bench.statistics.intervals import mean_sd
 
 FLUE = ("cls", "paws-x", "xnli", "wikiner")
-"""These columns stand first, in this order."""
+"""These columns come first, in this order."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One task of a column, down to its data."""
+    """One task of a column, with its version and data."""
 
     task: str
     version: int
@@ -49,9 +49,9 @@ class Column:
     limit: int | None
     canonical: bool
     members: tuple[Member, ...]
-    """Their scores are averaged, seed by seed."""
+    """The tasks whose scores are averaged, seed by seed."""
     deviations: tuple[str, ...] = field(compare=False)
-    """How the data differs from the published."""
+    """How the data differs from the published data."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Run:
     task: str
     seed: int
     score: float
-    """As a fraction of 1."""
+    """The score as a fraction of 1."""
     collapsed: str | None
     head: OwnHead | None
     cell_digest: str
@@ -71,7 +71,7 @@ class Run:
 
     @property
     def key(self) -> RunKey:
-        """See ``by_run``."""
+        """The key of the run's record, see ``by_run``."""
         return RunKey(self.cell_digest, self.predictions_sha256)
 
 
@@ -82,11 +82,11 @@ class Versus:
     difference: float
     """Entry minus best; a fraction of 1."""
     low: float | None
-    """Of its 95 % interval; None where ``reason`` says why."""
+    """Lower end of its 95 % interval; None where ``reason`` says why."""
     high: float | None
     p: float | None
     p_holm: float | None
-    """Adjusted over the column."""
+    """The p-value adjusted over the column."""
     reason: str | None
 
 
@@ -100,10 +100,10 @@ class Entry:
     n: int
     seeds: tuple[int, ...]
     scores: tuple[float, ...]
-    """One a seed, the column's members averaged."""
+    """One score per seed, the column's members averaged."""
     runs: tuple[Run, ...]
     collapsed: tuple[str, ...]
-    """In words, if some of the runs predict a single class: then no verdict stands on the entry."""
+    """Which runs predict a single class, in words; with any, the entry gets no verdict."""
     interval: Interval | None = None
     """From ``evidence.weigh``."""
     versus: Versus | None = None
@@ -111,18 +111,18 @@ class Entry:
 
     @property
     def stands(self) -> bool:
-        """It may be the best of its column, and be compared."""
+        """Whether the entry may be the best of its column and be compared."""
         return not self.collapsed
 
     @property
     def as_good(self) -> bool:
-        """Not to be told from the best of the column."""
+        """Whether the entry cannot be distinguished from the best of the column."""
         return self.versus is not None and self.versus.p_holm is not None and self.versus.p_holm > LEVEL
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how speeds were measured: those of one machine may be compared."""
+    """The machine and settings of speed measurements: speeds of one machine may be compared."""
 
     device: str
     threads: int
@@ -147,7 +147,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Row:
-    """One model as fine-tuned one way."""
+    """One model as fine-tuned in one way."""
 
     label: str
     """The model's name, with part of its revision or digest where two models share the name."""
@@ -158,21 +158,21 @@ class Row:
     precision: str
     protocol: int
     parameters: int
-    """Of the largest of its fine-tuned models, classifier included."""
+    """Parameters of the largest of its fine-tuned models, classifier included."""
     weights_bytes: int | None
-    """None where no record says."""
+    """Bytes of the weights; None where no record has them."""
     teacher: str | None
     """Digest of the model that this one was distilled from."""
     fine_tuned: tuple[str, ...]
-    """What became of the classification head that the checkpoint brought; nothing for a merely pretrained model."""
+    """How the checkpoint's own classification head was treated; empty for a model that is only pretrained."""
     entries: tuple[Entry | None, ...]
-    """One a column."""
+    """One entry per column."""
     speeds: tuple[Speed | None, ...]
-    """One a machine."""
+    """One speed per machine."""
 
     @property
     def key(self) -> RowKey:
-        """What tells it from the other rows."""
+        """The key that identifies the row."""
         return RowKey(self.model_digest, self.recipe, self.precision, self.protocol)
 
 
@@ -182,7 +182,7 @@ class Kept:
 
     ratio: float
     low: float | None = None
-    """Of its 95 % interval; None where there is none, or no bound."""
+    """Lower end of its 95 % interval; None where there is no interval, or no bound."""
     high: float | None = None
 
 
@@ -191,28 +191,28 @@ class Pair:
     """A student beside its teacher; ratios are student over teacher."""
 
     student: int
-    """Which of the board's rows, from 0."""
+    """Index of the student's row on the board, from 0."""
     teacher: int
     kept: tuple[Kept | None, ...]
-    """One a column; None where either has no entry, runs of either collapsed, or the teacher's score is not above 0."""
+    """One per column; None if either has no entry or collapsed runs, or the teacher's score is not above 0."""
     mean: float | None
-    """Of the columns' ratios."""
+    """Mean of the columns' ratios."""
     collapsed: tuple[str, ...]
     """Titles of the columns on which runs of either collapsed."""
     parameters: float
     speeds: tuple[float | None, ...]
-    """Ratio of the examples a second, one a machine."""
+    """Ratio of the examples per second, one per machine."""
 
 
 @dataclass(frozen=True)
 class QuoteLine:
-    """A published score, or ours of the same definition; in percent."""
+    """A published score, or ours by the same definition, in percent."""
 
     model: str
     percent: float | None
     sd: float | None
     detail: str
-    """Scores of a column's tasks, of single classes, or by each definition that may be meant."""
+    """Scores of a column's tasks, of single classes, or by each possible definition."""
     source: str
     """Title of the source; empty for ours."""
     ours: bool
@@ -220,7 +220,7 @@ class QuoteLine:
 
 @dataclass(frozen=True)
 class Quote:
-    """What has been published on one column by one definition, and ours."""
+    """Published scores on one column by one definition, and ours."""
 
     column: str
     metric: str
@@ -229,7 +229,7 @@ class Quote:
 
 
 class Note(NamedTuple):
-    """What is not in the table, and why."""
+    """Something that is not in the table, and the reason."""
 
     what: str
     reason: str
@@ -240,7 +240,7 @@ class Board:
     """A leaderboard, ready to be drawn."""
 
     metric: str | None
-    """The one asked for; None for each task's headline metric."""
+    """The requested metric; None for each task's headline metric."""
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     machines: tuple[Machine, ...]
@@ -250,11 +250,11 @@ class Board:
     quotes: tuple[Quote, ...] = ()
     """From ``published.quote``."""
     sources: tuple[str, ...] = ()
-    """Title, address and remark of what is quoted."""
+    """Title, address and remark of each quoted source."""
 
 
 class _Family(NamedTuple):
-    """Records whose tasks may be averaged, once all are there."""
+    """Records whose tasks may be averaged if all are present."""
 
     column: str
     members: tuple[str, ...]
@@ -271,19 +271,19 @@ def build(
     speeds: Iterable[SpeedRecord] = (),
     pair: tuple[str, str] | None = None,
 ) -> Board:
-    """The board of these records; the same whatever their order.
+    """Build the board of these records; their order does not matter.
 
     Args:
-        records: from any number of results directories; the same cell twice counts once.
-        failures: listed where no record of their cell is given.
+        records: records from any number of results directories; repeats of a cell count once.
+        failures: listed where their cell has no record.
         damaged: (file, reason), listed as left out.
         metric: full name of the score to show; None shows each task's headline metric.
-        speeds: of one model on one machine the newest counts.
-        pair: teacher and student, by what ``rows.find`` knows them by; None pairs each model with the one that it was
+        speeds: speed records; the newest of one model on one machine counts.
+        pair: teacher and student, by names that ``rows.find`` accepts; None pairs each model with the one that it was
             distilled from.
 
     Raises:
-        UnknownNameError: no record has a score of that name, or no row is of that model.
+        UnknownNameError: no record has a score of that name, or no row has that model.
     """
     left_out = {Note(str(path), reason) for path, reason in damaged}
     records, speeds = _once(records, left_out), list(speeds)
@@ -363,13 +363,13 @@ HEADS = {
     "replaced": "replaced by a new one",
     "by position": "taken by position, whatever its labels were,",
 }
-"""What is said of a classification head that the checkpoint brought."""
+"""Texts on a checkpoint's own classification head."""
 BY_POSITION = "the checkpoint brought its own classification head of this size: fine-tuning starts from it"
-"""A note of 0.1, which took such a head as it was."""
+"""A note in records of 0.1, which used such a head unchanged."""
 
 
 def own_head(records: Iterable[RunRecord]) -> tuple[str, ...]:
-    """What became, on which tasks, of the classification head that a checkpoint brought; nothing if it brought none."""
+    """Return how a checkpoint's own classification head was treated, and on which tasks; empty if it has none."""
     tasks: dict[str, set[str]] = {}
     for record in records:
         became = "by position" if BY_POSITION in record.environment.notes else record.head
@@ -379,7 +379,7 @@ def own_head(records: Iterable[RunRecord]) -> tuple[str, ...]:
 
 
 def _once(records: Iterable[RunRecord], left_out: set[Note]) -> list[RunRecord]:
-    """Each cell once: its newest record."""
+    """Return the newest record of each cell."""
     once, others = newest(records)
     for record in once:
         if more := others.get(record.cell_digest):
@@ -391,7 +391,7 @@ def _once(records: Iterable[RunRecord], left_out: set[Note]) -> list[RunRecord]:
 def _usable(
     of_row: Sequence[RunRecord], metric: str | None, records: list[RunRecord], label: str, left_out: set[Note]
 ) -> list[RunRecord]:
-    """Those with a score of the metric, and those whose task has no such score at all."""
+    """Return the records with a score of the metric, and those whose task has no such score at all."""
     scored = {record.cell.task for record in records if metric in record.scores}
     usable = []
     for record in of_row:
@@ -407,7 +407,7 @@ def _usable(
 
 
 def _one_setting(variant: list[RunRecord], label: str, left_out: set[Note]) -> list[RunRecord]:
-    """Records of one setting; the others are named."""
+    """Return the records of one setting; the others are listed in ``left_out``."""
     kept, *others = by_setting(variant)
     for other in others:
         ours, theirs = kept[0].cell.recipe.model_dump(), other[0].cell.recipe.model_dump()
@@ -457,7 +457,7 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
 
 
 def _measured(speeds: Iterable[SpeedRecord]) -> dict[tuple[Machine, str], Speed]:
-    """By machine and the model's digest: its newest speed."""
+    """Return the newest speed by machine and the model's digest."""
     return {
         (
             Machine(
@@ -481,7 +481,7 @@ def _measured(speeds: Iterable[SpeedRecord]) -> dict[tuple[Machine, str], Speed]
 
 
 def _distilled(rows: list[Row]) -> Iterator[tuple[int, int]]:
-    """Numbers of each student's row and of its teacher's: of several, the one fine-tuned most alike."""
+    """Yield the indexes of each student's row and its teacher's: of several teachers, the one fine-tuned most alike."""
     for student, row in enumerate(rows):
         teachers = [i for i, other in enumerate(rows) if other.model_digest == row.teacher]
         if teachers:
@@ -489,7 +489,7 @@ def _distilled(rows: list[Row]) -> Iterator[tuple[int, int]]:
 
 
 def _asked(rows: list[Row], named: list[NamedRow], teacher: str, student: str) -> Iterator[tuple[int, int]]:
-    """The same for the models of these names."""
+    """Yield the same for the models of these names."""
     number = {row.key: i for i, row in enumerate(rows)}
     teachers, students = ([number[each.key] for each in find(named, name)] for name in (teacher, student))
     if rows[teachers[0]].model_digest == rows[students[0]].model_digest:
@@ -526,7 +526,7 @@ def _pair(columns: Sequence[Column], rows: list[Row], student: int, teacher: int
 
 
 def _said(setting: list[RunRecord], metric: str) -> str:
-    """The score of a task that cannot stand in its column."""
+    """Return the text on the score of a task that is left out of its column."""
     scores = [record.scores[metric] for record in setting if metric in record.scores]
     mean = f" {metric} {100 * mean_sd(scores).mean:.2f}, n={len(scores)}" if scores else ""
     return f"{setting[0].cell.task}:{mean or ' there'}"
@@ -558,7 +558,7 @@ def _column(family: _Family, settings: Sequence[list[RunRecord]]) -> Column:
 
 
 def _column_order(column: Column) -> tuple[int, str, bool, float, str, str, tuple[tuple[str, int, str], ...]]:
-    """FLUE first, then by name; the whole and canonical data set before what is not."""
+    """Return the sort key of a column: FLUE first, then by name; whole and canonical data sets before others."""
     place = FLUE.index(column.name) if column.name in FLUE else len(FLUE)
     limit = -math.inf if column.limit is None else -column.limit
     members = tuple((member.task, member.version, member.data) for member in column.members)
@@ -566,7 +566,7 @@ def _column_order(column: Column) -> tuple[int, str, bool, float, str, str, tupl
 
 
 def _row_order(row: Row) -> tuple[tuple[float, ...], str, str, str, int, str]:
-    """Best on the first column first; who lacks an entry there, last."""
+    """Return the sort key of a row: best on the first column first; rows without an entry there last."""
     means = tuple(math.inf if entry is None else -entry.mean for entry in row.entries)
     return means, row.label, row.recipe, row.precision, row.protocol, row.model_digest
 

@@ -1,6 +1,6 @@
-"""A model's records as the hub shows them: the ``model-index`` of its card, and a section of text.
+"""A model's results for its card on the hub: the ``model-index``, and a section of text.
 
-What stands there is what stands on the board: the same records, each setting by itself.
+The card shows what the board shows: the same records, with each setting separate.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCard
 
 BEGIN, END = "<!-- flue-bench: begin -->", "<!-- flue-bench: end -->"
-"""Between these lines the card is ours, and is written anew."""
+"""flue-bench owns the part of the card between these lines, and replaces it."""
 
 
 class Setting(NamedTuple):
-    """What one entry of the board says of one task: the records of one setting, one a seed."""
+    """One task of a board's entry: the records of one setting, one per seed."""
 
     title: str
-    """FLUE's tasks are called so only on their canonical data, whole."""
+    """The task's title; FLUE's names are used only for the whole canonical data."""
     dataset: str
     config: str | None
     revision: str | None
@@ -43,14 +43,14 @@ class Setting(NamedTuple):
 
 
 def settings(records: Sequence[RunRecord], model: str) -> tuple[str, list[Setting]]:
-    """The model's name, and all that the board shows of it.
+    """Return the model's name, and everything that the board shows of it.
 
     Args:
-        records: of any number of results directories.
-        model: what ``rows.find`` knows it by.
+        records: records from any number of results directories.
+        model: a name that ``rows.find`` accepts.
 
     Raises:
-        UnknownNameError, UsageError: as ``rows.find``, of the board's rows.
+        UnknownNameError, UsageError: as for ``rows.find`` on the board's rows.
     """
     rows = {row.key: row for row in board.build(records).rows}
     once, _ = newest(records)
@@ -64,7 +64,7 @@ def settings(records: Sequence[RunRecord], model: str) -> tuple[str, list[Settin
 
 
 def results(of_model: Iterable[Setting]) -> list[EvalResult]:
-    """Every metric of every setting: its mean over the seeds, a fraction of 1; ``metric_args`` say of what."""
+    """Return each metric of each setting: its mean over seeds, a fraction of 1; ``metric_args`` name the setting."""
     from huggingface_hub import EvalResult
 
     homepage = _homepage()
@@ -100,7 +100,7 @@ def results(of_model: Iterable[Setting]) -> list[EvalResult]:
 
 
 def section(of_model: Sequence[Setting]) -> str:
-    """The evaluation in Markdown, from ``BEGIN`` to ``END``."""
+    """Return the evaluation in Markdown, from ``BEGIN`` to ``END``."""
     from tabulate import tabulate
 
     lines = []
@@ -133,16 +133,16 @@ def section(of_model: Sequence[Setting]) -> str:
 
 
 def updated(path: Path | None, name: str, of_model: Sequence[Setting]) -> ModelCard:
-    """The card in this file with our results and our section in place of those that it may hold; or a new card.
+    """Return the card in this file with our results and section added or replaced; or a new card.
 
     Args:
         path: a README.md, which need not exist.
-        name: of the model, for a card that names none.
+        name: the model's name, for a card that has none.
         of_model: from ``settings``.
 
     Raises:
         RecordError: the file cannot be read as a model card.
-        UsageError: its metadata hold results of several models.
+        UsageError: its metadata has results of several models.
     """
     from huggingface_hub import ModelCard, ModelCardData
     from huggingface_hub.repocard import metadata_load
@@ -159,7 +159,7 @@ def updated(path: Path | None, name: str, of_model: Sequence[Setting]) -> ModelC
         if several:
             raise UsageError(f"{path}: its model-index holds several models; write to another file and merge by hand.")
     about = card.data
-    assert isinstance(about, ModelCardData)  # a ModelCard's are
+    assert isinstance(about, ModelCardData)  # as in every ModelCard
     others = [each for each in about.eval_results or [] if "flue_bench" not in (each.metric_args or {})]
     about.model_name = about.model_name or name
     about.eval_results = [*others, *results(of_model)]
@@ -195,7 +195,7 @@ def _setting(records: tuple[RunRecord, ...]) -> Setting:
             revision=next((each for each in pinned if each.startswith(hub[2])), hub[2]),
             records=records,
         )
-    # Its own name, and what tells it from the whole data set of that name.
+    # Its own name, and what distinguishes it from the whole data set of that name.
     limit = f", at most {cell.limit:,} rows a split" if cell.limit is not None else ""
     other = "" if data.canonical else ", data not canonical"
     config = f"data {cell.data}" + (f" limit {cell.limit}" if cell.limit is not None else "")
@@ -203,7 +203,7 @@ def _setting(records: tuple[RunRecord, ...]) -> Setting:
 
 
 def _metrics(setting: Setting) -> dict[str, Metric]:
-    """The scores that every seed has, the headline metric first."""
+    """Return the scores that every seed has, the headline metric first."""
     first, *others = setting.records
     known = kind_of(first).metrics(first)
     shared = [name for name in _values(first) if name in known and all(name in _values(other) for other in others)]
@@ -220,7 +220,7 @@ def _over_seeds(setting: Setting, metric: str) -> tuple[float, float | None]:
 
 
 def _command(setting: Setting) -> str:
-    """What runs the setting again; directories and loose task files are named as their owner may have them."""
+    """Return the command that runs the setting again, with directories and task files in the working directory."""
     first = setting.records[0]
     model, recipe = first.cell.model, first.recipe_name.split()
     name = f"{model.name}@{model.revision}" if model.revision else model.name
@@ -235,7 +235,7 @@ def _command(setting: Setting) -> str:
 
 
 def _homepage() -> str | None:
-    """Where flue-bench lives, if the installed distribution says so."""
+    """Return flue-bench's homepage, if the installed distribution has one."""
     try:
         urls = metadata("flue-bench").get_all("Project-URL") or []
     except PackageNotFoundError:

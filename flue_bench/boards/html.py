@@ -1,4 +1,4 @@
-"""A board as one HTML file that asks nothing of the network: sortable, with what lies behind each number."""
+"""A board as one HTML file that makes no request: sortable, with the details of each number."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from flue_bench.results.rows import RunKey, by_run
 HERE = Path(__file__).parent
 
 Link = Callable[[Run], str | None]
-"""Where a run's record is, relative to the file that is written."""
+"""A function that returns the path of a run's record, relative to the file that is written."""
 
 
 def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: Link) -> str:
-    """The board as a page of its own; the same board gives the same bytes.
+    """Return the board as a page of its own; the same board gives the same bytes.
 
     Every name is escaped, and the page's policy lets no script run but its own.
 
     Args:
-        board: made of these records.
+        board: the board of these records.
         records: as given to ``board.build``.
-        evidence: where their predictions are, for the confusion matrices.
+        evidence: the source of their predictions, for the confusion matrices.
         link: see ``Link``.
     """
     records_of = by_run(records)
@@ -46,7 +46,7 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        # No name turns the direction of the text around it.
+        # No name can change the direction of the text around it.
         finalize=lambda value: wording.plain(value) if type(value) is str else value,
     )
     template = environment.from_string((HERE / "board.html").read_text(encoding="utf-8"))
@@ -66,17 +66,17 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
 
 
 class Scale(NamedTuple):
-    """From values to positions on a strip or an axis."""
+    """A scale from values to positions on a strip or an axis."""
 
     low: float
     high: float
 
     def __call__(self, value: float, start: float, end: float) -> float:
-        """Where between ``start`` and ``end`` a value lies."""
+        """Return the position of a value between ``start`` and ``end``."""
         return round(start + (end - start) * (value - self.low) / ((self.high - self.low) or 1), 1)
 
     def ticks(self) -> list[float]:
-        """Four to eight round values."""
+        """Return four to eight round values."""
         step = 10 ** math.floor(math.log10(self.high - self.low))
         step = next(step * part for part in (0.2, 0.5, 1, 2) if (self.high - self.low) / (step * part) <= 8)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
@@ -84,7 +84,7 @@ class Scale(NamedTuple):
 
 
 def _scale(entries: Sequence[Entry | None]) -> Scale:
-    """One for a column, so that its strips can be compared."""
+    """Return one scale for a column, so that its strips can be compared."""
     there = [entry for entry in entries if entry]
     ends = [end for entry in there if entry.interval for end in (entry.interval.low, entry.interval.high)] + [
         score for entry in there for score in entry.scores
@@ -98,7 +98,7 @@ class Mark(NamedTuple):
     x: float
     y: float
     radius: float
-    """Its area stands for the parameters."""
+    """Radius of a mark whose area represents the parameters."""
     label: str
     label_x: float
     label_y: float
@@ -108,7 +108,7 @@ class Mark(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """Score against speed on one machine, in a box of 460 by 300."""
+    """Plot of score against speed on one machine, in a box of 460 by 300."""
 
     machine: str
     said: str
@@ -124,7 +124,7 @@ LEFT, RIGHT, TOP, BOTTOM = 44.0, 448.0, 14.0, 262.0
 
 
 def _plot(board: Board, machine: int) -> Plot | None:
-    """The rows whose speed this machine measured, by their mean over the columns that all of them have."""
+    """Plot the rows whose speed this machine measured, by their mean over the columns that all of them have."""
     fast = [(row, speed) for row in board.rows if (speed := row.speeds[machine])]
     shared = [i for i in range(len(board.columns)) if all(row.entries[i] for row, _ in fast)]
     if not fast or not shared:
@@ -150,7 +150,7 @@ def _plot(board: Board, machine: int) -> Plot | None:
     marks: list[Mark] = []
     for row, x, y in sorted(points, key=lambda point: (-point[2], -point[1], point[0].label)):
         at, radius = x_scale(x, LEFT, RIGHT), max(3.0, 14 * math.sqrt(row.parameters / largest))
-        # A label stands on the side that has room, below the one before it.
+        # A label is on the side that has room, below the previous one.
         left = at > (LEFT + RIGHT) / 2
         height = y_scale(y, BOTTOM, TOP)
         taken = [mark.label_y for mark in marks if (mark.anchor == "end") == left]
@@ -183,16 +183,16 @@ def _plot(board: Board, machine: int) -> Plot | None:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Gold in rows, predicted in columns, summed over seeds."""
+    """A confusion matrix: gold in rows, predicted in columns, summed over seeds."""
 
     labels: list[str]
     counts: list[list[int]]
     shares: list[list[float]]
-    """Of each row."""
+    """Shares of each row's sum."""
 
 
 class TaskDetails(NamedTuple):
-    """What lies behind one entry, for one task."""
+    """Details of one entry, for one task."""
 
     task: str
     runs: list[Run]
@@ -200,7 +200,7 @@ class TaskDetails(NamedTuple):
     """Heading of a level → class → means over seeds."""
     confusion: Confusion | None
     missing: str
-    """Why something is not shown; empty where the kind of task has nothing of the sort."""
+    """Why something is not shown; empty where the kind of task has no such thing."""
 
 
 def _details(entry: Entry, records_of: dict[RunKey, RunRecord], evidence: Evidence) -> list[TaskDetails]:
@@ -241,7 +241,7 @@ def _per_class(records: list[RunRecord], kind: Kind[Any]) -> dict[str, dict[str,
 
 
 def _confusion(records: list[RunRecord], kind: Kind[Any], evidence: Evidence) -> Confusion | None:
-    """Summed over the seeds; None for a kind without classes."""
+    """Return the confusion matrix summed over the seeds; None for a kind without classes."""
     key = [kind.name, records[0].labels, [record.predictions.sha256 for record in records]]
     found = evidence.kept(key, Confusion, lambda: _counted(records, kind, evidence), records)
     return found if found.labels else None

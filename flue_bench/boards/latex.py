@@ -42,7 +42,7 @@ _SPECIAL = {
     NONE: "--",
     "\N{REPLACEMENT CHARACTER}": "?",
     **{c: f"\\{c}" for c in "&%$#_{}"},
-    # Two of these in a row would be a ligature, and a bracket after a line's end an argument.
+    # Two of these in a row would be a ligature, and a bracket after a line's end would be an argument.
     "[": "{[}",
     "]": "{]}",
     "-": "{-}",
@@ -52,7 +52,7 @@ _SPECIAL = {
 
 
 def latex(board: Board) -> str:
-    r"""The board as ``tabular`` environments, captions as paragraphs below; wants ``\usepackage{booktabs}``.
+    r"""Return the board as ``tabular`` environments, captions as paragraphs below; needs ``\usepackage{booktabs}``.
 
     Names may hold any letter: compile with LuaLaTeX or XeLaTeX where they go beyond Latin script.
     """
@@ -97,7 +97,7 @@ def latex(board: Board) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that LaTeX prints as it is."""
+    """Return the text escaped so that LaTeX prints it literally."""
     return re.sub(r".", lambda match: _SPECIAL.get(match[0], match[0]), plain(text))
 
 
@@ -111,7 +111,7 @@ def _entry(entry: Entry | None, best: bool) -> str:
 
 
 def _tabular(parts: Iterable[Sequence[Sequence[str]]], align: str) -> list[str]:
-    """Parts of rows of cells, a rule after each."""
+    """Return the lines of a table of several parts, each of rows of cells, with a rule after each part."""
     lines = [rf"\begin{{tabular}}{{{align}}}", r"\toprule"]
     for part in filter(None, parts):
         lines += [*(" & ".join(row) + r" \\" for row in part), r"\midrule"]

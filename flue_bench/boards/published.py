@@ -1,7 +1,7 @@
-"""Other people's scores, quoted beside ours where both mean the same.
+"""Published scores of others, quoted beside ours where both mean the same.
 
-``results/published.toml`` gives each its source and our name of the metric; where a source does not say how it
-averaged, the names that it may mean. Ours stand beside them on the whole canonical data alone.
+``results/published.toml`` gives the source of each and our name of the metric; where a source does not say how it
+averaged, the names that it may mean. Our scores are quoted beside them for the whole canonical data only.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from flue_bench.results.rows import RunKey, by_run
 from flue_bench.task import Schema
 
 SHOWN = 5
-"""So many of ours stand beside a published score: the best of them."""
+"""Number of our scores, the best ones, that are shown beside a published score."""
 
 Percent = Annotated[float, Field(ge=-100, le=100)]
 
 
 @cache
 def _known() -> set[str]:
-    """Our names of scores, of every kind of task."""
+    """Return our names of scores of every kind of task."""
     return {name for kind in installed() for name in kind_named(kind).metrics()}
 
 
 class Origin(Schema):
-    """Who published."""
+    """The source of published scores."""
 
     title: str
     url: str
@@ -52,11 +52,11 @@ class Published(Schema):
     model: str
     column: str
     metric: str | None = None
-    """Our name of it."""
+    """Our name of the metric."""
     said: str = ""
-    """The source's words, where these leave the averaging open."""
+    """The source's wording, where it does not define the averaging."""
     candidates: tuple[str, ...] = ()
-    """What it may be."""
+    """Our names of the metrics that it may mean."""
     percent: Percent | None = None
     parts: dict[str, Percent] = Field(default_factory=dict)
     """Task → its score, where the column averages several."""
@@ -77,7 +77,7 @@ class Published(Schema):
 
 
 class File(Schema):
-    """``published.toml``."""
+    """The content of ``published.toml``."""
 
     source: dict[str, Origin]
     score: tuple[Published, ...]
@@ -90,13 +90,13 @@ class File(Schema):
 
 
 def load(path: Path | None = None) -> File:
-    """The published scores.
+    """Read the published scores.
 
     Args:
-        path: another file than the one that comes with flue-bench.
+        path: a file to read instead of the one that comes with flue-bench.
 
     Raises:
-        RecordError: it cannot be read or does not validate; names the key.
+        RecordError: the file cannot be read or does not validate; the message names the key.
     """
     here = Path(__file__).parent
     # A wheel has the file beside this module, a checkout under results/.
@@ -113,10 +113,10 @@ def load(path: Path | None = None) -> File:
 
 
 def quote(board: Board, records: Sequence[RunRecord], published: File) -> Board:
-    """The same board with what others have published on its columns, and our scores of the same definition.
+    """Return the same board with published scores on its columns, and our scores by the same definition.
 
     Args:
-        board: made of these records.
+        board: the board of these records.
         records: as given to ``board.build``.
         published: see ``load``.
     """
@@ -159,7 +159,7 @@ def _whole(column: Column) -> bool:
 
 
 def _entries(board: Board | None, name: str) -> Iterator[tuple[str, Entry]]:
-    """Our entries on the whole canonical data, and whose they are."""
+    """Yield the label of the model and the entry, for our entries on the whole canonical data."""
     if board is None:
         return
     labels = [row.label for row in board.rows]
@@ -187,7 +187,7 @@ def _theirs(score: Published, origin: Origin) -> QuoteLine:
 
 
 def _ours(label: str, entries: dict[str, Entry], metric: str | None, detail: str) -> QuoteLine:
-    """By the published definition, or by each of those that may be meant."""
+    """Return our scores by the published definition, or by each possible one."""
     if metric is None:
         means = {name: 100 * entry.mean for name, entry in entries.items()}
         return QuoteLine(label, percent=None, sd=None, detail=_listed(means), source="", ours=True)
@@ -197,7 +197,7 @@ def _ours(label: str, entries: dict[str, Entry], metric: str | None, detail: str
 
 
 def _details(same: list[Published], entry: Entry | None, records_of: dict[RunKey, RunRecord]) -> str:
-    """Of our entry, what the published scores beside it give in detail: a column's tasks, or single classes."""
+    """Return the details of our entry that the published scores beside it have: a column's tasks, or single classes."""
     runs = entry.runs if entry else ()
     if parts := next((score.parts for score in same if score.parts), {}):
         of_task = {task: [run.score for run in runs if run.task == task] for task in parts}

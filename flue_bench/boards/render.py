@@ -1,4 +1,4 @@
-"""A board drawn for the terminal, as Markdown, JSON and CSV. The same board gives the same bytes: no time, no host."""
+"""A board for the terminal, as Markdown, JSON and CSV. The same board gives the same bytes, without time or host."""
 
 from __future__ import annotations
 
@@ -65,20 +65,20 @@ CSV_FIELDS = (
     "cell_digest",
     "predictions_sha256",
 )
-"""Then one a machine, named after it: examples a second.
+"""Fields of the CSV; one column per machine follows, named after it: examples per second.
 
-From ``mean`` to ``kept`` of the entry that the run counts in: its 95 % interval, the p-value against the column's best,
+The fields from ``mean`` to ``kept`` describe the run's entry: its 95 % interval, the p-value against the column's best,
 and its mean over that of the teacher.
 """
 
 
 def terminal(board: Board) -> RenderableType:
-    """The board for a rich console: four tasks fit 80 columns; what is wider goes on in a second table."""
+    """Return the board for a rich console: four tasks fit 80 columns; a wider board continues in a second table."""
     return _Terminal(board)
 
 
 def markdown(board: Board) -> str:
-    """The board as a GitHub table, with its notes below."""
+    """Return the board as a GitHub table, with its notes below."""
     from tabulate import tabulate
 
     best = best_of(board)
@@ -130,7 +130,7 @@ def markdown(board: Board) -> str:
 
 
 def to_json(board: Board) -> str:
-    """The whole board, scores as fractions of 1: every seed, every task of an averaged column, every digest."""
+    """Return the whole board as JSON, scores as fractions of 1: all seeds, tasks of averaged columns, digests."""
     rows = [
         asdict(row) | {"entries": [None if entry is None else asdict(entry) for entry in row.entries]}
         for row in board.rows
@@ -146,12 +146,12 @@ def to_json(board: Board) -> str:
         "failed": [note._asdict() for note in board.failed],
         "left_out": [note._asdict() for note in board.left_out],
     }
-    # ASCII, so that no name can drive a terminal.
+    # ASCII, so that no name can control a terminal.
     return json.dumps(content, indent=2, ensure_ascii=True) + "\n"
 
 
 def to_csv(board: Board) -> str:
-    """Long form: one line for each run that counts in an entry (one task, one seed), scores as fractions of 1."""
+    """Return the board as CSV: one line per run in an entry (one task, one seed), scores as fractions of 1."""
     out = io.StringIO()
     machines = [
         plain(f"examples_per_second ({machine_text(each)}, batches of {each.batch_size}, sample {each.text[:6]})")
@@ -201,7 +201,7 @@ def to_csv(board: Board) -> str:
 
 
 FORMATS: dict[str, Callable[[Board], str]] = {"markdown": markdown, "latex": latex, "json": to_json, "csv": to_csv}
-"""Those that are text, by name."""
+"""Text formats by name."""
 
 
 @dataclass(frozen=True)
@@ -280,7 +280,7 @@ def _heading(column: Column) -> Text:
 
 
 def _styled(lines: str, style: str) -> Text:
-    """The first line in a style, what is below it dim."""
+    """Return the first line in a style and the others dim."""
     first, break_, below = lines.partition("\n")
     return Text.assemble((first, style), break_, (below, "dim"))
 

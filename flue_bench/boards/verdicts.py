@@ -1,7 +1,7 @@
-"""What a board's numbers are worth: intervals, and who cannot be told from the leader.
+"""The uncertainty of a board's numbers: intervals, and which entries cannot be distinguished from the best.
 
-``board`` needs records alone. What is added here follows from the test predictions beside them; where these are
-missing, the board goes without, and says so.
+``board`` needs only records. What is added here follows from the test predictions beside them; where these are
+missing, it is left out and a note says so.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from flue_bench.results.rows import by_run
 from flue_bench.statistics.intervals import holm
 
 SAME = 1e-6
-"""Means of scores differ by less from rounding."""
+"""Means of scores that differ by less differ only by rounding."""
 
 
 def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Board:
-    """The same board with intervals, verdicts against each column's best entry, and intervals of what students keep.
+    """Return the board with intervals, verdicts against each column's best entry, and intervals of what students keep.
 
-    The verdicts answer which *pretrained model* is better to fine-tune, so they want two seeds of either; p-values are
+    The verdicts answer which *pretrained model* is better to fine-tune, so they need two seeds of each; p-values are
     adjusted over the column (Holm 1979).
 
     Args:
-        board: made of these records.
+        board: the board of these records.
         records: as given to ``board.build``.
-        evidence: where their predictions are.
+        evidence: the source of their predictions.
     """
     records_of = by_run(records)
     left_out = set(board.left_out)

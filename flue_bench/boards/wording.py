@@ -1,4 +1,4 @@
-"""What every format of a board says, as plain text: figures, captions, sentences, the tables beside the main one."""
+"""Plain text that all formats of a board share: figures, captions, sentences, and the tables beside the main one."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ NOTHING = "No model has a whole entry yet."
 
 
 def marks(entry: Entry) -> str:
-    """What a caption or note explains."""
+    """Return the marks of an entry, which a caption or note explains."""
     return (AS_GOOD if entry.as_good else "") + (COLLAPSED if entry.collapsed else "")
 
 
 def name(row: Row) -> str:
-    """Of a model, marked where it is not merely pretrained."""
+    """Return the name of a row's model, marked where it is not only pretrained."""
     return f"{row.label} {FINE_TUNED}" if row.fine_tuned else row.label
 
 
 def interval_text(found: Interval | Kept) -> str:
-    """``[79.9, 82.1]``; nothing where there is none."""
+    """Return an interval as ``[79.9, 82.1]``; empty where there is none."""
     return "" if found.low is None or found.high is None else f"[{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 
 def caption(board: Board, n: str) -> str:
-    """What the figures are."""
+    """Return the caption that explains the figures."""
     entries = [entry for row in board.rows for entry in row.entries if entry]
     covers = {entry.interval.covers for entry in entries if entry.interval}
     said = f"Test scores in percent: mean ± sample standard deviation over {n} seeds"
@@ -48,12 +48,12 @@ def caption(board: Board, n: str) -> str:
 
 
 def percent(entry: Entry, spread: str) -> str:
-    """Mean, and standard deviation where there is one."""
+    """Return the mean in percent, and the standard deviation where there is one."""
     return f"{100 * entry.mean:.2f}" + ("" if entry.sd is None else f"{spread}{100 * entry.sd:.2f}")
 
 
 def verdict(found: Versus) -> str:
-    """Against the column's best, in a sentence."""
+    """Return the verdict against the column's best as a sentence."""
     said = f"Against the column's best, as pretrained models: {100 * found.difference:+.2f} points"
     if found.p_holm is None or found.low is None or found.high is None:
         return f"{said}; no verdict: {found.reason}."
@@ -63,17 +63,17 @@ def verdict(found: Versus) -> str:
 
 
 def kept_text(kept: Kept | None) -> str:
-    """``93.1 %`` and its interval on a line of its own."""
+    """Return a share as ``93.1 %``, with its interval on a line of its own."""
     return NONE if kept is None else f"{100 * kept.ratio:.1f} %\n{interval_text(kept)}".strip()
 
 
 def share(ratio: float) -> str:
-    """A rough ratio in percent."""
+    """Return a rough ratio in percent."""
     return f"{100 * ratio:.0f} %"
 
 
 def retention(board: Board) -> list[str]:
-    """A sentence a pair: what the student keeps, at what cost."""
+    """Return a sentence per pair: what the student keeps, at what cost."""
     said = []
     for pair in board.pairs:
         student, teacher = board.rows[pair.student], board.rows[pair.teacher]
@@ -102,23 +102,23 @@ def retention(board: Board) -> list[str]:
 
 
 class Table(NamedTuple):
-    """Beside the main one."""
+    """A table beside the main one."""
 
     title: str
     headers: list[str]
     lines: list[list[str]]
     caption: str
     numbers: tuple[int, ...]
-    """Which of its columns hold numbers."""
+    """Indexes of the columns that hold numbers."""
 
 
 def tables(board: Board) -> list[Table]:
-    """Costs, then what others have published."""
+    """Return the tables of costs, then those of published scores."""
     return _costs(board) + _quotes(board)
 
 
 def _quotes(board: Board) -> list[Table]:
-    """Ours below the published scores of the same task and metric."""
+    """Return tables with our scores below the published ones of the same task and metric."""
     lines = [
         [
             f"{quote.column} {quote.metric}" if first else "",
@@ -136,7 +136,7 @@ def _quotes(board: Board) -> list[Table]:
 
 
 def _costs(board: Board) -> list[Table]:
-    """A block a machine; without any, the sizes alone; nothing where no size is known either."""
+    """Return tables with a block per machine; without any, the sizes alone; nothing where no size is known either."""
     models = list({row.model_digest: row for row in board.rows}.values())
     size = ["model", "parameters (M)", "size (MB)"]
     sizes = [
@@ -174,19 +174,19 @@ def _costs(board: Board) -> list[Table]:
 
 
 def machine_text(machine: Machine) -> str:
-    """Where and how speeds were measured."""
+    """Return where and how speeds were measured."""
     threads = "1 thread" if machine.threads == 1 else f"{machine.threads} threads"
     return f"{machine.device}, {threads}, {machine.precision}"
 
 
 def setting_text(board: Board, row: Row) -> str:
-    """How a row's model was fine-tuned."""
+    """Return how a row's model was fine-tuned."""
     protocol = f", protocol {row.protocol}" if len({row.protocol for row in board.rows}) > 1 else ""
     return f"{row.recipe}, {row.precision}{protocol}"
 
 
 def best_of(board: Board) -> list[list[bool]]:
-    """By row and column: is this the best entry, as printed, of at least two? One with collapsed runs is not."""
+    """Return by row and column whether the entry is the best, as printed, of at least two; it has no collapsed runs."""
     best = [[False] * len(board.columns) for _ in board.rows]
     for i in range(len(board.columns)):
         entries = {number: entry for number, row in enumerate(board.rows) if (entry := row.entries[i])}
@@ -197,7 +197,7 @@ def best_of(board: Board) -> list[list[bool]]:
 
 
 def notes(board: Board) -> dict[str, list[str]]:
-    """Heading → lines; only what there is."""
+    """Return the notes as heading → lines; headings without lines are left out."""
     collapsed = [
         f"{row.label} ({setting_text(board, row)}), {column.title}: {words}"
         for row in board.rows
@@ -221,10 +221,10 @@ def notes(board: Board) -> dict[str, list[str]]:
 
 
 def plain(text: str) -> str:
-    """Without control and direction characters: a name from a foreign record must not drive the terminal."""
+    """Return text without control and direction characters: a foreign record's names must not control the terminal."""
     return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def in_markdown(text: str) -> str:
-    """Plain text for Markdown; an underscore within a word needs no escape."""
+    """Return plain text escaped for Markdown; an underscore within a word needs no escape."""
     return re.sub(r"[\\`*\[\]<>|~&$#!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain(text))
