@@ -1,4 +1,4 @@
-"""Readers of two upstream formats that are neither tables nor CoNLL columns. Found through ``flue_bench.readers``."""
+"""Readers of two upstream formats that are neither tables nor CoNLL columns: entry points of ``flue_bench.readers``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _TEXT = re.compile(r"<text>(.*?)(?:</text>|<title>|<summary>)", re.DOTALL)
 
 
 def webis_cls(folder: Path, split: Split, task: Task) -> Iterator[Example]:
-    """Reviews of the Webis-CLS-10 corpus, as in ``cls-acl10-unprocessed``: XML, one ``<item>`` a review.
+    """Yield the reviews of the Webis-CLS-10 corpus, as in ``cls-acl10-unprocessed``: XML, one ``<item>`` per review.
 
     The files are not always well-formed, so items are cut out one by one and no XML parser is used; a text whose end
     tag is missing ends where the title begins. More than three stars are positive (three stars were left out upstream).
     All white space becomes one blank (FLUE's own script deletes line breaks and tabs, and words run together).
 
     Raises:
-        DataError: an item without rating or text, a file that breaks off or is not UTF-8.
+        DataError: an item has no rating or text, or a file breaks off or is not UTF-8.
     """
     for path in _files(folder, split, task, "webis-cls"):
         for number, item in enumerate(_items(path), start=1):
@@ -35,12 +35,12 @@ def webis_cls(folder: Path, split: Split, task: Task) -> Iterator[Example]:
 
 
 def wikiner_upstream(folder: Path, split: Split, task: Task) -> Iterator[Example]:
-    """Sentences of WikiNER as published: one a line, tokens ``word|POS|TAG`` parted by blanks.
+    """Yield the sentences of WikiNER as published: one per line, tokens ``word|POS|TAG`` separated by blanks.
 
     Tags are IOB1 there; here they become bare IO, as in the copy on the hub.
 
     Raises:
-        DataError: a token without its three parts, an unknown tag, a file that is not UTF-8.
+        DataError: a token lacks one of its three parts, a tag is unknown, or a file is not UTF-8.
     """
     for path in _files(folder, split, task, "wikiner-upstream"):
         for number, line in lines(path):
@@ -57,7 +57,7 @@ def wikiner_upstream(folder: Path, split: Split, task: Task) -> Iterator[Example
 
 
 def _files(folder: Path, split: Split, task: Task, reader: str) -> Iterator[Path]:
-    """The files that the task names for this split, if it does, sorted by name."""
+    """Yield the files that the task names for this split, if any, sorted by name."""
     source = next(source for source in task.source if source.reader == reader)
     if split in source.files:
         yield from sorted(folder.glob(source.files[split].path))

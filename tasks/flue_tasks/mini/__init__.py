@@ -1,7 +1,6 @@
-"""Four small French tasks of our own, generated on the fly: shaped like FLUE's, never comparable with them.
+"""Four small generated French tasks of our own: shaped like FLUE's, never comparable with them.
 
-Which split a row belongs to is decided by hashes of its sentences, or of what they are made of, so that no two splits
-can share one.
+Hashes of a row's sentences, or of their parts, determine its split, so that no two splits can share a sentence.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ _TEXTS: dict[str, tuple[int, Callable[[Random, int, str], tuple[tuple[str, ...],
 
 
 def read(folder: Path, split: Split, task: Task) -> Iterator[Example]:
-    """Generates a split, with as many rows as the task declares: the reader ``mini``.
+    """Generate a split with as many rows as the task declares: the reader ``mini``.
 
-    The same rows on every machine; nothing is read from ``folder``.
+    The rows are the same on every machine; nothing is read from ``folder``.
 
     Raises:
         DataError: the task is not one of the four that this reader writes.

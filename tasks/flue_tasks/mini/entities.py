@@ -1,4 +1,4 @@
-"""``mini-ner``: sentences whose names are places, people, works or organisations by their context only.
+"""``mini-ner``: sentences where only the context makes a name a place, person, work or organisation.
 
 Templates carry tags as suffixes: ``⟨name⟩/LOC``. Many names belong to one pool that serves all four types.
 """
@@ -24,7 +24,7 @@ def _tag(name: str, tag: str) -> str:
 
 
 def _noun(noun: Noun, tag: str) -> str:
-    """With its article, which stays outside the entity."""
+    """Return the tagged noun with its article, which stays outside the entity."""
     return the(Noun(_tag(noun.word, tag), noun.gender, noun.plural))
 
 
@@ -46,7 +46,7 @@ class _Names:
         return name
 
     def _either(self, pool: Sequence[str], *shared: Sequence[str]) -> str:
-        """From the pool, or as often from one of those that it shares with other types."""
+        """Draw from the pool, or as often from one of those shared with other types."""
         return self._pick(seen(tuple(pick(self.rng, shared) if self.rng.randrange(2) else pool), self.split))
 
     @property
@@ -80,12 +80,12 @@ class _Names:
 
     @property
     def org(self) -> str:
-        """Bare: for contexts in which it can be no town and nobody."""
+        """A bare name, for contexts in which it cannot be a town or a person."""
         return _tag(self._either(lx.FIRMS, lx.PLACE_NAMES, lx.FIRST_NAMES), "ORG")
 
     @property
     def concern(self) -> str:
-        """With what it is: "le groupe Paris"."""
+        """A name with its type of firm: "le groupe Paris"."""
         return f"{the(self._pick(lx.CONCERNS))} {self.org}"
 
     @property
@@ -113,7 +113,7 @@ class _Names:
         return _noun(self._pick(lx.HISTORY), "MISC")
 
     def e(self, participle: str) -> str:
-        """The participle in the gender of the person."""
+        """Return the participle in the gender of the person."""
         return participle + "e" * self.female
 
     @property
@@ -125,7 +125,7 @@ class _Names:
         return 3 + self.rng.randrange(900)
 
     def one(self, *words: str) -> str:
-        """One of some words."""
+        """Draw one of some words."""
         return pick(self.rng, words)
 
 
@@ -218,7 +218,7 @@ _TEMPLATES: tuple[Callable[[_Names], str], ...] = (
     lambda n: (
         f"dans le tableau {n.work}, {n.one('la lumière', 'la mer', 'le ciel')} vient de {n.one('gauche', 'droite')}"
     ),
-    # no name at all, capitals all the same
+    # no name at all, but capitals
     lambda n: (
         f"{n.one('rose', 'violette', 'marguerite')} ou {n.one('tulipe', 'pivoine', 'jonquille')}, "
         f"{n.one('le prix ne change pas', 'il faut choisir')}, dit la fleuriste"
@@ -235,7 +235,7 @@ _TEMPLATES: tuple[Callable[[_Names], str], ...] = (
 
 
 def tagged(rng: Random, _row: int, split: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """A sentence's words and their tags, as indices of O LOC PER MISC ORG."""
+    """Draw a sentence: its words and their tags, as indexes into O LOC PER MISC ORG."""
     text = sentence(pick(rng, _TEMPLATES)(_Names(rng, split)))
     pairs = [token.partition("/")[::2] for token in _TOKEN.findall(text)]
     return tuple(word for word, _ in pairs), tuple(TAGS.index(tag or "O") for _, tag in pairs)

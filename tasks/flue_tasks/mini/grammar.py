@@ -1,7 +1,7 @@
-"""As much French grammar as the mini tasks need: articles, agreement, elision, contraction.
+"""The French grammar that the mini tasks need: articles, agreement, elision, contraction.
 
-Templates are written without elision or contraction ("de le avocat", "que il", "à le marché"); ``sentence`` puts them
-right.
+Templates are written without elision or contraction ("de le avocat", "que il", "à le marché"); ``sentence`` corrects
+them.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ class Noun(NamedTuple):
 
 
 def pick(rng: Random, pool: Sequence[T]) -> T:
-    """One item of the pool."""
+    """Draw one item of the pool."""
     return pool[rng.randrange(len(pool))]
 
 
 def two(rng: Random, pool: Sequence[T]) -> tuple[T, T]:
-    """Two different items of the pool."""
+    """Draw two different items of the pool."""
     first, second = rng.randrange(len(pool)), rng.randrange(len(pool) - 1)
     return pool[first], pool[second + (second >= first)]
 
 
 def starts_with_vowel(word: str) -> bool:
-    """Whether le, la, de, que… are elided before this word."""
+    """Return whether le, la, de, que… are elided before this word."""
     low = word.lower()
     if low.rstrip("sx") in _ASPIRATED or low in _ASPIRATED:
         return False
@@ -56,7 +56,7 @@ def starts_with_vowel(word: str) -> bool:
 
 
 def pluralise(word: str) -> str:
-    """The regular plural of a noun or of a masculine or feminine adjective."""
+    """Return the regular plural of a noun or of a masculine or feminine adjective."""
     if word[-1] in "sxz":
         return word
     if word in _PLURAL_IN_S:
@@ -67,13 +67,13 @@ def pluralise(word: str) -> str:
 
 
 def plural(noun: Noun) -> Noun:
-    """The noun in the plural; only its first word changes ("tasse de thé" → "tasses de thé")."""
+    """Return the noun in the plural; only its first word changes ("tasse de thé" → "tasses de thé")."""
     head, *rest = noun.word.split(" ")
     return Noun(" ".join([pluralise(head), *rest]), noun.gender, True)
 
 
 def feminine(adjective: str) -> str:
-    """The feminine of an adjective or participle; an irregular one is written "masculine/feminine"."""
+    """Return the feminine of an adjective or participle; an irregular one is written "masculine/feminine"."""
     masculine, _, given = adjective.partition("/")
     if given:
         return given
@@ -84,30 +84,30 @@ def feminine(adjective: str) -> str:
 
 
 def agree(adjective: str, noun: Noun) -> str:
-    """The adjective or participle in the gender and number of the noun; only its last word changes ("mal conçus")."""
+    """Return the adjective or participle in the noun's gender and number; only its last word changes ("mal conçus")."""
     form = feminine(adjective) if noun.gender == "f" else adjective.partition("/")[0]
     return pluralise(form) if noun.plural else form
 
 
 def the(noun: Noun) -> str:
-    """With the definite article."""
+    """Return the noun with the definite article."""
     return f"{'les' if noun.plural else 'le' if noun.gender == 'm' else 'la'} {noun.word}"
 
 
 def a(noun: Noun) -> str:
-    """With the indefinite article."""
+    """Return the noun with the indefinite article."""
     return f"{'des' if noun.plural else 'un' if noun.gender == 'm' else 'une'} {noun.word}"
 
 
 def this(noun: Noun) -> str:
-    """With the demonstrative."""
+    """Return the noun with the demonstrative."""
     if noun.plural:
         return f"ces {noun.word}"
     return f"{'cette' if noun.gender == 'f' else 'cet' if starts_with_vowel(noun.word) else 'ce'} {noun.word}"
 
 
 def elide(text: str) -> str:
-    """Elision and contraction: "de le avocat" → "de l'avocat", "de le maire" → "du maire"."""
+    """Apply elision and contraction: "de le avocat" → "de l'avocat", "de le maire" → "du maire"."""
 
     def cut(found: re.Match[str]) -> str:
         return found[1][:-1] + "'" if starts_with_vowel(found[2]) else found[0]
@@ -121,5 +121,5 @@ def elide(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """A template as a French sentence."""
+    """Return a template as a French sentence."""
     return re.sub(r"\w", lambda first: first[0].upper(), elide(text), count=1) + "."

@@ -1,6 +1,6 @@
 """``mini-xnli``: a premise and a hypothesis that follows from it, is open, or contradicts it.
 
-Every frame draws the hypothesis first and the premise by the label: the hypothesis alone tells nothing.
+Every frame draws the hypothesis first and the premise by the label: the hypothesis alone does not predict the label.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from flue_tasks.mini import lexicon as lx
 from flue_tasks.mini.grammar import Noun, a, agree, pick, sentence, the, two
 
 Draft = tuple[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]
-"""The hypothesis, and the premises that make it an entailment, neutral, a contradiction; as templates."""
+"""Templates: the hypothesis, and the premises that make it an entailment, neutral, and a contradiction."""
 
 
 def _objects(rng: Random) -> Draft:
-    """Kinds of things: who bought a bicycle bought a vehicle."""
+    """Draw from kinds of things: someone who bought a bicycle bought a vehicle."""
     who, kind = the(pick(rng, lx.PEOPLE)), pick(rng, tuple(lx.KINDS))
     thing, other = two(rng, lx.KINDS[kind])
     did, colour = pick(rng, lx.OBTAINED), pick(rng, lx.COLOURS)
@@ -69,7 +69,7 @@ def _nobody(group: Noun, deed: str) -> tuple[str, ...]:
 
 
 def _quantities(rng: Random) -> Draft:
-    """All, some, none, and the same of a part of the group."""
+    """Draw from all, some and none, of a group and of a part of it."""
     gender = pick(rng, "mmf")
     group = pick(rng, [noun for noun in lx.GROUPS if noun.gender == gender])
     deed, part = pick(rng, lx.DEEDS), pick(rng, lx.SUBGROUPS)
@@ -85,7 +85,7 @@ def _quantities(rng: Random) -> Draft:
     some_part = f"plusieurs {ones} {part} ont {deed}"
     part_did = (f"{every} les {ones} {part} ont {deed}", some_part)
     part_not = (f"{no} {one} {part} n'a {deed}", f"les {ones} {part} n'ont pas {deed}")
-    # Of the whole group they leave everything open; twice "several", or a part of the group would tell of it.
+    # For the whole group they leave everything open; "several" occurs twice, or a part of the group would reveal it.
     did, did_not = (*part_did, several, several), (*part_not, not_several, not_several)
     hypothesis, (follows, is_open, excluded) = pick(
         rng,
@@ -100,7 +100,7 @@ def _quantities(rng: Random) -> Draft:
 
 
 def inference(rng: Random, label: int, _split: str) -> tuple[tuple[str, str], str, str]:
-    """A pair of the label (0 entailment, 1 neutral, 2 contradiction): its keys (both texts), premise, hypothesis."""
+    """Draw a pair of the label (0 entailment, 1 neutral, 2 contradiction): keys (both texts), premise, hypothesis."""
     hypothesis, premises = pick(rng, (_objects, _quantities))(rng)
     texts = sentence(pick(rng, premises[label])), sentence(hypothesis)
     return texts, *texts

@@ -275,7 +275,7 @@ FIRST_NAMES = _list(
     "Alma, Aurore, Blanche, Carmen, Diane, Florence, Garance, Iris, Jade, Marguerite, Marine, Olympe, Rose, Victoria, "
     "Violette"
 )
-"""Of women, and names of firms and works too; some are words as well."""
+"""First names of women, and names of firms and works too; some are also words."""
 VILLAGES = tuple(
     f"Saint-{saint}-{rest}"
     for saint in _list("Aubin, Cyprien, Léger, Maurice, Ouen, Romain, Sulpice, Vaast")

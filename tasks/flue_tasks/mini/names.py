@@ -1,4 +1,4 @@
-"""Names of people, and what a split may use: each sentence has one split, and test has names of its own."""
+"""Names of people, and the material of each split: a sentence belongs to one split, and test has names of its own."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _SIXTEENTHS = {"train": "0123456789", "validation": "ab", "test": "cdef"}
 
 
 def group_of(text: str) -> str:
-    """A hash of the text's words, whatever their case and punctuation."""
+    """Return a hash of the text's words that ignores case and punctuation."""
     return digest_of(" ".join(re.findall(r"\w+", text.lower())))
 
 
 def belongs(text: str, split: str) -> bool:
-    """Whether the split may use this text; every text belongs to exactly one."""
+    """Return whether the split may use this text; every text belongs to exactly one split."""
     return group_of(text)[0] in _SIXTEENTHS[split]
 
 
@@ -33,12 +33,12 @@ def _part(pool: Sequence[T], test: bool) -> Sequence[T]:
 
 
 def seen(pool: Sequence[T], split: str) -> Sequence[T]:
-    """Three quarters of a pool; of those that test draws from, a third is never seen in train or validation."""
+    """Return three quarters of a pool; a third of what test draws from never occurs in train or validation."""
     return _part(pool, split == "test")
 
 
 def person(rng: Random, split: str) -> Noun:
-    """A first name, every second time with a surname."""
+    """Draw a first name, every second time with a surname."""
     gender = "fm"[rng.randrange(2)]
     name = pick(rng, seen(lx.WOMEN if gender == "f" else lx.MEN, split))
     if rng.randrange(2):

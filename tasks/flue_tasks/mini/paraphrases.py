@@ -1,6 +1,6 @@
-"""``mini-pawsx``: two sentences of nearly the same words, that say the same thing or do not.
+"""``mini-pawsx``: two sentences of nearly the same words that do or do not mean the same.
 
-Every frame draws its rewording first, then swaps two fillers if the label asks for it: the words tell nothing of it.
+Every frame draws its rewording first, then swaps two fillers if the label requires it: the words do not predict it.
 """
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ _FRAMES = (
 
 
 def pair(rng: Random, label: int, split: str) -> tuple[tuple[str], str, str]:
-    """A pair of the label (0 different, 1 paraphrase): its key (the fillers in any order), its two sentences."""
+    """Draw a pair of the label (0 different, 1 paraphrase): its key (the fillers in any order), its two sentences."""
     fillers, first, second = pick(rng, _FRAMES)(rng, bool(label), split)
     if rng.randrange(2):
         first, second = second, first

@@ -1,6 +1,6 @@
-"""``mini-cls``: a sentence on a book, a film, a record or a thing bought, liked or not.
+"""``mini-cls``: a positive or negative sentence on a book, a film, a record or a product.
 
-A bag of words must not be enough: most reviews hold one good and one bad word, or a negated one.
+A bag of words must not be enough: most reviews have one good and one bad word, or a negated one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _DOMAINS = (
 
 
 class _Review(NamedTuple):
-    """What the ways of saying it draw from."""
+    """The words that the sentence patterns draw from."""
 
     rng: Random
     good: bool
@@ -73,13 +73,13 @@ def _plain(it: _Review) -> str:
 
 
 def _after_but(it: _Review) -> str:
-    """The clause after "mais" decides."""
+    """Write a review that the clause after "mais" decides."""
     but = pick(it.rng, (", mais", ", pourtant", ", et malgré cela"))
     return it.clause(it.one, not it.good) + f"{but} " + it.clause(it.other, it.good)
 
 
 def _main_clause(it: _Review) -> str:
-    """The main clause decides, wherever it stands."""
+    """Write a review that the main clause decides, in either order of the clauses."""
     concession, verb = pick(it.rng, ("bien que", "quoique")), "soient" if it.one.plural else "soit"
     less = f"{concession} {the(it.one)} {verb} {it.adjective(it.one, not it.good)}"
     return it.either_order(less, it.clause(it.other, it.good))
@@ -91,7 +91,7 @@ def _despite(it: _Review) -> str:
 
 
 def _one_clause(it: _Review) -> str:
-    """Every second time the polarity comes from a negation."""
+    """Write a review of one clause; every second time its polarity comes from a negation."""
     if it.rng.randrange(2):
         return it.clause(it.one, it.good)
     never = pick(it.rng, ("pas du tout", "en rien", "absolument pas", "vraiment pas"))
@@ -104,7 +104,7 @@ def _neither_nor(it: _Review) -> str:
 
 
 def _verdict(it: _Review) -> str:
-    """Praise and blame, negated or not."""
+    """Write praise or blame, negated or not."""
     praised = bool(it.rng.randrange(2))
     phrases = [(this(it.work), phrase) for phrase in (it.domain.praise if praised else it.domain.blame)]
     own = f"recommande|{this(it.work)}" if praised else f"regrette|{pick(it.rng, it.domain.regrets)}"
@@ -116,7 +116,7 @@ def _verdict(it: _Review) -> str:
 
 
 def _granted(it: _Review) -> str:
-    """An aspect against the whole."""
+    """Write a review that contrasts an aspect with the whole."""
     granted = pick(it.rng, ("certes,", "il est vrai que", "on dira que"))
     less = f"{granted} {it.clause(it.one, not it.good)}"
     return f"{less}, mais {this(it.work)} reste {it.adjective(it.work, it.good)}"
@@ -129,7 +129,7 @@ _WAYS = (
 
 
 def review(rng: Random, label: int, split: str) -> tuple[tuple[str], str, None]:
-    """A review of the label (0 negative, 1 positive): its key and text, no second text."""
+    """Draw a review of the label (0 negative, 1 positive): its key and text, no second text."""
     domain = pick(rng, _DOMAINS)
     one, other = two(rng, domain.aspects)
     text = sentence(pick(rng, _WAYS)(_Review(rng, bool(label), domain, pick(rng, domain.works), one, other)))
