@@ -49,7 +49,7 @@ class ModelRef(Schema):
     teacher: str | None = None
     """Digest of the model it was distilled from, as its ``distillation.json`` says."""
     weights_bytes: int | None = None
-    """Of the files that hold the weights; None in records made before 0.2."""
+    """Size of the files that hold the weights; None in records made before 0.2."""
 
 
 class DataRef(Schema):
@@ -62,11 +62,11 @@ class DataRef(Schema):
     digest: str
     """Hash of the normalised examples of all splits, after missing splits are cut and before any ``--limit``."""
     rows: dict[Split, int]
-    """Examples a split, before any ``--limit``."""
+    """Examples per split, before any ``--limit``."""
     canonical: bool
-    """Row counts as published. What is not canonical never shares a board column with what is."""
+    """Whether the row counts are as published. Other data never shares a board column with canonical data."""
     deviations: tuple[str, ...] = ()
-    """How the data differs from the canonical, in words."""
+    """How the data differs from the canonical data, in words."""
     cut: tuple[Split, ...] = ()
     """Splits that the source lacks and that were cut from train."""
 
@@ -80,7 +80,7 @@ class Cell(Schema):
     data: str
     """``DataRef.digest``."""
     limit: int | None = None
-    """At most so many examples of each split."""
+    """Maximum number of examples of each split."""
     recipe: Recipe
     """As resolved, precision included."""
     seed: int
@@ -141,7 +141,7 @@ class Epoch(Schema):
     train_loss: float
     """Mean over the epoch's steps."""
     scores: dict[str, Score]
-    """On validation, every metric of the task."""
+    """Every metric of the task on validation."""
 
 
 class Truncation(Schema):
@@ -159,9 +159,9 @@ class Cost(Schema):
     seconds: float
     """Wall time of the cell, encoding included where this cell did it."""
     train_seconds: float
-    """Forward, backward and optimiser."""
+    """Time of forward and backward passes and optimiser steps."""
     predict_seconds: float
-    """Test set."""
+    """Time of predicting the test set."""
     steps: int
     train_examples_per_second: float
     predict_examples_per_second: float
@@ -170,12 +170,12 @@ class Cost(Schema):
     padded_tokens: int
     """Positions computed for them, padding included."""
     peak_memory_bytes: int | None
-    """Of the device on CUDA, of the process (resident set) on the CPU; None where a note says why."""
+    """Peak memory of the device on CUDA, of the process (resident set) on the CPU; None where a note says why."""
     parameters: int
     flops_per_example: float | None
     """Forward pass over a mean test example, by torch's flop counter; None where a note says why."""
     resumed: int = 0
-    """Times the cell was taken up again from a checkpoint; times above then cover the last part only."""
+    """Number of times the cell was resumed from a checkpoint; the times above then cover the last part only."""
 
 
 class Environment(Schema):
@@ -183,7 +183,7 @@ class Environment(Schema):
 
     flue_bench: str
     commit: str | None
-    """Of flue-bench's own checkout, if it is one."""
+    """Commit of flue-bench's own checkout, if it is one."""
     dirty: bool | None
     packages: dict[str, str]
     python: str
@@ -217,13 +217,13 @@ class RunRecord(Schema):
     """With overrides: ``standard learning_rate=0.0001``."""
     task_title: str
     kind: str
-    """Of the task: the name of a ``flue_bench.kinds.kind.Kind``."""
+    """The task's kind: the name of a ``flue_bench.kinds.kind.Kind``."""
     labels: tuple[str, ...]
     """Names of the classes or tags; none for a kind without labels."""
     scheme: Scheme | None
     """Tokens only: how entities are written in ``labels``."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """What only this kind asks of its tasks."""
+    """Settings of the task that only this kind has."""
     metric: str
     """The task's headline metric."""
     column: str
@@ -234,7 +234,7 @@ class RunRecord(Schema):
     scores: dict[str, Score]
     """Test scores by full name, as fractions of 1 (MCC from -1 to 1)."""
     measures: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
-    """What else the test set gives, such as a mean error: no fraction of 1, and never on a board."""
+    """Other results on the test set, such as a mean error: not fractions of 1, and never on a board."""
     per_class: dict[str, dict[str, ClassScores]]
     """Level (``class``, ``entity``, ``word``, ``subword``) → class → scores."""
     collapsed: str | None
@@ -280,14 +280,14 @@ class SpeedRecord(Schema):
     examples: int
     """In the sample."""
     parameters: int
-    """Of the encoder, without any head."""
+    """Parameters of the encoder, without any head."""
     flops_per_example: float | None
     """Forward pass over a mean example of the sample, by torch's flop counter; None where a note says why."""
     latency_ms_median: float
     """One example at a time."""
     latency_ms_p95: float
     examples_per_second: float
-    """In batches of ``batch_size``, of like length."""
+    """In batches of ``batch_size`` of similar length."""
     tokens_per_second: float
     """Non-padding sub-words."""
     peak_memory_bytes: int | None
