@@ -1,4 +1,4 @@
-"""Which rows go together: batches of nearly equal length, in an order that seed and epoch alone decide."""
+"""Batches of rows of nearly equal length, in an order that depends on seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 
 POOL = 50
-"""Batches sorted by length together: long enough to waste little padding, short enough to keep batches random."""
+"""Batches per pool that is sorted by length: enough to waste little padding, few enough to keep batches random."""
 
 
 BATCH_COST = 128
-"""Padded positions that take as long as what a prediction batch costs besides its positions."""
+"""The fixed cost of a prediction batch, in padded positions."""
 MOST_PADDING = 1.05
-"""Positions a sub-word that prediction computes at most."""
+"""The most positions per sub-word that prediction may compute."""
 
 
 def training_batches(lengths: Ints, batch_size: int, seed: int, epoch: int) -> list[Ints]:
-    """Row numbers of each batch of one epoch.
+    """Return the row numbers of each batch of one epoch.
 
-    Rows are shuffled, cut into pools of at most ``POOL`` batches (but two pools at least, so that a small set is not
+    Rows are shuffled, cut into pools of at most ``POOL`` batches (but at least two pools, so that a small set is not
     cut the same way every epoch), sorted by length within a pool, and the batches shuffled.
 
     Args:
         lengths: (rows,) sub-words of each row.
-        batch_size: rows a batch; the last rows make up one that may be smaller.
+        batch_size: rows per batch; the last batch may be smaller.
         seed: the run's seed.
         epoch: from 0.
     """
-    # RandomState's stream is frozen for good (NumPy's NEP 19); that of the newer Generator is not.
+    # RandomState's stream is frozen (NumPy's NEP 19); that of the newer Generator is not.
     random = np.random.RandomState([seed % 2**32, epoch])
     order = random.permutation(len(lengths))
     pool = batch_size * max(1, min(len(lengths) // (batch_size * 2), POOL))
@@ -42,10 +42,10 @@ def training_batches(lengths: Ints, batch_size: int, seed: int, epoch: int) -> l
 
 
 def prediction_batches(lengths: Ints, positions: int) -> list[Ints]:
-    """Row numbers of each batch, longest first: at most ``positions`` padded positions a batch (but one row).
+    """Return the row numbers of each batch, longest first: at most ``positions`` padded positions, or a single row.
 
-    Rows are sorted by length and cut where the length changes so that padded positions, and ``BATCH_COST`` more for
-    each batch, are as few as can be; a set that this pads by more than ``MOST_PADDING`` is cut finer.
+    Rows are sorted by length and cut where the length changes, so that padded positions plus ``BATCH_COST`` per batch
+    are minimal; a set that this pads by more than ``MOST_PADDING`` is cut finer.
     """
     order = np.argsort(-lengths, kind="stable")
     ordered = lengths[order]
@@ -63,7 +63,7 @@ def prediction_batches(lengths: Ints, positions: int) -> list[Ints]:
 
 
 def _cuts(longest: Ints, starts: Ints, ends: Ints, positions: int, cost: int) -> list[tuple[int, int]]:
-    """The cheapest runs (first row, end) of neighbouring lengths, found from the last length backwards."""
+    """Return the cheapest runs (first row, end) of neighbouring lengths, found from the last length backwards."""
     best, next_cut = np.zeros(len(longest) + 1, np.int64), np.zeros(len(longest), np.int64)
     for i in reversed(range(len(longest))):
         rows = ends[i:] - starts[i]  # of a run from this length to each later one

@@ -20,12 +20,12 @@ FILE = "checkpoint.pt"
 
 
 def save(folder: Path, state: dict[str, Any], root: Path | None = None) -> None:
-    """Write ``state`` (tensors and plain values) to ``folder``, replacing the one before only when it is on the disk.
+    """Write ``state`` (tensors and plain values) to ``folder``; the one before is replaced once this is on the disk.
 
     Args:
-        folder: made if it is not there.
+        folder: created if it does not exist.
         state: what to keep.
-        root: a folder above, below which no link is followed; None: ``folder`` is what the user named.
+        root: a parent folder below which no link is followed; None: ``folder`` is what the user named.
 
     Raises:
         RecordError: the disk is full or the folder cannot be written; an earlier checkpoint is still whole.
@@ -33,13 +33,13 @@ def save(folder: Path, state: dict[str, Any], root: Path | None = None) -> None:
     try:
         files.write(folder / FILE, lambda file: torch.save(state, file), root or folder)
     except (OSError, RuntimeError) as error:
-        # torch's archive, closed after a write that failed, raises a RuntimeError which says nothing of the cause.
+        # torch's archive, closed after a failed write, raises a RuntimeError that does not name the cause.
         reason = error if isinstance(error, OSError) else error.__context__ or error
         raise files.unwritable(folder / FILE, reason) from error
 
 
 def load(folder: Path) -> dict[str, Any] | None:
-    """The checkpoint in ``folder``, on the CPU, or None. Nothing but tensors and plain values is unpickled.
+    """Return the checkpoint in ``folder``, on the CPU, or None; only tensors and plain values are unpickled.
 
     Raises:
         RecordError: there is one and it cannot be read.
@@ -59,19 +59,19 @@ def load(folder: Path) -> dict[str, Any] | None:
 
 
 def steps(folder: Path) -> list[Path]:
-    """Folders below ``folder`` in which ``save_step`` left a whole checkpoint, oldest first."""
+    """Return the folders below ``folder`` in which ``save_step`` left a whole checkpoint, oldest first."""
     return sorted(path.parent for path in folder.glob(f"step-*/{FILE}"))
 
 
 def save_step(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> None:
-    """Write ``state`` to a folder of its own below ``folder``; once it is on the disk, all but the newest ``keep`` go.
+    """Write ``state`` to a folder of its own below ``folder``, then remove all but the newest ``keep``.
 
     Raises:
-        RecordError: as ``save``; earlier checkpoints are still whole.
+        RecordError: as for ``save``; earlier checkpoints are still whole.
     """
     save(folder / f"step-{step:09}", state, folder)
     kept = steps(folder)[-keep:]
-    for path in folder.glob("step-*"):  # what a killed process left half written goes too
+    for path in folder.glob("step-*"):  # also removes what a killed process left half written
         if path not in kept:
             drop(path)
 
@@ -82,10 +82,10 @@ def drop(folder: Path) -> None:
 
 
 class Interruption:
-    """Set by the first SIGINT or SIGTERM; the training loop looks at it between steps."""
+    """A flag that the first SIGINT or SIGTERM sets; the training loop checks it between steps."""
 
     def __init__(self) -> None:
-        """Not interrupted yet."""
+        """Start uninterrupted."""
         self.signal: int | None = None
 
     def raise_if_set(self) -> None:
@@ -93,7 +93,7 @@ class Interruption:
 
         Raises:
             KeyboardInterrupt: after SIGINT.
-            SystemExit: with 128 + the signal's number, after another.
+            SystemExit: with 128 + the signal's number, after any other.
         """
         if self.signal == signal.SIGINT:
             raise KeyboardInterrupt

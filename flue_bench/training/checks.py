@@ -1,4 +1,4 @@
-"""How two trainings, or two gradients, are held against each other where something is promised of them."""
+"""Comparisons of two trainings, or of two gradients, for the self-test."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ REPORT = "Please report it with all of these lines: flue-bench's scores cannot b
 def same_bits(
     what: str, precision: str, one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], device: torch.device
 ) -> Finding:
-    """Whether two trainings ended with the same weights; on a GPU, where that is not promised, how far apart they are.
+    """Report whether two trainings ended with the same weights; on a GPU, which promises less, how far apart they are.
 
     Args:
-        what: is compared.
-        precision: of both trainings.
-        one: weights by name.
-        other: weights by the same names.
-        device: where they were trained.
+        what: a name for what is compared.
+        precision: the precision of both trainings.
+        one: name → weights.
+        other: the same names → weights.
+        device: the device they were trained on.
     """
     apart = max(float((one[key].double() - other[key].double()).abs().max()) for key in one if one[key].numel())
     name = f"{what}, {precision}"
@@ -32,7 +32,7 @@ def same_bits(
 
 
 def near(what: str, precision: str, found: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> Finding:
-    """Whether a gradient, (parameters,), is as near another as rounding allows, by the norm of their difference."""
+    """Report whether two gradients, (parameters,), agree within rounding, by the norm of their difference."""
     apart = float((found.double() - wanted.double()).norm() / wanted.double().norm())
     said = f"gradients {apart:.1e} apart (relative; up to {tolerance:.0e} is rounding)"
     if apart <= tolerance:

@@ -1,4 +1,4 @@
-"""The machine: which device, which precision pays there, its memory, and randomness that needs no replay."""
+"""The machine: its device, the precision to use there, its memory, and randomness that needs no replay."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAX_LENGTH_FOR_PLAIN_ATTENTION = 160
 
 @dataclass(frozen=True)
 class Device:
-    """Where tensors live and in which precision they are multiplied."""
+    """The device that holds tensors, and the precision of its matrix products."""
 
     where: torch.device
     precision: Precision
@@ -40,7 +40,7 @@ class Device:
     """One line on what ``auto`` chose and why; empty where the user chose."""
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """bf16 matrix products over float32 master weights, or nothing."""
+        """Return a context with bf16 matrix products over float32 master weights, or one that does nothing."""
         if self.precision == "fp32":
             return contextlib.nullcontext()
         return torch.autocast(self.where.type, dtype=torch.bfloat16)
@@ -49,20 +49,20 @@ class Device:
     def training(
         self, rows: int, length: int, seed: int, step: int, first: int, dropout: bool = True
     ) -> Iterator[None]:
-        """``autocast`` for a forward pass that a backward pass follows, and dropout that is a function of its place.
+        """Enter ``autocast`` for a forward pass that a backward pass follows, with dropout keyed by its position.
 
-        On a CPU dropout is ``KeyedDropout``'s; elsewhere PyTorch's own, whose fused kernels cost little.
+        On a CPU dropout is ``KeyedDropout``; elsewhere PyTorch's own, whose fused kernels cost little.
 
-        Short rows on a CPU in bf16 go without PyTorch's flash attention, which takes there up to three times as long as
-        plain products (``results/performance/attention.md``). With dropout PyTorch never takes it: nothing changes.
+        Short rows on a CPU in bf16 do not use PyTorch's flash attention, which takes there up to three times as long as
+        plain products (``results/performance/attention.md``). With dropout PyTorch never uses it: nothing changes.
 
         Args:
-            rows: of the pass.
-            length: of a row, with padding.
-            seed: of the run.
-            step: of the optimiser, from 0.
+            rows: the rows of the pass.
+            length: the length of a row, with padding.
+            seed: the seed of the run.
+            step: the optimiser step, from 0.
             first: number of the pass's first row among the rows of the step.
-            dropout: False where there is none, which spares a small model the look at each of its operations.
+            dropout: False if there is none, which spares a small model the check of each operation.
         """
         seed_step(seed, step, first)
         cpu, plain = self.where.type == "cpu", contextlib.nullcontext()
@@ -72,7 +72,7 @@ class Device:
             yield
 
     def running_ahead(self, mask: torch.Tensor, full: bool) -> contextlib.AbstractContextManager[object]:
-        """Keep a forward pass from waiting for a device that is behind the processor; nothing on a CPU.
+        """Keep a forward pass from waiting for a device that is behind the processor; does nothing on a CPU.
 
         Args:
             mask: (rows, longest), the batch's attention mask.
@@ -82,18 +82,18 @@ class Device:
 
     @property
     def name(self) -> str:
-        """The hardware's name, as the record keeps it."""
+        """Return the hardware's name, as the record keeps it."""
         if self.where.type == "cuda":
             return torch.cuda.get_device_name(self.where)
         return f"{_cpu_name()} ({self.untested})" if self.untested else _cpu_name()
 
     @property
     def untested(self) -> str:
-        """What to say of a device on which the tests of flue-bench have never run; empty for the others."""
+        """Return a warning for a device on which flue-bench's tests have never run; empty for the others."""
         return "mps: not tested by us" if self.where.type == "mps" else ""
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that it was asked: before any reading of a clock."""
+        """Wait until the device has finished its queue; call it before reading a clock."""
         if self.where.type == "cuda":
             torch.cuda.synchronize(self.where)
         elif self.where.type == "mps":
@@ -101,10 +101,10 @@ class Device:
 
 
 def pick_device(asked: str) -> torch.device:
-    """Find the device that was asked for; ``auto`` is the first CUDA device or the CPU, never mps.
+    """Return the device that was asked for; ``auto`` is the first CUDA device or the CPU, never mps.
 
     Raises:
-        DeviceError: no such device here.
+        DeviceError: this machine has no such device.
     """
     if asked == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -134,7 +134,7 @@ def pick_device(asked: str) -> torch.device:
 
 
 def prepare(device: torch.device, asked: str, hidden_size: int) -> Device:
-    """Settle the precision for a model of this width: a pure function of hardware and width, never of a timing.
+    """Choose the precision for a model of this width: a pure function of hardware and width, never of a timing.
 
     Raises:
         DeviceError: bf16 was asked for where the device does not have it.
@@ -146,7 +146,7 @@ def prepare(device: torch.device, asked: str, hidden_size: int) -> Device:
         has_bf16 = gains = False
         because = "on mps nothing else is offered"
     else:
-        has_bf16 = True  # every CPU can emulate it; whether it gains is another matter
+        has_bf16 = True  # every CPU can emulate it, with or without a gain
         capabilities = torch.cpu.get_capabilities()
         native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
         gains = native and hidden_size >= MIN_HIDDEN_FOR_CPU_BF16
@@ -166,9 +166,9 @@ def prepare(device: torch.device, asked: str, hidden_size: int) -> Device:
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc to keep freed memory instead of giving it back and faulting it in again at every step.
+    """Ask glibc to keep freed memory instead of returning it and faulting it in again at every step.
 
-    Measured in ``results/performance``; elsewhere than on Linux with glibc this does nothing.
+    Measured in ``results/performance``; does nothing except on Linux with glibc.
     """
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return
@@ -180,25 +180,25 @@ def keep_freed_memory() -> None:
 
 
 def seed_step(seed: int, step: int, first: int = 0) -> None:
-    """Seed PyTorch for a pass of a step, by the number of its first row: resuming needs no generator's state."""
+    """Seed PyTorch for a pass of a step, by the number of its first row: resuming needs no generator state."""
     torch.manual_seed(((seed * 1_000_003 + step) * 1_000_033 + first) % 2**63)
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start a new high-water mark where the device keeps one."""
+    """Reset the device's peak-memory counter, if it has one."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: allocated at the peak on CUDA, since the last reset; resident at the peak of the process elsewhere.
+    """Return peak memory in bytes: on CUDA allocated since the last reset, elsewhere resident in the process.
 
-    0 where the system tells neither: Windows has no ``resource``.
+    0 where the system reports neither: Windows has no ``resource``.
     """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     with contextlib.suppress(OSError, StopIteration, ValueError):
-        # Not ru_maxrss, which on Linux a process inherits from whoever started it.
+        # Not ru_maxrss, which on Linux a process inherits from its parent.
         lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) * 1024
     try:
@@ -210,7 +210,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def environment(device: Device, notes: tuple[str, ...] = ()) -> Environment:
-    """What the record says of this machine and these versions."""
+    """Return what the record says about this machine and the installed versions."""
     commit, dirty = _checkout()
     return Environment(
         flue_bench=flue_bench.__version__,
@@ -221,7 +221,7 @@ def environment(device: Device, notes: tuple[str, ...] = ()) -> Environment:
         platform=f"{platform.system()} {platform.machine()}",
         device=device.name,
         threads=torch.get_num_threads(),
-        # Sums on a GPU are atomics in an order of their own unless deterministic algorithms are asked for.
+        # Sums on a GPU are atomics in arbitrary order unless deterministic algorithms are requested.
         deterministic=device.where.type == "cpu" or torch.are_deterministic_algorithms_enabled(),
         notes=(*([device.why] if device.why else []), *notes),
     )
@@ -244,7 +244,7 @@ def _cpu_name() -> str:
 
 
 def _checkout() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that flue-bench runs from, and whether it has changes; None for an installed wheel."""
+    """Return the commit of flue-bench's checkout, and whether it has changes; None for an installed wheel."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None, None

@@ -3,10 +3,10 @@
 PyTorch's generator for the CPU is one sequential stream (a Mersenne twister): its draws take longer than anything else
 about dropout, and they depend on how a batch is cut. Here they come from Philox (Salmon and others 2011, "Parallel
 random numbers: as easy as 1, 2, 3"), a counter run through a mixer, in NumPy's implementation, whose stream is frozen
-(NEP 19): any stretch of any stream can be had at once. Every value gets 16 bits, so that a rate is exact to 2^-16.
+(NEP 19): any part of any stream can be drawn directly. Every value gets 16 bits, so that a rate is exact to 2^-16.
 
-No model and no library is changed: ``KeyedDropout`` is a mode of PyTorch, which sees each call of ``dropout`` and
-``scaled_dot_product_attention`` on its way, whichever architecture makes it.
+No model and no library is changed: ``KeyedDropout`` is a PyTorch mode, which intercepts each call of ``dropout`` and
+``scaled_dot_product_attention``, whichever architecture makes it.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 LEVELS = 2**16
-"""Values of a draw."""
+"""The number of values that a draw can take."""
 DRAWS_PER_BLOCK = 16
 """Philox gives 256 bits for each value of its counter."""
 CHUNK = 2**17
-"""Draws made and compared at a time: they stay in the cache; and a thread's share is no smaller."""
+"""Draws made and compared at a time, so that they stay in the cache; also a thread's smallest share."""
 
 
 class KeyedDropout(TorchFunctionMode):
-    """Within this context dropout of a model's forward pass on the CPU draws from here, in training alone.
+    """A context in which dropout in a model's forward pass on the CPU uses these draws, in training only.
 
     The draws are a pure function of (seed, step, number of the call within the pass, row, place within the row):
     neither the number of threads nor how a batch is cut into parts of one length changes them. Values whose first
     dimension is not the rows of the pass (relative positions, say) have one mask, the same in every part.
 
-    What is dropped is zero, and what is kept is divided by the share that is kept, as everywhere. Attention with
-    dropout is taken as plain products. Causal attention, grouped queries and the rarer dropouts (whole channels, in
-    place) stay PyTorch's, with draws from its own generator.
+    Dropped values are zero, and kept ones are divided by the share that is kept, as usual. Attention with dropout is
+    computed as plain products. Causal attention, grouped queries and the rarer dropouts (whole channels, in place)
+    remain PyTorch's, with draws from its own generator.
     """
 
     def __init__(self, seed: int, step: int, first: int, rows: int) -> None:
-        """For one forward pass.
+        """Key the draws of one forward pass.
 
         Args:
-            seed: of the run.
-            step: of the optimiser, from 0.
+            seed: the seed of the run.
+            step: the optimiser step, from 0.
             first: number of the pass's first row among the rows of the step.
-            rows: of the pass.
+            rows: the number of rows of the pass.
         """
         super().__init__()
         self.seed, self.step, self.first, self.rows, self.calls = seed, step, first, rows, 0
@@ -60,7 +60,7 @@ class KeyedDropout(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Take what is ours, and pass on the rest."""
+        """Replace dropout and attention with dropout; pass on all other calls."""
         if func is F.dropout:
             return self._dropout(*args, **kwargs or {})
         if func is F.scaled_dot_product_attention:
@@ -85,7 +85,7 @@ class KeyedDropout(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> torch.Tensor:
-        """Of (rows, heads, length, size of a head), with a mask that broadcasts to (rows, heads, length, length)."""
+        """Attend over (rows, heads, length, head size) with a mask that broadcasts to (rows, heads, length, length)."""
         if not 0 < dropout_p < 1 or is_causal or enable_gqa:
             return F.scaled_dot_product_attention(
                 query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
@@ -97,11 +97,11 @@ class KeyedDropout(TorchFunctionMode):
         return self._dropped(scores.softmax(-1), dropout_p) @ value
 
     def _added(self, mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """The mask as what is added to the scores: once for all layers, which are given the same tensor."""
+        """Return the mask as a term to add to the scores, made once for all layers, which share the tensor."""
         if mask.dtype != torch.bool:
             return mask
         if self._mask is None or self._mask[0] is not mask or self._mask[1].dtype != dtype:
-            # Finite: a row that may look nowhere (padding outside a window) must not become NaN.
+            # Finite: a row that may attend to nothing (padding outside a window) must not become NaN.
             lowest = torch.full((), torch.finfo(dtype).min, dtype=dtype)
             self._mask = mask, torch.where(mask, torch.zeros((), dtype=dtype), lowest)
         return self._mask[1]
@@ -118,7 +118,7 @@ class KeyedDropout(TorchFunctionMode):
 
 
 class _Dropped(torch.autograd.Function):
-    """``values * kept * scale``, of which only ``kept``, a byte a value, is remembered."""
+    """``values * kept * scale``, which saves only ``kept``, one byte per value, for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor, kept: torch.Tensor, scale: float) -> torch.Tensor:
@@ -133,20 +133,20 @@ class _Dropped(torch.autograd.Function):
 
 
 def draw(n: int, threshold: int, key: tuple[int, int], counter: tuple[int, int, int, int], start: int) -> torch.Tensor:
-    """Which of ``n`` values are kept: 1, or 0 with probability ``threshold`` / ``LEVELS``; independent of each other.
+    """Draw which of ``n`` values are kept: 1, or 0 with probability ``threshold`` / ``LEVELS``, independently.
 
     Args:
-        n: values.
+        n: the number of values.
         threshold: draws below it are dropped.
-        key: of the stream, two integers.
-        counter: of the stream, four integers; the first counts blocks of draws and must be 0.
-        start: place of the first value in the stream.
+        key: the stream's key, two integers.
+        counter: the stream's counter, four integers; the first counts blocks of draws and must be 0.
+        start: index of the first value in the stream.
 
     Returns:
         (n,) uint8.
     """
     block, skipped = divmod(start, DRAWS_PER_BLOCK)
-    kept = np.empty(skipped + n, np.bool_)  # from the border of a block
+    kept = np.empty(skipped + n, np.bool_)  # from the start of a block
     threads = max(1, min(torch.get_num_threads(), len(kept) // CHUNK))
     share = max(1, -(-len(kept) // threads // CHUNK)) * CHUNK
 
@@ -171,7 +171,7 @@ def _words(*values: int) -> npt.NDArray[np.uint64]:
 
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    """It starts as many threads as are asked for at once."""
+    """Return the thread pool, which starts as many threads as are requested at once."""
     return ThreadPoolExecutor(os.cpu_count() or 1, "dropout")
 
 

@@ -1,4 +1,4 @@
-"""Whose rows are whose: the classification head that a checkpoint brings, and the labels of a task.
+"""Matching the rows of a checkpoint's classification head to the labels of a task.
 
 A fine-tuned classifier's head is in the order of its own ``id2label``. Taken by position, a model that has
 positive before negative would start with every label inverted; so rows are matched by the names of their labels, and
@@ -33,7 +33,7 @@ SYNONYMS = (
     ("misc", "miscellaneous", "divers"),
     ("o", "outside"),
 )  # fmt: skip
-"""Names that mean one label, as ``_folded`` writes them."""
+"""Names with the same meaning, as ``_folded`` writes them."""
 
 _FIRST = {name: names[0] for names in SYNONYMS for name in names}
 _GENERIC = re.compile(r"label[ _-]?\d+", re.IGNORECASE)
@@ -41,15 +41,15 @@ _PREFIX = re.compile(r"([BIESLU])[-_](.+)", re.DOTALL)
 
 
 def generic(names: Iterable[str]) -> bool:
-    """Whether these are the names that transformers gives to labels without names (``LABEL_0`` …)."""
+    """Return whether these are transformers' default names for labels (``LABEL_0`` …)."""
     return all(_GENERIC.fullmatch(name) for name in names)
 
 
 def matched(theirs: Sequence[str], ours: Sequence[str]) -> tuple[int, ...] | None:
-    """For each of our labels, which of their labels it is; None unless they match one to one.
+    """Return, for each of our labels, the index of theirs; None unless they match one to one.
 
-    Names are compared as they are, then without case, accents and punctuation, then by meaning (``SYNONYMS``); those
-    of tokens at last without the prefixes of their schemes, where each class has one tag on either side.
+    Names are compared as they are, then without case, accents and punctuation, then by meaning (``SYNONYMS``); tags
+    last without the prefixes of their schemes, if each class has one tag on either side.
 
     Args:
         theirs: labels of a checkpoint's head, in the order of its rows.
@@ -87,13 +87,13 @@ def _class(label: str) -> str:
 
 
 def _parts(label: str) -> tuple[str, str]:
-    """Prefix of a scheme, and the class: ``B-PER`` → ``B-``, ``PER``."""
+    """Split a tag into prefix and class: ``B-PER`` → ``B-``, ``PER``."""
     found = _PREFIX.fullmatch(label)
     return (f"{found[1]}-", found[2]) if found else ("", label)
 
 
 def last_layer(network: Any, labels: int) -> str | None:
-    """Name of the module that scores the labels: the last linear layer outside the encoder that has a row for each."""
+    """Return the name of the module that scores labels: the last linear layer outside the encoder with so many rows."""
     body = f"{network.base_model_prefix}."
     fitting = [
         name
@@ -104,14 +104,14 @@ def last_layer(network: Any, labels: int) -> str | None:
 
 
 def permute(layer: nn.Linear, order: Sequence[int]) -> None:
-    """Put the rows of a layer in another order, in place: row ``i`` becomes what row ``order[i]`` was."""
+    """Reorder the rows of a layer in place: row ``i`` becomes what row ``order[i]`` was."""
     for parameter in (layer.weight, layer.bias):  # (labels, hidden), (labels,)
         if isinstance(parameter, Tensor):
             parameter.data = parameter.data[list(order)].clone()
 
 
 def names_of(id2label: Any, rows: int) -> list[str] | None:
-    """The labels of a configuration in the order of their rows; None unless there is one for each row."""
+    """Return the labels of a configuration in the order of their rows; None unless there is one for each row."""
     if not isinstance(id2label, Mapping):
         return None
     by_row = {str(row): name for row, name in id2label.items()}

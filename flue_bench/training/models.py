@@ -44,7 +44,7 @@ TOKENIZER_FILES = (
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
 BIN = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
 DISTILLATION = "distillation.json"
-"""How a student was made, beside its weights: ``flue-bench distill`` writes it, and it is no part of the identity."""
+"""How a student was made: ``flue-bench distill`` writes it beside the weights; it is not part of the identity."""
 
 SAMPLE = (
     "Où est l'élève ? Ça, c'est une très vieille forêt : on y entendait autrefois des chouettes, et les gardes y "
@@ -52,31 +52,31 @@ SAMPLE = (
     "demandent qu'un sentier soit rouvert, pour que les enfants puissent traverser sans danger. Le conseil municipal "
     "a promis d'y réfléchir, mais personne n'a encore reçu de réponse."
 )
-"""What a tokenizer has to read."""
+"""Text that a tokenizer must be able to read."""
 
 APART = 0.8
-"""Sub-words a character of ``SAMPLE``, blanks aside, from which a tokenizer has fallen apart.
+"""Sub-words per character of ``SAMPLE``, without blanks, from which a tokenizer is considered broken.
 
 Measured on it: 0.26 for CamemBERT's, 0.31 for a multilingual E5's, 0.28 for byte-level BPE of 22,000 French entries and
 0.45 of 1,000, 0.64 for one trained on English alone. One that has lost its merges gives characters or bytes, 1.0 to
-1.2; where it drops letters with accents too, 0.9.
+1.2; if it also drops letters with accents, 0.9.
 """
 FEW = 1000
-"""Entries up to which a vocabulary may be one of characters or bytes by design, as ByT5's 384."""
+"""Entries up to which a vocabulary may consist of characters or bytes by design, as ByT5's 384."""
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A model that is on this disk, with its identity."""
+    """A model on this disk, with its identity."""
 
     ref: ModelRef
     folder: Path
     config: Any
     """A transformers configuration."""
     notes: tuple[str, ...] = ()
-    """What the record should say of it."""
+    """Notes on it for the record."""
     tokenizer_digest: str = field(default="", compare=False)
-    """Models that share it share encoded data."""
+    """Models with the same digest share encoded data."""
 
 
 def resolve(name: str, offline: bool = False) -> Resolved:
@@ -85,8 +85,8 @@ def resolve(name: str, offline: bool = False) -> Resolved:
     Raises:
         ModelNotFoundError: no such directory or repository.
         UnknownNameError: no such embedded model.
-        HubError: the hub refused or broke off; OfflineError if it cannot be reached and the cache does not serve.
-        ModelError: it is there, but without configuration or weights, or it needs code of its own.
+        HubError: the hub refused or failed; OfflineError if it cannot be reached and the cache lacks the model.
+        ModelError: it exists, but without configuration or weights, or it needs code of its own.
     """
     revision = None
     origin: Literal["hub", "directory", "embedded"]
@@ -155,10 +155,10 @@ def resolve(name: str, offline: bool = False) -> Resolved:
 
 
 def load_tokenizer(model: Resolved) -> Any:
-    """The model's own tokenizer, checked to be really that.
+    """Load the model's own tokenizer and check that it fits the model.
 
     Raises:
-        ModelError: missing, without padding token, of another size than the model's vocabulary, or blind to French.
+        ModelError: it is missing, has no padding token, is of another size than the vocabulary, or cannot read French.
     """
     if not matching([path.name for path in model.folder.iterdir()], TOKENIZER_FILES[:1] + TOKENIZER_FILES[4:]):
         raise ModelError(f"{model.ref.name} has no tokenizer files ({model.folder}); save its tokenizer there.")
@@ -178,7 +178,7 @@ def load_tokenizer(model: Resolved) -> Any:
 
 
 def read_tokenizer(folder: Path, name: str) -> Any:
-    """The tokenizer whose files lie in a folder; ``name`` is what messages call it.
+    """Load the tokenizer whose files are in a folder; ``name`` is what messages call it.
 
     Raises:
         ModelError: it cannot be loaded.
@@ -200,14 +200,14 @@ def read_tokenizer(folder: Path, name: str) -> Any:
 
 
 def check_french(tokenizer: Any, name: str) -> None:
-    """Let a tokenizer read French.
+    """Check that a tokenizer reads French.
 
     Raises:
         ModelError: it maps the text to its unknown token, or cuts it into single characters though it knows words.
     """
     import transformers
 
-    # Not `tokenize`, which shows unknown text itself, and not unk_token_id: camembert-base's files have two of them.
+    # Not `tokenize`, which shows unknown text as it is, and not unk_token_id: camembert-base's files have two of them.
     pieces = tokenizer.convert_ids_to_tokens(tokenizer(SAMPLE, add_special_tokens=False)["input_ids"])
     if not pieces or 2 * pieces.count(tokenizer.unk_token) > len(pieces):
         raise ModelError(f"The tokenizer of {name} maps French text to '{tokenizer.unk_token}': wrong files?")
@@ -225,22 +225,22 @@ OFFSET_POSITIONS = {
     "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
     "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 }  # fmt: skip
-"""Model types that count positions as RoBERTa does: all that transformers has with a classification head."""
+"""Model types that count positions as RoBERTa does: all of those in transformers with a classification head."""
 
 
 def _has_segments(config: Any) -> bool:
-    """Whether the model tells the two texts of a pair apart by an embedding of their segment."""
+    """Return whether the model distinguishes the two texts of a pair by a segment embedding."""
     return (getattr(config, "type_vocab_size", None) or 0) > 1
 
 
 def width(config: Any) -> int:
-    """Hidden size, whatever the architecture calls it."""
+    """Return the hidden size, whatever the architecture calls it."""
     names = ("hidden_size", "emb_dim", "dim")
     return next((int(size) for name in names if (size := getattr(config, name, None))), 0)
 
 
 def max_positions(config: Any) -> int | None:
-    """Sub-words a row that the model can hold, special tokens included; None where positions are not bounded."""
+    """Return the most sub-words per row, special tokens included; None if positions are not bounded."""
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None or positions <= 0:
         return None
@@ -254,25 +254,25 @@ class Loaded(NamedTuple):
     network: nn.Module
     """Float32, on the CPU."""
     notes: tuple[str, ...]
-    """For the record."""
+    """Notes for the record."""
     head: OwnHead
-    """What became of the checkpoint's own."""
+    """What was done with the checkpoint's own head."""
 
 
 def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) -> Loaded:
-    """The encoder with a classification head for the task.
+    """Load the encoder with a classification head for the task.
 
-    A head that the checkpoint brings is kept where its labels are those of the task by name (rows in the task's order);
-    else the network starts as from the same checkpoint without a head.
+    A head in the checkpoint is kept if its labels are those of the task by name (rows in the task's order); otherwise
+    the network starts as from the same checkpoint without a head.
 
     Args:
-        model: where it is.
-        task: kind and labels of the head.
-        seed: of what the checkpoint does not hold (the head, for some a pooler).
-        dropout: instead of the model's own, everywhere.
+        model: the resolved model.
+        task: gives kind and labels of the head.
+        seed: for weights that the checkpoint lacks (the head, for some a pooler).
+        dropout: replaces the model's own everywhere; None keeps it.
 
     Raises:
-        ModelError: an architecture without such a head, weights that are missing or not finite.
+        ModelError: the architecture has no such head, or weights are missing or not finite.
     """
     kind = network_of(task)
     network, info = _load(model, kind.loader(), _configured(model, kind, task.labels, dropout), seed)
@@ -291,10 +291,10 @@ def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) ->
 
 
 def load_encoder(model: Resolved) -> nn.Module:
-    """The bare encoder as a sentence classifier holds it, float32 on the CPU.
+    """Load the bare encoder as a sentence classifier holds it, float32 on the CPU.
 
     Raises:
-        ModelError: as ``load_model``.
+        ModelError: as for ``load_model``.
     """
     network, info = _load(model, SENTENCE.loader(), _configured(model, SENTENCE, ("0", "1"), dropout=None), seed=0)
     _check_weights(network, info, model)
@@ -303,10 +303,10 @@ def load_encoder(model: Resolved) -> nn.Module:
 
 
 def load_masked_lm(model: Resolved) -> Any:
-    """A transformers masked language model, float32 on the CPU.
+    """Load a transformers masked language model, float32 on the CPU.
 
     Raises:
-        ModelError: an architecture without such a head, weights that are missing, of another size or not finite.
+        ModelError: the architecture has no such head, or weights are missing, of another size or not finite.
     """
     from transformers import AutoModelForMaskedLM
 
@@ -320,7 +320,7 @@ def load_masked_lm(model: Resolved) -> Any:
 
 
 def _configured(model: Resolved, kind: Network[Any], labels: Sequence[str], dropout: float | None) -> Any:
-    """The model's configuration for a head with these labels."""
+    """Return the model's configuration for a head with these labels."""
     config = copy.deepcopy(model.config)
     kind.configure(config, labels)
     if dropout is not None:
@@ -330,9 +330,9 @@ def _configured(model: Resolved, kind: Network[Any], labels: Sequence[str], drop
 
 
 def _load(model: Resolved, loader: Any, config: Any, seed: int) -> tuple[Any, dict[str, Any]]:
-    """The network, all of whose weights are finite, and what is said of its loading, for the caller to check.
+    """Load the network, check that its weights are finite, and return it with its loading information.
 
-    ``loader`` is as ``Network.loader`` gives it, ``seed`` that of what the checkpoint does not hold.
+    ``loader`` is that of ``Network.loader``; ``seed`` is for weights that the checkpoint lacks.
     """
     import transformers
 
@@ -373,11 +373,11 @@ DROPOUTS = {
     "seq_classif_dropout", "pooler_dropout", "embedding_dropout", "mlp_dropout",
     "summary_first_dropout", "summary_last_dropout",
 }  # fmt: skip
-"""Names that transformers' configurations give to dropout."""
+"""Names of dropout rates in transformers' configurations."""
 
 
 def _check_weights(network: Any, info: dict[str, Any], model: Resolved) -> tuple[str, ...]:
-    """What from_pretrained only warns of: a body without weights is an error, a pooler or a head is worth a note."""
+    """Check what from_pretrained only warns of: missing body weights are an error, a pooler or head gives a note."""
     body = network.base_model_prefix + "."
     missing = {str(key) for key in info["missing_keys"]} | {str(key[0]) for key in info["mismatched_keys"]}
     body_keys = {key for key in network.state_dict() if key.startswith(body)}
@@ -400,17 +400,17 @@ class _Brought(NamedTuple):
     layer: str = ""
     """The module that scores the labels."""
     order: tuple[int, ...] = ()
-    """Which of its rows is each label's, where they stand in another order."""
+    """The row of each label, if they are in another order."""
     leave_out: frozenset[str] = frozenset()
-    """Tensors that the network must not start from; none where it does not as it is."""
+    """Tensors that the network must not start from; empty if it does not anyway."""
 
 
 FINE_TUNED = ("Classification", "QuestionAnswering", "MultipleChoice")
-"""In the name of an architecture: it was saved with a head that was fine-tuned on some task."""
+"""Parts of architecture names that mark a head fine-tuned on some task."""
 
 
 def _own_head(network: Any, info: dict[str, Any], model: Resolved, labels: Sequence[str]) -> _Brought:
-    """What the checkpoint brought to score labels with."""
+    """Return the checkpoint's head for scoring labels, and what to do with it."""
     config = read_json(model.folder / "config.json")
     was = next((str(name) for name in config.get("architectures") or () if any(k in name for k in FINE_TUNED)), None)
     mismatched = {str(key[0]) for key in info["mismatched_keys"]}
@@ -435,7 +435,7 @@ def _own_head(network: Any, info: dict[str, Any], model: Resolved, labels: Seque
 
 
 def _pretrained(network: Any, names: set[str]) -> set[str]:
-    """Which of these tensors a masked language model of this type has as well: they are pretrained and no task's."""
+    """Return those of these tensors that a masked language model of this type also has: they are pretrained."""
     from transformers import AutoModelForMaskedLM
 
     try:
@@ -453,7 +453,7 @@ def _listed(names: Iterable[Any]) -> str:
 
 
 def _fetch(repo_id: str, revision: str | None, offline: bool) -> hub.Snapshot:
-    """Configuration, tokenizer, one set of weights (safetensors where there are any), and how it was distilled."""
+    """Fetch configuration, tokenizer, one set of weights (safetensors if any), and ``distillation.json``."""
     present = hub.files(repo_id, repo_type="model", revision=revision, offline=offline)
     weights = SAFETENSORS if matching(present, SAFETENSORS) else BIN
     patterns = ("config.json", *weights, *TOKENIZER_FILES, DISTILLATION)
@@ -462,7 +462,7 @@ def _fetch(repo_id: str, revision: str | None, offline: bool) -> hub.Snapshot:
 
 
 def read_config(folder: Path, name: str) -> Any:
-    """The transformers configuration in a folder; ``name`` is what messages call the model.
+    """Read the transformers configuration in a folder; ``name`` is what messages call the model.
 
     Raises:
         ModelError: transformers cannot use it, or it needs code of its own.
@@ -486,7 +486,7 @@ def read_config(folder: Path, name: str) -> Any:
 
 
 def _teacher(folder: Path) -> str | None:
-    """Digest of the model that this one was distilled from, where the folder says it."""
+    """Return the digest of the model that this one was distilled from, if the folder states it."""
     teacher = read_json(folder / DISTILLATION).get("teacher")
     digest = teacher.get("digest") if isinstance(teacher, dict) else None
     return digest if isinstance(digest, str) and re.fullmatch("[0-9a-f]{16}", digest) else None
@@ -498,18 +498,18 @@ def _there(folder: Path, patterns: Sequence[str]) -> list[str]:
 
 
 def _instead(folder: Path) -> str:
-    """A word on directories that hold models one floor further down."""
+    """Return advice for a directory whose subdirectories hold models."""
     inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
     return f"Did you mean {folder.name}/{inside[0]}?" if inside else "Is the path right?"
 
 
 def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """Names that fit one of the glob patterns, sorted."""
+    """Return the names that match one of the glob patterns, sorted."""
     return sorted(name for name in names if any(fnmatch(name, pattern) for pattern in patterns))
 
 
 def first_line(error: Exception) -> str:
-    """Of a message, without its final stop."""
+    """Return the first line of an error's message, without its final full stop."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
     return said.rstrip(".")[:300]

@@ -15,7 +15,7 @@ def adamw(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
 ) -> torch.optim.AdamW:
-    """Fused AdamW; weight decay on matrices only, as transformers' ``Trainer`` does (not on biases and norms)."""
+    """Return fused AdamW with weight decay on matrices only (not on biases and norms), as transformers' ``Trainer``."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
@@ -25,9 +25,9 @@ def adamw(
 
 
 def learning_rate_factor(step: int, total: int, warmup: int, schedule: Literal["linear", "constant"]) -> float:
-    """Share of the peak learning rate at ``step`` (from 0): linear warm-up over ``warmup`` steps, then the schedule.
+    """Return the share of the peak learning rate at ``step`` (from 0): linear warm-up, then the schedule.
 
-    The same values as transformers' ``get_linear_schedule_with_warmup`` and ``get_constant_schedule_with_warmup``.
+    The values are those of transformers' ``get_linear_schedule_with_warmup`` and ``get_constant_schedule_with_warmup``.
     """
     if step < warmup:
         return step / max(1, warmup)
@@ -37,6 +37,6 @@ def learning_rate_factor(step: int, total: int, warmup: int, schedule: Literal["
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Of every parameter group."""
+    """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate

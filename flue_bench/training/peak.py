@@ -1,4 +1,4 @@
-"""How near the hardware's limit some work came: its matrix products, run again alone, over the time it took.
+"""How close to the hardware's limit some work came: its matrix products, run again alone, over the time it took.
 
 The peak is measured, never taken from a data sheet: the same products, in the same shapes, layouts and precision, on
 the same device in the same minutes. A step that consisted of nothing but its matrix products would reach 100 %.
@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from flue_bench.training.device import Device
 
 REPEATS = 5
-"""The fastest of so many runs of a product counts."""
+"""Runs of a product, of which the fastest counts."""
 
 
 class Operand(NamedTuple):
@@ -36,7 +36,7 @@ Product = tuple[Operand, Operand]
 class Products(TorchDispatchMode):
     """Counts the matrix products that PyTorch carries out within the block, those of a backward pass included.
 
-    Fused attention counts as the products it consists of: forward two, backward five (it makes the weights again).
+    Fused attention counts as the products it consists of: forward two, backward five (it recomputes the weights).
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Products(TorchDispatchMode):
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of all products, a multiplication and an addition counting as two."""
+        """Return the floating-point operations of all products, a multiplication and an addition counting as two."""
         return sum(
             times * 2 * left.shape[-1] * right.shape[-1] * _size(left.shape[:-1])
             for (left, right), times in self.found.items()
@@ -79,11 +79,11 @@ class Products(TorchDispatchMode):
 
 
 def share_of_peak(products: Products, seconds: float, device: Device) -> float:
-    """The share of some work's time that its matrix products alone would take.
+    """Return the share of some work's time that its matrix products alone would take.
 
     Args:
-        products: what was counted while the work was done once.
-        seconds: what doing it once takes, without the counting.
+        products: the products counted while the work was done once.
+        seconds: the time of doing it once, without counting.
         device: where it was done.
 
     Returns:
@@ -93,7 +93,7 @@ def share_of_peak(products: Products, seconds: float, device: Device) -> float:
 
 
 def product_seconds(products: Products, device: Device) -> float:
-    """Seconds that the counted products take alone, each as the fastest of ``REPEATS`` runs."""
+    """Return the seconds that the counted products take alone, each as the fastest of ``REPEATS`` runs."""
     return sum(times * _fastest(product, device) for product, times in products.found.items())
 
 
@@ -115,7 +115,7 @@ def _operand(tensor: Tensor) -> Operand:
 
 
 def _filled(operand: Operand, device: torch.device) -> Tensor:
-    """Numbers between 0 and 1 in this shape and layout; zeros and denormals are not what a model multiplies."""
+    """Return numbers between 0 and 1 in this shape and layout, since a model multiplies no zeros or denormals."""
     if 0 in operand.stride:  # an expanded tensor: several places are one
         return torch.rand(operand.shape, device=device).to(operand.dtype)
     return torch.empty_strided(operand.shape, operand.stride, dtype=operand.dtype, device=device).uniform_()

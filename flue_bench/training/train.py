@@ -23,16 +23,16 @@ from flue_bench.training.device import Device
 from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
 
 Validate = Callable[[nn.Module], dict[str, float]]
-"""Scores a model on validation."""
+"""A function that scores a model on validation."""
 
 CHECKPOINT_SECONDS = 300.0
 POSITIONS = 8192
-"""Padded positions a prediction batch at most."""
+"""The most padded positions of a prediction batch."""
 
 
 @dataclass
 class Progress:
-    """What a display may show after each step; the loss is read from the device only when someone asks."""
+    """What a display may show after each step; the loss is read from the device only on demand."""
 
     step: int
     steps: int
@@ -45,7 +45,7 @@ class Progress:
 
 @dataclass
 class Fit:
-    """How the fine-tuning went; the model holds the selected weights."""
+    """The course of a fine-tuning; the model holds the selected weights."""
 
     history: list[Epoch]
     selected_epoch: int
@@ -57,7 +57,7 @@ class Fit:
     padded_tokens: int
     resumed: int
     rows_at_once: int
-    """The recipe's batch size, or less where the device's memory had no room for so many."""
+    """The recipe's batch size, or less if the device's memory was too small."""
 
 
 def fine_tune(
@@ -73,18 +73,18 @@ def fine_tune(
 ) -> Fit:
     """Train ``model`` in place, and leave in it the weights of the selected epoch.
 
-    Batches, learning rate and dropout are pure functions of (seed, step): a run taken up from its checkpoint ends with
+    Batches, learning rate and dropout are pure functions of (seed, step): a run resumed from its checkpoint ends with
     the same weights to the bit as one that was never interrupted (same machine, same threads).
 
     Args:
         model: float32, on ``device``.
         data: the training split.
-        recipe: with its precision resolved.
-        seed: of order and dropout.
-        device: where and in which precision.
+        recipe: the recipe, with its precision resolved.
+        seed: decides order and dropout.
+        device: device and precision.
         validate: called after each epoch.
-        metric: of ``validate``'s scores, the one that selects.
-        folder: of the checkpoint, written every five minutes, on a signal, and at the end of a longer training.
+        metric: the one of ``validate``'s scores that selects the epoch.
+        folder: for the checkpoint, written every five minutes, on a signal, and at the end of a longer training.
         show: called after each step.
 
     Raises:
@@ -147,7 +147,7 @@ def fine_tune(
                 interruption.raise_if_set()
 
     if time.perf_counter() - saved > CHECKPOINT_SECONDS / 10:
-        run.save()  # whatever befalls the scoring, the training is not lost
+        run.save()  # so that a failure of the scoring does not lose the training
     if recipe.selection == "best":
         run.restore_best()
     return Fit(
@@ -173,13 +173,13 @@ def add_gradient(
     step: int,
     dropout: bool = True,
 ) -> tuple[torch.Tensor, int, int]:
-    """Forward and backward over one batch, ``at_once`` rows at a time: adds the gradient of their mean loss.
+    """Add the gradient of one batch's mean loss, by forward and backward passes over ``at_once`` rows at a time.
 
     Losses are summed and divided by the terms of the whole batch, and its parts are padded to one length, so that
-    cutting it changes rounding and nothing else; but elsewhere than on a CPU the draws of dropout too.
+    cutting it changes only rounding, and except on a CPU the draws of dropout.
 
     Returns:
-        the loss, (); real sub-words; positions with padding.
+        The loss, (); sub-words without padding; positions with padding.
     """
     longest = int(data.lengths[rows].max())
     parts = [data.batch(rows[i : i + at_once], device.where, longest) for i in range(0, len(rows), at_once)]
@@ -198,7 +198,7 @@ def add_gradient(
 
 
 class _State:
-    """What a checkpoint holds: weights, optimiser, the step, the history, and the best epoch's weights."""
+    """The contents of a checkpoint: weights, optimiser, step, history, and the best epoch's weights."""
 
     def __init__(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, device: Device, folder: Path, rows_at_once: int
@@ -258,22 +258,22 @@ class _State:
 def predict(
     model: nn.Module, data: Encoded, device: Device, cut: Callable[[int], None] = lambda _: None
 ) -> list[Floats]:
-    """What a model answers to each row, in the order of ``data``: of classifiers, probabilities.
+    """Return a model's answer to each row, in the order of ``data``: for classifiers, probabilities.
 
-    Where memory runs out, the batches that are left are halved, which changes padding and rounding alone.
+    If memory runs out, the remaining batches are halved, which changes only padding and rounding.
 
     Args:
-        model: on ``device``.
+        model: the model, on ``device``.
         data: the split.
-        device: where and in which precision.
-        cut: called with the rows of the first half, whenever batches are halved.
+        device: device and precision.
+        cut: called with the number of rows of the first half whenever batches are halved.
 
     Returns:
-        One array a row, as ``data.read`` gives it.
+        One array per row, as ``data.read`` gives it.
 
     Raises:
         ModelError: an output is not finite.
-        torch.OutOfMemoryError: there is no room for a single row.
+        torch.OutOfMemoryError: a single row does not fit.
     """
     model.eval()
     found: list[Any] = [None] * len(data)
@@ -300,10 +300,10 @@ def predict(
 
 
 def flops_per_example(network: nn.Module, test: Encoded, device: Device) -> float:
-    """Forward floating-point operations for a test example of mean length, by torch's counter on one such row."""
+    """Return forward floating-point operations for a test example of mean length, by torch's counter on one row."""
     lengths = test.lengths
     row = int(np.abs(lengths - lengths.mean()).argmin())
-    # With gradients: without, the counter fails where a parameter is an argument of a sub-module, as in DeBERTa.
+    # With gradients: otherwise the counter fails if a parameter is an argument of a sub-module, as in DeBERTa.
     with FlopCounterMode(display=False) as counter, torch.enable_grad():
         network(**test.batch([row], device.where).inputs)
     return float(counter.get_total_flops())

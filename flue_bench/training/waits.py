@@ -1,7 +1,7 @@
-"""Steps that never wait for the device: what a library would read back from it is answered by the host, which knows it.
+"""Steps that never wait for the device: the host answers what a library would otherwise read back from it.
 
-On a GPU work is queued and the processor runs ahead, as long as nobody asks for a value. transformers asks at every
-forward pass whether a batch has any padding (``padding_mask.all()``), and then waits for all that is queued.
+On a GPU work is queued and the processor runs ahead until a value is read. transformers reads at every forward pass
+whether a batch has any padding (``padding_mask.all()``), and so waits for the whole queue.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch.overrides import TorchFunctionMode
 
 
 class KnownMask(TorchFunctionMode):
-    """Within this context ``mask.all()`` is answered from the host, for the mask of one batch and its copies.
+    """A context in which the host answers ``mask.all()`` for the mask of one batch and its copies.
 
-    No library is changed: PyTorch shows a mode every call of its functions on the way.
+    No library is changed: a PyTorch mode intercepts every call of its functions.
     """
 
     def __init__(self, mask: torch.Tensor, full: bool) -> None:
