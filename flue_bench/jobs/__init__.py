@@ -1,1 +1,1 @@
-"""What takes minutes or days: cells and grids, reruns, speed, audits, the doctor."""
+"""Jobs that take minutes or days: cells and grids, reruns, speed, audits, the doctor."""

@@ -1,15 +1,15 @@
-"""What to know of a data set before its scores are believed: what its splits share, its labels, its lengths.
+"""What to know about a data set before trusting its scores: what its splits share, its labels, its lengths.
 
-Three degrees of likeness, of texts in Unicode's NFC, as they are read:
+Texts, in Unicode's NFC as they are read, are compared in three degrees:
 
 - *exact*: the same characters;
 - *same words*: the same words in lower case; punctuation and white space do not count;
-- *near*: not the same words, but the sets of their character 5-grams, taken of words in lower case with a blank between
-  them, have a Jaccard index of 0.8 or more: in a sentence of 100 characters about one short word may differ.
+- *near*: not the same words, but the sets of their character 5-grams, of words in lower case joined by blanks, have a
+  Jaccard index of 0.8 or more: in a sentence of 100 characters about one short word may differ.
 
-Near texts are found exactly, by prefix filtering (Chaudhuri, Ganti, Kaushik 2006; Bayardo, Ma, Srikant 2007): of two
-sets that are much alike, the rarest members of one hold some of the rarest of the other. Validation and test are
-indexed, and train passes by: time is nearly linear, and what is kept of train is its texts.
+Near texts are found exactly, by prefix filtering (Chaudhuri, Ganti, Kaushik 2006; Bayardo, Ma, Srikant 2007): two
+similar sets share some of their rarest members. Validation and test are indexed, and train is streamed past them: time
+is nearly linear, and only the texts of train are kept.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from flue_bench.progress import Bar, Display
 from flue_bench.task import SPLITS, Example, Split, Task
 
 SHINGLE = 5
-"""Characters."""
+"""Characters per n-gram."""
 NEAR = 80
-"""Jaccard index in percent: a whole number, so that bounds derived from it are exact."""
+"""The least Jaccard index in percent: a whole number, so that bounds derived from it are exact."""
 SHOWN = 5
-"""Examples of each finding."""
+"""Examples shown of each finding."""
 
 ACROSS: tuple[tuple[Split, Split], ...] = (("validation", "train"), ("test", "train"), ("test", "validation"))
 EITHER = "test in train or validation"
 
 Rows = Mapping[Split, Sequence[Texts]]
 Matches = dict[int, str]
-"""Number of a row → id of the row that it is like."""
+"""Number of a row → id of the row that it matches."""
 
 
 class Table(NamedTuple):
-    """To be drawn, on a terminal or in Markdown."""
+    """A table to draw on a terminal or in Markdown."""
 
     title: str
     columns: list[str]
@@ -55,16 +55,16 @@ class Table(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """Rows of which something is to be said."""
+    """The rows of one finding."""
 
     rows: int
     examples: tuple[tuple[str, str], ...]
-    """Some of them: id, and id of the row that it is like."""
+    """Some of them: id, and id of the row that it matches."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Of lengths, over the rows of one split."""
+    """The distribution of lengths over the rows of one split."""
 
     mean: float
     median: float
@@ -79,16 +79,16 @@ class Subwords:
     tokenizer: str
     max_length: int
     lengths: dict[Split, Spread]
-    """Before anything is cut."""
+    """Lengths before truncation."""
     truncated: dict[Split, int]
     """Rows longer than ``max_length``."""
     lost_words: dict[Split, int]
-    """Tokens only: words of these rows that lose their tag."""
+    """For kind ``tokens`` only: words of these rows that lose their tag."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """Counts and ids; never a text.
+    """The audit of a data set: counts and ids, never a text.
 
     A place is a split (``train``: in an earlier row of train) or ``test in train`` (in any row of train).
     """
@@ -100,30 +100,30 @@ class Audit:
     """Digest of the examples."""
     rows: dict[Split, int]
     labels: dict[Split, dict[str, int]]
-    """How the right answers are distributed: rows of each label; for tokens, words of each tag."""
+    """The distribution of the right answers: rows of each label; for tokens, words of each tag."""
     words: dict[Split, Spread]
-    """A row's, both texts of a pair together."""
+    """Words per row, both texts of a pair together."""
     exact: dict[str, dict[str, Found]]
-    """View → place → rows that stand there."""
+    """View → place → rows that also occur there."""
     same_words: dict[str, dict[str, Found]]
     """Likewise, exact ones included."""
     near: dict[str, dict[str, Found]]
-    """View → place, between splits only → rows that stand there nearly, and not in the same words."""
+    """View → place, between splits only → rows with a near text there, and none in the same words."""
     contradictory: dict[str, Found]
-    """Place → rows whose whole input stands there, in the same words and any row, with another label."""
+    """Place → rows whose whole input occurs there, in the same words and any row, with another label."""
     subwords: Subwords | None = None
 
 
 def audit(task: Task, data: TaskData, display: Display) -> Audit:
-    """Everything that needs no tokenizer.
+    """Return everything that needs no tokenizer.
 
     Views of a pair are its first text, its second, the pair (in either order), and either text: a row of which any
-    sentence stands there, first or second.
+    sentence occurs there, first or second.
 
     Args:
         task: names the labels.
-        data: as loaded, all rows.
-        display: shows how far it is.
+        data: the loaded data, all rows.
+        display: shows progress.
     """
     splits, kind = data.splits, kind_named(task.kind)
     raw = {split: [kind.texts(example) for example in splits[split]] for split in SPLITS}
@@ -156,17 +156,17 @@ def audit(task: Task, data: TaskData, display: Display) -> Audit:
 
 
 def subwords(task: Task, data: TaskData, model: str, max_length: int, offline: bool = False) -> Subwords:
-    """Lengths as a model reads the rows, and what ``max_length`` cuts off.
+    """Return the lengths of the rows in a model's sub-words, and what ``max_length`` cuts off.
 
     Args:
-        task: says whether there are texts, pairs or words.
-        data: as loaded, all rows.
-        model: whose tokenizer; hub id, directory, or ``embedded:NAME``.
+        task: determines whether rows are texts, pairs or words.
+        data: the loaded data, all rows.
+        model: the model whose tokenizer is used: hub id, directory, or ``embedded:NAME``.
         max_length: sub-words, special tokens included.
         offline: use only what is on this machine.
 
     Raises:
-        FlueBenchError: the model or its tokenizer cannot be had.
+        FlueBenchError: the model or its tokenizer cannot be loaded.
     """
     from flue_bench.kinds.network.network import network_of
     from flue_bench.training import models
@@ -187,12 +187,12 @@ def subwords(task: Task, data: TaskData, model: str, max_length: int, offline: b
 
 
 def to_json(audit: Audit) -> str:
-    """The whole audit, with the ids of some rows for each finding."""
+    """Return the whole audit as JSON, with the ids of some rows for each finding."""
     return json.dumps(asdict(audit), ensure_ascii=False, indent=1) + "\n"
 
 
 def tables(audit: Audit) -> list[Table]:
-    """What is to be shown: each split by itself, then what stands where."""
+    """Return the tables to show: each split by itself, then what occurs where."""
     of_splits = Table(
         "Splits",
         ["split", "rows", "labels", "words: median, 95 %, longest"],
@@ -228,7 +228,7 @@ def _viewed(rows: Rows, view_of: Callable[[Texts], Texts]) -> Rows:
 
 
 def _ids(rows: Sequence[Texts], examples: Sequence[Example]) -> dict[str, str]:
-    """Text → id of the first row that has it."""
+    """Return text → id of the first row that has it."""
     first: dict[str, str] = {}
     for texts, example in zip(rows, examples, strict=True):
         for text in texts:
@@ -237,7 +237,7 @@ def _ids(rows: Sequence[Texts], examples: Sequence[Example]) -> dict[str, str]:
 
 
 def _same(rows: Rows, splits: Mapping[Split, Sequence[Example]]) -> dict[str, Matches]:
-    """Place → rows of which a text stands there."""
+    """Return place → rows of which a text occurs there."""
     found: dict[str, Matches] = {}
     for split in SPLITS:
         earlier: dict[str, str] = {}
@@ -261,7 +261,7 @@ def _same(rows: Rows, splits: Mapping[Split, Sequence[Example]]) -> dict[str, Ma
 def _nearly(
     rows: Rows, same: Mapping[str, Matches], splits: Mapping[Split, Sequence[Example]], title: str, display: Display
 ) -> dict[str, Matches]:
-    """Place, between splits → rows of which no text stands there, but one near it."""
+    """Return place, between splits → rows of which no text occurs there, but a near one does."""
     found: dict[str, Matches] = {}
     for other in dict.fromkeys(other for _, other in ACROSS):
         there = _ids(rows[other], splits[other])
@@ -283,11 +283,11 @@ def _nearly(
 
 
 def _near(wanted: Sequence[str], passing: Collection[str], bar: Bar) -> dict[str, str]:
-    """Text of ``wanted`` → a text of ``passing`` whose 5-grams have a Jaccard index with its own of ``NEAR`` or more.
+    """Return text of ``wanted`` → a text of ``passing`` whose 5-grams reach a Jaccard index of ``NEAR`` with its own.
 
-    With t the least index and n, m the sizes of two sets: they have t·n members in common at least, so that a member
-    they share is among the n - t·n + 1 of one that come first in any order, and likewise of the other; rarest first
-    makes few candidates of that. Members that no text of ``wanted`` has come before all others.
+    With t the least index and n, m the sizes of two sets: they have at least t·n members in common, so that a shared
+    member is among the first n - t·n + 1 of one in any order, and likewise of the other; the order rarest first gives
+    few candidates. Members that no text of ``wanted`` has come before all others.
     """
     total = len(wanted) + len(passing)
     shingles = []
@@ -323,7 +323,7 @@ def _shingles(text: str) -> set[str]:
 
 
 def _least(size: int) -> int:
-    """Members at least that a set of this size has in common with one near it."""
+    """Return the least number of members that a set of this size shares with a near one."""
     return -(-NEAR * size // 100)
 
 

@@ -38,11 +38,11 @@ class Finished(NamedTuple):
 
     record: RunRecord
     reused: bool
-    """It was in the store already."""
+    """Whether it was already in the store."""
 
 
 class CellFailedError(FlueBenchError):
-    """A cell was tried and ended in an error, which the store keeps."""
+    """Raised for a cell that was run and ended in an error, which the store keeps."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.error)
@@ -62,39 +62,39 @@ def run_cell(
     force: bool = False,
     wait: bool = True,
 ) -> Finished:
-    """Run one cell, unless its record is in the store, and keep what it gives, be it a record or a failure.
+    """Run one cell, unless its record is in the store, and store its record or its failure.
 
-    The same cell gives the same predictions, whatever ran before it in this process, and wherever model and data lie.
+    The same cell gives the same predictions, whatever ran before it in this process, and wherever model and data are.
 
     Args:
         cell: model, task, data, recipe and seed. ``loader`` finds what it names.
-        loader: keeps what the next cell may want; use one for many cells.
-        store: where record, failure and checkpoint go.
-        device: as ``pick_device`` gives it; the precision is the recipe's.
+        loader: caches what the next cell may need; use one for many cells.
+        store: for record, failure and checkpoint.
+        device: from ``pick_device``; the precision is the recipe's.
         display: shows the run.
         recipe_name: what the record calls the recipe.
-        notes: for the record, on how the cell came to be what it is.
-        number: stands before the lines of this cell.
-        force: run it although its record is there.
-        wait: for another process that is running this cell.
+        notes: for the record, on how the cell was chosen.
+        number: a prefix for the lines of this cell.
+        force: run it even if its record exists.
+        wait: wait for another process that is running this cell.
 
     Raises:
-        CellFailedError: it was tried and failed.
+        CellFailedError: it was run and failed.
         UsageError: it cannot be run here: another protocol, no such task, another version of it, another model or
             other data than the cell's.
-        FlueBenchError: the model or the data cannot be had, or the store cannot be read or written.
+        FlueBenchError: the model or the data cannot be loaded, or the store cannot be read or written.
         filelock.Timeout: another process is running it, and ``wait`` is false.
     """
     title = f"{number}{cell.model.name} · {cell.task} · seed {cell.seed}"
     checkpoint_dir = store.checkpoint_dir(cell)
-    found = None if force else store.find(cell)  # without a lock: where all is done, nothing has to be written
+    found = None if force else store.find(cell)  # without a lock: if all is done, nothing has to be written
     if found is not None and not checkpoint_dir.exists():
         return Finished(found, reused=True)
     model, inputs = loader.find(cell, display)
     with _locked(store, cell, title, display, wait):
         found = None if force else store.find(cell)
         if found is not None:
-            checkpoint.drop(checkpoint_dir)  # of a process that was killed right after it wrote the record
+            checkpoint.drop(checkpoint_dir)  # left by a process that was killed right after it wrote the record
             return Finished(found, reused=True)
         try:
             settled = prepare(device, cell.recipe.precision, models.width(model.config))
@@ -112,7 +112,7 @@ def run_cell(
 
 @contextlib.contextmanager
 def _locked(store: Store, cell: Cell, title: str, display: Display, wait: bool) -> Iterator[None]:
-    """Alone with this cell: another process that runs it is waited for, and its record is then found."""
+    """Lock this cell; wait for another process that runs it, whose record is then found."""
     lock = store.lock(cell)
     try:
         lock.acquire(blocking=False)
@@ -131,7 +131,7 @@ def _locked(store: Store, cell: Cell, title: str, display: Display, wait: bool) 
 
 @dataclass(frozen=True)
 class _Tested:
-    """A model after its fine-tuning, and what it makes of the test set."""
+    """A model after its fine-tuning, and its predictions on the test set."""
 
     network: nn.Module
     head: OwnHead
@@ -164,7 +164,7 @@ def _run_and_keep(
     def build(predictions: Predictions) -> RunRecord:
         return _record(cell, recipe_name, inputs, tested, device, predictions, time.perf_counter() - began)
 
-    with checkpoint.interruption() as interruption:  # what is finished is kept, whatever signal comes now
+    with checkpoint.interruption() as interruption:  # a signal from here on does not lose what is finished
         record = store.write(build, tested.table, cell)
         checkpoint.drop(folder)
     interruption.raise_if_set()
@@ -188,7 +188,7 @@ def _fine_tune_and_test(
         encoded = loader.encoded(inputs, model, cell.limit, recipe.max_length, display)
         network, found, head = models.load_model(model, task, cell.seed, recipe.dropout)
         network.to(device.where)
-        # Before the work, so that nothing which cannot be told of it costs the work.
+        # Before the work, so that a failure to describe it does not cost the work.
         parameters, here = sum(parameter.numel() for parameter in network.parameters()), environment(device)
         if device.untested:
             display.once(f"--device {device.untested}")
@@ -237,7 +237,7 @@ def _record(
     predictions: Predictions,
     seconds: float,
 ) -> RunRecord:
-    """The record of a cell that is done; nothing in it needs the run again."""
+    """Return the record of a finished cell."""
     task, fit, encoded, network = inputs.registered.task, tested.fit, tested.encoded, tested.network
     kind = kind_named(task.kind)
     scores = kind.scores(tested.table, task)
@@ -299,7 +299,7 @@ def _result(record: RunRecord) -> str:
 
 
 def _unexpected(error: Exception, cell: Cell, display: Display) -> str:
-    """Words for the record of a failure that is no user's mistake; the traceback is for whoever reports it."""
+    """Return the message of a failure that is not a user's mistake, and print the traceback for a report."""
     if not isinstance(error, torch.OutOfMemoryError):
         display.once(traceback.format_exc())
         return f"unexpected {type(error).__name__}: {models.first_line(error)}. Please report it with the traceback."

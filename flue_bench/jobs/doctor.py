@@ -1,6 +1,6 @@
-"""Whether this machine has what a run needs: versions, device, folders, hub; and what to do where it has not.
+"""Checks that this machine has what a run needs: versions, device, folders, hub; with advice where it has not.
 
-Torch is imported by the check that wants it, so that a broken installation is a finding and no traceback.
+Torch is imported by the check that needs it, so that a broken installation is a finding and not a traceback.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from flue_bench.locks import Lock
 from flue_bench.plugins import Finding
 
 LITTLE, TOO_LITTLE = 5e9, 2e8
-"""Bytes free on a disk: a base-size model, FLUE's data and some checkpoints want about the first."""
+"""Free bytes on a disk: a base-size model, FLUE's data and some checkpoints need about the first."""
 SIZE_SECONDS = 2.0
-"""That adding up a folder's files may take."""
+"""The time limit for adding up the sizes of a folder's files."""
 BASE_WIDTH = 768
-"""Hidden size of a base model, by which the precision is told."""
+"""Hidden size of a base model, for which the precision is reported."""
 
 
 def examine(results: Path) -> Iterator[Finding]:
-    """All findings, one after the other; those that take a moment last.
+    """Yield all findings, the slow ones last.
 
     Args:
-        results: the folder where records are to go.
+        results: the folder for records.
     """
     yield Finding("ok", "flue-bench", f"{flue_bench.__version__}, Python {platform.python_version()}")
     yield _packages()
@@ -67,7 +67,7 @@ def examine(results: Path) -> Iterator[Finding]:
 
 
 def _packages() -> Finding:
-    """What flue-bench requires, extras left out."""
+    """Check flue-bench's requirements, without extras."""
     found: dict[str, str] = {}
     missing = []
     for requirement in requires("flue-bench") or ():
@@ -91,7 +91,7 @@ def _tasks() -> Finding:
 
 
 def _data() -> Iterator[Finding]:
-    """Which tasks' data are on this machine, and which have to be asked for; no server is."""
+    """Report which tasks' data are on this machine, and which must be requested; contacts no server."""
     own = os.environ.get("FLUE_BENCH_DATA")
     folder = Path(own) if own and Path(own).is_dir() else None
     here, fetched, asked = [], [], defaultdict[str, list[str]](list)
@@ -103,7 +103,7 @@ def _data() -> Iterator[Finding]:
                 asked[why.partition("\n")[0]].append(name)
             else:
                 fetched.append(name)
-    except FlueBenchError:  # which ``_tasks`` has told
+    except FlueBenchError:  # already reported by ``_tasks``
         return
     there = f"on this machine: {', '.join(here)}" if here else "none on this machine"
     yield Finding("ok", "data", there + (f"; fetched when wanted: {', '.join(fetched)}" if fetched else ""))
@@ -112,7 +112,7 @@ def _data() -> Iterator[Finding]:
 
 
 def _machine() -> Iterator[Finding]:
-    """Device, precision, threads."""
+    """Report device, precision and threads."""
     try:
         import torch
 
@@ -142,7 +142,7 @@ def _machine() -> Iterator[Finding]:
 
 
 def _folder(what: str, folder: Path, setting: str, *, may_be_read_only: bool) -> Finding:
-    """Whether a folder is there or can be made, can be written, and has room."""
+    """Check that a folder exists or can be made, is writable, and has room."""
     folder = folder.expanduser().absolute()
     there = _nearest(folder)
     elsewhere = f"Give another folder: {setting}."
@@ -164,20 +164,20 @@ def _folder(what: str, folder: Path, setting: str, *, may_be_read_only: bool) ->
 
 
 def _nearest(folder: Path) -> Path:
-    """The folder, or the one that is there and where it would be made."""
+    """Return the folder, or its nearest existing parent."""
     folder = folder.expanduser().absolute()
     return next(path for path in (folder, *folder.parents) if os.path.exists(path))
 
 
 def _sharing(folder: Path) -> Iterator[Finding]:
-    """Whether a folder does what keeps records whole and processes apart: renames and locks."""
+    """Check the renames and locks that keep records whole and processes apart."""
     with tempfile.TemporaryDirectory(prefix=".flue-bench-doctor-", dir=folder) as scratch:
         yield _renames(Path(scratch))
         yield _locks(Path(scratch))
 
 
 def _renames(scratch: Path) -> Finding:
-    """Every file is written beside its place, then renamed."""
+    """Check renames: every file is written under another name, then renamed."""
     old, new = scratch / "old", scratch / "new"
     try:
         old.write_text("old")
@@ -205,13 +205,13 @@ except Timeout:
 else:
     print("taken")
 """
-"""Another process, which wants a lock."""
+"""The program of another process, which tries to take a lock."""
 SHARED = ("9p", "afs", "beegfs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "smb3")
-"""File systems of several machines. BeeGFS and Lustre may hold locks for each machine by itself, and do not say so."""
+"""File systems shared by machines. BeeGFS and Lustre may keep locks per machine, without saying so."""
 
 
 def _locks(scratch: Path) -> Finding:
-    """A cell is locked while it runs: two processes have to exclude each other."""
+    """Check that locks of two processes exclude each other: a cell is locked while it runs."""
     path = scratch / "lock"
     alone = "Start one flue-bench at a time on this folder, or give another: --results."
 
@@ -244,23 +244,23 @@ def _locks(scratch: Path) -> Finding:
 
 
 def _file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
-    """The type of the file system that a folder is on, as Linux calls it; empty where that is not to be had."""
+    """Return Linux's name of the type of a folder's file system; empty if it is unknown."""
     real, kinds = Path(os.path.realpath(folder)), dict[Path, str]()
     with suppress(OSError):
         for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines():
-            _, point, kind, *_ = line.split(" ")  # a later one hides an earlier one of the same place
+            _, point, kind, *_ = line.split(" ")  # a later mount hides an earlier one at the same place
             kinds[Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point))] = kind
     return next((kinds[path] for path in (real, *real.parents) if path in kinds), "")
 
 
 def _size(folder: Path) -> str:
-    """Of all files, links not followed; as far as they can be added up in a moment."""
+    """Return the size of all files, links not followed, as far as ``SIZE_SECONDS`` allow."""
     until, total = time.monotonic() + SIZE_SECONDS, 0
     for path, _, names in os.walk(folder):
         for name in names:
             try:
                 total += os.lstat(os.path.join(path, name)).st_size
-            except OSError:  # gone meanwhile
+            except OSError:  # removed meanwhile
                 continue
         if time.monotonic() > until:
             return f"over {_bytes(total)}"
@@ -282,7 +282,7 @@ def _hub(offline: bool) -> Finding:
 
 
 def _token() -> Finding:
-    """Whether there is one; never which."""
+    """Report whether there is a token, never its value."""
     try:
         token = huggingface_hub.get_token()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Figures beside the scores: what cannot be had is absent from the record and told in its notes."""
+"""Figures beside the scores: one that cannot be computed is absent from the record and mentioned in its notes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _Figure = TypeVar("_Figure")
 
 
 def attempted(what: str, compute: Callable[[], _Figure], notes: list[str]) -> _Figure | None:
-    """A figure, or None and a note: no score is lost for want of it.
+    """Return a figure, or None and add a note, so that a failure here loses no score.
 
     Args:
         what: the figure's name, for the note.
-        compute: gives it, or raises whatever it raises.
-        notes: to be added to.
+        compute: returns it, or raises anything.
+        notes: the list that receives the note.
     """
     try:
         return compute()
@@ -26,5 +26,5 @@ def attempted(what: str, compute: Callable[[], _Figure], notes: list[str]) -> _F
 
 
 def rate(count: float, seconds: float) -> float:
-    """So many a second; 0 where the clock saw no time pass."""
+    """Return ``count`` per second; 0 if the clock measured no time."""
     return count / seconds if seconds > 0 else 0.0

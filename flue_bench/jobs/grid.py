@@ -29,7 +29,7 @@ from flue_bench.training.models import Resolved
 
 @dataclass(frozen=True)
 class Grid:
-    """What ``flue-bench run`` was asked for."""
+    """The request of ``flue-bench run``."""
 
     models: Sequence[str]
     tasks: Sequence[Registered]
@@ -37,7 +37,7 @@ class Grid:
     recipe: str = "standard"
     overrides: dict[str, str] = field(default_factory=dict)
     precision: str | None = None
-    """Instead of the recipe's."""
+    """Replaces the recipe's precision."""
     device: str = "auto"
     limit: int | None = None
     data_dir: Path | None = None
@@ -46,22 +46,22 @@ class Grid:
 
     @property
     def recipe_name(self) -> str:
-        """The recipe and what was changed of it: ``standard learning_rate=0.0001``."""
+        """The recipe and its changed fields: ``standard learning_rate=0.0001``."""
         return " ".join([self.recipe, *(f"{key}={value}" for key, value in sorted(self.overrides.items()))])
 
 
 @dataclass
 class Outcome:
-    """What came of a grid."""
+    """The outcome of a grid."""
 
     records: list[RunRecord] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     unloaded: list[str] = field(default_factory=list)
-    """Tasks whose data, and models whose files could not be had, with the reason."""
+    """Tasks whose data and models whose files could not be loaded, with the reason."""
     lacking: dict[str, str] = field(default_factory=dict)
-    """Task whose data could not be had before anything ran → what to do, which was told then."""
+    """Task whose data were missing before anything ran → what to do, which was printed then."""
     reused: int = 0
-    """Cells that were there already."""
+    """Cells that were already in the store."""
 
 
 class Planned(NamedTuple):
@@ -78,7 +78,7 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
     """Run every cell that ``store`` does not hold yet. A cell that fails is recorded as such, and the others go on.
 
     Raises:
-        UsageError: something in ``grid`` cannot be: found out before the first cell runs.
+        UsageError: something in ``grid`` is invalid; found before the first cell runs.
         HubError: a model cannot be fetched.
     """
     keep_freed_memory()
@@ -96,7 +96,7 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
     grid = replace(grid, tasks=sorted(grid.tasks, key=lambda each: each.task.name in outcome.lacking))
 
     def runs(planned: Planned, wait: bool) -> bool:
-        """False where another process is running it."""
+        """Run a cell; return False if another process is running it."""
         number, cell, notes = planned
         try:
             record, reused = run_cell(
@@ -116,7 +116,7 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
         except CellFailedError as error:
             outcome.failures.append(error.failure)
             return True
-        except (DataError, HubError, ModelError, UsageError) as error:  # files that have gone or changed meanwhile
+        except (DataError, HubError, ModelError, UsageError) as error:  # files that were removed or changed meanwhile
             _cannot_load(cell.task, error, outcome, display)
             return True
         outcome.records.append(record)
@@ -127,7 +127,7 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
         return True
 
     with display.running():
-        # What another process is running is put off, so that several share a grid, and waited for in the end.
+        # Cells that another process runs are postponed, so that several share a grid, and waited for at the end.
         cells = _cells(grid, recipes, resolved, device, loader, outcome, display)
         put_off = [planned for planned in cells if not runs(planned, wait=False)]
         for planned in put_off:
@@ -144,7 +144,7 @@ def _cells(
     outcome: Outcome,
     display: Display,
 ) -> Iterator[Planned]:
-    """The grid's cells, task by task. They name data by content, so a task is read when its turn comes."""
+    """Yield the grid's cells, task by task. They name data by content, so a task is read when its turn comes."""
     numbered = list(enumerate(product(grid.tasks, resolved, grid.seeds), 1))
     for each, group in groupby(numbered, key=lambda cell: cell[1][0]):
         name, recipe = each.task.name, recipes[each.task.name]
@@ -179,7 +179,7 @@ def _cannot_load(name: str, error: FlueBenchError, outcome: Outcome, display: Di
 
 
 def _lacking(grid: Grid, display: Display) -> dict[str, str]:
-    """Task whose data are not to be had → what to do. Told before anything runs, so that there is time to do it."""
+    """Return task whose data are missing → what to do; printed before anything runs, so that there is time to do it."""
     lacking: dict[str, str] = {}
     same: dict[str, list[str]] = {}
     elsewhere = any(source.hub or source.archives for each in grid.tasks for source in each.task.source)
@@ -205,7 +205,7 @@ def _check_length(model: Resolved, recipe: Recipe, task: Task) -> None:
 
 
 def _resolved(grid: Grid, loader: Loader, outcome: Outcome, display: Display) -> list[Resolved]:
-    """The models that are to be had; a name that cannot be ends the run, the rest is told and left out."""
+    """Return the models that load; an invalid name ends the run, other failures are printed and left out."""
     found: list[Resolved] = []
     for name in grid.models:
         try:

@@ -1,4 +1,4 @@
-"""What a process keeps warm from one cell to the next: hashes of model files, examples, encodings, tokenizers."""
+"""What a process caches from one cell to the next: hashes of model files, examples, encodings, tokenizers."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from flue_bench.training.models import Resolved
 
 
 class TaskInputs:
-    """One task's examples, and what each tokenizer makes of them."""
+    """One task's examples, and their encoding by each tokenizer."""
 
     def __init__(self, registered: Registered, data: TaskData) -> None:
         self.registered, self.data = registered, data
         self._splits: dict[int | None, dict[Split, list[Example]]] = {None: data.splits}
         self.encoded: dict[tuple[int | None, str, int], dict[Split, Encoded]] = {}
-        """By limit, tokenizer and ``max_length``; ``Loader.encoded`` fills it."""
+        """Limit, tokenizer and ``max_length`` → encodings; ``Loader.encoded`` fills it."""
 
     def limit(self, asked: int | None) -> int | None:
-        """The limit that a cell names: one above the number of rows is none, since such a run is the whole run."""
+        """Return the limit that a cell names: None for one above the number of rows, since that is the whole run."""
         whole = max(map(len, self.data.splits.values()))
         return asked if asked is not None and asked < whole else None
 
     def splits(self, limit: int | None) -> dict[Split, list[Example]]:
-        """The examples of every split, at most ``limit`` of each."""
+        """Return the examples of every split, at most ``limit`` of each."""
         if limit not in self._splits:
             self._splits[limit] = {split: limited(self.data.splits[split], limit) for split in SPLITS}
         return self._splits[limit]
 
 
 class Loader:
-    """Finds the model, the task and the data that a cell names, and keeps them for the cells that follow.
+    """Finds the model, the task and the data that a cell names, and keeps them for the following cells.
 
-    Models are hashed once, unless their files change. Examples and encodings are kept of one task at a time, which is
-    what bounds the memory: run the cells of a task one after the other.
+    Models are hashed once, unless their files change. Examples and encodings are kept of one task at a time, which
+    bounds the memory: run the cells of a task one after the other.
 
     Args:
-        tasks: besides the installed ones, whose names they may take.
-        data_dir: where data was put by hand, as for ``sources.load``.
+        tasks: tasks besides the installed ones, whose names they may override.
+        data_dir: the folder of manually placed data, as for ``sources.load``.
         offline: make no network call.
     """
 
@@ -63,17 +63,17 @@ class Loader:
         self._inputs: TaskInputs | None = None
 
     def find(self, cell: Cell, display: Display, model: str | None = None) -> tuple[Resolved, TaskInputs]:
-        """What a cell names, each the very one.
+        """Return the model and the task inputs that a cell names, checked to be exactly those.
 
         Args:
-            cell: what is to be run.
+            cell: the cell to run.
             display: shows that data are being read.
-            model: where the model is; None takes the cell's own name.
+            model: hub id or directory of the model; None takes the cell's own name.
 
         Raises:
             UsageError: it cannot be run here: another protocol, no such task, another version of it, another model or
                 other data than the cell's.
-            FlueBenchError: the model or the data cannot be had.
+            FlueBenchError: the model or the data cannot be loaded.
         """
         if cell.protocol != PROTOCOL:
             raise UsageError(f"it was made under protocol {cell.protocol}, this engine runs {PROTOCOL}")
@@ -88,7 +88,7 @@ class Loader:
         return resolved, inputs
 
     def resolve(self, name: str) -> Resolved:
-        """A model by name, as ``models.resolve`` finds it; its files are hashed again only if they have changed."""
+        """Return a model by name, as ``models.resolve`` finds it; its files are rehashed only if they have changed."""
         found = self._names.get(name)
         if found is None or self._stamps[found.folder] != _stamp(found.folder):
             found = models.resolve(name, self.offline)
@@ -97,15 +97,15 @@ class Loader:
         return found
 
     def model(self, ref: ModelRef, name: str | None = None) -> Resolved:
-        """The model with the content that ``ref`` names.
+        """Return the model with the content that ``ref`` names.
 
         Args:
-            ref: of a cell.
-            name: where it is; None takes the hub id with its revision, the embedded name, or what was resolved before.
+            ref: the model reference of a cell.
+            name: its location; None takes the hub id with its revision, the embedded name, or what was resolved before.
 
         Raises:
-            UsageError: it was a directory, and no ``name`` says which; or there is another model under that name.
-            FlueBenchError: it cannot be had.
+            UsageError: it was a directory and ``name`` is None, or there is another model under that name.
+            FlueBenchError: it cannot be loaded.
         """
         known = self._digests.get(ref.digest)
         if name is None and known is not None and self._stamps[known.folder] == _stamp(known.folder):
@@ -121,7 +121,7 @@ class Loader:
         return found
 
     def task(self, cell: Cell) -> Registered:
-        """The task that a cell names.
+        """Return the task that a cell names.
 
         Raises:
             UsageError: no such task, or another version of it.
@@ -137,10 +137,10 @@ class Loader:
         return found
 
     def inputs(self, registered: Registered, display: Display) -> TaskInputs:
-        """The examples of a task, read unless it is the task of the cell before, whose examples are otherwise let go.
+        """Return the examples of a task; only those of the latest task are kept.
 
         Raises:
-            FlueBenchError: as ``sources.load``.
+            FlueBenchError: as for ``sources.load``.
         """
         if self._inputs is None or self._inputs.registered != registered:
             self._inputs = None
@@ -154,10 +154,10 @@ class Loader:
         return self._inputs
 
     def tokenizer(self, model: Resolved) -> Any:
-        """The tokenizer of a model, one for all models that have the same.
+        """Return the tokenizer of a model, one object for all models with the same tokenizer.
 
         Raises:
-            ModelError: as ``models.load_tokenizer``.
+            ModelError: as for ``models.load_tokenizer``.
         """
         if model.tokenizer_digest not in self._tokenizers:
             self._tokenizers[model.tokenizer_digest] = models.load_tokenizer(model)
@@ -166,10 +166,10 @@ class Loader:
     def encoded(
         self, inputs: TaskInputs, model: Resolved, limit: int | None, max_length: int, display: Display
     ) -> dict[Split, Encoded]:
-        """Every split as sub-word ids; encoded once for all models that share a tokenizer.
+        """Return every split as sub-word ids; encoded once for all models that share a tokenizer.
 
         Raises:
-            ModelError: as ``models.load_tokenizer``.
+            ModelError: as for ``models.load_tokenizer``.
         """
         key = (limit, model.tokenizer_digest, max_length)
         if key not in inputs.encoded:
@@ -189,7 +189,7 @@ class Loader:
 
 
 def _stamp(folder: Path) -> object:
-    """What changes when one of the files that make a model's identity is written."""
+    """Return a value that changes when one of the files that make a model's identity is written."""
     patterns = ("config.json", *models.SAFETENSORS, *models.BIN, *models.TOKENIZER_FILES)
     try:
         names = models.matching([path.name for path in folder.iterdir()], patterns)

@@ -1,4 +1,4 @@
-"""A record's cell, trained again: does it give the same predictions?"""
+"""Training a record's cell again, to check that it gives the same predictions."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from flue_bench.training.device import keep_freed_memory, pick_device
 
 @dataclass(frozen=True)
 class Compared:
-    """The predictions of a record beside those of its cell, run again."""
+    """The predictions of a record compared with those of a rerun of its cell."""
 
     rows: int
     differing: int
-    """Rows with another label, or another tag."""
+    """The number of rows with another label or another tag."""
     same_file: bool
-    """Probabilities too: the two files are the same to the byte."""
+    """Whether the two files are the same to the byte, probabilities included."""
     metric: str
     before: float
     after: float
     """Headline score, as a fraction of 1."""
     changed: tuple[str, ...]
-    """What else is different: machine, device, threads, versions. With any of it, the same file is not promised."""
+    """What else differs: machine, device, threads, versions. With any difference, the same file is not promised."""
 
     def __str__(self) -> str:
         if self.same_file:
@@ -48,23 +48,23 @@ class Compared:
 def rerun(
     record: RunRecord, folder: Path, loader: Loader, display: Display, *, model: str | None = None, device: str = "auto"
 ) -> Compared:
-    """Train a record's cell again, into a folder that is gone afterwards, and compare the predictions.
+    """Train a record's cell again, in a temporary folder, and compare the predictions.
 
-    On the CPU it is trained with as many threads as the record says, where there are so many cores.
+    On the CPU it is trained with as many threads as the record says, if there are so many cores.
 
     Args:
-        record: what was run.
-        folder: where its file lies, and its predictions.
+        record: the record of the run.
+        folder: the folder of its file and its predictions.
         loader: finds the model, the task and the data of the record.
         display: shows the run.
         model: hub id or directory; None takes the record's, with its revision.
         device: as for ``flue-bench run``.
 
     Raises:
-        UsageError: the cell cannot be had again: another version of the task or of the protocol, another model, other
+        UsageError: the cell cannot be run again: another version of the task or of the protocol, another model, other
             data, or a directory that ``model`` has to name.
         RecordError: the gold labels in the predictions are not those of the data.
-        FlueBenchError: model or data cannot be had, or the run failed.
+        FlueBenchError: model or data cannot be loaded, or the run failed.
     """
     keep_freed_memory()
     loader.find(record.cell, display, model)
@@ -90,7 +90,7 @@ def rerun(
 
 @contextmanager
 def _threads(wanted: int) -> Iterator[None]:
-    """Sums are added in another order by another number of threads."""
+    """Use this number of threads, since another number adds sums in another order."""
     ours = torch.get_num_threads()
     torch.set_num_threads(min(wanted, os.cpu_count() or 1))
     try:
@@ -100,7 +100,7 @@ def _threads(wanted: int) -> Iterator[None]:
 
 
 def _changes(before: Environment, after: Environment) -> Iterator[str]:
-    """``threads 2 → 1``: what may give other bits."""
+    """Yield the differences that may give other bits, such as ``threads 2 → 1``."""
     for name in ("device", "threads", "deterministic", "platform", "python", "flue_bench", "commit"):
         if (old := getattr(before, name)) != (new := getattr(after, name)):
             yield f"{name} {old} → {new}"

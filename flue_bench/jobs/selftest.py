@@ -1,8 +1,7 @@
-"""``flue-bench doctor --self-test``: what is promised of every machine, tried on this one, in about two minutes.
+"""``flue-bench doctor --self-test``: checks on this machine what is promised for every one, in about two minutes.
 
-The first thing to run on hardware that nobody has tried: the invariants on which every score rests, and how fast a step
-is beside what the hardware could do. Installed packages bring checks of their own by the entry-point group
-``flue_bench.checks``.
+Run it first on untested hardware: it checks the invariants on which every score relies, and compares the speed of a
+step with what the hardware could do. Installed packages add checks by the entry-point group ``flue_bench.checks``.
 """
 
 from __future__ import annotations
@@ -37,26 +36,26 @@ Check = Callable[[torch.device], Iterator[Finding]]
 """A function, named by its entry point, that yields what it found on a device, each finding as soon as it is known."""
 
 MODEL, TASK, ROWS, STEPS, BATCH = "embedded:student", "mini-cls", 192, 12, 16
-"""Small enough for any machine: a student of two layers, and so many rows of a task of ours."""
+"""Small enough for any machine: a student of two layers, and some rows of an embedded task."""
 
 TOLERANCE = 1e-4
-"""Relative distance of gradients in float32 whose sums were added in another order."""
+"""The most relative distance of float32 gradients whose sums were added in another order."""
 BF16_TOLERANCE = 0.05
-"""Relative distance of gradients in bf16, whose numbers have 8 bits of precision, from those in float32."""
+"""The most relative distance of gradients in bf16, which has 8 bits of precision, from those in float32."""
 
 SHAPE = {
     "vocab_size": 32005, "hidden_size": 768, "num_hidden_layers": 6, "num_attention_heads": 12,
     "intermediate_size": 3072, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1,
 }  # fmt: skip
-"""Of DistilCamemBERT, with random weights: the speed depends on nothing else."""
+"""DistilCamemBERT's shape; with random weights, since the speed depends on nothing else."""
 SPEED_ROWS, SPEED_LENGTH, SPEED_STEPS = 32, 48, 5
 
 
 def self_test(device: torch.device) -> Iterator[Finding]:
-    """Every check on this device, ours first; one that breaks is a finding, and the others go on.
+    """Run every check on this device, built-in ones first; one that raises is a finding, and the others go on.
 
     Args:
-        device: as ``pick_device`` gives it.
+        device: from ``pick_device``.
     """
     keep_freed_memory()
     checks: dict[str, Check] = {"fine-tuning": fine_tuning, "speed": speed} | plugins.load_all(plugins.CHECKS)
@@ -69,7 +68,7 @@ def self_test(device: torch.device) -> Iterator[Finding]:
 
 
 def fine_tuning(device: torch.device) -> Iterator[Finding]:
-    """The invariants of fine-tuning and prediction, in every precision that the device has."""
+    """Check the invariants of fine-tuning and prediction, in every precision that the device has."""
     with tempfile.TemporaryDirectory(prefix="flue-bench-") as folder:
         trial = _Trial(Path(folder))
         for precision in precisions(device):
@@ -88,7 +87,7 @@ def fine_tuning(device: torch.device) -> Iterator[Finding]:
 
 
 def speed(device: torch.device) -> Iterator[Finding]:
-    """Training steps of DistilCamemBERT's shape: tokens a second, and the share of the matrix products' peak."""
+    """Measure training steps of DistilCamemBERT's shape: tokens a second, and the share of the products' peak."""
     for precision in precisions(device):
         settled = prepare(device, precision, SHAPE["hidden_size"])
         seconds, products = _steps(settled)
@@ -103,7 +102,7 @@ def speed(device: torch.device) -> Iterator[Finding]:
 
 
 def _steps(device: Device) -> tuple[float, Products]:
-    """Seconds of a training step, the median of ``SPEED_STEPS``, and its matrix products."""
+    """Return the seconds of a training step, the median of ``SPEED_STEPS``, and its matrix products."""
     from transformers import CamembertConfig, CamembertForSequenceClassification
 
     torch.manual_seed(0)
@@ -130,7 +129,7 @@ def _steps(device: Device) -> tuple[float, Products]:
 
 
 def precisions(device: torch.device) -> list[str]:
-    """The precisions that a run may choose on this device."""
+    """Return the precisions that a run may choose on this device."""
     found = ["fp32"]
     try:
         prepare(device, "bf16", SHAPE["hidden_size"])
@@ -151,12 +150,12 @@ class _Trial:
         self.data = loader.encoded(inputs, self.model, ROWS, 64, quiet)["train"]
 
     def fine_tuned(self, device: Device, name: str, stop: int | None = None) -> dict[str, torch.Tensor]:
-        """The weights after ``STEPS`` steps, with dropout.
+        """Return the weights after ``STEPS`` steps, with dropout.
 
         Args:
-            device: where, and in which precision.
-            name: of the folder for the checkpoint.
-            stop: a step after which SIGTERM comes, as from Slurm; the training then goes on from its checkpoint.
+            device: device and precision.
+            name: name of the folder for the checkpoint.
+            stop: a step after which SIGTERM is sent, as by Slurm; the training then resumes from its checkpoint.
         """
         recipe = Recipe(epochs=1, batch_size=BATCH, learning_rate=1e-3, selection="last", precision=device.precision)
         folder = self.folder / f"{name}-{device.precision}"
@@ -182,9 +181,9 @@ class _Trial:
         return {key: value.detach().cpu() for key, value in once(lambda _: None).state_dict().items()}
 
     def gradient(self, device: Device, at_once: int) -> torch.Tensor:
-        """The gradient of one batch, (parameters,), taken ``at_once`` rows at a time.
+        """Return the gradient of one batch, (parameters,), computed ``at_once`` rows at a time.
 
-        With dropout on a CPU, where its draws do not depend on how a batch is cut; without it elsewhere.
+        Dropout is on only on a CPU, where its draws do not depend on how a batch is cut.
         """
         dropout = 0.1 if device.where.type == "cpu" else 0.0
         network = models.load_model(self.model, self.task, 0, dropout).network

@@ -1,8 +1,8 @@
 """What models cost to use: size, arithmetic, latency, throughput and memory, measured side by side.
 
-Measured is the forward pass of the bare encoder (as its sentence classifier holds it, without the classifier), on texts
-that are tokenised and on the device already. Models take turns within every round, so that what else the machine is
-doing hits all of them alike: their ratio within a round is worth more than either figure.
+The forward pass of the bare encoder is measured (as its sentence classifier holds it, without the classifier), on texts
+already tokenised and on the device. Models take turns within every round, so that other load on the machine affects all
+of them alike: their ratio within a round is more reliable than either figure.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from flue_bench.training.models import Resolved
 from flue_bench.training.train import flops_per_example
 
 SAMPLE = Path(__file__).parent / "sample.txt"
-"""French texts of one to five sentences, one a line; ``benchmarks/makers/texts.py`` wrote them."""
+"""French texts of one to five sentences, one per line; ``benchmarks/makers/texts.py`` wrote them."""
 ROUNDS = 5
 BATCH_SIZE = 32
 LATENCY_EVERY = 4
-"""One text in so many is read alone, too."""
+"""Every how many texts one is also read alone, for latency."""
 MAX_LENGTH = 512
 
 Inputs = dict[str, Tensor]
@@ -52,24 +52,24 @@ class Subject:
     encoder: nn.Module
     notes: list[str]
     batches: list[Inputs]
-    """Of like length: ``input_ids``, ``attention_mask`` …, each (rows, longest)."""
+    """Batches of similar length: ``input_ids``, ``attention_mask`` …, each (rows, longest)."""
     singles: list[Inputs]
-    """Each (1, length)."""
+    """Single texts, each (1, length)."""
     tokens: int
-    """Sub-words of the sample that are no padding."""
+    """Sub-words of the sample, without padding."""
     flops: float | None
     peak: int | None
     seconds: list[float] = field(default_factory=list)
-    """One a round: all batches."""
+    """Seconds for all batches, one value per round."""
     latencies: list[float] = field(default_factory=list)
-    """Seconds, of all rounds."""
+    """Seconds per single text, of all rounds."""
 
 
 class Measured(NamedTuple):
-    """What came of it."""
+    """The measurements."""
 
     records: list[SpeedRecord]
-    """One a model."""
+    """One per model."""
     ratios: list[list[float]]
     """For each of them, round by round, its examples a second over those of the first."""
     failed: dict[str, str]
@@ -77,7 +77,7 @@ class Measured(NamedTuple):
 
 
 def texts() -> list[str]:
-    """The sample."""
+    """Return the sample texts."""
     return SAMPLE.read_text(encoding="utf-8").splitlines()
 
 
@@ -91,15 +91,15 @@ def measure(
     """Measure models in turns. One that fails is left out, and the others go on.
 
     Args:
-        names: of models, as ``models.resolve`` takes them.
+        names: names of models, as for ``models.resolve``.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32 or bf16.
         offline: make no network call.
-        show: called with what is done of what is to be done.
+        show: called with the number of steps done and the total.
 
     Raises:
-        UsageError: a name, the device or the precision cannot be.
-        FlueBenchError: the only model is not to be had.
+        UsageError: a name, the device or the precision is invalid.
+        FlueBenchError: the only model cannot be loaded.
     """
     keep_freed_memory()
     where, done, steps = pick_device(device), 0, len(names) * (ROUNDS + 2)
@@ -153,7 +153,7 @@ def _subject(model: Resolved, where: torch.device, precision: str) -> Subject:
         flops=None,
         peak=None,
     )
-    with torch.no_grad(), device.autocast():  # what a model cannot read it shows now
+    with torch.no_grad(), device.autocast():  # fails now if the model cannot read them
         encoder(**_largest(subject))
     subject.peak = attempted("peak memory", lambda: peak_memory(subject), subject.notes)
     count = partial(flops_per_example, encoder, encoded, device)
@@ -162,12 +162,12 @@ def _subject(model: Resolved, where: torch.device, precision: str) -> Subject:
 
 
 def _largest(subject: Subject) -> Inputs:
-    """The batch with most positions."""
+    """Return the batch with the most positions."""
     return max(subject.batches, key=lambda inputs: inputs["input_ids"].numel())
 
 
 def _round(subject: Subject) -> None:
-    """All batches against the clock, then single texts."""
+    """Time all batches, then single texts."""
     # One block, so that weights are cast once and not for every batch; under inference_mode autocast keeps no cast.
     with torch.no_grad(), subject.device.autocast():
         subject.encoder(**subject.singles[0])
@@ -182,16 +182,16 @@ def _round(subject: Subject) -> None:
 
 
 def _now(subject: Subject) -> float:
-    """Seconds, when the device has done what it was asked."""
+    """Return the time in seconds, once the device has finished its queue."""
     subject.device.synchronize()
     return time.perf_counter()
 
 
 def peak_memory(subject: Subject) -> int:
-    """Bytes of the encoder's weights and, at the worst moment, of all else it holds for the batch with most positions.
+    """Return the bytes of the encoder's weights plus the peak of all else for the batch with the most positions.
 
-    On CUDA as the allocator counts, on the CPU the tensors that torch makes: the process itself, which may hold several
-    models, is left out.
+    On CUDA the allocator counts, on the CPU the tensors that torch makes are counted: the process itself, which may
+    hold several models, is left out.
     """
     largest = _largest(subject)
     weights = sum(tensor.nbytes for tensor in (*subject.encoder.parameters(), *subject.encoder.buffers()))
@@ -210,7 +210,7 @@ def peak_memory(subject: Subject) -> int:
 
 
 class _Held(TorchDispatchMode):
-    """Counts the bytes of tensors made within the block that are alive together."""
+    """Counts the bytes of tensors made within the block that are alive at the same time."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -232,7 +232,7 @@ class _Held(TorchDispatchMode):
 
 
 def _storages(tensors: Any) -> dict[int, torch.UntypedStorage]:
-    """Address → memory, of all tensors in a nested structure."""
+    """Return address → memory of all tensors in a nested structure."""
     found = (leaf.untyped_storage() for leaf in tree_leaves(tensors) if isinstance(leaf, Tensor))
     return {storage.data_ptr(): storage for storage in found}
 
