@@ -1,1 +1,1 @@
-"""Distillation for flue-bench: how to make a smaller model out of a teacher, as a plugin of the engine."""
+"""Distillation for flue-bench: makes a smaller model from a teacher, as a plugin of the engine."""

@@ -1,1 +1,1 @@
-"""One file a command; what is heavy is imported inside its function, so that ``--help`` is quick."""
+"""One file per command; heavy imports are inside its function, so that ``--help`` is quick."""

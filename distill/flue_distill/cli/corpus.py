@@ -69,7 +69,7 @@ def corpus(
 
 
 def _load_tokenizer(name: str, offline: bool) -> Any:
-    """A tokenizer of a hub repository, or a directory that need not hold a model."""
+    """Load the tokenizer of a hub repository, or of a directory that need not hold a model."""
     from flue_bench.data import hub
     from flue_bench.training import models
 

@@ -10,7 +10,7 @@ import typer
 from flue_bench.errors import UsageError
 
 DEMO = "demo"
-"""The recipe that brings its text."""
+"""The recipe that has its own text."""
 
 
 def distill(
@@ -77,7 +77,7 @@ def distill(
 
     from flue_distill.training.recipe import DistilRecipe
 
-    chosen = DistilRecipe.load(recipe, settings)  # before torch: a misspelt key is told at once
+    chosen = DistilRecipe.load(recipe, settings)  # before torch, so that a misspelt key is reported at once
     console = Console(stderr=True)
     with console.status("Loading PyTorch and transformers"):
         from flue_bench.progress import Display

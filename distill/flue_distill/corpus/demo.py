@@ -1,4 +1,4 @@
-"""A first distillation with nothing to prepare: on a text of our own, tokenised on the fly."""
+"""A first distillation with nothing to prepare: on an embedded text, tokenised on the fly."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from flue_distill.corpus.shards import build
 TEXT = Path(__file__).parent / "demo.txt"
 """French paragraphs; ``benchmarks/makers/texts.py`` wrote them."""
 HELD_OUT = 0.05
-"""Of the paragraphs."""
+"""The share of the paragraphs that is held out."""
 
 
 @contextmanager
 def corpus(tokenizer: Any) -> Iterator[Path]:
-    """The text as token shards, as long as the block lasts.
+    """Provide the text as token shards while the block lasts.
 
-    Made anew every time, in seconds: equal texts give a corpus of equal digest, so that a checkpoint accepts it.
+    They are rebuilt every time, in seconds: equal texts give a corpus of equal digest, so that a checkpoint accepts it.
     """
     with tempfile.TemporaryDirectory(prefix="flue-bench-") as folder:
         build([TEXT], tokenizer, Path(folder), processes=1, held_out=HELD_OUT)

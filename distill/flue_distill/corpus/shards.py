@@ -2,15 +2,15 @@
 
 ::
 
-    corpus/manifest.json          what is in it, and of what it was made; written last
+    corpus/manifest.json          its contents and sources; written last
            train-00000.bin …      token ids, little-endian, documents one after the other, each ended by SEP
            held-out-00000.bin …   documents that are never trained on
            token_counts.npy       how often each id occurs in the training shards
-           build.sqlite           while the build lasts: hashes of documents, and where to go on
+           build.sqlite           during the build: hashes of documents, and where to resume
 
 One process reads and writes, the others tokenise batches of documents, which come back in order: the result does not
-depend on their number. Whenever a pair of shards is full, it is synced, and one transaction of ``build.sqlite`` notes
-it together with the hashes and the place in the sources. A build that is killed goes on from there.
+depend on their number. Whenever a pair of shards is full, it is synced, and one transaction of ``build.sqlite`` records
+it together with the hashes and the position in the sources. A build that was killed resumes from there.
 
 Duplicates are found by 8-byte BLAKE2b hashes of the documents (runs of blanks made one), kept in a B-tree on disk,
 about 16 bytes a document, of which SQLite holds 64 MiB in memory. In n documents some pair of different ones has equal
@@ -54,7 +54,7 @@ SPLITS: tuple[Split, ...] = ("train", "held-out")
 
 
 class Plan(Schema):
-    """What a build is asked to do; two builds of one plan are bit-identical."""
+    """The parameters of a build; two builds of one plan are bit-identical."""
 
     tokenizer: TokenizerIdentity
     sources: tuple[Source, ...]
@@ -62,10 +62,10 @@ class Plan(Schema):
     min_tokens: int
     """Shorter documents are dropped, CLS and SEP counted."""
     held_out: float
-    """Share of the documents, by their hash."""
+    """Share of the documents held out, by their hash."""
     shard_tokens: int
     lines: bool = False
-    """Whether each line of a .txt file was a document; else blank lines part them."""
+    """Whether each line of a .txt file was a document; otherwise blank lines separate them."""
 
 
 class Shard(Schema):
@@ -78,7 +78,7 @@ class Shard(Schema):
 
 
 class Manifest(Schema):
-    """What a corpus is: no path and no time, so that equal corpora have equal manifests."""
+    """The description of a corpus, without path or time, so that equal corpora have equal manifests."""
 
     schema_version: int = 1
     digest: str
@@ -86,9 +86,9 @@ class Manifest(Schema):
     plan: Plan
     dtype: Literal["uint16", "uint32"]
     text_bytes: int
-    """Of text read, as UTF-8."""
+    """Bytes of text read, as UTF-8."""
     documents: int
-    """Kept for training; each ends with SEP."""
+    """Documents kept for training; each ends with SEP."""
     tokens: int
     held_out_documents: int
     held_out_tokens: int
@@ -99,16 +99,16 @@ class Manifest(Schema):
 
 
 class Blocks(Sequence[Ints]):
-    """Rows ``CLS, length - 2 tokens of running text, SEP``; text runs on over documents, parted by SEP.
+    """Rows ``CLS, length - 2 tokens of running text, SEP``; text continues across documents, separated by SEP.
 
-    The last row, if it is not full, is left out. Rows are read from mapped files when asked for, and pickling copies
-    names alone.
+    The last row is left out if it is not full. Rows are read from mapped files on demand, and pickling copies only
+    names.
     """
 
     def __init__(
         self, files: Sequence[Path], sizes: Sequence[int], dtype: str, length: int, cls: int, sep: int
     ) -> None:
-        """Made by ``Corpus.blocks`` and ``Corpus.held_out``."""
+        """Store the files; use ``Corpus.blocks`` and ``Corpus.held_out`` to make one."""
         if length < 3:
             raise UsageError(f"A block holds CLS, text and SEP: {length} tokens are too few.")
         self.files, self.dtype, self.length, self.cls, self.sep = tuple(map(str, files)), dtype, length, cls, sep
@@ -118,7 +118,7 @@ class Blocks(Sequence[Ints]):
         return int(self.ends[-1]) // (self.length - 2) if len(self.ends) else 0
 
     def __getitem__(self, index: Any) -> Any:
-        """Block ``index``: int64 (length,)."""
+        """Return block ``index``, int64 (length,)."""
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         block = np.full(self.length, self.cls, dtype=np.int64)
@@ -136,25 +136,25 @@ class Blocks(Sequence[Ints]):
 
 
 class Corpus:
-    """A folder of token shards, opened by ``open_corpus``; nothing is read before it is asked for."""
+    """A folder of token shards, opened by ``open_corpus`` and read on demand."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
-        """Where it is and what is in it."""
+        """Store folder and manifest."""
         self.folder, self.manifest = folder, manifest
 
     def blocks(self, length: int) -> Blocks:
-        """The text to train on, in rows of ``length`` tokens."""
+        """Return the text to train on, in rows of ``length`` tokens."""
         return self._blocks("train", length)
 
     def held_out(self, length: int) -> Blocks:
-        """The documents held out when the corpus was built, in rows of ``length`` tokens."""
+        """Return the documents held out when the corpus was built, in rows of ``length`` tokens."""
         return self._blocks("held-out", length)
 
     def token_counts(self) -> Ints:
-        """How often each id occurs in the text to train on: (vocabulary,), for the frequency-smoothed masking.
+        """Return how often each id occurs in the text to train on, (vocabulary,), for frequency-smoothed masking.
 
         Raises:
-            DataError: the file is gone or damaged.
+            DataError: the file is missing or damaged.
         """
         path = self.folder / COUNTS
         try:
@@ -172,14 +172,14 @@ class Corpus:
 
 
 def open_corpus(folder: Path, tokenizer_digest: str | None = None) -> Corpus:
-    """The corpus in a folder; every shard is there in full length.
+    """Open the corpus in a folder, and check that every shard has its full length.
 
     Args:
-        folder: written by ``build``.
-        tokenizer_digest: of the model's tokenizer (``identify``); None accepts any.
+        folder: the folder written by ``build``.
+        tokenizer_digest: digest of the model's tokenizer (``identify``); None accepts any.
 
     Raises:
-        DataError: no corpus, an unfinished or damaged one, or one of another tokenizer.
+        DataError: the folder holds no corpus, an unfinished or damaged one, or one of another tokenizer.
     """
     path = folder / MANIFEST
     try:
@@ -219,7 +219,7 @@ def build(
     lines: bool = False,
     show: Display | None = None,
 ) -> Manifest:
-    """Tokenise texts into shards; go on where an earlier build of the same plan stopped.
+    """Tokenise texts into shards; resume where an earlier build of the same plan stopped.
 
     A sequence, in the sense of the reference's limits, is a document here: a row of a JSON-lines or parquet file, or
     the paragraphs between two blank lines of a .txt file, or each of its lines.
@@ -229,18 +229,18 @@ def build(
             ``hub:org/name[@revision][:config]`` (split ``train``, streamed).
         tokenizer: a fast tokenizer of transformers.
         out: the folder to write.
-        field: where rows hold their text.
-        processes: that tokenise; as many as cores by default.
-        shard_tokens: a shard ends with the batch of documents that brings it to so many.
+        field: the field of a row that holds its text.
+        processes: the number of processes that tokenise; by default one per core.
+        shard_tokens: a shard ends with the batch of documents that brings it to this many.
         min_tokens: shorter documents are dropped, CLS and SEP counted.
         held_out: share of the documents to keep from training.
-        lines: take each line of a .txt file for a document.
+        lines: treat each line of a .txt file as a document.
         show: where to draw progress.
 
     Raises:
-        DataError: no text, an unreadable or unknown file, a missing field, a worker that died.
-        HubError: a data set that cannot be streamed; OfflineError without network.
-        ModelError: a tokenizer that cannot serve.
+        DataError: no text, an unreadable or unknown file, a missing field, or a worker died.
+        HubError: a data set cannot be streamed; OfflineError without network.
+        ModelError: the tokenizer cannot be used.
         RecordError: ``out`` cannot be written, or is in use, or holds another corpus.
     """
     if not (0 <= held_out < 1 and shard_tokens > 0):
@@ -279,7 +279,7 @@ def build(
 
 
 class _State(BaseModel):
-    """What a transaction of the build's database notes: everything before is in finished shards."""
+    """The state stored by a transaction of the build's database: everything before it is in finished shards."""
 
     plan: str
     source: int = 0
@@ -293,13 +293,13 @@ class _State(BaseModel):
 
 
 def _restore(database: sqlite3.Connection, plan: Plan, out: Path) -> _State:
-    """Where an earlier build stopped, or the start; opens the first transaction."""
+    """Return where an earlier build stopped, or the start; opens the first transaction."""
     database.executescript("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -65536;")
     database.execute("BEGIN EXCLUSIVE")
     database.execute("CREATE TABLE IF NOT EXISTS seen (hash INTEGER PRIMARY KEY)")
     database.execute("CREATE TABLE IF NOT EXISTS state (json TEXT)")
     row = database.execute("SELECT json FROM state").fetchone()
-    asked = digest_of(plan.model_dump(exclude=None if plan.lines else {"lines"}))  # as before there was that choice
+    asked = digest_of(plan.model_dump(exclude=None if plan.lines else {"lines"}))  # the digest of older plans
     state = _State.model_validate_json(row[0]) if row else _State(plan=asked)
     if state.plan != asked:
         raise RecordError(
@@ -316,7 +316,7 @@ def _write(
     encoded: Iterator[tuple[Batch, Encoded]],
     report: Callable[[Batch, int], None],
 ) -> None:
-    """Drop duplicates, part what is held out, and write shards; ``state`` is stored whenever a pair of them is full."""
+    """Drop duplicates, split off held-out documents, and write shards; store ``state`` whenever a pair is full."""
     done = False
     while not done:
         names = [f"{split}-{state.part:05}.bin" for split in SPLITS]
@@ -361,7 +361,7 @@ def _finish(plan: Plan, state: _State, out: Path) -> Manifest:
     """Hash the shards, count their tokens, and write the manifest.
 
     Raises:
-        DataError: not one document to train on.
+        DataError: there is no document to train on.
     """
     dropped = {reason: state.counts[reason] for reason in ("empty", "too_short", "mostly_unknown", "duplicate")}
     if not state.counts["train"]:
@@ -402,7 +402,7 @@ def _finish(plan: Plan, state: _State, out: Path) -> Manifest:
 
 @contextmanager
 def _shown(show: Display | None, plan: Plan) -> Iterator[Callable[[Batch, int], None]]:
-    """A function to call after each batch with the bytes of text so far; draws where there is a display."""
+    """Provide a function to call after each batch with the bytes of text so far; it draws if there is a display."""
     if show is None:
         yield lambda batch, text_bytes: None
         return
@@ -424,7 +424,7 @@ def _shown(show: Display | None, plan: Plan) -> Iterator[Callable[[Batch, int], 
 
 @contextmanager
 def _explained(out: Path) -> Iterator[None]:
-    """What the disk says, in our words."""
+    """Turn errors of the disk into our messages."""
     advice = "and run again: finished shards are kept"
     try:
         yield
@@ -444,6 +444,6 @@ def _stored(plan: Plan) -> np.dtype[Any]:
 
 @lru_cache(maxsize=256)
 def _mapped(path: str, dtype: str) -> Tokens:
-    """A shard; bounded in number, since each takes a file descriptor."""
+    """Map a shard; the number of open ones is bounded, since each takes a file descriptor."""
     tokens: Tokens = np.memmap(path, np.dtype(dtype).newbyteorder("<"), "r")
     return tokens

@@ -1,4 +1,4 @@
-"""Where a corpus comes from: documents out of text, JSON-lines and parquet files, or streamed from the hub."""
+"""The sources of a corpus: documents from text, JSON-lines and parquet files, or streamed from the hub."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ SUFFIXES = re.compile(r"\.(txt|jsonl)(\.(gz|xz|bz2|zst))?$|\.parquet$")
 BATCH = 2**18
 """Characters that a worker takes at a time; a shard ends where a batch ends."""
 LONGEST_TEXT = 2**22
-"""Characters after which a document of a .txt file is cut, at the end of a paragraph."""
+"""Characters after which a document of a .txt file is split, at the end of a paragraph."""
 ADVICE = "Name the one that holds the text (--field)."
 MANY_LINES = 50
-"""Lines from which it is told that a .txt file became one document."""
+"""Lines from which a hint is given that a .txt file became one document."""
 
 
 class Source(Schema):
     """A file, or a data set on the hub."""
 
     name: str
-    """A file's name below the folder that was given; ``hub:org/name:config``."""
+    """A file's name relative to the given folder; ``hub:org/name:config``."""
     bytes: int
-    """As it lies on the disk; 0 for the hub."""
+    """Size on the disk; 0 for the hub."""
     digest: str
-    """SHA-256 of the file; the data set's commit."""
+    """SHA-256 of the file, or the data set's commit."""
 
 
 Found = tuple[Source, Path | None]
 
 
 class Batch(NamedTuple):
-    """Documents, and where reading goes on after them."""
+    """Documents, and the position where reading continues after them."""
 
     texts: list[str]
     source: int
-    """Number of a source; one more than there are at the end."""
+    """Number of a source; at the end, the number of sources."""
     position: Any
     """In that source: documents read, what ``datasets`` needs, or None for the start."""
     read: int
@@ -52,11 +52,11 @@ class Batch(NamedTuple):
 
 
 def find(inputs: Sequence[str | Path]) -> list[Found]:
-    """Files and data sets, in the order given, those of a folder or glob sorted by name; with their hashes.
+    """Return files and data sets with their hashes, in the order given, those of a folder or glob sorted by name.
 
     Raises:
-        DataError: nothing there, an unknown format, a file that cannot be read.
-        UsageError: a data set's name that is none.
+        DataError: nothing is there, the format is unknown, or a file cannot be read.
+        UsageError: a data set's name is invalid.
         HubError: no such data set; OfflineError without network.
     """
     found: list[Found] = []
@@ -86,21 +86,21 @@ def find(inputs: Sequence[str | Path]) -> list[Found]:
 def batches(
     found: Sequence[Found], field: str, first: int, start: Any, each_line: bool = False, hints: list[str] | None = None
 ) -> Iterator[Batch]:
-    """Documents in groups of about ``BATCH`` characters, from position ``start`` of source ``first`` on.
+    """Yield documents in groups of about ``BATCH`` characters, from position ``start`` of source ``first`` on.
 
-    A group starts where the one before ended, so that going on from a group's position gives the same groups.
+    A group starts where the one before ended, so that resuming from a group's position gives the same groups.
 
     Args:
-        found: as ``find`` gives them.
-        field: where rows hold their text.
+        found: the result of ``find``.
+        field: the field of a row that holds its text.
         first: number of the source to begin with.
-        start: where to begin in it, None for its start.
-        each_line: take each line of a .txt file for a document.
-        hints: is given a line for each .txt file of many lines that became one document.
+        start: position to begin at in it, None for its start.
+        each_line: treat each line of a .txt file as a document.
+        hints: receives a line for each .txt file of many lines that became one document.
 
     Raises:
-        DataError: a file that cannot be read as what it is, a row without the field.
-        HubError: a data set that cannot be streamed.
+        DataError: a file cannot be read in its format, or a row lacks the field.
+        HubError: a data set cannot be streamed.
     """
     for index, (source, path) in enumerate(found[first:], start=first):
         position = start if index == first else None
@@ -126,14 +126,14 @@ def batches(
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str, int]]:
-    """Number, text without end, and bytes of the file read so far."""
+    """Yield line number, text without line end, and bytes of the file read so far."""
     with files.opened(path) as raw:
         for number, line in lines(path, raw):
             yield number, line.rstrip("\r\n"), raw.tell()
 
 
 def _paragraphs(path: Path, each_line: bool, hints: list[str] | None) -> Iterator[tuple[str, int]]:
-    """Documents of a text file: a paragraph a line, a blank line between documents; or each line one."""
+    """Yield the documents of a text file: one paragraph per line, blank lines between documents; or one per line."""
     lines: list[str] = []
     size = read = count = ends = 0
     for _, line, read in _lines(path):
@@ -168,14 +168,14 @@ def _parquet(path: Path, field: str) -> Iterator[tuple[str, int]]:
 
 
 def _text(value: Any, field: str, where: str) -> str:
-    """A row's text; empty where it is null."""
+    """Return a row's text, empty if it is null."""
     if not isinstance(value, str | None):
         raise DataError(f"{where}: field '{field}' is a {type(value).__name__}, not a text.")
     return value or ""
 
 
 def _hub_source(given: str) -> Source:
-    """``hub:org/name[@revision][:config]``, its revision resolved to a commit."""
+    """Return the source ``hub:org/name[@revision][:config]``, its revision resolved to a commit."""
     from flue_bench.data import hub
 
     asked = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?(?::([\w.-]+))?", given)
@@ -186,7 +186,7 @@ def _hub_source(given: str) -> Source:
         raise OfflineError(
             f"{given} is streamed from the hub, which is out of reach. Give files, or check the network."
         )
-    there = hub.about(repo_id, repo_type="dataset", revision=revision)  # says what is wrong, if anything is
+    there = hub.about(repo_id, repo_type="dataset", revision=revision)  # raises if anything is wrong
     script = f"{repo_id.rpartition('/')[2]}.py"
     if script in there.files:
         raise UsageError(
@@ -200,7 +200,7 @@ def _hub_source(given: str) -> Source:
 
 
 def _streamed(source: Source, position: Any) -> Any:
-    """The rows of a data set, as they come in, from where ``state_dict`` said."""
+    """Return the rows of a data set, streamed from the position in ``state_dict``."""
     import datasets
 
     _, repo_id, *config = source.name.split(":")
@@ -211,7 +211,7 @@ def _streamed(source: Source, position: Any) -> Any:
         return rows
     except Exception as error:  # datasets raises almost anything
         lines = str(error).splitlines() or [type(error).__name__]
-        if lines[0] == "Config name is missing.":  # which there are stands in the second
+        if lines[0] == "Config name is missing.":  # the second line lists them
             lines[0] = f"it has several parts, write {source.name}:PART. {' '.join(lines[1:2])[:300]}"
         raise HubError(f"{source.name} cannot be streamed: {lines[0][:400]}") from error
 

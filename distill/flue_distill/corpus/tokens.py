@@ -1,4 +1,4 @@
-"""Documents into token ids, by as many processes as there are cores, in order.
+"""Turns documents into token ids, in order, with as many processes as there are cores.
 
 This module imports neither torch nor transformers: each worker imports it.
 """
@@ -30,11 +30,11 @@ Tokens = npt.NDArray[np.uint16 | np.uint32]
 Ints = npt.NDArray[np.int64]
 
 WORDS = 2048
-"""Words that are tokenised together."""
+"""Words per tokenizer call."""
 
 
 class TokenizerIdentity(Schema):
-    """A tokenizer by what it does to a text, and the ids that training needs."""
+    """The identity of a tokenizer by its effect on a text, and the ids that training needs."""
 
     digest: str
     """16 hex digits over vocabulary, merges, normalisation and pre-tokenisation."""
@@ -47,7 +47,7 @@ class TokenizerIdentity(Schema):
 
 
 class Encoded(NamedTuple):
-    """The documents of a batch that are long enough and known well enough."""
+    """The documents of a batch that are long enough and have few enough unknown tokens."""
 
     ids: Tokens
     lengths: Ints
@@ -56,7 +56,7 @@ class Encoded(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What a worker needs."""
+    """The settings of a worker."""
 
     tokenizer: Any
     kept: npt.NDArray[np.bool_]
@@ -65,10 +65,10 @@ class Work(NamedTuple):
 
 
 def identify(tokenizer: Any) -> TokenizerIdentity:
-    """What a (fast) transformers tokenizer is, by content: the same from the hub, a folder, or saved again.
+    """Return the identity of a (fast) transformers tokenizer by content: equal from the hub, a folder, or saved again.
 
     Raises:
-        ModelError: a tokenizer in Python, or one without the tokens of a masked language model.
+        ModelError: the tokenizer is in Python, or lacks the tokens of a masked language model.
     """
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise ModelError(f"{type(tokenizer).__name__} is not a fast tokenizer: a corpus needs one with tokenizer.json.")
@@ -90,7 +90,7 @@ def identify(tokenizer: Any) -> TokenizerIdentity:
 
 
 def dtype_of(identity: TokenizerIdentity) -> Literal["uint16", "uint32"]:
-    """The narrowest type that holds every id."""
+    """Return the narrowest type that holds every id."""
     return "uint16" if identity.vocab_size <= 2**16 else "uint32"
 
 
@@ -98,7 +98,7 @@ _work: Work
 
 
 def _kept_ids(tokenizer: Any, identity: TokenizerIdentity) -> npt.NDArray[np.bool_]:
-    """Ids that a text may have: the web's hold ``</s>`` and ``<mask>`` too, which a tokenizer takes for its own."""
+    """Return which ids to keep: texts of the web hold ``</s>`` and ``<mask>``, which a tokenizer takes for its own."""
     kept = np.ones(identity.vocab_size, dtype=np.bool_)
     special = [number for number, token in tokenizer.added_tokens_decoder.items() if token.special]
     kept[[number for number in {*special, *tokenizer.all_special_ids} if number != identity.unk]] = False
@@ -106,10 +106,10 @@ def _kept_ids(tokenizer: Any, identity: TokenizerIdentity) -> npt.NDArray[np.boo
 
 
 def _start(work: Work) -> None:
-    """Make this process a worker, which ends with its parent, however that ends."""
+    """Make this process a worker, which ends when its parent ends, for whatever reason."""
     global _work
     _work = work
-    work.tokenizer.no_truncation()  # a saved tokenizer may bring either
+    work.tokenizer.no_truncation()  # a saved tokenizer may have either
     work.tokenizer.no_padding()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -123,7 +123,7 @@ def _start(work: Work) -> None:
 
 
 def _tokenise(texts: list[str]) -> Encoded:
-    """Ids of a batch's documents, SEP after each; special tokens and what is too short or unknown left out."""
+    """Return the ids of a batch's documents, SEP after each, without special tokens and short or unknown documents."""
     tokenizer, kept, identity, min_tokens = _work
     counts: Counter[str] = Counter()
     rows: list[Tokens] = [np.empty(0, dtype_of(identity))]
@@ -152,23 +152,23 @@ def _tokenise(texts: list[str]) -> Encoded:
 
 
 def cores() -> int:
-    """That this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def tokenised(
     batches: Iterable[Batch], tokenizer: Any, min_tokens: int, processes: int
 ) -> Generator[tuple[Batch, Encoded], None, None]:
-    """Batches and their tokens, in order, with a bounded number of them on the way.
+    """Yield batches and their tokens, in order, with a bounded number of them in flight.
 
     Args:
-        batches: of documents.
+        batches: batches of documents.
         tokenizer: a fast tokenizer of transformers.
         min_tokens: shorter documents are dropped, CLS and SEP counted.
-        processes: how many work at once.
+        processes: the number of worker processes.
 
     Raises:
-        DataError: a process died, by the system's hand for one.
+        DataError: a process died, for example killed by the system.
     """
     identity = identify(tokenizer)
     work = Work(tokenizer.backend_tokenizer, _kept_ids(tokenizer, identity), identity, min_tokens)

@@ -1,4 +1,4 @@
-"""What ``flue-bench doctor --self-test`` tries of distillation: the fast loss beside the plain one, and resuming."""
+"""The distillation checks of ``flue-bench doctor --self-test``: the fast loss against the plain one, and resuming."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from flue_distill.training.trainer import processes, train
 SEQUENCES, LENGTH, HIDDEN, VOCABULARY, TEMPERATURE = 4, 64, 128, 2000, 2.0
 STEPS = 6
 TOLERANCE = 1e-4
-"""Relative distance of gradients in float32 whose sums were added in another order."""
+"""The most relative distance of float32 gradients whose sums were added in another order."""
 
 
 def distillation(device: torch.device) -> Iterator[Finding]:
@@ -43,7 +43,7 @@ def distillation(device: torch.device) -> Iterator[Finding]:
 
 
 def _gradients(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of the same random batch by ``fast`` and by ``plain``: both (elements of hidden states, projection and bias,)."""
+    """Return a random batch's gradients by ``fast`` and ``plain``: (values of hidden states, projection and bias,)."""
     random = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
@@ -77,7 +77,7 @@ def _gradients(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _distilled(device: torch.device, folder: Path, stop: int | None = None) -> dict[str, Tensor]:
-    """The weights of a tiny student after ``STEPS`` steps; ``stop`` is one after which SIGTERM comes."""
+    """Return the weights of a tiny student after ``STEPS`` steps; SIGTERM is sent after step ``stop``."""
     settings: dict[str, Any] = {"teacher": "t", "length": 16, "batch_sequences": 8, "micro_batch": 4}
     recipe = DistilRecipe(**settings, precision="fp32", steps=STEPS, evaluate_sequences=8)
     config = transformers.CamembertConfig(

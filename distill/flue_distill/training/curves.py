@@ -10,7 +10,7 @@ import numpy as np
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 360, 240, 52, 34, 28
 POINTS = 300
-"""Drawn a line at most; more steps are averaged."""
+"""The most points per line; more steps are averaged."""
 COLOURS = ("#1b1f24", "#0969da", "#bc4c00", "#1a7f37")
 
 Line = tuple[str, Sequence[float], Sequence[float]]
@@ -18,7 +18,7 @@ Line = tuple[str, Sequence[float], Sequence[float]]
 
 
 def curves(log: Sequence[dict[str, Any]]) -> str:
-    """An SVG of a log's losses, learning rate and held-out scores over the steps."""
+    """Return an SVG of a log's losses, learning rate and held-out scores over the steps."""
     steps = [line for line in log if "loss" in line]
     looks = [line for line in log if line.get("held_out")]
 

@@ -1,4 +1,4 @@
-"""Which sequences a step sees and how they are corrupted: pure functions of (seed, step), cut among processes."""
+"""The sequences of a step and their corruption: pure functions of (seed, step), divided among processes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ HELD_OUT = 2**40
 
 @dataclass(frozen=True)
 class Data:
-    """A corpus as training sees it."""
+    """A corpus as training reads it."""
 
     train: Sequence[Ints]
     """Each (length,)."""
     held_out: Sequence[Ints]
     """Each (length,)."""
     counts: Ints
-    """(vocab,) of each token in train."""
+    """(vocab,), count of each token in train."""
     special: Collection[int]
     pad_id: int
     mask_id: int
@@ -37,14 +37,14 @@ class Stream:
     """One process's share of every step."""
 
     def __init__(self, data: Data, recipe: DistilRecipe, rank: int = 0, processes: int = 1, pin: bool = False) -> None:
-        """``pin`` puts tensors where a GPU can fetch them while it computes."""
+        """Store the share; ``pin`` puts tensors in memory from which a GPU can copy while it computes."""
         self.data, self.recipe, self.rank, self.processes, self.pin = data, recipe, rank, processes, pin
         self.masking = Masking.of(recipe, data.counts, data.special, data.mask_id)
 
     def step(self, step: int) -> tuple[list[tuple[int, Batch]], LossParts]:
-        """Micro-batches of a step (from 0), and how many positions they hold for each part of the loss.
+        """Return the micro-batches of a step (from 0), and the number of positions for each part of the loss.
 
-        Sequences are numbered through all epochs; each micro-batch comes with the number of its first.
+        Sequences are numbered across all epochs; each micro-batch comes with the number of its first.
         """
         size, n = self.recipe.batch_sequences, len(self.data.train)
         numbers = np.array_split(np.arange(step * size, (step + 1) * size), self.processes)[self.rank]
@@ -58,7 +58,7 @@ class Stream:
         return batches, LossParts(masked if self.recipe.kl_rows == "masked" else real, masked, real)
 
     def held_out(self) -> Iterator[Batch]:
-        """This process's share of the held-out sequences, masked the same way every time."""
+        """Yield this process's share of the held-out sequences, masked the same way every time."""
         n = min(len(self.data.held_out), self.recipe.evaluate_sequences)
         mine = np.arange(n)[self.rank :: self.processes]
         for start in range(0, len(mine), self.recipe.micro_batch):
@@ -84,7 +84,7 @@ class Stream:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """Copied while the device computes, if the batch is pinned."""
+    """Copy a batch to a device, while it computes if the batch is pinned."""
 
     def moved(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(device, non_blocking=True)

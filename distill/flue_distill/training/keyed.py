@@ -1,4 +1,4 @@
-"""Randomness without a state: every number is a pure function of its keys, so nothing is replayed on resuming.
+"""Stateless randomness: every number is a pure function of its keys, so nothing is replayed on resuming.
 
 The generator is splitmix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"), a counter
 run through a mixer: whole arrays at once, the same on every machine and for every version of NumPy.
@@ -14,18 +14,18 @@ Keys = npt.NDArray[np.uint64]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 ROUNDS = 4
-"""Of the Feistel network: enough for a permutation that looks random (Luby and Rackoff 1988)."""
+"""Rounds of the Feistel network: enough for a permutation that looks random (Luby and Rackoff 1988)."""
 
 
 def mix(x: Keys) -> Keys:
-    """Splitmix64's finaliser: 64 bits in, 64 well-mixed bits out, one to one."""
+    """Apply splitmix64's finaliser: 64 bits in, 64 well-mixed bits out, one to one."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
 def keys(*parts: int | Ints) -> Keys:
-    """One key (n,) for each tuple of non-negative integers; parts are numbers or arrays (n,)."""
+    """Return one key for each tuple of non-negative integers, (n,); parts are numbers or arrays (n,)."""
     key = np.zeros(1, np.uint64)
     for part in parts:
         key = mix((key + GOLDEN) ^ np.atleast_1d(np.asarray(part)).astype(np.uint64))
@@ -33,13 +33,13 @@ def keys(*parts: int | Ints) -> Keys:
 
 
 def uniforms(key: Keys, n: int) -> npt.NDArray[np.float64]:
-    """(len(key), n) numbers, uniform in the open interval (0, 1)."""
+    """Return numbers uniform in the open interval (0, 1), (len(key), n)."""
     bits = mix(key[:, None] + np.arange(1, n + 1, dtype=np.uint64) * GOLDEN)
     return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
 def permuted(positions: Ints, n: int, *key: int | Ints) -> Ints:
-    """Where a permutation of ``range(n)`` sends ``positions`` (batch,), without ever making the permutation.
+    """Return where a permutation of ``range(n)`` sends ``positions`` (batch,), without making the permutation.
 
     A Feistel network over a power of four not below ``n``, walked until it lands below: no memory however large ``n``.
     Each position may have a key (a permutation) of its own.

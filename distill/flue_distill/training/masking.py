@@ -1,4 +1,4 @@
-"""Which tokens the student has to guess: a pure function of (seed, epoch, sequence), however a batch is cut."""
+"""Choice of the tokens to predict: a pure function of (seed, epoch, sequence), however a batch is cut."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from flue_distill.training.keyed import Ints, keys, uniforms
 from flue_distill.training.recipe import DistilRecipe
 
 IGNORED = -100
-"""Label of a position that is no target, as everywhere in PyTorch."""
+"""Label of a position that is not a target, as everywhere in PyTorch."""
 CHOICE, FATE, TOKEN = range(3)
-"""The three draws a position: is it a target, what becomes of it, which random token."""
+"""The three draws per position: whether it is a target, what replaces it, which random token."""
 
 
 @dataclass(frozen=True)
@@ -22,28 +22,28 @@ class Masking:
     """Draws ``ceil(fraction · n)`` targets from a sequence of n tokens, rare tokens more often, special ones never."""
 
     rate: npt.NDArray[np.float64]
-    """(vocab,) how readily a token becomes a target: count^-smoothing, 0 for special tokens."""
+    """(vocab,), the rate at which a token becomes a target: count^-smoothing, 0 for special tokens."""
     mask_id: int
     recipe: DistilRecipe
 
     @classmethod
     def of(cls, recipe: DistilRecipe, counts: Ints, special: Iterable[int], mask_id: int) -> Masking:
-        """From the corpus's token counts (vocab,) and the tokenizer's special tokens."""
+        """Return the masking for a corpus's token counts (vocab,) and a tokenizer's special tokens."""
         rate = np.maximum(counts, 1).astype(np.float64) ** -recipe.mask_smoothing
         rate[list(special)] = 0.0
         return cls(rate, mask_id, recipe)
 
     def __call__(self, ids: Ints, real: npt.NDArray[np.bool_], epochs: Ints, rows: Ints) -> tuple[Ints, Ints]:
-        """Corrupted copies and labels of some sequences.
+        """Return corrupted copies and labels of some sequences.
 
         Args:
             ids: (batch, length).
-            real: (batch, length) False where padded.
-            epochs: (batch,) from 0.
-            rows: (batch,) number of each sequence in the corpus.
+            real: (batch, length), False at padding.
+            epochs: (batch,), from 0.
+            rows: (batch,), number of each sequence in the corpus.
 
         Returns:
-            Inputs and labels, both (batch, length); labels are ``IGNORED`` but at the targets.
+            Inputs and labels, both (batch, length); labels are ``IGNORED`` except at the targets.
         """
         length = ids.shape[1]
         choice, fate, token = (

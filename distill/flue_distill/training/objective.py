@@ -1,4 +1,4 @@
-"""The objective of DistilCamemBERT, after its model card.
+"""The objective of DistilCamemBERT, as in its model card.
 
     Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss
 
@@ -21,8 +21,8 @@ from flue_distill.training.masking import IGNORED
 from flue_distill.training.recipe import KlRows, LossWeights
 
 CHUNK_ROWS = {"cpu": 256, "cuda": 4096}
-"""Rows of logits that exist at once: few for the memory, many for the products, whose weight gradient (vocab, hidden)
-is written once a chunk."""
+"""Rows of logits that exist at once: few save memory, many speed up the products, whose weight gradient (vocab, hidden)
+is written once per chunk."""
 
 
 class LossParts(NamedTuple):
@@ -33,12 +33,12 @@ class LossParts(NamedTuple):
     cosine: Any
 
     def loss(self, weights: LossWeights) -> Any:
-        """``Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss``."""
+        """Return ``Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss``, with these weights."""
         return weights.distil * self.distil + weights.mlm * self.mlm + weights.cosine * self.cosine
 
 
 def distil_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """``T² · KL(softmax(teacher / T) ‖ softmax(student / T))``, summed over rows (Hinton et al. 2015).
+    """Return ``T² · KL(softmax(teacher / T) ‖ softmax(student / T))``, summed over rows (Hinton et al. 2015).
 
     Args:
         student: logits (rows, vocab).
@@ -51,12 +51,12 @@ def distil_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 
 def mlm_loss(student: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy at T = 1 of logits (rows, vocab) and the tokens that were there (rows,), summed over rows."""
+    """Return the cross-entropy at T = 1 of logits (rows, vocab) and the original tokens (rows,), summed over rows."""
     return F.cross_entropy(student, labels, reduction="sum")
 
 
 def cosine_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """``1 - cos`` between last hidden states (rows, hidden), summed over rows."""
+    """Return ``1 - cos`` between last hidden states (rows, hidden), summed over rows."""
     return (1 - F.cosine_similarity(student, teacher, dim=-1)).sum()
 
 
@@ -70,17 +70,17 @@ def plain(
     temperature: float,
     kl_rows: KlRows,
 ) -> tuple[Tensor, LossParts]:
-    """The objective, obviously right.
+    """Compute the objective in its plain form, as a reference.
 
     Args:
         student: last hidden states (batch, length, hidden) and logits (batch, length, vocab).
         teacher: the same, or None for MLMLoss alone.
-        labels: (batch, length), ``IGNORED`` but at masked positions.
+        labels: (batch, length), ``IGNORED`` except at masked positions.
         real: (batch, length), False at padding.
-        counts: what each part's sum is divided by.
-        weights: of the parts.
-        temperature: of DistilLoss.
-        kl_rows: positions in DistilLoss.
+        counts: the divisor of each part's sum.
+        weights: the weights of the parts.
+        temperature: the temperature of DistilLoss.
+        kl_rows: the positions in DistilLoss.
 
     Returns:
         The loss and its parts.
@@ -99,14 +99,14 @@ def plain(
 
 
 class Rows(NamedTuple):
-    """What ``fast`` reads of a model at the positions that count, masked ones first."""
+    """The tensors of a model that ``fast`` reads at the positions that count, masked ones first."""
 
     hidden: Tensor
-    """(real, hidden) last hidden states at all positions that are no padding."""
+    """(real, hidden), last hidden states at all positions except padding."""
     features: Tensor
-    """(rows, hidden) at the positions to project, a head of ``hidden``: what the vocabulary projection takes."""
+    """(rows, hidden), inputs of the vocabulary projection, at the positions to project, the first of ``hidden``."""
     weight: Tensor
-    """(vocab, hidden) of the projection."""
+    """(vocab, hidden), of the projection."""
     bias: Tensor
     """(vocab,)"""
 
@@ -120,24 +120,25 @@ def fast(
     temperature: float,
     chunk: int | None = None,
 ) -> tuple[Tensor, LossParts]:
-    """The objective with the vocabulary projected a chunk of rows at a time.
+    """Compute the objective with the vocabulary projected a chunk of rows at a time.
 
     Args:
         student: its rows; gradients flow to hidden states, features, projection and bias.
         teacher: its rows, or None for MLMLoss alone.
-        labels: (masked,) tokens that were at the first of the rows.
-        counts: what each part's sum is divided by.
-        weights: of the parts.
-        temperature: of DistilLoss.
+        labels: (masked,), original tokens at the first of the rows.
+        counts: the divisor of each part's sum.
+        weights: the weights of the parts.
+        temperature: the temperature of DistilLoss.
         chunk: rows of logits at once; None chooses for the device.
 
     Returns:
-        The loss, differentiable once, and its parts, for the log only; what needs the teacher and has weight 0 is 0.
+        The loss, differentiable once, and its parts, for the log only; a part that needs the teacher and has weight 0
+        is 0.
     """
     zero = student.hidden.new_zeros((), dtype=student.weight.dtype)
 
     def parts_of(logits: Tensor, rows: slice) -> LossParts:
-        """Parts of one chunk (rows, vocab) that need logits."""
+        """Return the parts of one chunk (rows, vocab) that need logits."""
         distil = mlm = zero
         if (targets := labels[rows]).numel():
             mlm = mlm_loss(logits[: len(targets)], targets) / counts.mlm
@@ -159,14 +160,14 @@ def fast(
 
 
 def project(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(rows, hidden) → logits (rows, vocab), in the precision of the weight."""
+    """Project features (rows, hidden) to logits (rows, vocab), in the precision of the weight."""
     return F.linear(features.to(weight.dtype), weight, bias.to(weight.dtype))
 
 
 def _down_to_logits(
     logits: Tensor, rows: slice, parts_of: Callable[[Tensor, slice], LossParts], weights: LossWeights
 ) -> tuple[Tensor, Tensor]:
-    """A chunk's gradient (chunk, vocab), and its loss, DistilLoss and MLMLoss (3,)."""
+    """Return a chunk's gradient (chunk, vocab), and its loss, DistilLoss and MLMLoss (3,)."""
     logits.requires_grad_()
     with torch.enable_grad():
         parts = parts_of(logits, rows)
@@ -176,7 +177,7 @@ def _down_to_logits(
 
 
 class _Vocabulary(torch.autograd.Function):
-    """Projection and losses, chunk by chunk; gradients are made on the way, while a chunk's logits exist.
+    """Projection and losses, chunk by chunk; gradients are computed in the forward pass, while a chunk's logits exist.
 
     That needs neither full logits nor a second projection in the backward pass: autograd goes from a chunk's losses to
     its logits, and two matrix products from there to features and weight.
@@ -210,7 +211,7 @@ class _Vocabulary(torch.autograd.Function):
                     d_weight.addmm_(d_logits.T, x)
                 else:
                     d_weight += d_logits.T @ x  # a chunk's product in bf16, their sum in float32
-                del d_logits  # or it would live beside the next chunk's
+                del d_logits  # otherwise it would exist beside the next chunk's
         ctx.save_for_backward(d_features, d_weight, d_bias)
         total, distil, mlm = (each.clone() for each in sums)
         ctx.mark_non_differentiable(distil, mlm)
@@ -219,5 +220,5 @@ class _Vocabulary(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_total: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        # In place: a second backward pass over the same graph is refused by autograd, never wrong.
+        # In place: autograd refuses a second backward pass over the same graph, so that it cannot be wrong.
         return *(gradient.mul_(d_total) for gradient in ctx.saved_tensors), None, None, None

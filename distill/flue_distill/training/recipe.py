@@ -1,4 +1,4 @@
-"""How a student is made: every choice that the model card leaves open is a named field, kept with the student."""
+"""Recipes for students: every choice that the model card leaves open is a named field, stored with the student."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LossWeights(Schema):
 
 
 def _from_text(value: Any) -> Any:
-    """``0,2,4`` of the command line as a list."""
+    """Return ``0,2,4`` of the command line as a list."""
     return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -96,27 +96,27 @@ class DistilRecipe(Schema):
 
     @property
     def weights(self) -> LossWeights:
-        """Of the three parts; without a teacher there is only one."""
+        """The weights of the three parts of the loss; without a teacher there is only one."""
         if self.teacher is None:
             return LossWeights(distil=0, mlm=1, cosine=0)
         return LossWeights(distil=self.weight_distil, mlm=self.weight_mlm, cosine=self.weight_cosine)
 
     @property
     def batch_tokens(self) -> int:
-        """Tokens an optimiser step."""
+        """Tokens per optimiser step."""
         return self.batch_sequences * self.length
 
     @classmethod
     def load(cls, name: str | None, settings: dict[str, Any]) -> DistilRecipe:
-        """A recipe file, or a shipped recipe by its name, or the defaults; with some fields replaced.
+        """Load a recipe file, a shipped recipe by its name, or the defaults, with some fields replaced.
 
         Args:
             name: path of a TOML file, or ``distilcamembert``, ``laptop``.
             settings: field → value; strings (as from ``--set key=value``) are parsed to the field's type.
 
         Raises:
-            UsageError: no such file, not TOML, a value that does not fit; names the file and the key.
-            UnknownNameError: a key is no field of a recipe, or the name is no shipped recipe.
+            UsageError: no such file, invalid TOML, or an invalid value; names the file and the key.
+            UnknownNameError: a key is not a field of a recipe, or the name is not a shipped recipe.
         """
         path = None if name is None else _find(name)
         try:

@@ -1,4 +1,4 @@
-"""What a distillation leaves behind: a transformers directory, how it was made, a card and the curves."""
+"""The result of a distillation: a transformers directory, how it was made, a card and the curves."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from flue_distill.training.curves import curves
 from flue_distill.training.trainer import LOG, read_log
 
 DISTILLATION = "distillation.json"
-"""Written last: a directory that has it is whole."""
+"""Written last: a directory that contains it is complete."""
 LAST_STEPS = 100
-"""Whose mean stands for the loss at the end."""
+"""The last steps, whose mean is reported as the final loss."""
 PARTS = {"distil": "DistilLoss", "mlm": "MLMLoss", "cosine": "CosineLoss"}
-"""Of the loss: name in the log → in words."""
+"""Parts of the loss: name in the log → description."""
 HELD_OUT = {"mlm": "MLMLoss", "top1": "top-1 agreement with the teacher", "kl": "KL from the teacher"}
-"""Scores on the held-out split: name in the log → in words."""
+"""Scores on the held-out split: name in the log → description."""
 
 
 def write(folder: Path, network: Any, tokenizer: Any, made: dict[str, Any]) -> None:
     """Save the student so that transformers and ``flue-bench run --model`` load it as it is.
 
     Args:
-        folder: holds the log of the training already.
+        folder: the folder that already holds the log of the training.
         network: the student, on any device.
-        tokenizer: of teacher and student.
-        made: what ``distillation.json`` says besides the losses.
+        tokenizer: the tokenizer of teacher and student.
+        made: the contents of ``distillation.json`` besides the losses.
 
     Raises:
         RecordError: the folder cannot be written; the checkpoints are still there.
@@ -52,7 +52,7 @@ def write(folder: Path, network: Any, tokenizer: Any, made: dict[str, Any]) -> N
 
 
 def losses(log: list[dict[str, Any]]) -> dict[str, Any]:
-    """The loss and its parts, mean of the last steps, and the held-out scores before and after."""
+    """Return the loss and its parts, mean of the last steps, and the held-out scores before and after."""
     steps = [line for line in log if "loss" in line][-LAST_STEPS:]
     looks = [line["held_out"] for line in log if line.get("held_out")]
     return {
@@ -63,7 +63,7 @@ def losses(log: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def course(log: list[dict[str, Any]]) -> Iterator[str]:
-    """From the beginning to the end, a line each: the parts of the loss, and the held-out scores."""
+    """Yield one line for each part of the loss and each held-out score, from first to last value."""
     steps = [line for line in log if "loss" in line]
     few = max(1, min(10, len(steps) // 2))
     for key, name in PARTS.items():
@@ -76,7 +76,7 @@ def course(log: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def card(made: dict[str, Any]) -> str:
-    """The model card: metadata of the hub, then what was done and how it went."""
+    """Return the model card: metadata for the hub, then what was done and how it went."""
     from huggingface_hub import ModelCardData
 
     recipe, teacher, cost = made["recipe"], made["teacher"], made["cost"]

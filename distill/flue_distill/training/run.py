@@ -1,4 +1,4 @@
-"""One distillation from names to a directory: models, corpus, training, result."""
+"""One whole distillation, from names to a directory: models, corpus, training, result."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from flue_distill.training.trainer import CHECKPOINTS, LOG, PROTOCOL, processes,
 
 
 class Models(NamedTuple):
-    """Who learns from whom."""
+    """The student and the teacher of a distillation."""
 
     student: Any
     """A transformers masked LM, as is the teacher."""
     teacher: Any | None
     tokenizer: Any
     layers: tuple[int, ...]
-    """The teacher's layer behind each of the student's; none where it was not made from the teacher."""
+    """The teacher's layer behind each of the student's; empty if it was not made from the teacher."""
     refs: dict[str, dict[str, Any] | None]
-    """Identities of ``teacher`` and ``student``, where they were found rather than made."""
+    """Identities of ``teacher`` and ``student``, if they were loaded rather than made."""
 
 
 def find(recipe: DistilRecipe, offline: bool) -> Models:
@@ -44,8 +44,8 @@ def find(recipe: DistilRecipe, offline: bool) -> Models:
 
     Raises:
         UsageError: neither is named.
-        ModelError: one of them is no masked LM, or they do not fit.
-        ModelNotFoundError, HubError: as ``flue_bench.training.models.resolve``.
+        ModelError: one of them is not a masked LM, or they do not fit each other.
+        ModelNotFoundError, HubError: as for ``flue_bench.training.models.resolve``.
     """
     refs: dict[str, dict[str, Any] | None] = {"teacher": None, "student": None}
     teacher = tokenizer = student = None
@@ -75,7 +75,7 @@ def find(recipe: DistilRecipe, offline: bool) -> Models:
 
 
 def _student(name: str, offline: bool) -> tuple[Resolved, bool]:
-    """A model, or a directory with a configuration and a tokenizer alone, whose weights then start random."""
+    """Resolve a model, or a directory with only configuration and tokenizer, whose weights then start random."""
     folder = Path(name).expanduser()
     weights = (*models.SAFETENSORS, *models.BIN)
     if not (folder / "config.json").is_file() or models.matching([path.name for path in folder.iterdir()], weights):
@@ -96,27 +96,27 @@ def distil(
     offline: bool = False,
     compiled: bool = False,
 ) -> bool:
-    """Carry out a recipe; on several processes when started by ``accelerate launch`` or ``torchrun``.
+    """Run a recipe; on several processes if started by ``accelerate launch`` or ``torchrun``.
 
     Args:
-        recipe: what to do.
-        corpus_folder: of ``flue-bench corpus``, made with the models' tokenizer; None for the text of ``demo``.
-        out: the directory to write; new, or with ``resume`` that of a run that was begun.
-        display: where to draw; the main process's only.
+        recipe: the recipe to run.
+        corpus_folder: folder of ``flue-bench corpus``, made with the models' tokenizer; None for the text of ``demo``.
+        out: the directory to write; new, or with ``resume`` that of an unfinished run.
+        display: where the main process draws.
         device: auto, cpu, cuda or cuda:N.
-        resume: go on from the newest checkpoint.
+        resume: resume from the newest checkpoint.
         offline: make no network call.
         compiled: put both encoders through ``torch.compile``: minutes at the start, a faster step on some GPUs.
 
     Returns:
-        False where the run had been finished before.
+        False if the run was already finished.
 
     Raises:
-        FlueBenchError: whatever keeps it from being carried out.
+        FlueBenchError: the recipe cannot be run.
     """
     if resume and (out / result.DISTILLATION).exists():
         _check_finished(out, recipe)
-        checkpoint.drop(out / CHECKPOINTS)  # which a kill may have left
+        checkpoint.drop(out / CHECKPOINTS)  # a kill may have left them
         return False
     _check_out(out, resume)
     keep_freed_memory()
@@ -186,7 +186,7 @@ def distil(
 
 
 def _data(folder: Path, tokenizer: Any, length: int) -> tuple[Manifest, Data]:
-    """A corpus as training sees it, and what it is."""
+    """Return a corpus as training reads it, with its manifest."""
     corpus = open_corpus(folder, identify(tokenizer).digest)
     data = Data(
         train=corpus.blocks(length),
@@ -212,7 +212,7 @@ def _check_out(out: Path, resume: bool) -> None:
 
 
 def _check_finished(out: Path, recipe: DistilRecipe) -> None:
-    """What is asked for is what was done, but for the models, whose names may be paths."""
+    """Check that the request equals what was done, except for the models, whose names may be paths."""
     path = out / result.DISTILLATION
     try:
         done = dict(json.loads(files.read(path, root=out))["recipe"])
@@ -227,7 +227,7 @@ def _check_finished(out: Path, recipe: DistilRecipe) -> None:
 
 
 def _shown(bar: Bar, weights: LossWeights, display: Display) -> Any:
-    """What the bar says after a step, and a line after the first."""
+    """Return a function that updates the bar after a step, and prints a line after the first."""
     first = True
 
     def show(step: int, steps: int, line: dict[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""Teacher and student: masked language models, taken apart where the objective needs it, and made from one another."""
+"""Teacher and student: masked language models, split where the objective needs it, one made from the other."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from flue_distill.training.recipe import KlRows
 
 
 class Batch(NamedTuple):
-    """Some sequences, corrupted, and where to look."""
+    """Some corrupted sequences and their positions of interest."""
 
     ids: Tensor
-    """(batch, length) what the models read."""
+    """(batch, length), the models' input."""
     attention: Tensor | None
-    """(batch, length) 1 but at padding; None where nothing is padded."""
+    """(batch, length), 1 except at padding; None if nothing is padded."""
     real: Tensor
-    """(real,) flat positions that are no padding, masked ones first."""
+    """(real,), flat positions without padding, masked ones first."""
     labels: Tensor
-    """(masked,) tokens that were at the first of these positions."""
+    """(masked,), original tokens at the first of these positions."""
 
 
 def _roberta(network: Any) -> Callable[[Tensor], Tensor]:
@@ -54,13 +54,13 @@ TRANSFORMS = {
 
 
 class MaskedLM(nn.Module):
-    """A transformers masked LM whose encoder, head and projection are called apart: so only some rows are projected."""
+    """A transformers masked LM with encoder, head and projection called separately: only some rows are projected."""
 
     def __init__(self, network: Any) -> None:
-        """Around ``network``, whose parameters stay its own.
+        """Wrap ``network``, which keeps its parameters.
 
         Raises:
-            ModelError: of a family whose head is not known here.
+            ModelError: the head of its family is not known here.
         """
         super().__init__()
         family = network.config.model_type
@@ -72,7 +72,7 @@ class MaskedLM(nn.Module):
         self.weight, self.bias = decoder.weight, decoder.bias  # the network's own parameters, (vocab, hidden), (vocab,)
 
     def forward(self, batch: Batch, projected: KlRows) -> Rows:
-        """Hidden states at all positions that are no padding; head features at these, or at the masked ones alone."""
+        """Return hidden states at all positions without padding, and head features at these or only the masked ones."""
         encoded = self.network.base_model(input_ids=batch.ids, attention_mask=batch.attention)
         hidden = encoded.last_hidden_state.flatten(0, 1)[batch.real]  # (real, hidden)
         features = self.transform(hidden[: len(batch.labels)] if projected == "masked" else hidden)  # (rows, hidden)
@@ -80,10 +80,10 @@ class MaskedLM(nn.Module):
 
 
 class Teacher:
-    """A frozen masked LM that is only asked."""
+    """A frozen masked LM, used for inference only."""
 
     def __init__(self, network: Any, low: torch.dtype) -> None:
-        """Around ``network``, on its device.
+        """Wrap ``network``, on its device.
 
         Matrices are kept in ``low``, the precision in which autocast multiplies: the same products, without a cast at
         every step.
@@ -96,14 +96,14 @@ class Teacher:
         self.weight = weight
 
     def __call__(self, batch: Batch, projected: KlRows) -> Rows:
-        """As ``MaskedLM``, without gradients."""
+        """Return the same as ``MaskedLM``, without gradients."""
         with torch.inference_mode():
             rows = self.model(batch, projected)
         return Rows(rows.hidden.clone(), rows.features.clone(), self.weight, rows.bias)
 
 
 def spread(teacher_layers: int, student_layers: int) -> tuple[int, ...]:
-    """Layers to keep, first and last among them, evenly spread: ``round(i (N - 1) / (n - 1))``, halves up.
+    """Return the layers to keep, evenly spread, first and last included: ``round(i (N - 1) / (n - 1))``, halves up.
 
     For 12 → 6 these are the reference's 0, 2, 4, 7, 9, 11.
     """
@@ -114,17 +114,17 @@ def spread(teacher_layers: int, student_layers: int) -> tuple[int, ...]:
 
 
 def student_of(teacher: Any, layers: tuple[int, ...] = ()) -> tuple[Any, tuple[int, ...]]:
-    """The teacher's configuration with fewer layers; layers that are kept, embeddings and head are copied.
+    """Make a student: the teacher's configuration with fewer layers, and copies of these, of embeddings and head.
 
     Args:
         teacher: a transformers masked LM.
-        layers: of the teacher, from 0; none: half of them, evenly spread.
+        layers: layers of the teacher to keep, from 0; empty for half of them, evenly spread.
 
     Returns:
         The student, and the teacher's layer behind each of its layers.
 
     Raises:
-        UsageError: a layer that the teacher does not have, or one named twice.
+        UsageError: a layer does not exist in the teacher or is named twice.
     """
     depth = teacher.config.num_hidden_layers
     kept = layers or spread(depth, max(1, depth // 2))
@@ -144,7 +144,7 @@ def student_of(teacher: Any, layers: tuple[int, ...] = ()) -> tuple[Any, tuple[i
 
 
 def from_config(config: Any, seed: int) -> Any:
-    """A masked LM with random weights, float32."""
+    """Return a masked LM with random weights, float32."""
     from transformers import AutoModelForMaskedLM
 
     torch.manual_seed(seed)
@@ -160,7 +160,7 @@ def check_fit(student: Any, teacher: Any, name: str) -> None:
     """Refuse a student that cannot be compared with the teacher.
 
     Raises:
-        ModelError: another vocabulary or hidden size; says which.
+        ModelError: the vocabulary or the hidden size differs; the message says which.
     """
     for key, what in (("vocab_size", "entries in its vocabulary"), ("hidden_size", "hidden units")):
         found, wanted = getattr(student.config, key), getattr(teacher.config, key)

@@ -37,19 +37,19 @@ PROTOCOL = 2
 
 @dataclass(frozen=True)
 class Trained:
-    """How a training went; the student holds its last weights."""
+    """The course of a training; the student holds its last weights."""
 
     steps: int
     tokens: int
-    """Read by the student, padding left out."""
+    """Tokens read by the student, without padding."""
     seconds: float
-    """Of all steps, those before a resumption too; held-out looks left out."""
+    """Seconds of all steps, those before a resumption included, held-out evaluations excluded."""
     resumed: int
-    """Times the run was taken up again from a checkpoint."""
+    """How often the run was resumed from a checkpoint."""
 
 
 def processes(asked: str) -> Accelerator:
-    """The distributed engine: one process, or those of ``accelerate launch`` or ``torchrun``.
+    """Return the distributed engine: one process, or those of ``accelerate launch`` or ``torchrun``.
 
     It neither divides the loss (``backward`` is the tensor's own) nor casts: both are done once, in the loop below.
     """
@@ -65,19 +65,19 @@ class Objective(nn.Module):
     """The student and its loss in one forward pass, as replicas on several devices need it."""
 
     def __init__(self, student: MaskedLM, recipe: DistilRecipe) -> None:
-        """Around the student, whose parameters stay its own."""
+        """Wrap the student, which keeps its parameters."""
         super().__init__()
         self.student, self.recipe = student, recipe
 
     def forward(self, batch: Batch, target: Rows | None, counts: LossParts) -> tuple[Tensor, Tensor]:
-        """A micro-batch's share of the loss, and of its parts (3,)."""
+        """Return a micro-batch's share of the loss, and of its parts, (3,)."""
         rows = self.student(batch, self.recipe.kl_rows if target else "masked")
         loss, parts = fast(rows, target, batch.labels, counts, self.recipe.weights, self.recipe.temperature)
         return loss, torch.stack(parts)
 
 
 def total_steps(recipe: DistilRecipe, sequences: int) -> int:
-    """Optimiser steps of a training on so many sequences."""
+    """Return the optimiser steps of a training on this number of sequences."""
     return recipe.steps or max(1, recipe.epochs * sequences // recipe.batch_sequences)
 
 
@@ -93,7 +93,7 @@ def train(
     show: Callable[[int, int, dict[str, float]], None] = lambda *_: None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Trained:
-    """Train ``student`` in place; go on from the newest checkpoint in ``folder`` if there is one.
+    """Train ``student`` in place; resume from the newest checkpoint in ``folder`` if there is one.
 
     Order, masks, dropout and learning rate are pure functions of (seed, step): a run that was killed and resumed ends
     with the same weights to the bit as one that was not (same machine, threads and processes; on the CPU).
@@ -102,13 +102,13 @@ def train(
         student: float32, on the device.
         teacher: on the device, or None for MLMLoss alone.
         data: the corpus.
-        recipe: with its precision resolved.
-        accelerator: of ``processes``.
-        device: of this process.
-        folder: of log and checkpoints.
-        identity: what a checkpoint must agree with to be resumed.
+        recipe: the recipe, with its precision resolved.
+        accelerator: from ``processes``.
+        device: the device of this process.
+        folder: for log and checkpoints.
+        identity: what a checkpoint must match to be resumed.
         show: called after each step with the step, the number of steps, and the line of the log.
-        tell: called with what the user should know.
+        tell: called with messages for the user.
 
     Raises:
         ModelError: a loss or gradient is no longer finite; the step is not applied.
@@ -191,7 +191,7 @@ def train(
 def evaluate(
     student: MaskedLM, teacher: Teacher | None, stream: Stream, accelerator: Accelerator, device: Device
 ) -> dict[str, float]:
-    """On the held-out split, at masked positions: MLMLoss, and with a teacher how far the student agrees with it.
+    """Score the held-out split at masked positions: MLMLoss, and the student's agreement with a teacher, if any.
 
     Returns:
         ``mlm`` (mean cross-entropy), ``top1`` (share of positions where both guess the same token first) and ``kl``
@@ -223,7 +223,7 @@ def evaluate(
 
 
 class _Run:
-    """What outlives the process: checkpoints, written by one process and read by all, and the log."""
+    """What is kept on disk: checkpoints, written by one process and read by all, and the log."""
 
     def __init__(
         self,
@@ -291,7 +291,7 @@ class _Run:
             self.saved = time.perf_counter()
 
     def broken(self, total: int, parts: LossParts, norm: float) -> ModelError:
-        """What to say of a step that cannot be applied."""
+        """Return the error for a step that cannot be applied."""
         found = checkpoint.steps(self.folder / CHECKPOINTS)
         good = f"The last good checkpoint is {found[-1]}" if found else "There is no checkpoint yet"
         shown = ", ".join(f"{name} {value:.4g}" for name, value in parts._asdict().items())
@@ -306,13 +306,13 @@ def _explained(folder: Path) -> contextlib.AbstractContextManager[None]:
 
 
 def _cut_log(path: Path, step: int) -> None:
-    """Leave out what a killed run logged after its last checkpoint (``step``, 0: none): it is done again."""
+    """Remove what a killed run logged after its last checkpoint (``step``, 0: none), since it is done again."""
     kept = [line for line in read_log(path) if step and line["step"] <= step] if path.exists() else []
     files.write(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Lines of a log; a last one that a kill cut short is left out."""
+    """Return the lines of a log, without a last one that a kill cut short."""
     lines = []
     for text in files.read(path, files.LARGE, path.parent).decode(errors="replace").splitlines():
         with contextlib.suppress(ValueError):
