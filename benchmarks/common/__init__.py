@@ -1,6 +1,6 @@
-"""What the benchmarks share."""
+"""Code that the benchmarks share."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The checkout."""
+"""The root of the checkout."""

@@ -1,4 +1,4 @@
-"""What rounds of measurements in turns say: the median of their ratios, and how far it may be off."""
+"""Paired measurements in rounds: the median of their ratios, with its interval."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import NamedTuple
 
 
 class Paired(NamedTuple):
-    """A ratio of two ways, taken within each round."""
+    """A ratio of two ways, computed within each round."""
 
     median: float
     low: float
-    """Of the 95 % interval of the median; NaN where there are too few rounds for one (under six)."""
+    """Lower end of the 95 % interval of the median; NaN with too few rounds for one (under six)."""
     high: float
     least: float
     most: float
 
     def __str__(self) -> str:
-        """``1.29 [1.27, 1.31]``."""
+        """Return the median and its interval as ``1.29 [1.27, 1.31]``."""
         interval = f"[{self.low:.2f}, {self.high:.2f}]" if self.low == self.low else "[too few rounds]"
         return f"{self.median:.2f} {interval}"
 
 
 def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> Paired:
-    """Median of the rounds' ratios with its 95 % interval, from order statistics: no distribution is assumed.
+    """Return the median of the rounds' ratios with its 95 % interval, from order statistics: distribution-free.
 
     Half of all ratios lie below their median, so how many of n fall below it is binomial; the interval reaches from the
     k-th smallest to the k-th largest, with the largest k that leaves at most 2.5 % on either side.

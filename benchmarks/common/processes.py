@@ -1,4 +1,4 @@
-"""What is measured in a process of its own."""
+"""Measurements in a process of their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Failed(SystemExit):
-    """A process ended with an error; its code is what the process wrote to its standard error."""
+    """Raised if a process ends with an error; its code is the process's standard error."""
 
 
 def python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -31,9 +31,9 @@ def python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def answer(module: str, *words: str, **environment: str) -> Any:
-    """The JSON in the last line that ``python -m MODULE WORDS`` prints.
+    """Return the JSON in the last line that ``python -m MODULE WORDS`` prints.
 
     Raises:
-        Failed: as ``python`` does.
+        Failed: as for ``python``.
     """
     return json.loads(python("-m", module, *words, **environment).stdout.splitlines()[-1])

@@ -1,4 +1,4 @@
-"""A task and a model made ready, and the options that benchmarks have in common."""
+"""Preparation of a task and a model, and the options that benchmarks have in common."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TASKS = Path(__file__).resolve().parents[1] / "tasks"
 
 @dataclass(frozen=True)
 class Work:
-    """A task's examples as one model reads them."""
+    """A task's examples and the model that reads them."""
 
     task: Task
     model: Resolved
@@ -27,13 +27,13 @@ class Work:
     splits: dict[Split, list[Example]]
 
     def encode(self, split: Split, max_length: int, rows: Sequence[int] | None = None) -> Encoded:
-        """A split's sub-word ids; of these rows only, if given."""
+        """Return a split's sub-word ids, of the given rows only if any are given."""
         examples = self.splits[split] if rows is None else [self.splits[split][row] for row in rows]
         return network_of(self.task).encode(examples, self.task, self.tokenizer, max_length)
 
 
 def load(task: str, model: str, data_dir: Path | None, limit: int | None = None) -> Work:
-    """Make a task and a model ready; ``limit`` leaves the examples that ``flue-bench run --limit`` leaves."""
+    """Prepare a task and a model; ``limit`` keeps the examples that ``flue-bench run --limit`` keeps."""
     registered = registry.select([task_file(task)])[0]
     resolved = models.resolve(model, offline=True)
     splits = sources.load(registered, data_dir=data_dir, offline=True).splits
@@ -43,13 +43,13 @@ def load(task: str, model: str, data_dir: Path | None, limit: int | None = None)
 
 
 def task_file(name: str) -> str:
-    """A task file of ours by its name; any other name (a path, an installed task) as it is."""
+    """Return the path of one of our task files by its name; any other name (a path, an installed task) unchanged."""
     ours = TASKS / f"{name}.toml"
     return str(ours) if ours.is_file() else name
 
 
 def parser(description: str | None, tasks: Sequence[str], models: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """The options that all benchmarks have; those with default ``models`` take several."""
+    """Return a parser with the common options; with default ``models`` it accepts several."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     model: dict[str, Any] = {"nargs": "+", "default": list(models)} if models else {"required": True}
     parser.add_argument("--model", help="directory, embedded:NAME, or hub id in the cache", **model)

@@ -27,7 +27,7 @@ KERNELS = {"flash": SDPBackend.FLASH_ATTENTION, "plain": SDPBackend.MATH}
 
 
 def seconds(tensors: list[torch.Tensor], gradient: torch.Tensor, kernel: SDPBackend) -> float:
-    """Of one forward and backward pass."""
+    """Return the seconds of one forward and backward pass."""
     query, key, value = tensors
     began = time.perf_counter()
     with sdpa_kernel(kernel):
@@ -37,7 +37,7 @@ def seconds(tensors: list[torch.Tensor], gradient: torch.Tensor, kernel: SDPBack
 
 
 def main() -> None:
-    """Writes and prints the table."""
+    """Write and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--out", type=Path, default=Path("results/performance"))

@@ -39,7 +39,7 @@ POSITIONS = 1536
 
 
 def network(rate: float, layers: int, width: int) -> nn.Module:
-    """The model, the same weights whatever the rate."""
+    """Return the model, with the same weights for every rate."""
     torch.manual_seed(0)
     config = transformers.CamembertConfig(
         vocab_size=32_005, hidden_size=width, num_hidden_layers=layers, num_attention_heads=max(1, width // 64),
@@ -52,7 +52,7 @@ def network(rate: float, layers: int, width: int) -> nn.Module:
 
 
 def rows_of(length: int) -> Encoded:
-    """Rows of up to ``length`` sub-words; a few are up to three shorter."""
+    """Return rows of up to ``length`` sub-words; a few are up to three shorter."""
     rows = max(1, POSITIONS // length)
     lengths = length - np.arange(rows)[::-1] % 4
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -61,7 +61,7 @@ def rows_of(length: int) -> Encoded:
 
 
 def steps_of(networks: dict[float, nn.Module], data: Encoded, device: Device) -> dict[str, Callable[[int], float]]:
-    """Way → a function that does a step by its number, and says how long it took."""
+    """Return way → a function that runs a step by its number and returns its seconds."""
     optimizers = {rate: adamw(each, 1e-6, 0.01) for rate, each in networks.items()}
 
     def step(way: str, number: int) -> float:
@@ -77,7 +77,7 @@ def steps_of(networks: dict[float, nn.Module], data: Encoded, device: Device) ->
 
 
 def draws_a_second(repeats: int = 7) -> dict[str, float]:
-    """Of PyTorch's generator and of ours, as dropout of 32 x 48 x 768 values asks for them: the median."""
+    """Return the median draws per second of PyTorch's generator and ours, for dropout of 32 x 48 x 768 values."""
     n, found = 32 * 48 * 768, {}
     ways: dict[str, Callable[[], Any]] = {
         PYTORCH: lambda: torch.empty(n).bernoulli_(0.9),
@@ -94,7 +94,7 @@ def draws_a_second(repeats: int = 7) -> dict[str, float]:
 
 
 def main() -> None:
-    """Writes and prints the table."""
+    """Write and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--lengths", type=int, nargs="+", default=[16, 48, 128, 512])

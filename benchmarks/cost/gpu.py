@@ -47,14 +47,14 @@ from flue_bench.training.optim import adamw
 
 LENGTHS = Path(__file__).with_name("lengths.json")
 BIN = 4
-"""Lengths are counted in steps of so many tokens."""
+"""Width in tokens of a bin of lengths."""
 BASE = {
     "vocab_size": 32005, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
     "intermediate_size": 3072, "max_position_embeddings": 514, "type_vocab_size": 1, "pad_token_id": 1,
 }  # fmt: skip
 TINY = {**BASE, "vocab_size": 400, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 SPECIAL = 5
-"""Ids below are not drawn."""
+"""Ids below this are not drawn."""
 TASKS = {  # task → whose lengths, labels, max_length, epochs; rows of train, validation, test (the standard recipe)
     "xnli": ("xnli-small", 3, 128, 3, (392_702, 2_490, 5_010)),
     "wikiner": ("wikineural-small", 5, 256, 3, (114_648, 6_034, 13_410)),
@@ -62,7 +62,7 @@ TASKS = {  # task → whose lengths, labels, max_length, epochs; rows of train, 
     "cls": ("amazon-books", 2, 512, 6, (4_800, 1_200, 6_000)),
 }
 TAGGED = ("wikiner",)
-"""Those with a label each token."""
+"""Tasks with a label for each token."""
 BESIDE_TRAINER = ("xnli", "wikiner")
 BATCH = 32
 EPOCH_ROWS = 20_000
@@ -70,7 +70,7 @@ EPOCH_ROWS = 20_000
 
 
 def count_lengths(tokenizer: Path, data_dir: Path) -> dict[str, list[int]]:
-    """Task → rows of up to 4, 8, 12 … tokens, all splits, as this tokenizer cuts them and the recipe truncates them."""
+    """Return task → counts of rows of up to 4, 8, 12 … tokens, all splits, by this tokenizer and truncated."""
     words = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
     found = {}
     for name, _, max_length, _, _ in TASKS.values():
@@ -82,7 +82,7 @@ def count_lengths(tokenizer: Path, data_dir: Path) -> dict[str, list[int]]:
 
 
 class Bench:
-    """The card, the shape, and how much is measured."""
+    """The GPU, the model's shape, and the amount to measure."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.began = time.perf_counter()
@@ -96,23 +96,23 @@ class Bench:
         self.tokenizer = AutoTokenizer.from_pretrained(EMBEDDED / "untrained")  # the collator pads with it
 
     def left(self) -> float:
-        """Seconds."""
+        """Return the seconds left."""
         return self.limit - (time.perf_counter() - self.began)
 
     def sync(self) -> float:
-        """Seconds, when the device has done what it was asked."""
+        """Return the time in seconds, once the device has finished its queue."""
         if self.device.where.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter()
 
     def lengths(self, task: str, rows: int, seed: int) -> Any:
-        """(rows,) drawn as the task's are."""
+        """Return lengths drawn from the task's distribution, (rows,)."""
         weights = np.array(self.counts[TASKS[task][0]])
         drawn = BIN * (1 + np.random.RandomState(seed).choice(len(weights), rows, p=weights / weights.sum()))
         return np.minimum(drawn, 24) if self.tiny else drawn
 
     def rows(self, task: str, lengths: Any) -> Encoded:
-        """Random tokens, and a label each row, or each token."""
+        """Return random tokens, and a label for each row or each token."""
         labels, random = TASKS[task][1], np.random.RandomState(0)
         ids = random.randint(SPECIAL, self.sizes["vocab_size"], lengths.sum()).astype(np.int32)
         offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -122,7 +122,7 @@ class Bench:
         return Encoded(ids, offsets, None, random.randint(0, labels, len(lengths)), 1, 0)
 
     def network(self, task: str) -> nn.Module:
-        """Random weights, the same for every way."""
+        """Return a network with random weights, the same for every way."""
         torch.manual_seed(0)
         family = CamembertForTokenClassification if task in TAGGED else CamembertForSequenceClassification
         with self.device.where:  # drawn there, which is quick
@@ -130,24 +130,24 @@ class Bench:
         return made
 
     def flops(self, lengths: NDArray[np.int64]) -> float:
-        """Of a training step's matrix products over rows of these lengths, padding left out, head and all.
+        """Return the operations of a training step's matrix products over rows of these lengths, without padding.
 
-        Six operations a weight of the encoder and a token, and ``12 · length · hidden`` a layer and a token for
-        attention: forward 2, backward twice that.
+        Six operations per weight of the encoder and token, and ``12 · length · hidden`` per layer and token for
+        attention: forward 2, backward twice that. The head is included.
         """
         hidden, layers, inner = (self.sizes[key] for key in ("hidden_size", "num_hidden_layers", "intermediate_size"))
         weights = layers * (4 * hidden**2 + 2 * hidden * inner)
         return float(6 * weights * lengths.sum() + 12 * layers * hidden * (lengths.astype(float) ** 2).sum())
 
     def empty(self) -> None:
-        """Give back what is no longer used."""
+        """Free memory that is no longer used."""
         gc.collect()
         if self.device.where.type == "cuda":
             torch.cuda.empty_cache()
 
 
 def peak(bench: Bench, result: dict[str, Any]) -> None:
-    """Operations a second of a large product in bf16: the best of five times four."""
+    """Measure operations per second of a large product in bf16: the best of five times four."""
     n = 256 if bench.tiny else 8192
     left, right = (torch.randn(n, n, device=bench.device.where, dtype=torch.bfloat16) for _ in range(2))
     times = []
@@ -160,7 +160,7 @@ def peak(bench: Bench, result: dict[str, Any]) -> None:
 
 
 def fine_tuning(bench: Bench, result: dict[str, Any]) -> None:
-    """Each task in its ways, round by round."""
+    """Measure each task in its ways, round by round."""
     found: list[dict[str, Any]] = result.setdefault("fine_tuning", [])
     for number in range(0 if bench.tiny else -1, bench.rounds):  # the first round is a warm-up
         for task, (_, _, max_length, _, _) in TASKS.items():
@@ -192,7 +192,7 @@ def fine_tuning(bench: Bench, result: dict[str, Any]) -> None:
 
 
 def prediction(bench: Bench, result: dict[str, Any]) -> None:
-    """Real tokens a second of ``train.predict``, loading left out."""
+    """Measure real tokens per second of ``train.predict``, without loading."""
     found = result.setdefault("prediction", {})
     for task in TASKS:
         data = bench.rows(task, bench.lengths(task, 8 if bench.tiny else 4_000, 0))
@@ -206,7 +206,7 @@ def prediction(bench: Bench, result: dict[str, Any]) -> None:
 
 
 def batches(bench: Bench, result: dict[str, Any]) -> None:
-    """Doubles the rows of a training step until memory is full or the time is up."""
+    """Double the rows of a training step until memory is full or the time is up."""
     found = result.setdefault("batches", [])
     rows = bench.batch
     network = bench.network("xnli")
@@ -234,7 +234,7 @@ def batches(bench: Bench, result: dict[str, Any]) -> None:
 
 
 def distillation(bench: Bench, result: dict[str, Any]) -> None:
-    """A step in every way, round by round; then the largest batch of each."""
+    """Measure a step in every way, round by round; then the largest batch of each."""
     ways = [way for way in distil_step.WAYS if way.name in ("plain, bf16", "fast", "fast, masked rows")]
     ways = [way._replace(precision="bf16") for way in ways]
     shape = argparse.Namespace(
@@ -267,7 +267,7 @@ def distillation(bench: Bench, result: dict[str, Any]) -> None:
 
 
 def second_step(bench: Bench, way: distil_step.Way, shape: argparse.Namespace, batch: int) -> float:
-    """Seconds of it; what it took is let go with this frame."""
+    """Return the seconds of a second step; returning frees its memory."""
     step = distil_step.step_of(way, shape, batch)
     step(0)
     began = bench.sync()
@@ -276,12 +276,12 @@ def second_step(bench: Bench, way: distil_step.Way, shape: argparse.Namespace, b
 
 
 def speeds(result: dict[str, Any], task: str, way: str, of: str = "tokens") -> list[float]:
-    """A second, round by round."""
+    """Return the speeds per second, round by round."""
     return [each[of] / each["seconds"] for each in result["fine_tuning"] if (each["task"], each["way"]) == (task, way)]
 
 
 def whole_run(bench: Bench, result: dict[str, Any]) -> dict[str, float]:
-    """Task → hours of the standard recipe at its full row count, one seed: a division, nothing run."""
+    """Return task → hours of the standard recipe at its full row count, one seed: computed, not run."""
     hours = {}
     for task, (_, _, _, epochs, (train_rows, validation, test)) in TASKS.items():
         mean = float(bench.lengths(task, EPOCH_ROWS, 0).mean())
@@ -292,7 +292,7 @@ def whole_run(bench: Bench, result: dict[str, Any]) -> dict[str, float]:
 
 
 def markdown(bench: Bench, result: dict[str, Any]) -> str:
-    """What has been measured so far."""
+    """Return the measurements so far as Markdown."""
     top, shape = (
         result["peak"]["flops_per_second"],
         "a tiny shape: a test of the script" if bench.tiny else "CamemBERT-base's",
@@ -358,7 +358,7 @@ def markdown(bench: Bench, result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measures one thing after the other, and writes after each."""
+    """Run the measurements in order, and write the report after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (default: cuda)")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, to test the script")

@@ -56,7 +56,7 @@ Work = Callable[[], object]
 
 
 def length(size: int, folder: Path) -> Work:
-    """A training step over rows of this length."""
+    """Return work that runs training steps over rows of this length."""
     config = AutoConfig.from_pretrained(models.EMBEDDED / "teacher")
     network = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     network.train()
@@ -81,7 +81,7 @@ def length(size: int, folder: Path) -> Work:
 
 
 def run(folder: Path, classes: int = 2, seeds: int = 1, count: int = 1) -> Work:
-    """``flue-bench run`` with so many labels, seeds and models."""
+    """Return work that runs ``flue-bench run`` with this number of labels, seeds and models."""
     labels = [f"classe {i}" for i in range(classes)]
     task = ["[[source]]", 'files = { train = "r.csv", validation = "r.csv", test = "r.csv" }', "[recipe.standard]"]
     task = ['name = "croissance"', 'kind = "sentence"', f"labels = {json.dumps(labels)}", 'metric = "accuracy"', *task]
@@ -110,7 +110,7 @@ def run(folder: Path, classes: int = 2, seeds: int = 1, count: int = 1) -> Work:
 
 
 def tagging(size: int, folder: Path) -> Work:
-    """All scores of a tagging with so many types of entity."""
+    """Return work that computes all scores of a tagging with this number of entity types."""
     labels = ["O", *(f"{prefix}-T{i}" for i in range(size) for prefix in "BI")]
     random = np.random.RandomState(0)
     gold, guessed = (
@@ -134,7 +134,7 @@ AXES: dict[str, Callable[[int, Path], Work]] = {
 
 
 def one(axis: str, size: int) -> dict[str, float]:
-    """Measure here: processor seconds, and bytes at the peak beyond those before."""
+    """Measure in this process: processor seconds, and peak bytes less those before."""
     with TemporaryDirectory() as folder:
         work = AXES[axis](size, Path(folder))
         before, began = peak_memory(CPU.where), time.process_time()
@@ -143,7 +143,7 @@ def one(axis: str, size: int) -> dict[str, float]:
 
 
 def elsewhere(axis: str, size: int) -> dict[str, float]:
-    """Measure in a fresh process, with one thread: processor time then is work, and not waiting."""
+    """Measure in a fresh process with one thread, so that processor time is work and not waiting."""
     words = ("benchmarks.cost.growth", "--one", axis, str(size))
     found: dict[str, float] = processes.answer(*words, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
     print(f"{axis} {size}: {found['seconds']:.2f} s, {found['peak'] / 2**20:.0f} MiB", flush=True)
@@ -151,7 +151,7 @@ def elsewhere(axis: str, size: int) -> dict[str, float]:
 
 
 def markdown(found: dict[str, dict[str, dict[str, float]]], rounds: int, machine: dict[str, Any]) -> str:
-    """The table and what it is of."""
+    """Return the table with its description."""
     rows = []
     for axis, sizes in found.items():
         before: tuple[int, float] | None = None
@@ -182,7 +182,7 @@ with the length of a row is attention, which PyTorch on a CPU makes whole (rows 
 
 
 def main() -> None:
-    """Measures, then writes and prints the table."""
+    """Measure, then write and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--axes", nargs="+", choices=list(AXES), default=list(AXES))
     parser.add_argument("--sizes", nargs="+", type=int, help="instead of each axis's own")

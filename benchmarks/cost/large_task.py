@@ -77,7 +77,7 @@ def generate(folder: Path, rows: int) -> None:
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """In this process: processor seconds of each step, peak memory after it in MB, and the hash of all batches."""
+    """Measure each step in this process: processor seconds, peak memory after it in MB; and hash all batches."""
     import hashlib
 
     import numpy as np
@@ -151,13 +151,13 @@ PEAKS = [f"peak after {step}, MB" for step in STEPS]
 
 
 def line(found: dict[str, Any]) -> Sequence[str]:
-    """A row of the table."""
+    """Return a row of the table."""
     times = [f"{found['seconds'][step]:.1f}" for step in STEPS]
     return [f"{found['rows']:,}", f"{found['subwords']:,}", *times, *(f"{found['peak_mb'][s]:,.0f}" for s in STEPS)]
 
 
 def in_own_process(rows: int) -> dict[str, Any]:
-    """``measure`` on so many rows."""
+    """Run ``measure`` on this number of rows in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder), rows)
         words = ("benchmarks.cost.large_task", "--measure", folder)

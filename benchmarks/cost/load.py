@@ -53,15 +53,15 @@ finally:
     with open(figures, "w") as file:
         json.dump({"seconds": time.perf_counter() - began, "processor": time.process_time(), **counted}, file)
 """
-"""A command that tells its time, and what it opened below a folder."""
+"""A command that reports its time, and what it opened below a folder."""
 
 
 OPENED = ("files", "predictions", "folders")
-"""What is counted: ``files`` are those but for predictions."""
+"""What is counted: ``files`` are those without predictions."""
 
 
 class Filled(NamedTuple):
-    """A results directory, and what ``flue-bench run`` wants to hear to find all of it done."""
+    """A results directory, and the arguments with which ``flue-bench run`` finds all of it done."""
 
     results: Path
     words: list[str]
@@ -131,7 +131,7 @@ def measure(filled: Filled, *words: str) -> dict[str, float]:
     """Run a command in a process of its own.
 
     Returns:
-        ``seconds``, those of the ``processor``, and what was opened in the results directory: ``files`` but for
+        ``seconds``, those of the ``processor``, and what was opened in the results directory: ``files`` without
         ``predictions``, and ``folders`` listed.
     """
     figures = filled.results.with_name("figures.json")

@@ -70,11 +70,11 @@ PARTS: tuple[tuple[Any, str, str], ...] = (
     (cell, "environment", "write"),
     (cell, "flops_per_example", "count FLOPs"),
 )
-"""(where a public function lives, its name, the part it belongs to); keeping the best weights is in the rest."""
+"""(owner of a public function, its name, its part); keeping the best weights is in the rest."""
 
 
 class Ledger:
-    """Wall time by part; a part that another calls is taken out of its caller's."""
+    """Wall time by part; the time of a part called by another is subtracted from its caller's."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -84,7 +84,7 @@ class Ledger:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """The block belongs to ``name``."""
+        """Book the time of the block to ``name``."""
         self.turn()
         self.calls[name] += 1
         self._open.append(name)
@@ -103,7 +103,7 @@ class Ledger:
         self._since = now
 
     def wrap(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """``function``, booked."""
+        """Return ``function`` with its time booked to ``name``."""
 
         def booked(*args: Any, **kwargs: Any) -> Any:
             with self.part(name):
@@ -125,7 +125,7 @@ class Ledger:
 
 
 def profile(grid: Grid, device: torch.device) -> Ledger:
-    """Run the grid, every part booked.
+    """Run the grid and book the time of every part.
 
     Raises:
         SystemExit: a cell failed.
@@ -142,12 +142,12 @@ def profile(grid: Grid, device: torch.device) -> Ledger:
 
 
 def share(ledger: dict[str, float], parts: tuple[str, ...]) -> float:
-    """Of all wall time."""
+    """Return these parts' share of all wall time."""
     return sum(ledger.get(part, 0.0) for part in parts) / sum(ledger.values())
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The table and what it is of."""
+    """Return the table with its description."""
     seconds, calls = result["seconds"], result["calls"]
     total = sum(seconds.values())
     rows = [
@@ -168,7 +168,7 @@ One cell of `{result["task"]}` with {result["model"]["name"]}{limit}; recipe `st
 
 
 def main() -> None:
-    """Measures, then writes and prints the table."""
+    """Measure, then write and print the table."""
     parser = works.parser(__doc__, ["wikineural-small"])
     parser.add_argument("--limit", type=int, help="at most so many examples of each split")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")

@@ -32,7 +32,7 @@ ENTRIES = 15
 
 
 def fill(source: Path, folder: Path, records: int) -> None:
-    """Copies of records, each with its predictions, until there are so many."""
+    """Copy records, each with its predictions, until there are ``records`` of them."""
     store, kept = Store(folder), Store(source)
     known = kept.records()
     rounds = ((record, seed) for seed in count() for record in known)
@@ -48,7 +48,7 @@ def fill(source: Path, folder: Path, records: int) -> None:
 
 
 def timed(*words: str) -> dict[str, float]:
-    """Wall and processor seconds of ``python …``."""
+    """Return the wall and processor seconds of ``python …``."""
     began, before = time.perf_counter(), os.times()
     processes.python(*words)
     wall, after = time.perf_counter() - began, os.times()
@@ -57,7 +57,7 @@ def timed(*words: str) -> dict[str, float]:
 
 
 def imports(*words: str) -> list[dict[str, Any]]:
-    """Modules that a command imports, with microseconds alone and with what they import, in the order of import."""
+    """Return the modules a command imports, in order, with microseconds alone and with what they import."""
     done = processes.python("-X", "importtime", *words)
     found = re.findall(r"^import time:\s+(\d+) \|\s+(\d+) \|(\s+)(\S+)$", done.stderr, re.M)
     return [
@@ -67,7 +67,7 @@ def imports(*words: str) -> list[dict[str, Any]]:
 
 
 def top(modules: list[dict[str, Any]]) -> list[list[str]]:
-    """The packages whose modules take longest themselves."""
+    """Return the packages whose own modules take longest."""
     packages: dict[str, list[int]] = {}
     for each in modules:
         packages.setdefault(each["name"].partition(".")[0], []).append(each["self"])
@@ -76,7 +76,7 @@ def top(modules: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def graph(modules: list[dict[str, Any]]) -> str:
-    """What our own modules import of others' packages, as a tree of the costly branches (10 ms and more)."""
+    """Return the other packages that our modules import, as a tree of the costly branches (10 ms and more)."""
     lines = [
         f"{'  ' * each['depth']}{each['name']} {each['cumulative'] / 1000:.0f} ms"
         for each in reversed(modules)  # a module is listed after what it imports
@@ -86,7 +86,7 @@ def graph(modules: list[dict[str, Any]]) -> str:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The tables."""
+    """Return the tables."""
     rows = []
     for name, rounds in result["seconds"].items():
         wall, processor = ([each[key] for each in rounds] for key in ("wall", "processor"))
@@ -114,7 +114,7 @@ intervals, took {result["first"]["wall"]:.1f} s, {result["first"]["processor"]:.
 
 
 def main() -> None:
-    """Measures, then writes and prints the tables."""
+    """Measure, then write and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=100, help="default: 100")
     parser.add_argument("--rounds", type=int, default=9, help="default: 9")

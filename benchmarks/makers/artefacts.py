@@ -37,32 +37,32 @@ Splits = Mapping[Split, Sequence[Example]]
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased; "l'ami" is two."""
+    """Return the words of a text in lower case; "l'ami" is two."""
     return re.findall(r"\w+", text.lower())
 
 
 def whole(example: Example) -> str:
-    """Both texts; the second one's words are told apart."""
+    """Return both texts, with the second one's words marked."""
     return " ".join([*words(example.text), *(f"pair_{word}" for word in words(example.text_pair or ""))])
 
 
 def first_text(example: Example) -> str:
-    """The first text without the second."""
+    """Return the first text without the second."""
     return example.text
 
 
 def second_text(example: Example) -> str:
-    """The second text without the first."""
+    """Return the second text without the first."""
     return example.text_pair or ""
 
 
 def last_clause(example: Example) -> str:
-    """What follows the last comma, colon or full stop."""
+    """Return what follows the last comma, colon or full stop."""
     return re.split(r"[,:.] ", example.text)[-1]
 
 
 def overlap(example: Example) -> dict[str, int]:
-    """How many words the two texts share and do not share, and how long they are: no word itself."""
+    """Return counts of words that the two texts share and do not share, and their lengths, without any word."""
     first, second = set(words(example.text)), set(words(example.text_pair or ""))
     return {
         "shared": len(first & second),
@@ -74,14 +74,14 @@ def overlap(example: Example) -> dict[str, int]:
 
 
 def score(task: Task, test: Sequence[Example], predicted: Sequence[Any]) -> float:
-    """The task's metric, in percent; ``predicted`` holds a label an example, or its tags."""
+    """Return the task's metric in percent; ``predicted`` holds a label per example, or its tags."""
     kind = kind_named(task.kind)
     once = [[1] * len(example.words) for example in test]  # every word counts as one sub-word
     return 100 * kind.scores(kind.table(test, {"predicted": predicted, "subwords": once}), task).scores[task.metric]
 
 
 def regression(task: Task, splits: Splits, see: Callable[[Example], Any], vectors: Any) -> float:
-    """Test score of a logistic regression over what ``see`` leaves of an example."""
+    """Return the test score of a logistic regression over what ``see`` keeps of an example."""
     inputs = {split: [see(example) for example in examples] for split, examples in splits.items()}
     labels = [example.label for example in splits["train"]]
 
@@ -95,19 +95,19 @@ def regression(task: Task, splits: Splits, see: Callable[[Example], Any], vector
 
 
 def ngrams(longest: int) -> CountVectorizer:
-    """Presence of words, or of words and bigrams."""
+    """Return a vectorizer of the presence of words, or of words and bigrams."""
     return CountVectorizer(ngram_range=(1, longest), token_pattern=r"\w+", binary=True)
 
 
 def majority(task: Task, splits: Splits) -> float:
-    """Test score of train's most frequent label, or tag."""
+    """Return the test score of train's most frequent label or tag."""
     gold = kind_named(task.kind).gold
     often = Counter(np.concatenate([np.atleast_1d(gold(each)) for each in splits["train"]]).tolist()).most_common(1)
     return score(task, splits["test"], [np.full_like(gold(each), often[0][0]) for each in splits["test"]])
 
 
 def memory(task: Task, splits: Splits) -> float:
-    """Test score of each word's most frequent tag in train; a word that train has not is O."""
+    """Return the test score of each word's most frequent tag in train; a word not in train is O."""
     seen: defaultdict[str, Counter[int]] = defaultdict(lambda: Counter({task.labels.index("O"): 0}))
     for example in splits["train"]:
         for word, tag in zip(example.words, example.tags, strict=True):
@@ -117,7 +117,7 @@ def memory(task: Task, splits: Splits) -> float:
 
 
 def of_texts(task: Task, splits: Splits, views: Mapping[str, Callable[[Example], Any]]) -> dict[str, float]:
-    """Regressions over what each view leaves of a text."""
+    """Return scores of regressions over what each view keeps of a text."""
     return {
         f"{name}{what}": regression(task, splits, see, ngrams(longest))
         for name, see in views.items()
@@ -126,33 +126,33 @@ def of_texts(task: Task, splits: Splits, views: Mapping[str, Callable[[Example],
 
 
 def of_sentences(task: Task, splits: Splits) -> dict[str, float]:
-    """Of one text."""
+    """Return the baselines of tasks with one text."""
     return of_texts(task, splits, {"": whole, "last clause alone: ": last_clause})
 
 
 def of_pairs(task: Task, splits: Splits) -> dict[str, float]:
-    """Of two texts."""
+    """Return the baselines of tasks with two texts."""
     views = {"": whole, "first text alone: ": first_text, "second text alone: ": second_text}
     overlapping = regression(task, splits, overlap, DictVectorizer())
     return of_texts(task, splits, views) | {"word overlap, as counts": overlapping}
 
 
 def of_words(task: Task, splits: Splits) -> dict[str, float]:
-    """Of tagged words."""
+    """Return the baselines of tasks with tagged words."""
     return {"most frequent tag of each word": memory(task, splits)}
 
 
 BASELINES = {"sentence": of_sentences, "sentence-pair": of_pairs, "tokens": of_words}
-"""Kind of task → what is worth trying."""
+"""Kind of task → its baselines."""
 
 
 def baselines(task: Task, splits: Splits) -> dict[str, float]:
-    """All that apply to the task."""
+    """Return all baselines that apply to the task."""
     return {"majority vote": majority(task, splits)} | BASELINES[task.kind](task, splits)
 
 
 def fine_tuned(records: Iterable[RunRecord], digests: Mapping[str, str]) -> dict[str, dict[str, list[float]]]:
-    """Model and recipe → task → test scores by seed, in percent: of whole runs on the data with these digests."""
+    """Return model and recipe → task → test scores by seed, in percent, of whole runs on data with these digests."""
     found: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in sorted(records, key=lambda record: (record.cell.model.name, record.cell.seed)):
         cell = record.cell
@@ -163,7 +163,7 @@ def fine_tuned(records: Iterable[RunRecord], digests: Mapping[str, str]) -> dict
 
 
 def spread(scores: Sequence[float] | None) -> str:
-    """Mean ± sd (n)."""
+    """Return mean ± sd (n)."""
     if not scores:
         return ""
     mean, sd, n = mean_sd(scores)
@@ -171,7 +171,7 @@ def spread(scores: Sequence[float] | None) -> str:
 
 
 def main() -> None:
-    """Writes and prints the table."""
+    """Write and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path("results"), help="whose records to show beside them")
     parser.add_argument("--out", type=Path, default=Path("results/mini"), help="default: results/mini")

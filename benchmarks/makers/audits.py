@@ -40,7 +40,7 @@ at the `max_length` of each task's recipe `standard`.
 
 
 def markdown(made: audit.Audit) -> str:
-    """One task's tables."""
+    """Return one task's tables."""
     parts = [f"## {made.task}, version {made.version}", f"Data: `{made.data}`, source {made.source}."]
     for table in audit.tables(made):
         parts.append(f"{table.title}:")
@@ -49,7 +49,7 @@ def markdown(made: audit.Audit) -> str:
 
 
 def main() -> None:
-    """Audit them all."""
+    """Audit all tasks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--model", required=True, help="whose tokenizer")

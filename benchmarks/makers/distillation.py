@@ -30,7 +30,7 @@ MODELS = {
     "layers-alone": "half its layers, no training",
     "random-weights": "the student's shape, random weights",
 }
-"""Name of a model in the records → what it is."""
+"""Name of a model in the records → description."""
 TRAININGS = {"embedded:teacher": "teacher-2", "embedded:student": "student", "mlm-alone": "mlm-alone"}
 """Name of a model → folder of its training in WORK."""
 
@@ -53,14 +53,14 @@ Curves: {curves}. The records are in [`../embedded/`](../embedded/leaderboard.md
 
 
 def held_out(work: Path) -> dict[str, dict[str, float]]:
-    """Model → its scores on held-out text."""
+    """Return model → its scores on held-out text."""
     found = {name: _made(work / folder)["losses"]["held_out"] for name, folder in TRAININGS.items()}
-    # A training looks at the held-out text before its first step: at the teacher's layers as they are.
+    # A training scores the held-out text before its first step, with the teacher's layers as they are.
     return found | {"layers-alone": _made(work / "student")["losses"]["held_out_before"]}
 
 
 def scores(results: Path) -> dict[str, dict[str, list[float]]]:
-    """Task → model → scores, one a seed."""
+    """Return task → model → scores, one per seed."""
     found: dict[str, dict[str, list[float]]] = {}
     for record in Store(results).records():
         title = f"{record.cell.task} ({record.metric})"
@@ -69,7 +69,7 @@ def scores(results: Path) -> dict[str, dict[str, list[float]]]:
 
 
 def table(looks: dict[str, dict[str, float]], tasks: dict[str, dict[str, list[float]]]) -> str:
-    """Markdown, a row a model."""
+    """Return a Markdown table, one row per model."""
     lines = [["model", "held-out MLMLoss", "top-1 as the teacher", "KL from it", *tasks]]
     for name, about in MODELS.items():
         look = looks.get(name, {})
@@ -97,7 +97,7 @@ def _spread(values: list[float]) -> str:
 
 
 def main() -> None:
-    """Writes the folder."""
+    """Write the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, metavar="WORK")
     parser.add_argument("--results", type=Path, default=Path("results"))

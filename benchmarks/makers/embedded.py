@@ -40,7 +40,7 @@ TEXTS = ("orangesum_news", "eltec_fra_novels")
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 VOCABULARY = 6_400
 CHARACTERS = 10_000_000
-"""Of each text, for the tokenizer."""
+"""Characters of each text for training the tokenizer."""
 MAX_LENGTH = 512
 EMBEDDED = ROOT / "flue_bench" / "embedded"
 
@@ -106,7 +106,7 @@ document in a hundred is held out. Weights: MIT licence.
 
 
 def lines(files: list[Path]) -> Iterator[str]:
-    """The beginning of each file, normalised as the tokenizer will do it."""
+    """Yield the lines at the beginning of each file, normalised as by the tokenizer."""
     for file in files:
         left = CHARACTERS
         with lzma.open(file, "rt", encoding="utf-8") as text:
@@ -120,7 +120,7 @@ def lines(files: list[Path]) -> Iterator[str]:
 
 
 def make_tokenizer(files: list[Path]) -> PreTrainedTokenizerFast:
-    """A CamemBERT-like fast tokenizer: a sentencepiece's unigram model, in tokenizers' format."""
+    """Train a CamemBERT-like fast tokenizer: a sentencepiece unigram model, in tokenizers' format."""
     import sentencepiece
 
     model = io.BytesIO()
@@ -170,7 +170,7 @@ def make_tokenizer(files: list[Path]) -> PreTrainedTokenizerFast:
 
 
 def start(arguments: argparse.Namespace) -> None:
-    """Tokenizer and configuration, without weights: ``flue-bench distill --student`` begins with random ones."""
+    """Write tokenizer and configuration without weights: ``flue-bench distill --student`` starts with random ones."""
     tokenizer = make_tokenizer([arguments.corpus / f"{name}.txt.xz" for name in TEXTS])
     config = CamembertConfig(
         architectures=["CamembertForMaskedLM"],
@@ -193,7 +193,7 @@ def start(arguments: argparse.Namespace) -> None:
 
 
 def ship(arguments: argparse.Namespace) -> None:
-    """A finished training, in float16 and with dropout for fine-tuning, with a card that shows what it can do."""
+    """Write a finished training in float16, with dropout for fine-tuning and a card that shows examples."""
     trained = arguments.trained[-1]
     network = AutoModelForMaskedLM.from_pretrained(trained, dtype=torch.float32)
     network.config.hidden_dropout_prob = network.config.attention_probs_dropout_prob = 0.1
@@ -208,7 +208,7 @@ def ship(arguments: argparse.Namespace) -> None:
 
 
 def controls(arguments: argparse.Namespace) -> None:
-    """What a student is worth without training: its shape with random weights, and the teacher's layers as they are."""
+    """Write untrained students for comparison: one with random weights, one with the teacher's layers as they are."""
     teacher = AutoModelForMaskedLM.from_pretrained(EMBEDDED / "teacher", dtype=torch.float32)
     layers_alone, _ = student_of(teacher)
     for name, network in (("random-weights", from_config(layers_alone.config, 0)), ("layers-alone", layers_alone)):
@@ -217,7 +217,7 @@ def controls(arguments: argparse.Namespace) -> None:
 
 
 def card(name: str, folder: Path, parts: list[dict[str, Any]]) -> str:
-    """The model card; the guesses in it are computed here, with the files in ``folder``."""
+    """Return the model card; its guesses are computed here with the files in ``folder``."""
     network = AutoModelForMaskedLM.from_pretrained(folder, dtype=torch.float32)
     guess = pipeline("fill-mask", model=network, tokenizer=AutoTokenizer.from_pretrained(folder), top_k=3)
     config, student = network.config, bool(parts[-1]["teacher"])
@@ -255,7 +255,7 @@ def _guessed(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """One of the commands."""
+    """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("start")

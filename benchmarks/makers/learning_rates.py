@@ -13,7 +13,7 @@ from flue_bench.results.store import Store
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
     records = Store(parser.parse_args().results).records()

@@ -29,7 +29,7 @@ DEMO_BYTES = 380_000
 
 
 def sentences(seed: str) -> Iterator[str]:
-    """Sentences without end, none of them twice: opinions, facts on people and places, what follows from them."""
+    """Yield sentences without end or repetition: opinions, facts on people and places, and consequences."""
     rng, said = Random(seed), set[str]()
     while True:
         write, labels = rng.choice(((review, 2), (pair, 2), (inference, 3)))
@@ -40,14 +40,14 @@ def sentences(seed: str) -> Iterator[str]:
 
 
 def paragraphs(seed: str, shortest: int, longest: int) -> Iterator[str]:
-    """Some sentences each."""
+    """Yield paragraphs of some sentences each."""
     rng, source = Random(f"{seed} lengths"), sentences(seed)
     while True:
         yield " ".join(next(source) for _ in range(rng.randint(shortest, longest)))
 
 
 def main() -> None:
-    """Writes the two files."""
+    """Write the two files."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     lines = paragraphs("sample", 1, 5)
     SAMPLE.write_text("".join(f"{next(lines)}\n" for _ in range(SAMPLE_TEXTS)), encoding="utf-8")
@@ -56,7 +56,7 @@ def main() -> None:
         size += len(text.encode()) + 2
         if size > DEMO_BYTES:
             break
-        blocks.append(f"{text}\n")  # a blank line parts documents
+        blocks.append(f"{text}\n")  # a blank line separates documents
     DEMO.write_text("\n".join(blocks), encoding="utf-8")
     for path in (SAMPLE, DEMO):
         print(f"{path.stat().st_size:>8,} bytes  {path.relative_to(ROOT)}")

@@ -50,7 +50,7 @@ Made by `python -m benchmarks.makers.untrained --corpus DIR`, part of flue-bench
 
 
 def lines_of(path: Path, megabytes: float) -> Iterator[str]:
-    """The first megabytes of a text file, line by line; blank lines left out."""
+    """Yield the first megabytes of a text file, line by line, without blank lines."""
     left = int(megabytes * 1e6)
     with lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open(encoding="utf-8") as lines:
         for line in lines:
@@ -62,7 +62,7 @@ def lines_of(path: Path, megabytes: float) -> Iterator[str]:
 
 
 def make_tokenizer(files: list[Path], megabytes: float) -> PreTrainedTokenizerFast:
-    """A CamemBERT-like fast tokenizer: unigram over metaspace, trained on the beginning of each file."""
+    """Train a CamemBERT-like fast tokenizer, unigram over metaspace, on the beginning of each file."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " ")])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
@@ -90,7 +90,7 @@ def make_tokenizer(files: list[Path], megabytes: float) -> PreTrainedTokenizerFa
 
 
 def main() -> None:
-    """Writes the folder."""
+    """Write the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, metavar="DIR")
     parser.add_argument("--files", nargs="+", default=["eltec_fra_novels", "orangesum_news", "textbox_roman19"])

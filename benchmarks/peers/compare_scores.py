@@ -32,7 +32,7 @@ from flue_bench.training.device import pick_device, prepare
 
 
 def theirs(record: RunRecord, work: works.Work, padding: trainer.Padding, device: str, folder: Path) -> dict[str, Any]:
-    """The record's cell with Trainer, from its file if it is there."""
+    """Run the record's cell with Trainer, or read its file if it exists."""
     cell = record.cell
     path = folder / f"{cell.task}-seed{cell.seed}-{cell.digest}-{padding}.json"
     if not path.is_file():
@@ -45,7 +45,7 @@ def theirs(record: RunRecord, work: works.Work, padding: trainer.Padding, device
 
 
 def difference(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
-    """Mean of ``a`` less that of ``b``, with its 95 % interval after Welch (1947); a point where neither varies."""
+    """Return the mean of ``a`` less that of ``b``, with Welch's (1947) 95 % interval; a point if neither varies."""
     mean = float(np.mean(a) - np.mean(b))
     if np.ptp(a) == np.ptp(b) == 0:
         return {"mean": mean, "low": mean, "high": mean}
@@ -54,7 +54,7 @@ def difference(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
 
 
 def compare(records: list[RunRecord], cells: list[dict[str, Any]]) -> dict[str, Any]:
-    """One task's scores, both ways, seed by seed, and the difference of their means, in percent."""
+    """Return one task's scores by seed, with both tools, and the difference of their means, in percent."""
     metric = records[0].metric
     ours = [100 * record.scores[metric] for record in records]
     trainers = [100 * cell["scores"][metric] for cell in cells]
@@ -78,7 +78,7 @@ def compare(records: list[RunRecord], cells: list[dict[str, Any]]) -> dict[str, 
 
 
 def markdown(results: list[dict[str, Any]], model: str, machine: dict[str, Any]) -> str:
-    """The table and what it is of."""
+    """Return the table with its description."""
     rows = []
     for each in results:
         recipe, difference, collapsed = each["recipe"], each["difference"], each["collapsed"]
@@ -121,7 +121,7 @@ def _spread(scores: list[float], collapsed: int) -> str:
 
 
 def main() -> None:
-    """Runs what is missing, then writes and prints the table."""
+    """Run what is missing, then write and print the table."""
     parser = works.parser(__doc__, ["sick", "pawsx-small", "wikineural-small", "amazon-books"])
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to N-1 (default: 3)")
     parser.add_argument("--recipe", default="standard")

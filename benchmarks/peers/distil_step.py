@@ -60,7 +60,7 @@ OSCAR_TOKENS = 32.7e9
 
 
 def step_of(way: Way, arguments: argparse.Namespace, batch: int) -> Callable[[int], float]:
-    """A function that makes step number i and returns the loss."""
+    """Return a function that runs step number i and returns the loss."""
     config = CamembertConfig(
         vocab_size=arguments.vocabulary,
         hidden_size=arguments.hidden,
@@ -116,7 +116,7 @@ def step_of(way: Way, arguments: argparse.Namespace, batch: int) -> Callable[[in
 
 
 def measure_speed(arguments: argparse.Namespace) -> tuple[dict[str, list[dict[str, float]]], dict[str, float]]:
-    """Way → wall and processor seconds of each round's step, and its loss; way → seconds of its products alone."""
+    """Return way → wall and processor seconds and loss of each round's step; way → seconds of its products alone."""
     steps = {way.name: step_of(way, arguments, arguments.batch) for way in WAYS}
     for step in steps.values():
         step(0)
@@ -137,7 +137,7 @@ def measure_speed(arguments: argparse.Namespace) -> tuple[dict[str, list[dict[st
 
 
 def in_own_process(way: Way, arguments: argparse.Namespace, batch: int) -> dict[str, float] | None:
-    """Peak bytes and tokens a second of two steps in a fresh process; None where memory is full."""
+    """Return peak bytes and tokens a second of two steps in a fresh process; None if memory is full."""
     words = ["--one", way.name, "--batch", str(batch), *(["--compile"] if arguments.compile else [])]
     for key in ("device", "length", "layers", "hidden", "vocabulary"):
         words += [f"--{key}", str(getattr(arguments, key))]
@@ -151,7 +151,7 @@ def in_own_process(way: Way, arguments: argparse.Namespace, batch: int) -> dict[
 
 
 def one(arguments: argparse.Namespace) -> None:
-    """What ``in_own_process`` asks for."""
+    """Run and print the measurement of ``in_own_process``."""
     way = next(way for way in WAYS if way.name == arguments.one)
     step = step_of(way, arguments, arguments.batch)
     step(0)
@@ -162,7 +162,7 @@ def one(arguments: argparse.Namespace) -> None:
 
 
 def largest(way: Way, arguments: argparse.Namespace) -> dict[str, float]:
-    """The largest batch of 2ⁿ sequences that fits, and its speed."""
+    """Return the largest batch of 2ⁿ sequences that fits, and its speed."""
     batch, found = 1, {"batch": 0.0}
     while (peak := in_own_process(way, arguments, batch)) is not None:
         found = {"batch": batch, **peak}
@@ -171,12 +171,12 @@ def largest(way: Way, arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def ratios(measured: dict[str, list[dict[str, float]]], name: str, key: str) -> paired.Paired:
-    """How many times as fast as plain, over the rounds."""
+    """Return the speed relative to plain, over the rounds."""
     return paired.ratios([each[key] for each in measured["plain"]], [each[key] for each in measured[name]])
 
 
 def markdown(arguments: argparse.Namespace, result: dict[str, Any]) -> str:
-    """The measurements in Markdown."""
+    """Return the measurements in Markdown."""
     tokens = arguments.batch * arguments.length
     shape = (
         f"{arguments.layers} → {arguments.layers // 2} layers, {arguments.hidden}, vocabulary {arguments.vocabulary:,}"
@@ -221,7 +221,7 @@ def markdown(arguments: argparse.Namespace, result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda (default: cpu)")
     parser.add_argument("--batch", type=int, default=4, help="sequences a step, for speed")

@@ -32,12 +32,12 @@ WAYS = ("padded", "dynamic", "grouped", OURS)
 """Trainer's with each padding (see ``trainer.Padding``), and ours."""
 FINE_TUNING, PREDICTION = "fine-tuning", "prediction"
 WORKS = {FINE_TUNING: WAYS, PREDICTION: ("padded", "dynamic", OURS)}
-"""Ways to do each; grouped by length Trainer returns predictions in another order than their rows'."""
+"""Ways to do each; not grouped in prediction, where Trainer would return another order than the rows'."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """One measurement."""
+    """The parameters of one measurement."""
 
     task: str
     way: str
@@ -51,13 +51,13 @@ class Order:
 
 
 class Clock(TrainerCallback):
-    """From the end of the first step to that of the last: time, positions computed, and the type of the products.
+    """Measures from the end of the first step to that of the last: time, positions, and the type of the products.
 
     The first step is a warm-up: it fills the optimiser's state.
     """
 
     def __init__(self, network: Any, device: torch.device) -> None:
-        """Hooks itself into ``network``."""
+        """Register hooks on ``network``."""
         self.device, self.began, self.seconds = device, (0.0, 0.0), (0.0, 0.0)
         self.positions = self.all_positions = 0
         self.types: set[torch.dtype] = set()
@@ -72,7 +72,7 @@ class Clock(TrainerCallback):
         self.types.add(output.dtype)
 
     def step(self, step: int, steps: int) -> None:
-        """After each step, numbered from 1."""
+        """Record the end of a step, numbered from 1."""
         if self.device.type == "cuda" and step in (1, steps):
             torch.cuda.synchronize(self.device)
         if step == 1:
@@ -81,15 +81,15 @@ class Clock(TrainerCallback):
             self.stop()
 
     def start(self) -> None:
-        """Count from here."""
+        """Start measuring."""
         self.began, self.positions = (time.perf_counter(), time.process_time()), 0
 
     def stop(self) -> None:
-        """To here: wall and processor time."""
+        """Stop measuring wall and processor time."""
         self.seconds = time.perf_counter() - self.began[0], time.process_time() - self.began[1]
 
     def found(self, order: Order, tokens: int) -> dict[str, Any]:
-        """The measurement.
+        """Return the measurement.
 
         Raises:
             RuntimeError: it was made in another precision than ordered.
@@ -102,12 +102,12 @@ class Clock(TrainerCallback):
         return found | {"all_positions": self.all_positions}
 
     def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        """Called by Trainer."""
+        """Record the end of a step; called by Trainer."""
         self.step(state.global_step, state.max_steps)
 
 
 def epoch(way: str, lengths: Ints, batch_size: int, seed: int) -> list[Ints]:
-    """Row numbers of one epoch's whole batches, as this way makes them."""
+    """Return the row numbers of one epoch's full batches, as this way makes them."""
     if way == OURS:
         batches = training_batches(lengths, batch_size, seed, 0)
     else:
@@ -121,7 +121,7 @@ def epoch(way: str, lengths: Ints, batch_size: int, seed: int) -> list[Ints]:
 
 
 def sample(batches: list[Ints], lengths: Ints, steps: int, seed: int) -> list[Ints]:
-    """So many of an epoch's batches, short and long ones as in the whole (systematic sampling by tokens), shuffled."""
+    """Return ``steps`` of an epoch's batches, short and long in proportion (systematic by tokens), shuffled."""
     random = np.random.RandomState(seed)
     ranked = sorted(batches, key=lambda rows: int(lengths[rows].sum()))
     chosen = ((np.arange(steps) + random.uniform()) * len(ranked) / steps).astype(int)
@@ -129,7 +129,7 @@ def sample(batches: list[Ints], lengths: Ints, steps: int, seed: int) -> list[In
 
 
 def measure(order: Order, work: works.Work, lengths: Ints, device: Device, recipe: Recipe) -> dict[str, Any]:
-    """Do once as ordered: seconds, tokens that are no padding, positions computed for them."""
+    """Measure once as ordered: seconds, tokens without padding, positions computed for them."""
     gc.collect()  # Trainer's objects refer to one another, and keep the last round's model
     with Products() if order.count else nullcontext() as products:
         if order.work == PREDICTION:
@@ -155,7 +155,7 @@ def _fine_tune(order: Order, work: works.Work, lengths: Ints, device: Device, re
 def train_once(
     way: str, network: nn.Module, work: Any, data: Encoded, recipe: Recipe, seed: int, device: Device
 ) -> Clock:
-    """One epoch over whole batches in the order of ``data``, timed but for the first."""
+    """Train one epoch over full batches in the order of ``data``, timed except for the first."""
     clock, metric = Clock(network, device.where), work.task.metric
     in_order = list(np.arange(len(data)).reshape(-1, recipe.batch_size))
     with TemporaryDirectory() as folder:
@@ -203,7 +203,7 @@ def _predict(order: Order, work: works.Work, device: Device, recipe: Recipe) -> 
 
 
 def serve(pipe: Connection, ours: bool, model: str, data_dir: Path | None, asked: str, batch_size: int | None) -> None:
-    """A process that measures what it is sent, until it is sent None."""
+    """Measure each order received through the pipe, until None is received."""
     if ours:
         keep_freed_memory()
     loaded = ""

@@ -50,7 +50,7 @@ WRONG = 0.05
 
 
 def camembert_base(tokenizer: Path, folder: Path) -> str:
-    """A folder with CamemBERT-base's tokenizer, and random weights of its shape."""
+    """Write a folder with CamemBERT-base's tokenizer and random weights of its shape; return its path."""
     import torch
     from transformers import AutoTokenizer, CamembertConfig, CamembertForMaskedLM
 
@@ -65,7 +65,7 @@ def camembert_base(tokenizer: Path, folder: Path) -> str:
 
 
 def speeds(model: str, arguments: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each task with its measurements, and what they are of."""
+    """Yield each task with its measurements and their description."""
     asked = argparse.Namespace(**{**vars(arguments), "model": model})
     for task, rounds in speed.run(asked, (FINE_TUNING, PREDICTION)):
         work = works.load(task, model, arguments.data_dir)
@@ -84,14 +84,14 @@ def speeds(model: str, arguments: argparse.Namespace) -> Iterator[tuple[str, dic
 
 
 def test_padding(work: works.Work, max_length: int) -> float:
-    """Positions that we compute for each token of the whole test set."""
+    """Return the positions that we compute per token of the whole test set."""
     lengths = work.encode("test", max_length).lengths
     batches = prediction_batches(lengths, train.POSITIONS)
     return float(sum(int(lengths[rows].max()) * len(rows) for rows in batches) / lengths.sum())
 
 
 def scoring(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """The same predictions scored in each way: strict entity-level F1 of a tagging, macro-F1 of a classification.
+    """Score the same predictions in each way: strict entity-level F1 of a tagging, macro-F1 of a classification.
 
     Gold are WikiNEuRal's and XNLI's test labels, or generated ones; the predictions are the same with some replaced.
 
@@ -107,7 +107,7 @@ def scoring(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from flue_bench.metrics import EntityScores, SentenceScores
 
     class Seqeval(evaluate.Metric):  # type: ignore[misc]
-        """What the hub's script ``seqeval`` computes, in strict mode."""
+        """The metric of the hub's script ``seqeval``, in strict mode."""
 
         def _info(self) -> Any:
             features = Features({"predictions": List(Value("string")), "references": List(Value("string"))})
@@ -120,7 +120,7 @@ def scoring(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             return {"f1": report["micro avg"]["f1-score"], "accuracy": seqeval.accuracy_score(references, predictions)}
 
     class F1(evaluate.Metric):  # type: ignore[misc]
-        """What the hub's script ``f1`` computes."""
+        """The metric of the hub's script ``f1``."""
 
         def _info(self) -> Any:
             features = Features({"predictions": Value("int32"), "references": Value("int32")})
@@ -169,7 +169,7 @@ def scoring(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 def _predictions(
     name: str, length: int, arguments: argparse.Namespace
 ) -> tuple[Sequence[str], list[list[int]], list[list[int]]]:
-    """A task's labels, lists of its test set's (or drawn, of this length), and these with ``WRONG`` drawn anew."""
+    """Return a task's labels, its test set's gold (or drawn, of this length), and a copy with ``WRONG`` redrawn."""
     task = registry.select([works.task_file(name)])[0]
     labels, random, kind = task.task.labels, np.random.RandomState(0), kind_named(task.task.kind)
     if arguments.data_dir:
@@ -185,7 +185,7 @@ def _predictions(
 
 
 def _timed(rounds: int, ways: dict[str, Callable[[], float]]) -> dict[str, Any]:
-    """The score, on which all ways agree to 1e-12, and each one's seconds."""
+    """Return the score, on which all ways agree to 1e-12, and each one's seconds."""
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     scores = {}
     for _ in range(rounds + 1):
@@ -198,12 +198,12 @@ def _timed(rounds: int, ways: dict[str, Callable[[], float]]) -> dict[str, Any]:
 
 
 def of_work(task: dict[str, Any], work: str) -> list[dict[str, Any]]:
-    """The measurements of fine-tuning, or of prediction."""
+    """Return the measurements of fine-tuning or of prediction."""
     return [each for each in task["measurements"] if each["work"] == work]
 
 
 def ratios(task: dict[str, Any], work: str, precision: str, way: str, theirs: str) -> str:
-    """Our speed over that of one of Trainer's ways, round by round: median, interval, median by processor time."""
+    """Return our speed over that of one of Trainer's ways by round: median, interval, median by processor time."""
     rounds = of_work(task, work)
     wall, processor = (
         paired.ratios(speed.speeds(rounds, OURS, precision, clock), speed.speeds(rounds, way, theirs, clock))
@@ -213,7 +213,7 @@ def ratios(task: dict[str, Any], work: str, precision: str, way: str, theirs: st
 
 
 def markdown(result: dict[str, Any], results: Path) -> str:
-    """All that has been measured."""
+    """Return all measurements as Markdown."""
     text = f"""# What flue-bench gains over what people use
 
 How many times as fast, by wall time: median over rounds [its 95 % interval]; after the semicolon the median by
@@ -305,7 +305,7 @@ def _percent(share: float) -> str:
 
 
 def main() -> None:
-    """Measures what is asked for, then writes and prints everything measured so far."""
+    """Measure what is requested, then write and print everything measured so far."""
     parser = works.parser(__doc__, [], ["embedded:teacher", "embedded:student"])
     parser.add_argument("--tokenizer", type=Path, help=f"of {SHAPE}, a folder")
     parser.add_argument("--quick", action="store_true", help=f"a first look: {QUICK}")

@@ -32,7 +32,7 @@ from flue_bench.training.device import pick_device, prepare
 def run(
     arguments: argparse.Namespace, works: Sequence[str] = (FINE_TUNING,)
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Each task with its measurements, in the order in which they were made."""
+    """Yield each task with its measurements, in the order in which they were made."""
     context = multiprocessing.get_context("spawn")
     pipes, workers = {}, []
     for ours in (True, False):
@@ -75,12 +75,12 @@ def run(
 
 
 def speeds(rounds: list[dict[str, Any]], way: str, precision: str, clock: str = "seconds") -> list[float]:
-    """Real tokens a second (of processor time: ``processor_seconds``), round by round."""
+    """Return real tokens a second (of processor time: ``processor_seconds``), round by round."""
     return [r["tokens"] / r[clock] for r in rounds if (r["way"], r["precision"]) == (way, precision)]
 
 
 def share_of_peak(rounds: list[dict[str, Any]], way: str, precision: str) -> float:
-    """Of the seconds, the share that the matrix products take alone: median over the rounds; NaN if not measured."""
+    """Return the share of the time that the matrix products take alone: median over rounds; NaN if not measured."""
     own = [r for r in rounds if (r["way"], r["precision"]) == (way, precision) and "product_seconds" in r]
     return median(r["product_seconds"] / r["seconds"] for r in own) if own else float("nan")
 
@@ -88,7 +88,7 @@ def share_of_peak(rounds: list[dict[str, Any]], way: str, precision: str) -> flo
 def summary(
     work: works.Work, rounds: list[dict[str, Any]], arguments: argparse.Namespace, automatic: str
 ) -> dict[str, Any]:
-    """One task: what the data is like, speeds, and ratios at the same precision and between defaults."""
+    """Return one task's data description, speeds, and ratios at the same precision and between defaults."""
     recipe = work.task.named_recipe("standard")
     mean = float(work.encode("train", recipe.max_length).lengths.mean())
     same = {}
@@ -122,7 +122,7 @@ def summary(
 
 
 def markdown(tasks: dict[str, Any], model: str, arguments: argparse.Namespace, machine: dict[str, Any]) -> str:
-    """Both tables and what they are of."""
+    """Return both tables with their description."""
     same, defaults = [], []
     for name, task in tasks.items():
         for precision, each in task["same_precision"].items():
@@ -183,7 +183,7 @@ def _ratio(found: dict[str, float]) -> str:
 
 
 def main() -> None:
-    """Measures, then writes and prints the tables."""
+    """Measure, then write and print the tables."""
     parser = works.parser(__doc__, ["wikineural-small", "pawsx-small", "sick"])
     parser.add_argument("--rounds", type=int, default=9, help="default: 9")
     parser.add_argument("--steps", type=int, default=12, help="timed optimiser steps a round (default: 12)")

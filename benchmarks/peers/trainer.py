@@ -50,7 +50,7 @@ COLLATORS: dict[str, Any] = {
 
 
 class InOrder(Trainer):
-    """Trainer, but ``predict`` returns rows in their order: grouped by length it would shuffle these too."""
+    """A Trainer whose ``predict`` keeps the order of rows, which grouping by length would shuffle."""
 
     def _get_eval_sampler(self, eval_dataset: Any) -> SequentialSampler:
         return SequentialSampler(eval_dataset)
@@ -58,7 +58,7 @@ class InOrder(Trainer):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What came of one fine-tuning; scores as fractions of 1."""
+    """The outcome of one fine-tuning; scores are fractions of 1."""
 
     scores: dict[str, float]
     collapsed: str | None
@@ -81,19 +81,19 @@ def build(
     arguments: dict[str, Any] | None = None,
     **more: Any,
 ) -> Trainer:
-    """A Trainer with this recipe, about to fine-tune ``network`` on ``data``.
+    """Return a Trainer with this recipe, ready to fine-tune ``network`` on ``data``.
 
     Args:
         network: float32, fresh: accelerate wraps its forward pass for bf16, and never unwraps it.
         work: the task and the tokenizer.
         data: the training split.
-        recipe: with its precision resolved.
-        seed: of order and dropout.
-        device: where.
-        padding: what is done about unequal lengths.
-        folder: of Trainer's files.
-        arguments: of ``TrainingArguments``, besides or instead of these.
-        more: of ``Trainer``.
+        recipe: the recipe, with its precision resolved.
+        seed: decides order and dropout.
+        device: the device to train on.
+        padding: the treatment of unequal lengths.
+        folder: for Trainer's files.
+        arguments: arguments of ``TrainingArguments`` that extend or replace these.
+        more: arguments of ``Trainer``.
     """
     epochs = recipe.epochs_on(len(data))
     total = -(-len(data) // recipe.batch_size) * epochs
@@ -128,7 +128,7 @@ def build(
 
 
 def rows(data: Encoded, recipe: Recipe, padding: Padding) -> Any:
-    """A list with one dictionary of lists a row, as a tokenizer gives it."""
+    """Return a list with one dictionary of lists per row, as a tokenizer gives it."""
     found: list[dict[str, Any]] = []
     for start, end in zip(data.offsets[:-1], data.offsets[1:], strict=True):
         rest = recipe.max_length - int(end - start) if padding == "padded" else 0
@@ -145,7 +145,7 @@ def rows(data: Encoded, recipe: Recipe, padding: Padding) -> Any:
 
 
 def collator(work: Work, padding: Padding) -> Any:
-    """The one that transformers' documentation uses for the head."""
+    """Return the collator that transformers' documentation uses for the head."""
     if padding == "padded":
         return default_data_collator
     return COLLATORS[network_of(work.task).head](work.tokenizer)
@@ -156,10 +156,10 @@ def fine_tune(work: Work, recipe: Recipe, seed: int, device: torch.device, paddi
 
     Args:
         work: the task, the model and the examples.
-        recipe: with its precision resolved.
-        seed: of what the checkpoint does not hold, of order and of dropout.
-        device: where.
-        padding: what is done about unequal lengths.
+        recipe: the recipe, with its precision resolved.
+        seed: decides weights that the checkpoint lacks, order and dropout.
+        device: the device to train on.
+        padding: the treatment of unequal lengths.
     """
     encoded: dict[Split, Encoded] = {split: work.encode(split, recipe.max_length) for split in work.splits}
     metric = work.task.metric
@@ -209,7 +209,7 @@ def fine_tune(work: Work, recipe: Recipe, seed: int, device: torch.device, paddi
 def score(
     work: Work, split: Split, encoded: dict[Split, Encoded], prediction: Any
 ) -> tuple[dict[str, float], str | None]:
-    """All scores of Trainer's predictions (padded logits and labels), by our own measures; if and how collapsed."""
+    """Return all scores of Trainer's predictions (padded logits and labels) by our metrics, and how it collapsed."""
     data, task, kind = encoded[split], work.task, kind_named(work.task.kind)
     outputs = SimpleNamespace(logits=torch.from_numpy(prediction.predictions))
     batch = Batch({}, torch.from_numpy(prediction.label_ids), 0)
@@ -218,7 +218,7 @@ def score(
 
 
 def main() -> None:
-    """Prints one line of JSON a task."""
+    """Print one line of JSON per task."""
     parser = works.parser(__doc__, ["sick"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, help="at most so many examples of each split")

@@ -1,1 +1,1 @@
-"""What breaks, and what is lost then."""
+"""Faults, and what is lost by them."""

@@ -64,14 +64,14 @@ max_length = 32
 
 
 class Lost(Exception):
-    """What must not happen."""
+    """Raised if something was lost, which must not happen."""
 
 
 class Command(NamedTuple):
-    """What is killed, and how to see what it left."""
+    """A command to kill, and how to read what it left."""
 
     words: list[str]
-    """Of the command line, but for the folder."""
+    """The command line, without the folder."""
     found: Callable[[Path], dict[str, Any]]
     """What is finished in a folder: it may only grow, and has to be as in the undisturbed folder in the end.
 
@@ -80,25 +80,25 @@ class Command(NamedTuple):
 
 
 class Kill(NamedTuple):
-    """When a process is to die."""
+    """The moment at which a process is killed."""
 
     seconds: float | None = None
-    """After its start; None: at a touch of the disk, if any."""
+    """Seconds after its start; None: at a touch of the disk, if any."""
     touch: int | None = None
-    """Of its folder, counted from 1."""
+    """The number of the touch of its folder, from 1."""
     left: float = 1.0
     """Share of a file that is on the disk by then."""
 
 
 class Ended(NamedTuple):
-    """How a process ended."""
+    """The end of a process."""
 
     killed: bool
     seconds: float
 
 
 def works(words: list[str], out: Path, kill: Kill, checkpoints: bool) -> None:
-    """The command in this process, which kills itself at a touch of its folder; its words go to a file beside it."""
+    """Run the command in this process, which kills itself at a touch of its folder; its output goes to a file."""
     from flue_bench.cli import main
     from flue_bench.training import train
     from flue_distill.corpus import texts
@@ -137,7 +137,7 @@ def works(words: list[str], out: Path, kill: Kill, checkpoints: bool) -> None:
 
 
 def attempt(command: Command, out: Path, kill: Kill, checkpoints: bool, before: dict[str, Any]) -> Ended:
-    """One process from its start to its end; ``before`` is what was finished, and grows."""
+    """Run one process to its end; ``before`` is what was finished, and grows."""
     began = time.perf_counter()
     process = FORKED.Process(target=works, args=(command.words, out, kill, checkpoints))
     process.start()
@@ -154,7 +154,7 @@ def attempt(command: Command, out: Path, kill: Kill, checkpoints: bool, before: 
 
 
 def look(command: Command, out: Path, before: dict[str, Any]) -> None:
-    """Read the folder as others do; what was finished is still there, and the same."""
+    """Read the folder as others do, and check that what was finished is still there and unchanged."""
     found = command.found(out)
     if gone := [name for name, value in before.items() if found.get(name) != value]:
         raise Lost(f"{out}: {gone} was finished, and is gone or another")
@@ -162,7 +162,7 @@ def look(command: Command, out: Path, before: dict[str, Any]) -> None:
 
 
 def records(out: Path) -> dict[str, Any]:
-    """By cell: what does not depend on the clock."""
+    """Return, by cell, what does not depend on the clock."""
     contents = Store(out).read()
     if contents.damaged or contents.failures:
         raise Lost(f"damaged: {contents.damaged}, failed: {contents.failures}")
@@ -177,7 +177,7 @@ def records(out: Path) -> dict[str, Any]:
 
 
 def student(out: Path) -> dict[str, Any]:
-    """The weights of a finished distillation, and the course of its losses."""
+    """Return the weights of a finished distillation, and the course of its losses."""
     from flue_distill.training.result import DISTILLATION
     from flue_distill.training.trainer import LOG, read_log
 
@@ -188,7 +188,7 @@ def student(out: Path) -> dict[str, Any]:
 
 
 def shards(out: Path) -> dict[str, Any]:
-    """Every file of a finished corpus."""
+    """Return every file of a finished corpus."""
     from flue_distill.corpus.shards import COUNTS, MANIFEST, open_corpus
 
     if not (out / MANIFEST).exists():
@@ -201,12 +201,12 @@ def shards(out: Path) -> dict[str, Any]:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content."""
+    """Return the SHA-256 of a file's content."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def commands(folder: Path) -> dict[str, Command]:
-    """The three, with what they read in this folder."""
+    """Return the three commands, with their inputs in this folder."""
     draw = random.Random(0)
     nouns, ends = ("livre", "film", "disque", "roman", "concert"), ("très beau", "trop long", "bien écrit", "sans âme")
     texts = [f"Le {draw.choice(nouns)} {number} est {draw.choice(ends)}, dit-on à Brest." for number in range(600)]
@@ -233,16 +233,16 @@ def commands(folder: Path) -> dict[str, Command]:
 
 
 def torment(rounds: int, seed: int, folder: Path, most: int = 4) -> dict[str, Counter[str]]:
-    """Kill and resume; by command, what the kills met.
+    """Kill and resume; return, by command, what the kills hit.
 
     Args:
-        rounds: of each command.
-        seed: of when what is killed; what a moment finds a process at still depends on the machine.
-        folder: an empty one, to work in.
-        most: kills a round.
+        rounds: rounds of each command.
+        seed: decides when what is killed; what a process does at that moment still depends on the machine.
+        folder: an empty folder to work in.
+        most: the most kills per round.
 
     Raises:
-        Lost: something was.
+        Lost: something was lost.
     """
     FORKED.set_forkserver_preload(PRELOADED)
     first = FORKED.Process(target=int)
@@ -276,7 +276,7 @@ def torment(rounds: int, seed: int, folder: Path, most: int = 4) -> dict[str, Co
 
 
 def main() -> None:
-    """Kill, and write the table."""
+    """Run the kills, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)

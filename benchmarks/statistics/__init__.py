@@ -1,1 +1,1 @@
-"""Whether our intervals and tests keep what they promise."""
+"""Checks that our intervals and tests hold their promised levels."""

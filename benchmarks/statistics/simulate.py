@@ -46,19 +46,19 @@ CLUSTER_SIZES = (1, 2, 3, 4)
 CLASSES = np.array([0.5, 0.3, 0.2])
 """Shares of the classes in gold; an example that is not right is predicted as either other class."""
 SPURIOUS = 0.7
-"""Share of the missed entities in whose place a wrong one is predicted."""
+"""Share of the missed entities that are replaced by a wrong prediction."""
 DIFFICULTY = {"cluster": 0.2, "example": 0.4, "model": 0.2, "seed": 0.2}
 """Shares of the variance of an example's difficulty."""
 FORMULAS = {"accuracy": counting.accuracy, "f1_macro": counting.macro_f1, "entity_f1_micro": counting.micro_f1}
 METRICS = tuple(FORMULAS)
 REPLICATES = intervals.REPLICATES // 4
-"""Of the bootstrap; to save time."""
+"""Replicates of the bootstrap, fewer than usual to save time."""
 LEVEL = 0.05
 RESULTS = ROOT / "results" / "statistics"
 
 
 def true_score(metric: str, mean: float, sd: float) -> float:
-    """Expected score on an endless test set, over seeds whose accuracy is N(mean, sd)."""
+    """Return the expected score on an infinite test set, over seeds whose accuracy is N(mean, sd)."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(20)
     p = mean + sd * nodes
     if metric == "accuracy":
@@ -73,7 +73,7 @@ def true_score(metric: str, mean: float, sd: float) -> float:
 
 
 def test_set(rng: np.random.Generator, examples: int, mean: Floats, sd: float, seeds: int) -> tuple[Ints, Ints]:
-    """Counts of models with these mean accuracies, ``seeds`` seeds each.
+    """Draw the counts of models with these mean accuracies, ``seeds`` seeds each.
 
     Returns:
         (models · seeds, clusters, classes, 3) as a classification, (models · seeds, clusters, 1, 3) as entities.
@@ -110,14 +110,14 @@ def test_set(rng: np.random.Generator, examples: int, mean: Floats, sd: float, s
 
 
 def _count(cluster: Ints, label: Ints, counted: NDArray[np.bool_], labels: int) -> Ints:
-    """(models, clusters, labels): how many examples of a label are counted, from (models, examples)."""
+    """Count the examples of each label: (models, clusters, labels), from (models, examples)."""
     clusters = int(cluster[-1]) + 1
     cell = (np.arange(len(label))[:, None] * clusters + cluster) * labels + label
     return np.bincount(cell[counted], minlength=len(label) * clusters * labels).reshape(len(label), clusters, labels)
 
 
 def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bool]:
-    """What each method says of one test set: teacher, a model as good, and the student, in this order."""
+    """Return each method's verdicts on one test set with teacher, a model as good, and the student, in this order."""
     models, clusters = np.split(FORMULAS[metric](counts.sum(1)), 3), counts.shape[1]
     covariance = intervals.covariance(resampled, FORMULAS[metric], clusters)
     n = len(models[0])
@@ -127,7 +127,7 @@ def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bo
         return intervals.seeds_and_examples([models[i] for i in chosen], covariance[np.ix_(rows, rows)], clusters)
 
     def examples_alone(taken: int) -> float:
-        """P-value that pairs the examples of so many seeds' mean scores, and knows of no spread over seeds."""
+        """Return a p-value that pairs the examples of this many seeds' mean scores, ignoring the spread over seeds."""
         weights = np.zeros((3, n))
         weights[:2, :taken] = [[1 / taken], [-1 / taken]]
         w = weights.ravel()
@@ -156,7 +156,7 @@ def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bo
 
 
 def simulate(rounds: int, sd: float, seeds: int, examples: int) -> list[dict[str, Any]]:
-    """One setting: a row of shares for each metric."""
+    """Simulate one setting; return a row of shares for each metric."""
     rng = np.random.default_rng([round(1e4 * sd), seeds, examples])
     said = {metric: Counter[str]() for metric in METRICS}
     for _ in range(rounds):
@@ -174,11 +174,11 @@ def simulate(rounds: int, sd: float, seeds: int, examples: int) -> list[dict[str
 
 
 def coverage(share: float, seeds: int, rule: Callable[[Floats, int], Floats]) -> float:
-    """Of a 95 % interval around a normal mean whose variance is known but for this share of it, which seeds estimate.
+    """Return the coverage of a 95 % interval of a normal mean, of whose variance seeds estimate this share.
 
     Args:
-        share: of the variance, truly.
-        seeds: one more than the estimate has degrees of freedom.
+        share: the true share of the variance; the rest is known.
+        seeds: the estimate's degrees of freedom plus one.
         rule: half the interval in standard errors, from the share that is estimated and its degrees of freedom.
     """
     chi_squared = stats.chi2.ppf((np.arange(400) + 0.5) / 400, seeds - 1)
@@ -217,7 +217,7 @@ COLUMNS = {
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """The results as Markdown."""
+    """Return the results as Markdown."""
     table = report.markdown_table(
         ["metric", "sd of seeds", "seeds", "examples", "test sets", *COLUMNS.values()],
         [
@@ -276,13 +276,13 @@ rest is known. By quadrature, without chance. `statistics.quantile_of_sum` says 
 
 
 def write(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """Keep the rows of all settings so far, in the order of the settings."""
+    """Write the rows of all settings so far, in the order of the settings."""
     rows.sort(key=lambda row: (row["examples"], row["sd"], row["seeds"], METRICS.index(row["metric"])))
     report.write(folder, "simulation", rows, markdown(rows))
 
 
 def main() -> None:
-    """Every setting in turn."""
+    """Simulate every setting in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5000, help="made-up test sets a setting (default: 5000)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder (default: results/statistics)")
