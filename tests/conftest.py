@@ -48,7 +48,7 @@ def cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def native_bf16() -> Iterator[None]:
-    """``FLUE_BENCH_TEST_BF16=1`` (or 0) runs all tests as if the CPU had native bf16 (or none), whatever it has."""
+    """``FLUE_BENCH_TEST_BF16=1`` (or 0): the CPU has native bf16 (or none), for tests and the processes they start."""
     asked = os.environ.get("FLUE_BENCH_TEST_BF16", "")
     if asked not in ("", "0", "1"):
         pytest.exit(f"FLUE_BENCH_TEST_BF16 is 0 or 1, not {asked!r}", returncode=2)
@@ -56,6 +56,11 @@ def native_bf16() -> Iterator[None]:
         if asked:
             import torch
 
-            can = torch.cpu.get_capabilities() | {"avx512_bf16": asked == "1", "amx_bf16": False}
-            patch.setattr(torch.cpu, "get_capabilities", lambda: can)
+            from support.pretended_cpu.sitecustomize import pretend
+
+            folders = [str(ROOT / "tests/support/pretended_cpu"), os.environ.get("PYTHONPATH", "")]
+            patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))
+            patch.setenv("PRETENDED_BF16", asked)
+            patch.setattr(torch.cpu, "get_capabilities", torch.cpu.get_capabilities)  # what is put back in the end
+            pretend(torch.cpu)
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Any
@@ -20,6 +21,7 @@ from flue_bench.training.device import (
     reset_peak_memory,
     seed_step,
 )
+from support import ROOT
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -83,6 +85,15 @@ def test_auto_on_a_cpu_is_a_function_of_hardware_and_width(
     found = prepare(CPU, "auto", width)
     assert found.precision == chosen and because in found.why and f"chose {chosen}" in found.why
     assert prepare(CPU, "auto", width) == found
+
+
+@pytest.mark.parametrize(("pretended", "chosen"), [("1", "bf16"), ("0", "fp32")])
+def test_what_tests_pretend_of_the_cpu_holds_in_the_processes_they_start(pretended: str, chosen: str) -> None:
+    code = (
+        "import torch; from flue_bench.training.device import prepare; print(prepare(torch.device('cpu'), 'auto', 768))"
+    )
+    env = os.environ | {"PRETENDED_BF16": pretended, "PYTHONPATH": str(ROOT / "tests/support/pretended_cpu")}
+    assert f"auto chose {chosen}" in subprocess.check_output([sys.executable, "-c", code], env=env, text=True)
 
 
 def test_auto_on_a_gpu(cuda: Any) -> None:
