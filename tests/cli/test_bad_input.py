@@ -100,7 +100,7 @@ def test_a_task_file(case: str, flue_bench: Call, tmp_path: Path) -> None:
 
 def test_a_task_file_that_is_a_folder(flue_bench: Call, tmp_path: Path) -> None:
     (tmp_path / "essai.toml").mkdir()
-    told(flue_bench("run", "-t", "essai.toml"), 2, r"essai\.toml cannot be read: not a regular file")
+    told(flue_bench("run", "-t", "essai.toml"), 2, r"essai\.toml cannot be read: Is a directory")
 
 
 # Data ---------------------------------------------------------------------------------------------------------------
