@@ -74,12 +74,16 @@ def test_devices_that_are_not(cuda: Any, asked: str, count: int, says: str) -> N
         ({"amx_bf16": True}, 384, "bf16", "wide"),
         ({"avx512_bf16": True}, module.MIN_HIDDEN_FOR_CPU_BF16, "bf16", "wide"),
         ({"avx512_bf16": True}, module.MIN_HIDDEN_FOR_CPU_BF16 - 1, "fp32", "too narrow"),
+        ({"avx512_bf16": True, "cpu_name": "AMD EPYC 9654"}, 768, "bf16", "wide"),
+        ({"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, 768, "bf16", "wide"),
+        ({"avx512_bf16": True, "amx_bf16": False, "cpu_name": "Intel Xeon"}, 768, "fp32", "without amx_bf16"),
+        ({"avx2": True, "cpu_name": "Intel Xeon"}, 768, "fp32", "no avx512_bf16"),
         ({"avx2": True}, 1024, "fp32", "no avx512_bf16"),
         ({}, 1024, "fp32", "no avx512_bf16"),
     ],
 )
 def test_auto_on_a_cpu_is_a_function_of_hardware_and_width(
-    cpu: Any, can: dict[str, bool], width: int, chosen: str, because: str
+    cpu: Any, can: dict[str, Any], width: int, chosen: str, because: str
 ) -> None:
     cpu(**can)
     found = prepare(CPU, "auto", width)

@@ -13,7 +13,7 @@ from types import ModuleType
 
 def pretend(cpu: ModuleType) -> None:
     """Let ``torch.cpu`` have native bf16 or none, as ``PRETENDED_BF16`` has it, and all else as it is."""
-    can = cpu.get_capabilities() | {"avx512_bf16": os.environ["PRETENDED_BF16"] == "1", "amx_bf16": False}
+    can = cpu.get_capabilities() | dict.fromkeys(("avx512_bf16", "amx_bf16"), os.environ["PRETENDED_BF16"] == "1")
     cpu.get_capabilities = lambda: can  # type: ignore[attr-defined]
 
 
