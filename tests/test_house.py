@@ -126,3 +126,14 @@ def test_what_huggingface_hub_keeps_private_is_touched_in_one_file() -> None:
     code = [file for folder in folders for file in (ROOT / folder).rglob("*.py") if file != Path(__file__)]
     assert len(code) > 100
     assert [file.name for file in code if private.search(file.read_text(encoding="utf-8"))] == ["hub.py"]
+
+
+def test_every_promise_of_the_threat_model_has_its_test() -> None:
+    lines = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")][1:]
+    tests = {path.stem: path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py")}
+    assert rows
+    for row in rows:
+        named = re.findall(r"`(test_\w+)::(test_\w+)`", row[-1])
+        assert len(row) == 4 and named, row
+        assert not [name for file, name in named if f"\ndef {name}(" not in tests[file]]
