@@ -148,8 +148,8 @@ def check_folder(folder: Path, root: Path) -> None:
     for step in _between(folder, root):
         with suppress(FileNotFoundError):
             if not stat.S_ISDIR(step.lstat().st_mode):
-                found = "a link, and nothing is written through one" if step.is_symlink() else "not a folder"
-                raise OSError(errno.ENOTDIR, f"'{step.relative_to(root)}' is {found}", str(step))
+                fault = "a link, and nothing is written through one" if step.is_symlink() else "not a folder"
+                raise OSError(errno.ENOTDIR, f"'{step.relative_to(root)}' is {fault}", str(step))
 
 
 def sync(folder: Path) -> None:
@@ -274,7 +274,7 @@ def _sweep(target: Path) -> None:
     left = re.compile(re.escape(_prefix(target)) + r"(\d{1,9})-[0-9a-f]{16}\.tmp")
     with suppress(OSError), os.scandir(target.parent) as entries:
         for entry in entries:
-            if (found := left.fullmatch(entry.name)) and not _alive(int(found[1])):
+            if (match := left.fullmatch(entry.name)) and not _alive(int(match[1])):
                 with suppress(OSError):
                     if entry.is_dir(follow_symlinks=False):
                         shutil.rmtree(entry.path)

@@ -45,12 +45,12 @@ def load_all(group: str) -> dict[str, Any]:
     Raises:
         TaskFileError: a plugin that cannot be imported, a name taken twice.
     """
-    found: dict[str, Any] = {}
+    loaded: dict[str, Any] = {}
     for entry in entries(group):
-        if entry.name in found:
+        if entry.name in loaded:
             raise TaskFileError(f"The name '{entry.name}' is taken twice; the second time by {describe(entry)}.")
-        found[entry.name] = load(entry)
-    return found
+        loaded[entry.name] = load(entry)
+    return loaded
 
 
 def entries(group: str) -> list[EntryPoint]:

@@ -55,8 +55,8 @@ def settings(records: Sequence[RunRecord], model: str) -> tuple[str, list[Settin
     rows = {row.key: row for row in board.build(records).rows}
     once, _ = newest(records)
     named = [each for each in named_rows(once) if each.key in rows]
-    found = {each.key for each in find(named, model)}
-    shown = [row for key, row in rows.items() if key in found]
+    keys = {each.key for each in find(named, model)}
+    shown = [row for key, row in rows.items() if key in keys]
     records_of = by_run(records)
     runs = [run for row in shown for entry in row.entries if entry for run in entry.runs]
     kept = grouped(runs, lambda run: run.setting_digest)

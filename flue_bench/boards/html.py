@@ -204,7 +204,7 @@ class TaskDetails(NamedTuple):
 
 
 def _details(entry: Entry, records_of: dict[RunKey, RunRecord], evidence: Evidence) -> list[TaskDetails]:
-    found = []
+    details = []
     for task in dict.fromkeys(run.task for run in entry.runs):
         runs = [run for run in entry.runs if run.task == task]
         records = [records_of[run.key] for run in runs]
@@ -215,8 +215,8 @@ def _details(entry: Entry, records_of: dict[RunKey, RunRecord], evidence: Eviden
             confusion = _confusion(records, kind, evidence)
         except RecordError as error:
             missing = str(error)
-        found.append(TaskDetails(task, runs, per_class, confusion, missing))
-    return found
+        details.append(TaskDetails(task, runs, per_class, confusion, missing))
+    return details
 
 
 def _per_class(records: list[RunRecord], kind: Kind[Any]) -> dict[str, dict[str, ClassScores]]:
@@ -243,8 +243,8 @@ def _per_class(records: list[RunRecord], kind: Kind[Any]) -> dict[str, dict[str,
 def _confusion(records: list[RunRecord], kind: Kind[Any], evidence: Evidence) -> Confusion | None:
     """Return the confusion matrix summed over the seeds; None for a kind without classes."""
     key = [kind.name, records[0].labels, [record.predictions.sha256 for record in records]]
-    found = evidence.kept(key, Confusion, lambda: _counted(records, kind, evidence), records)
-    return found if found.labels else None
+    confusion = evidence.kept(key, Confusion, lambda: _counted(records, kind, evidence), records)
+    return confusion if confusion.labels else None
 
 
 def _counted(records: list[RunRecord], kind: Kind[Any], evidence: Evidence) -> Confusion:
@@ -252,13 +252,13 @@ def _counted(records: list[RunRecord], kind: Kind[Any], evidence: Evidence) -> C
     counts = np.zeros((1, 1), np.int64)
     for record in records:
         try:
-            found = kind.confusion(evidence.predictions(record), record)
+            counted = kind.confusion(evidence.predictions(record), record)
         except (IndexError, TypeError, ValueError) as error:  # labels that the record does not have
             raise RecordError(
                 f"{record.predictions.file}: cannot be counted: {error}. See flue-bench verify."
             ) from error
-        if found is None:
+        if counted is None:
             return Confusion([], [], [])
-        labels, counts = found[0], counts + found[1]
+        labels, counts = counted[0], counts + counted[1]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return Confusion(list(labels), counts.tolist(), shares.round(3).tolist())

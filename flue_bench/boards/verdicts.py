@@ -42,29 +42,29 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
 
     def interval(label: str, column: Column, entry: Entry) -> Entry:
         try:
-            found = comparison.interval(runs(entry), column.metric, evidence)
+            measured = comparison.interval(runs(entry), column.metric, evidence)
         except RecordError as error:
             left_out.add(Note(label, f"{column.title}: no interval: {error}"))
             return entry
-        if abs(found.mean - entry.mean) > SAME:
-            means = f"the predictions give {100 * found.mean:.2f}, the records {100 * entry.mean:.2f}"
+        if abs(measured.mean - entry.mean) > SAME:
+            means = f"the predictions give {100 * measured.mean:.2f}, the records {100 * entry.mean:.2f}"
             left_out.add(Note(label, f"{column.title}: no interval: {means}; see flue-bench verify"))
             return entry
-        return replace(entry, interval=found)
+        return replace(entry, interval=measured)
 
     def versus(column: Column, entries: list[Entry | None]) -> list[Entry | None]:
         best = max((entry for entry in entries if entry and entry.stands), key=lambda entry: entry.mean, default=None)
-        found: dict[int, comparison.Comparison] = {}
+        differences: dict[int, comparison.Comparison] = {}
         for i, entry in enumerate(entries):
             if entry and best and entry is not best and entry.interval and best.interval:
                 # Another protocol of the engine, or predictions gone since their interval was cached.
                 with contextlib.suppress(UsageError, RecordError):
-                    found[i] = comparison.compare(runs(entry), runs(best), column.metric, evidence)
-        tested = {i: c.p for i, c in found.items() if c.p is not None}
+                    differences[i] = comparison.compare(runs(entry), runs(best), column.metric, evidence)
+        tested = {i: c.p for i, c in differences.items() if c.p is not None}
         adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
         return [
             replace(entry, versus=Versus(c.difference, c.low, c.high, c.p, adjusted.get(i), c.reason))
-            if entry and (c := found.get(i))
+            if entry and (c := differences.get(i))
             else entry
             for i, entry in enumerate(entries)
         ]
@@ -75,12 +75,12 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
         if share is None or student is None or teacher is None:
             return share
         try:
-            found = comparison.retention(runs(student), runs(teacher), column.metric, evidence)
+            retention = comparison.retention(runs(student), runs(teacher), column.metric, evidence)
         except (RecordError, UsageError):
             return share
-        if found.low is None or found.high is None or not math.isfinite(found.high - found.low):
+        if retention.low is None or retention.high is None or not math.isfinite(retention.high - retention.low):
             return share
-        return Kept(share.ratio, found.low, found.high)
+        return Kept(share.ratio, retention.low, retention.high)
 
     with_intervals = [
         [entry and interval(row.label, column, entry) for column, entry in zip(board.columns, row.entries, strict=True)]

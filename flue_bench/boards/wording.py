@@ -26,9 +26,9 @@ def name(row: Row) -> str:
     return f"{row.label} {FINE_TUNED}" if row.fine_tuned else row.label
 
 
-def interval_text(found: Interval | Kept) -> str:
+def interval_text(ends: Interval | Kept) -> str:
     """Return an interval as ``[79.9, 82.1]``; empty where there is none."""
-    return "" if found.low is None or found.high is None else f"[{100 * found.low:.1f}, {100 * found.high:.1f}]"
+    return "" if ends.low is None or ends.high is None else f"[{100 * ends.low:.1f}, {100 * ends.high:.1f}]"
 
 
 def caption(board: Board, n: str) -> str:
@@ -52,14 +52,14 @@ def percent(entry: Entry, spread: str) -> str:
     return f"{100 * entry.mean:.2f}" + ("" if entry.sd is None else f"{spread}{100 * entry.sd:.2f}")
 
 
-def verdict(found: Versus) -> str:
+def verdict(versus: Versus) -> str:
     """Return the verdict against the column's best as a sentence."""
-    said = f"Against the column's best, as pretrained models: {100 * found.difference:+.2f} points"
-    if found.p_holm is None or found.low is None or found.high is None:
-        return f"{said}; no verdict: {found.reason}."
-    told = "not distinguishable" if found.p_holm > LEVEL else "below it"
-    ends = f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
-    return f"{said} {ends}, p = {found.p:.3f}, {found.p_holm:.3f} adjusted over the column (Holm): {told}."
+    said = f"Against the column's best, as pretrained models: {100 * versus.difference:+.2f} points"
+    if versus.p_holm is None or versus.low is None or versus.high is None:
+        return f"{said}; no verdict: {versus.reason}."
+    told = "not distinguishable" if versus.p_holm > LEVEL else "below it"
+    ends = f"[{100 * versus.low:+.2f}, {100 * versus.high:+.2f}]"
+    return f"{said} {ends}, p = {versus.p:.3f}, {versus.p_holm:.3f} adjusted over the column (Holm): {told}."
 
 
 def kept_text(kept: Kept | None) -> str:
@@ -209,7 +209,7 @@ def notes(board: Board) -> dict[str, list[str]]:
         f"{row.label} ({setting_text(board, row)}): {'; '.join(row.fine_tuned)}" for row in board.rows if row.fine_tuned
     ]
     data = [f"{column.title}: {words}" for column in board.columns for words in column.deviations]
-    found = {
+    by_heading = {
         f"{COLLAPSED} Collapsed runs: averaged, but no verdict stands on them; {TRY}": collapsed,
         f"{FINE_TUNED} Fine-tuned before, not merely pretrained: {what}": fine_tuned,
         "Data that is not as published": data,
@@ -217,7 +217,7 @@ def notes(board: Board) -> dict[str, list[str]]:
         "Failed": [f"{what}: {reason}" for what, reason in board.failed],
         "Left out": [f"{what}: {reason}" for what, reason in board.left_out],
     }
-    return {heading: lines for heading, lines in found.items() if lines}
+    return {heading: lines for heading, lines in by_heading.items() if lines}
 
 
 def plain(text: str) -> str:

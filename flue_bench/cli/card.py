@@ -26,10 +26,10 @@ def card(
     from flue_bench.boards import card as cards
     from flue_bench.results.rows import named_rows
 
-    found = read(results)
-    for path, reason in damaged(found):
+    by_folder = read(results)
+    for path, reason in damaged(by_folder):
         typer.echo(f"Left out: {path}: {reason}", err=True)
-    records = records_of(found)
+    records = records_of(by_folder)
     name, of_model = cards.settings(records, known_name(named_rows(records), model))
     made = cards.updated(out, name, of_model)
     if validate:

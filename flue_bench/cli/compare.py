@@ -231,19 +231,19 @@ def _lines(
     for pair in pairs:
         name = metric or pair.a[0].metric
         try:
-            found = comparison.compare(pair.a, pair.b, name, evidence, kind)
+            difference = comparison.compare(pair.a, pair.b, name, evidence, kind)
             share = None if margin is None else comparison.retention(pair.a, pair.b, name, evidence, kind, margin)
         except RecordError as error:
             notes.append(f"{pair.title}: {error}")
             continue
         whole.append(pair)
-        compared.append(found)
+        compared.append(difference)
         kept.append(share)
     adjusted = _adjusted([each.p for each in compared])
     adjusted_kept = _adjusted([each.p if each else None for each in kept])
     return [
-        Line(pair.title, found, p, _verdict(found, p), share, p_kept, _retention_verdict(share, p_kept))
-        for pair, found, p, share, p_kept in zip(whole, compared, adjusted, kept, adjusted_kept, strict=True)
+        Line(pair.title, difference, p, _verdict(difference, p), share, p_kept, _retention_verdict(share, p_kept))
+        for pair, difference, p, share, p_kept in zip(whole, compared, adjusted, kept, adjusted_kept, strict=True)
     ]
 
 
@@ -255,33 +255,33 @@ def _adjusted(p_values: list[float | None]) -> list[float | None]:
     return [None if p is None else next(adjusted) for p in p_values]
 
 
-def _verdict(found: Comparison, p_holm: float | None) -> str:
+def _verdict(comparison: Comparison, p_holm: float | None) -> str:
     from flue_bench.results.comparison import LEVEL
 
     if p_holm is None:
         return "no verdict"
     if p_holm > LEVEL:
         return "no difference shown"
-    return "A is better" if found.difference > 0 else "B is better"
+    return "A is better" if comparison.difference > 0 else "B is better"
 
 
-def _retention_verdict(found: Retention | None, p_holm: float | None) -> str:
+def _retention_verdict(retention: Retention | None, p_holm: float | None) -> str:
     from flue_bench.results.comparison import LEVEL
 
-    if found is None:
+    if retention is None:
         return ""
     if p_holm is None:
         return "no verdict"
-    return f"{'keeps' if p_holm <= LEVEL else 'not shown to keep'} at least {100 * found.margin:g} %"
+    return f"{'keeps' if p_holm <= LEVEL else 'not shown to keep'} at least {100 * retention.margin:g} %"
 
 
 def _reasons(lines: list[Line]) -> list[str]:
     """Why there is no verdict, each reason once."""
     tasks: dict[str, list[str]] = {}
     for line in lines:
-        for found in (line.comparison, line.retention):
-            if found and found.reason and line.task not in tasks.setdefault(found.reason, []):
-                tasks[found.reason].append(line.task)
+        for result in (line.comparison, line.retention):
+            if result and result.reason and line.task not in tasks.setdefault(result.reason, []):
+                tasks[result.reason].append(line.task)
     return [f"no verdict on {', '.join(of_reason)}: {reason}" for reason, of_reason in tasks.items()]
 
 
@@ -318,13 +318,13 @@ def _cells(answer: Answer) -> list[list[str]]:
     """The table of differences, under ``HEADERS``."""
     return [
         [
-            f"{line.task}\n{(found := line.comparison).metric}",
-            f"{100 * found.a:.2f}",
-            f"{100 * found.b:.2f}",
-            f"{100 * found.difference:+.2f}{_span(found.low, found.high, '+.2f')}",
-            _p(found.p, line.p_holm),
-            f"{len(found.seeds_a)}, {len(found.seeds_b)}",
-            f"{found.examples:,}\n({found.clusters:,})",
+            f"{line.task}\n{(difference := line.comparison).metric}",
+            f"{100 * difference.a:.2f}",
+            f"{100 * difference.b:.2f}",
+            f"{100 * difference.difference:+.2f}{_span(difference.low, difference.high, '+.2f')}",
+            _p(difference.p, line.p_holm),
+            f"{len(difference.seeds_a)}, {len(difference.seeds_b)}",
+            f"{difference.examples:,}\n({difference.clusters:,})",
             line.verdict,
         ]
         for line in answer.lines
@@ -428,9 +428,9 @@ def _markdown(answer: Answer) -> str:
 
 
 def _json(answer: Answer) -> str:
-    def finite(found: Comparison | Retention) -> dict[str, Any]:
+    def finite(result: Comparison | Retention) -> dict[str, Any]:
         """JSON has no infinity: the end of an interval that has none is null."""
-        return {k: None if isinstance(v, float) and math.isinf(v) else v for k, v in asdict(found).items()}
+        return {k: None if isinstance(v, float) and math.isinf(v) else v for k, v in asdict(result).items()}
 
     lines = [
         line._asdict()

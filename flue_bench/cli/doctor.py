@@ -46,10 +46,10 @@ def doctor(
         console.print(
             f"\nSelf-test on {where}, about two minutes. Paste all of this into a bug report.", highlight=False
         )
-        found = check(where)
+        checks = check(where)
         while True:
             with console.status("Trying what is promised"):
-                finding = next(found, None)
+                finding = next(checks, None)
             if finding is None:
                 break
             findings.append(finding)

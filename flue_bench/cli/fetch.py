@@ -59,9 +59,9 @@ def fetch(
         from flue_bench.training import models
 
     def find_model(name: str, offline: bool) -> _Have:
-        found = models.resolve(name, offline)
-        models.load_tokenizer(found)  # what is wrong with it should show here, not on the compute node
-        return _Have(found.ref.digest, found.ref.weights_bytes or 0, str(found.folder))
+        resolved = models.resolve(name, offline)
+        models.load_tokenizer(resolved)  # what is wrong with it should show here, not on the compute node
+        return _Have(resolved.ref.digest, resolved.ref.weights_bytes or 0, str(resolved.folder))
 
     def find_data(each: Registered, offline: bool) -> _Have:
         data = sources.load(each, data_dir=data_dir, offline=offline)
@@ -77,13 +77,13 @@ def fetch(
         except FlueBenchError:
             before = None
         try:
-            found = find(False)
+            after = find(False)
         except FlueBenchError as error:
             lacking += 1
             typer.echo(f"{name}: {error}", err=True)
             continue
-        state = "there already" if found == before else "fetched"
-        typer.echo(f"{name}: {state}, {found.bytes / 1e6:,.1f} MB, {found.where}")
+        state = "there already" if after == before else "fetched"
+        typer.echo(f"{name}: {state}, {after.bytes / 1e6:,.1f} MB, {after.where}")
     if lacking:
         typer.echo(f"{lacking} of {len(wanted)} could not be had; the same command fetches what is missing.", err=True)
         raise typer.Exit(1)

@@ -58,15 +58,15 @@ def leaderboard(
     from flue_bench.results.comparison import Evidence
     from flue_bench.results.rows import named_rows
 
-    found = read(results)
-    folders, records = list(found), records_of(found)
+    by_folder = read(results)
+    folders, records = list(by_folder), records_of(by_folder)
     rows = named_rows(records)
     built = board.build(
         records,
-        [failure for contents in found.values() for failure in contents.failures],
-        damaged(found),
+        [failure for contents in by_folder.values() for failure in contents.failures],
+        damaged(by_folder),
         metric,
-        [speed for contents in found.values() for speed in contents.speeds],
+        [speed for contents in by_folder.values() for speed in contents.speeds],
         (known_name(rows, teacher), known_name(rows, student)) if teacher and student else None,
     )
     proof = Evidence(tuple(folders))

@@ -32,23 +32,23 @@ def read(results: list[Path] | None) -> dict[Path, Contents]:
             raise UsageError(
                 f"--results {folder}: {'not a directory' if folder.exists() else 'there is no such folder'}."
             )
-    found = {folder: Store(folder).read() for folder in folders}
-    if not any(any(contents) for contents in found.values()):
+    by_folder = {folder: Store(folder).read() for folder in folders}
+    if not any(any(contents) for contents in by_folder.values()):
         where = ", ".join(map(str, folders))
         raise UsageError(
             f"No records in {where}. Make some with flue-bench run, or name another folder with --results."
         )
-    return found
+    return by_folder
 
 
-def records_of(found: dict[Path, Contents]) -> list[RunRecord]:
+def records_of(by_folder: dict[Path, Contents]) -> list[RunRecord]:
     """Of all the directories."""
-    return [record for contents in found.values() for record in contents.records]
+    return [record for contents in by_folder.values() for record in contents.records]
 
 
-def damaged(found: dict[Path, Contents]) -> list[tuple[Path, str]]:
+def damaged(by_folder: dict[Path, Contents]) -> list[tuple[Path, str]]:
     """Files that cannot be read, and why."""
-    return [(folder / path, reason) for folder, contents in found.items() for path, reason in contents.damaged]
+    return [(folder / path, reason) for folder, contents in by_folder.items() for path, reason in contents.damaged]
 
 
 def known_name(rows: Sequence[NamedRow], wanted: str) -> str:
@@ -67,10 +67,10 @@ def known_name(rows: Sequence[NamedRow], wanted: str) -> str:
             raise
         from flue_bench.training import models  # reads the weights; all other names cost nothing
 
-        found = models.resolve(wanted, offline=True).ref
-        if not any(row.key.model == found.digest for row in rows):
+        given = models.resolve(wanted, offline=True).ref
+        if not any(row.key.model == given.digest for row in rows):
             raise UnknownNameError(
-                "model", wanted, {row.label for row in rows}, f"No record is of the weights there ({found.digest[:7]})."
+                "model", wanted, {row.label for row in rows}, f"No record is of the weights there ({given.digest[:7]})."
             ) from None
-        return found.digest
+        return given.digest
     return wanted

@@ -53,22 +53,22 @@ def verify(
     files = _records(paths)
     console = Console(stderr=True)
     display = Display(console)
-    found: dict[Path, list[str]] = {}
+    faulty: dict[Path, list[str]] = {}
     with display.running(), display.bar(f"verifying {len(files):,} records") as bar:
         for done, file in enumerate(files):
             bar.update(done, len(files))
-            found[file] = faults(file)
+            faulty[file] = faults(file)
     said = dict.fromkeys(files, "ok")
     if rerun:
         tasks = registry.select(task or [])
         with console.status("Loading PyTorch and transformers"):
             from flue_bench.jobs.loader import Loader
         loader = Loader(tasks, data_dir=data_dir, offline=offline)  # one for all: a model is hashed once
-        for file in (file for file in files if not found[file]):
+        for file in (file for file in files if not faulty[file]):
             same, said[file] = _trained_again(file, loader, display, model, device)
-            found[file] = [] if same else [said[file]]
-    _show({file: "; ".join(found[file]) or said[file] for file in files})
-    wrong = sum(map(bool, found.values()))
+            faulty[file] = [] if same else [said[file]]
+    _show({file: "; ".join(faulty[file]) or said[file] for file in files})
+    wrong = sum(map(bool, faulty.values()))
     typer.echo(f"{len(files):,} records: {len(files) - wrong:,} ok, {wrong:,} not")
     if wrong:
         raise typer.Exit(1)

@@ -59,18 +59,18 @@ def format_of(path: Path, tokens: bool) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in PACKED:
         suffixes.pop()
-    found = suffixes[-1].removeprefix(".") if suffixes else ""
-    if found == "ann":
+    name = suffixes[-1].removeprefix(".") if suffixes else ""
+    if name == "ann":
         raise DataError(f"{path}: brat's files of spans are not read: export or convert them to CoNLL columns.")
-    found = "conll" if tokens and found == "tsv" else _SUFFIXES.get(found, found)
-    if found not in FORMATS:
+    name = "conll" if tokens and name == "tsv" else _SUFFIXES.get(name, name)
+    if name not in FORMATS:
         known = ", ".join((*FORMATS, *_SUFFIXES))
         raise DataError(f"{path}: a file's format is told by its suffix, one of {known} ({', '.join(PACKED)}).")
-    if tokens and found == "csv":
+    if tokens and name == "csv":
         raise DataError(f"{path}: words and tags come as CoNLL columns, JSON lines or parquet, not as CSV.")
-    if found == "conll" and not tokens:
+    if name == "conll" and not tokens:
         raise DataError(f"{path}: CoNLL columns hold words and tags; this task wants texts.")
-    return found
+    return name
 
 
 def place(path: Path, number: int) -> str:
@@ -184,12 +184,12 @@ def _sentences(
         sentence[1].append(cells[tag_at])
 
 
-def _more_than_one(path: Path, found: Iterator[Row]) -> Iterator[Row]:
+def _more_than_one(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
     """Yield the same sentences; raise an error if a long file is a single sentence."""
-    two = list(islice(found, 2))
+    two = list(islice(rows, 2))
     if len(two) == 1 and (words := len(two[0][1][0])) > LONGEST_SENTENCE:
         raise DataError(f"{path} is one sentence of {words:,} words: part its sentences by blank lines.")
-    yield from chain(two, found)
+    yield from chain(two, rows)
 
 
 def tags_column(path: Path, labels: Set[str], layout: Layout = PLAIN) -> str:
@@ -198,14 +198,14 @@ def tags_column(path: Path, labels: Set[str], layout: Layout = PLAIN) -> str:
     part = _parted(layout.delimiter, (head := _head(lines))[1])
     listed = ((number, part(line)) for number, line in chain(head[0], lines) if line and line[0] not in "#-")
     rows = [(number, cells) for number, cells in islice(listed, 100) if len(cells) == len(part(head[1]))]
-    found = {
+    counts = {
         column: len({cells[column] for _, cells in rows[1:]})
         for column in range(len(part(head[1])))
         if len(rows) > 1 and all(cells[column] in labels for _, cells in rows[1:])
     }
-    if not found:
+    if not counts:
         return ""
-    best = max(found, key=lambda column: found[column])
+    best = max(counts, key=lambda column: counts[column])
     number, first = rows[0]
     if first[best] in labels:
         return f" Column {best} (from 0) holds labels: say `columns = {{ tags = {best} }}` in the source."
@@ -293,13 +293,13 @@ def _bare(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, lis
 
 def _watched(path: Path, table: Iterator[Row], width: int, hints: list[str]) -> Iterator[Row]:
     """Yield the same rows; add a hint if fields look quoted, with quotes doubled inside, but are read literally."""
-    found = 0
+    quoted = 0
     for row in table:
-        found += any(_QUOTED.fullmatch(cell) is not None for cell in row[1][:width])
+        quoted += any(_QUOTED.fullmatch(cell) is not None for cell in row[1][:width])
         yield row
-    if found:
+    if quoted:
         hints.append(
-            f"{path.name}: {found:,} rows have fields in double quotes, others doubled inside, and stand as they "
+            f"{path.name}: {quoted:,} rows have fields in double quotes, others doubled inside, and stand as they "
             "are. In the source `quoting = true` takes them off, `quoting = false` says that they are text"
         )
 
@@ -379,9 +379,9 @@ def _json(path: Path, layout: Layout) -> Iterator[tuple[int, Any]]:
 
 
 def _objects(
-    path: Path, wanted: Sequence[Column], found: Iterator[tuple[int, Any]], advice: str = _ADVICE
+    path: Path, wanted: Sequence[Column], rows: Iterator[tuple[int, Any]], advice: str = _ADVICE
 ) -> Iterator[Row]:
-    for number, row in found:
+    for number, row in rows:
         if not isinstance(row, dict):
             raise DataError(f"{place(path, number)} is not a JSON object.")
         try:

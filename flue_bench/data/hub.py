@@ -114,12 +114,12 @@ def fetch(
         )
     if not pinned and all(status >= 400 for status in answers):  # snapshot_download then falls back silently
         _cache_serves(repo_id, folder.name, f"{_shown(constants.ENDPOINT)} did not answer properly")
-    found = _cached(repo_id, repo_type, folder.name)
-    lacks = list(patterns) if found is None else found.lacks(patterns)
-    if found is None or lacks:
-        known = [] if found is None else found.listing or found.present
+    snapshot = _cached(repo_id, repo_type, folder.name)
+    lacks = list(patterns) if snapshot is None else snapshot.lacks(patterns)
+    if snapshot is None or lacks:
+        known = [] if snapshot is None else snapshot.listing or snapshot.present
         raise _nothing_matches(repo_id, repo_type, revision, lacks, known)
-    _verify(folder, _matching(found.present, patterns))
+    _verify(folder, _matching(snapshot.present, patterns))
     return Snapshot(folder, folder.name)
 
 
@@ -277,9 +277,9 @@ def download(
                 digest.update(chunk)
                 show(received, total)
         _check_size(shown, received, size)
-        if sha256 not in (None, found := digest.hexdigest()):
+        if sha256 not in (None, actual := digest.hexdigest()):
             raise HubError(
-                f"{shown} sent another file than the published one (SHA-256 {found[:12]}…, not {sha256[:12]}…): "
+                f"{shown} sent another file than the published one (SHA-256 {actual[:12]}…, not {sha256[:12]}…): "
                 f"not kept.\nTry again, {_OR_ELSE}."
             )
 
@@ -347,9 +347,9 @@ def _announced(response: httpx2.Response, shown: str) -> int | None:
     return int(length) if length.isdigit() else None
 
 
-def _check_size(shown: str, found: int | None, size: int | None) -> None:
-    if found is not None and size is not None and found != size:
-        raise HubError(f"{shown} sends {found:,} bytes, the published file has {size:,}: another file, not kept.")
+def _check_size(shown: str, sent: int | None, size: int | None) -> None:
+    if sent is not None and size is not None and sent != size:
+        raise HubError(f"{shown} sends {sent:,} bytes, the published file has {size:,}: another file, not kept.")
 
 
 def _a_page(shown: str) -> str:
@@ -382,12 +382,12 @@ def _what(repo_id: str, repo_type: RepoType, revision: str | None) -> str:
 
 def _cached(repo_id: str, repo_type: RepoType, revision: str | None) -> _Cached | None:
     try:
-        found = huggingface_hub.snapshot_download(
+        snapshot = huggingface_hub.snapshot_download(
             repo_id, repo_type=repo_type, revision=revision, allow_patterns=[], local_files_only=True
         )
     except (errors.LocalEntryNotFoundError, errors.HFValidationError):
         return None
-    folder = Path(found)
+    folder = Path(snapshot)
     present = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     try:
         tree = huggingface_hub.get_cached_repo_tree(repo_id, repo_type=repo_type, revision=folder.name)

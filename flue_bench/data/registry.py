@@ -62,7 +62,7 @@ def registered() -> dict[str, Registered]:
         TaskFileError: a package cannot be imported or holds no task, a file does not validate, or two tasks have the
             same name; the message names the plugin or both files.
     """
-    found: dict[str, Registered] = {}
+    tasks: dict[str, Registered] = {}
     for entry in plugins.entries(plugins.TASKS):
         module = plugins.load(entry)
         package = entry.dist.name if entry.dist else entry.module
@@ -73,20 +73,20 @@ def registered() -> dict[str, Registered]:
             )
         for file in files:
             task = load_file(file).task
-            if task.name in found:
-                raise TaskFileError(f"Task name '{task.name}' is taken twice: by {found[task.name].file} and {file}.")
-            found[task.name] = Registered(task, file, package)
+            if task.name in tasks:
+                raise TaskFileError(f"Task name '{task.name}' is taken twice: by {tasks[task.name].file} and {file}.")
+            tasks[task.name] = Registered(task, file, package)
     columns: dict[str, Registered] = {}
-    for each in found.values():
+    for each in tasks.values():
         for group in each.task.groups:
-            if group in found:
-                raise TaskFileError(f"'{group}' is a group in {each.file} and a task in {found[group].file}.")
+            if group in tasks:
+                raise TaskFileError(f"'{group}' is a group in {each.file} and a task in {tasks[group].file}.")
         first = columns.setdefault(each.task.board_column, each)
         if first.package != each.package:  # otherwise FLUE's averages would depend on what else is installed
             raise TaskFileError(
                 f"{each.file}: column: '{each.task.board_column}' belongs to {first.package}, see {first.file}."
             )
-    return dict(sorted(found.items()))
+    return dict(sorted(tasks.items()))
 
 
 def select(names: Sequence[str]) -> list[Registered]:
@@ -131,17 +131,17 @@ def readers() -> dict[str, Reader]:
 
 
 def _loose(path: Path, known: dict[str, Registered]) -> Registered:
-    found = load_file(path)
+    loose = load_file(path)
     for each in known.values():
         if each.file.resolve() == path.resolve():
             return each
         task = each.task
-        if found.task.name in (task.name, *task.groups) or found.task.board_column == task.board_column:
+        if loose.task.name in (task.name, *task.groups) or loose.task.board_column == task.board_column:
             raise TaskFileError(
-                f"{path}: '{found.task.name}' (column '{found.task.board_column}') takes a name of {each.file}. "
+                f"{path}: '{loose.task.name}' (column '{loose.task.board_column}') takes a name of {each.file}. "
                 "Choose another."
             )
-    return found
+    return loose
 
 
 def _faults(task: Task) -> list[tuple[str, str]]:
@@ -182,11 +182,11 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 def _explained(error: ValidationError, data: dict[str, Any]) -> list[str]:
     """Return at most two errors as ``key: what is wrong``; unknown keys first, since they often explain the rest."""
-    found: dict[str, Fault] = {}
+    by_key: dict[str, Fault] = {}
     for each in sorted(faults(error), key=lambda each: each.kind != "extra_forbidden"):
-        found.setdefault(_key(each.place, data), each)
-    inner = [(key, each) for key, each in found.items() if each.kind != "too_short"]  # a consequence of the others
-    return [_explain(key, each) for key, each in (inner or list(found.items()))[:2]]
+        by_key.setdefault(_key(each.place, data), each)
+    inner = [(key, each) for key, each in by_key.items() if each.kind != "too_short"]  # a consequence of the others
+    return [_explain(key, each) for key, each in (inner or list(by_key.items()))[:2]]
 
 
 def _key(loc: tuple[int | str, ...], data: Any) -> str:

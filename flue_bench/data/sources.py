@@ -43,7 +43,7 @@ class TaskData:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Place:
     """A source whose files are on this machine."""
 
     source: Source
@@ -74,8 +74,8 @@ def load(registered: Registered, *, data_dir: Path | None = None, offline: bool 
         UsageError: ``data_dir`` does not exist.
     """
     task = registered.task
-    if found := _by_hand(task, data_dir):
-        return _read(task, found)
+    if located := _by_hand(task, data_dir):
+        return _read(task, located)
     reasons: list[HubError] = []
     for source in task.source:
         try:
@@ -140,37 +140,37 @@ def _there(folder: Path, source: Source) -> bool:
     return "train" in source.files and bool(_matching(folder, source.files["train"].path))
 
 
-def _by_hand(task: Task, data_dir: Path | None) -> _Found | None:
+def _by_hand(task: Task, data_dir: Path | None) -> _Place | None:
     """Return the source that was placed in the data directory for this task, if any."""
     if data_dir is None:
         return None
     if not data_dir.is_dir():
         raise UsageError(f"--data-dir {data_dir}: no such folder.")
     in_turn = (_in(data_dir, source, task) for source in task.source)
-    return next((found for found in in_turn if found), None) or _own_format(task, data_dir)
+    return next((located for located in in_turn if located), None) or _own_format(task, data_dir)
 
 
-def _in(data_dir: Path, source: Source, task: Task) -> _Found | None:
+def _in(data_dir: Path, source: Source, task: Task) -> _Place | None:
     """Return a source in the data directory, if it is there."""
     if source.hub:
         folder = data_dir / source.hub
-        return _Found(source, f"data-dir:{source.hub}", folder, deviations=_moving(source)) if folder.is_dir() else None
+        return _Place(source, f"data-dir:{source.hub}", folder, deviations=_moving(source)) if folder.is_dir() else None
     if source.archives:
         names = [archive.name for archive in source.archives]
         if all((data_dir / name).is_file() for name in names):
             files = {archive: data_dir / archive.name for archive in source.archives}
-            return _Found(source, source.label, data_dir, packed=files)
+            return _Place(source, source.label, data_dir, packed=files)
         unpacked = [archives.stem(name) for name in names]
         if all((data_dir / name).exists() for name in unpacked):
-            return _Found(source, f"data-dir:{','.join(unpacked)}", data_dir)
+            return _Place(source, f"data-dir:{','.join(unpacked)}", data_dir)
         return None
     for folder in (data_dir / task.name, data_dir):
         if _there(folder, source):
-            return _Found(source, source.label, folder)
+            return _Place(source, source.label, folder)
     return None
 
 
-def _own_format(task: Task, data_dir: Path) -> _Found | None:
+def _own_format(task: Task, data_dir: Path) -> _Place | None:
     folder = data_dir / task.name
     files: dict[Split, SplitFiles] = {}
     for split in SPLITS:
@@ -179,10 +179,10 @@ def _own_format(task: Task, data_dir: Path) -> _Found | None:
             raise DataError(f"{folder} holds {' and '.join(there)}: which of them is the {split} split?")
         if there:
             files[split] = SplitFiles(path=there[0])
-    return _Found(Source(files=files), f"data-dir:{task.name}", folder) if "train" in files else None
+    return _Place(Source(files=files), f"data-dir:{task.name}", folder) if "train" in files else None
 
 
-def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bool) -> _Found:
+def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bool) -> _Place:
     """Fetch a source from where it is published. Raises HubError where that fails."""
     if source.hub:
         snapshot = hub.fetch(
@@ -190,7 +190,7 @@ def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bo
         )
         commit = (snapshot.commit or source.revision or "")[:12]
         label = f"hub:{source.hub}@{commit}"
-        return _Found(source, label, snapshot.folder, deviations=_moving(source, commit))
+        return _Place(source, label, snapshot.folder, deviations=_moving(source, commit))
     if source.archives:
         files = {}
         for archive in source.archives:
@@ -200,10 +200,10 @@ def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bo
                 file.unlink()
             if not file.is_file():
                 hub.download(archive.url, file, size=archive.size, sha256=archive.sha256, offline=offline)
-        return _Found(source, source.label, cache_dir(), packed=files)
+        return _Place(source, source.label, cache_dir(), packed=files)
     if source.files and not _there(task_folder, source):
         raise HubError(f"{task_folder} has no {source.files['train'].path}")
-    return _Found(source, source.label, task_folder)
+    return _Place(source, source.label, task_folder)
 
 
 def _offered(source: Source, task_folder: Path, data_dir: Path | None, offline: bool) -> None:
@@ -243,22 +243,22 @@ def _moving(source: Source, commit: str = "") -> tuple[str, ...]:
     return () if source.pinned else (f"unpinned revision {source.revision} of {source.hub}{at}",)
 
 
-def _unpacked(found: _Found) -> _Found:
+def _unpacked(located: _Place) -> _Place:
     """Return the same source with its archives unpacked and compared with what is published."""
-    if not found.packed:
-        return found
-    hashes = {file: sha256(file) for file in found.packed.values()}
-    wanted = [each.path for each in found.source.files.values()]
+    if not located.packed:
+        return located
+    hashes = {file: sha256(file) for file in located.packed.values()}
+    wanted = [each.path for each in located.source.files.values()]
     key = json.dumps([[(file.name, digest) for file, digest in hashes.items()], wanted])
     content = hashlib.sha256(key.encode()).hexdigest()[:16]
-    folder = cache_dir() / "unpacked" / f"{archives.stem(found.source.archives[0].name)}-{content}"
+    folder = cache_dir() / "unpacked" / f"{archives.stem(located.source.archives[0].name)}-{content}"
     archives.unpack(list(hashes), folder, wanted)
     others = tuple(
         f"{archive.name} is not the published archive (its SHA-256 is {hashes[file][:12]}…, not {archive.sha256[:12]}…)"
-        for archive, file in found.packed.items()
+        for archive, file in located.packed.items()
         if archive.sha256 and archive.sha256 != hashes[file]
     )
-    return replace(found, folder=folder, packed={}, archives=hashes, deviations=(*found.deviations, *others))
+    return replace(located, folder=folder, packed={}, archives=hashes, deviations=(*located.deviations, *others))
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
@@ -266,27 +266,27 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in paths if path.is_file())
 
 
-def _read(task: Task, found: _Found) -> TaskData:
-    found = _unpacked(found)
+def _read(task: Task, located: _Place) -> TaskData:
+    located = _unpacked(located)
     splits: dict[Split, list[Example]] = {}
-    read = list(found.archives)
-    hashes = {file.name: digest for file, digest in found.archives.items()}
-    off = list(found.deviations)
+    read = list(located.archives)
+    hashes = {file.name: digest for file, digest in located.archives.items()}
+    off = list(located.deviations)
     skipped: list[str] = []
     hints: list[str] = []
     for split in SPLITS:
-        files = found.source.files.get(split)
-        paths = _matching(found.folder, files.path) if files else []
+        files = located.source.files.get(split)
+        paths = _matching(located.folder, files.path) if files else []
         if files and not paths:
-            raise DataError(f"{found.folder} has no {files.path}, the {split} split of task '{task.name}'.")
-        if not found.archives:
+            raise DataError(f"{located.folder} has no {files.path}, the {split} split of task '{task.name}'.")
+        if not located.archives:
             read += paths
-            hashes |= {path.relative_to(found.folder).as_posix(): sha256(path) for path in paths}
+            hashes |= {path.relative_to(located.folder).as_posix(): sha256(path) for path in paths}
         left_out: Counter[str] = Counter()
-        if found.source.reader:
-            examples, rows = _by_reader(task, found, split, left_out)
+        if located.source.reader:
+            examples, rows = _by_reader(task, located, split, left_out)
         elif files:
-            examples, rows = _by_columns(task, found.source, files, split, paths, hints, left_out)
+            examples, rows = _by_columns(task, located.source, files, split, paths, hints, left_out)
         else:
             examples, rows = [], 0
         if files and not examples:
@@ -304,10 +304,10 @@ def _read(task: Task, found: _Found) -> TaskData:
         if examples:
             splits[split] = examples
     if "train" not in splits:
-        raise DataError(f"{found.label} gives no training example for task '{task.name}'.")
+        raise DataError(f"{located.label} gives no training example for task '{task.name}'.")
     cut = _cut(task, splits)
     ref = DataRef(
-        source=found.label,
+        source=located.label,
         files=hashes,
         digest=_digest(splits),
         rows={split: len(splits[split]) for split in SPLITS},
@@ -320,13 +320,13 @@ def _read(task: Task, found: _Found) -> TaskData:
     )
 
 
-def _by_reader(task: Task, found: _Found, split: Split, left_out: Counter[str]) -> tuple[list[Example], int]:
+def _by_reader(task: Task, located: _Place, split: Split, left_out: Counter[str]) -> tuple[list[Example], int]:
     """Return the examples of one split and the reader's row count; ``left_out`` counts skipped rows by reason."""
-    reader = readers()[found.source.reader or ""]
+    reader = readers()[located.source.reader or ""]
     kind, labels = kind_named(task.kind), Labels(task.labels, {})
     examples: list[Example] = []
     rows = 0
-    for row, given in enumerate(reader(found.folder, split, task)):
+    for row, given in enumerate(reader(located.folder, split, task)):
         rows += 1
         values = {field.name: getattr(given, field.name) for field in fields(given)}
         try:
@@ -335,11 +335,11 @@ def _by_reader(task: Task, found: _Found, split: Split, left_out: Counter[str]) 
             left_out[str(reason)] += 1
         except KeyError as error:
             raise DataError(
-                f"Reader {found.source.reader}, example {row} of {split}: {type(given).__name__} has no {error}, "
+                f"Reader {located.source.reader}, example {row} of {split}: {type(given).__name__} has no {error}, "
                 f"which kind '{kind.name}' needs."
             ) from None
         except ValueError as error:
-            raise DataError(f"Reader {found.source.reader}, example {row} of {split}: {error}.") from None
+            raise DataError(f"Reader {located.source.reader}, example {row} of {split}: {error}.") from None
     return examples, rows
 
 
@@ -451,10 +451,10 @@ def _parted(kind: Kind[Any], examples: list[Example], share: float, seed: int) -
 
 def _digest(splits: Mapping[Split, Sequence[Example]]) -> str:
     """Return the digest of every field of every example, by split and in order."""
-    found = hashlib.blake2b(digest_size=8)
+    content = hashlib.blake2b(digest_size=8)
     encode = json.JSONEncoder(ensure_ascii=False).encode
     for split in SPLITS:
         values = attrgetter(*(field.name for field in fields(splits[split][0])))
         for example in splits[split]:
-            found.update(f"{split} {encode(values(example))}\n".encode())
-    return found.hexdigest()
+            content.update(f"{split} {encode(values(example))}\n".encode())
+    return content.hexdigest()

@@ -54,7 +54,7 @@ class Table(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class Matched:
     """The rows of one finding."""
 
     rows: int
@@ -103,13 +103,13 @@ class Audit:
     """The distribution of the right answers: rows of each label; for tokens, words of each tag."""
     words: dict[Split, Spread]
     """Words per row, both texts of a pair together."""
-    exact: dict[str, dict[str, Found]]
+    exact: dict[str, dict[str, Matched]]
     """View → place → rows that also occur there."""
-    same_words: dict[str, dict[str, Found]]
+    same_words: dict[str, dict[str, Matched]]
     """Likewise, exact ones included."""
-    near: dict[str, dict[str, Found]]
+    near: dict[str, dict[str, Matched]]
     """View → place, between splits only → rows with a near text there, and none in the same words."""
-    contradictory: dict[str, Found]
+    contradictory: dict[str, Matched]
     """Place → rows whose whole input occurs there, in the same words and any row, with another label."""
     subwords: Subwords | None = None
 
@@ -128,18 +128,18 @@ def audit(task: Task, data: TaskData, display: Display) -> Audit:
     splits, kind = data.splits, kind_named(task.kind)
     raw = {split: [kind.texts(example) for example in splits[split]] for split in SPLITS}
     plain = {split: [tuple(map(_in_words, texts)) for texts in raw[split]] for split in SPLITS}
-    exact: dict[str, dict[str, Found]] = {}
-    same_words: dict[str, dict[str, Found]] = {}
-    near: dict[str, dict[str, Found]] = {}
+    exact: dict[str, dict[str, Matched]] = {}
+    same_words: dict[str, dict[str, Matched]] = {}
+    near: dict[str, dict[str, Matched]] = {}
     for view, view_of in kind.views.items():
         same = _same(_viewed(plain, view_of), splits)
         nearly = _nearly(_viewed(plain, view_of), same, splits, f"{task.name}: {view}", display)
-        for found, matches in (
+        for by_view, matches in (
             (exact, _same(_viewed(raw, view_of), splits)),
             (same_words, same),
             (near, nearly),
         ):
-            found[view] = {place: _found(those, splits, place) for place, those in matches.items()}
+            by_view[view] = {place: _matched(those, splits, place) for place, those in matches.items()}
     return Audit(
         task=task.name,
         version=task.version,
@@ -238,31 +238,31 @@ def _ids(rows: Sequence[Texts], examples: Sequence[Example]) -> dict[str, str]:
 
 def _same(rows: Rows, splits: Mapping[Split, Sequence[Example]]) -> dict[str, Matches]:
     """Return place → rows of which a text occurs there."""
-    found: dict[str, Matches] = {}
+    matches: dict[str, Matches] = {}
     for split in SPLITS:
         earlier: dict[str, str] = {}
-        found[split] = {}
+        matches[split] = {}
         for row, (texts, example) in enumerate(zip(rows[split], splits[split], strict=True)):
             if at := next((earlier[text] for text in texts if text in earlier), None):
-                found[split][row] = at
+                matches[split][row] = at
             for text in texts:
                 earlier.setdefault(text, example.id)
     for one, other in ACROSS:
         there = _ids(rows[other], splits[other])
-        found[f"{one} in {other}"] = {
+        matches[f"{one} in {other}"] = {
             row: at
             for row, texts in enumerate(rows[one])
             if (at := next((there[text] for text in texts if text in there), None))
         }
-    found[EITHER] = found["test in validation"] | found["test in train"]
-    return found
+    matches[EITHER] = matches["test in validation"] | matches["test in train"]
+    return matches
 
 
 def _nearly(
     rows: Rows, same: Mapping[str, Matches], splits: Mapping[Split, Sequence[Example]], title: str, display: Display
 ) -> dict[str, Matches]:
     """Return place, between splits → rows of which no text occurs there, but a near one does."""
-    found: dict[str, Matches] = {}
+    matches: dict[str, Matches] = {}
     for other in dict.fromkeys(other for _, other in ACROSS):
         there = _ids(rows[other], splits[other])
         unlike = {
@@ -274,12 +274,12 @@ def _nearly(
         with display.bar(f"{title}, near those in {other}") as bar:
             partner = _near(list(wanted), there, bar)
         for one, left in unlike.items():
-            found[f"{one} in {other}"] = {
+            matches[f"{one} in {other}"] = {
                 row: there[partner[text]] for row, texts in left for text in texts if text in partner
             }
-    both = found["test in validation"] | found["test in train"]
-    found[EITHER] = {row: at for row, at in both.items() if row not in same[EITHER]}
-    return found
+    both = matches["test in validation"] | matches["test in train"]
+    matches[EITHER] = {row: at for row, at in both.items() if row not in same[EITHER]}
+    return matches
 
 
 def _near(wanted: Sequence[str], passing: Collection[str], bar: Bar) -> dict[str, str]:
@@ -302,7 +302,7 @@ def _near(wanted: Sequence[str], passing: Collection[str], bar: Bar) -> dict[str
         for each in sorted(ranks)[: len(ranks) - _least(len(ranks)) + 1]:
             having[each].append(number)
 
-    found: dict[str, str] = {}
+    partners: dict[str, str] = {}
     for done, text in enumerate(passing, start=len(wanted)):
         bar.update(done, total)
         these = _shingles(text)
@@ -311,11 +311,11 @@ def _near(wanted: Sequence[str], passing: Collection[str], bar: Bar) -> dict[str
         candidates = {number for each in known[: max(len(known) - least + 1, 0)] for number in having.get(each, ())}
         for number in candidates:
             ranks = sets[number]
-            if wanted[number] not in found and least <= len(ranks) and _least(len(ranks)) <= size:
+            if wanted[number] not in partners and least <= len(ranks) and _least(len(ranks)) <= size:
                 common = len(ranks.intersection(known))
                 if 100 * common >= NEAR * (size + len(ranks) - common):
-                    found[wanted[number]] = text
-    return found
+                    partners[wanted[number]] = text
+    return partners
 
 
 def _shingles(text: str) -> set[str]:
@@ -327,7 +327,7 @@ def _least(size: int) -> int:
     return -(-NEAR * size // 100)
 
 
-def _contradictory(kind: Kind[Any], splits: Mapping[Split, Sequence[Example]], rows: Rows) -> dict[str, Found]:
+def _contradictory(kind: Kind[Any], splits: Mapping[Split, Sequence[Example]], rows: Rows) -> dict[str, Matched]:
     inputs = {split: list(map(kind.same_input, splits[split], rows[split])) for split in SPLITS}
     labels = {split: list(map(kind.gold, splits[split])) for split in SPLITS}
     seen: dict[Split, dict[Hashable, dict[object, str]]] = {split: defaultdict(dict) for split in SPLITS}
@@ -335,7 +335,7 @@ def _contradictory(kind: Kind[Any], splits: Mapping[Split, Sequence[Example]], r
         for given, label, example in zip(inputs[split], labels[split], splits[split], strict=True):
             seen[split][given].setdefault(label, example.id)
     within: tuple[tuple[Split, Split], ...] = tuple((split, split) for split in SPLITS)
-    found = {}
+    by_place = {}
     for one, other in (*within, *ACROSS):
         place = one if one == other else f"{one} in {other}"
         matches = {
@@ -344,13 +344,13 @@ def _contradictory(kind: Kind[Any], splits: Mapping[Split, Sequence[Example]], r
             for label, at in seen[other].get(given, {}).items()
             if label != ours
         }
-        found[place] = _found(matches, splits, place)
-    return found
+        by_place[place] = _matched(matches, splits, place)
+    return by_place
 
 
-def _found(matches: Matches, splits: Mapping[Split, Sequence[Example]], place: str) -> Found:
+def _matched(matches: Matches, splits: Mapping[Split, Sequence[Example]], place: str) -> Matched:
     split = next(split for split in SPLITS if place.split()[0] == split)
-    return Found(len(matches), tuple((splits[split][row].id, matches[row]) for row in sorted(matches)[:SHOWN]))
+    return Matched(len(matches), tuple((splits[split][row].id, matches[row]) for row in sorted(matches)[:SHOWN]))
 
 
 def _spread(lengths: ArrayLike) -> Spread:

@@ -87,15 +87,15 @@ def run_cell(
     """
     title = f"{number}{cell.model.name} · {cell.task} · seed {cell.seed}"
     checkpoint_dir = store.checkpoint_dir(cell)
-    found = None if force else store.find(cell)  # without a lock: if all is done, nothing has to be written
-    if found is not None and not checkpoint_dir.exists():
-        return Finished(found, reused=True)
+    earlier = None if force else store.find(cell)  # without a lock: if all is done, nothing has to be written
+    if earlier is not None and not checkpoint_dir.exists():
+        return Finished(earlier, reused=True)
     model, inputs = loader.find(cell, display)
     with _locked(store, cell, title, display, wait):
-        found = None if force else store.find(cell)
-        if found is not None:
+        earlier = None if force else store.find(cell)
+        if earlier is not None:
             checkpoint.drop(checkpoint_dir)  # left by a process that was killed right after it wrote the record
-            return Finished(found, reused=True)
+            return Finished(earlier, reused=True)
         try:
             settled = prepare(device, cell.recipe.precision, models.width(model.config))
             record = _run_and_keep(cell, model, loader, inputs, settled, store, display, title, recipe_name, notes)
@@ -186,13 +186,13 @@ def _fine_tune_and_test(
     kind = kind_named(task.kind)
     with display.bar(title) as bar:
         encoded = loader.encoded(inputs, model, cell.limit, recipe.max_length, display)
-        network, found, head = models.load_model(model, task, cell.seed, recipe.dropout)
+        network, load_notes, head = models.load_model(model, task, cell.seed, recipe.dropout)
         network.to(device.where)
         # Before the work, so that a failure to describe it does not cost the work.
         parameters, here = sum(parameter.numel() for parameter in network.parameters()), environment(device)
         if device.untested:
             display.once(f"--device {device.untested}")
-        notes = (*notes, *model.notes, *found)
+        notes = (*notes, *model.notes, *load_notes)
         for note in notes:
             display.once(f"{cell.model.name}: {note}")
 

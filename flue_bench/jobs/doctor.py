@@ -68,16 +68,16 @@ def examine(results: Path) -> Iterator[Finding]:
 
 def _packages() -> Finding:
     """Check flue-bench's requirements, without extras."""
-    found: dict[str, str] = {}
+    numbers: dict[str, str] = {}
     missing = []
     for requirement in requires("flue-bench") or ():
         name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
         if "extra ==" not in requirement:
             try:
-                found[name] = version(name)
+                numbers[name] = version(name)
             except PackageNotFoundError:
                 missing.append(name)
-    listed = ", ".join(f"{name} {number}" for name, number in sorted(found.items(), key=lambda item: item[0].lower()))
+    listed = ", ".join(f"{name} {number}" for name, number in sorted(numbers.items(), key=lambda item: item[0].lower()))
     if missing:
         return Finding("problem", "packages", f"missing: {', '.join(missing)}", "Install flue-bench again.")
     return Finding("ok", "packages", listed)
@@ -118,8 +118,8 @@ def _machine() -> Iterator[Finding]:
 
         from flue_bench.training.device import pick_device, prepare
     except (ImportError, OSError) as error:
-        found = f"cannot be imported: {str(error).partition(chr(10))[0]}"
-        yield Finding("problem", "torch", found, "Install torch again; README, Two commands.")
+        fault = f"cannot be imported: {str(error).partition(chr(10))[0]}"
+        yield Finding("problem", "torch", fault, "Install torch again; README, Two commands.")
         return
     device = prepare(pick_device("auto"), "auto", BASE_WIDTH)
     if device.where.type == "cuda":
@@ -151,16 +151,16 @@ def _folder(what: str, folder: Path, setting: str, *, may_be_read_only: bool) ->
             pass
         free = shutil.disk_usage(there).free
     except OSError as error:
-        found = f"{folder}: cannot be written ({error.strerror})"
+        state = f"{folder}: cannot be written ({error.strerror})"
         if may_be_read_only and os.path.isdir(folder):
-            return Finding("note", what, found, "Enough for what is cached, as long as the network is switched off.")
-        return Finding("problem", what, found, elsewhere)
-    found = f"{folder}, {_size(folder) if there == folder else 'not there yet'}, {_bytes(free)} free"
+            return Finding("note", what, state, "Enough for what is cached, as long as the network is switched off.")
+        return Finding("problem", what, state, elsewhere)
+    state = f"{folder}, {_size(folder) if there == folder else 'not there yet'}, {_bytes(free)} free"
     if free < TOO_LITTLE:
-        return Finding("problem", what, found, f"Free some space. {elsewhere}")
+        return Finding("problem", what, state, f"Free some space. {elsewhere}")
     if free < LITTLE:
-        return Finding("note", what, found, f"A base-size model with FLUE's data wants about {_bytes(LITTLE)}.")
-    return Finding("ok", what, found)
+        return Finding("note", what, state, f"A base-size model with FLUE's data wants about {_bytes(LITTLE)}.")
+    return Finding("ok", what, state)
 
 
 def _nearest(folder: Path) -> Path:
@@ -185,11 +185,11 @@ def _renames(scratch: Path) -> Finding:
         os.replace(new, old)
         replaced = old.read_text() == "new" and not new.exists()
     except OSError as error:
-        found = f"a file cannot be renamed over another ({error.strerror}): no record can be written"
-        return Finding("problem", "renames", found, "Give another folder: --results.")
+        fault = f"a file cannot be renamed over another ({error.strerror}): no record can be written"
+        return Finding("problem", "renames", fault, "Give another folder: --results.")
     if not replaced:
-        found = "a renamed file does not take the place of the other"
-        return Finding("problem", "renames", found, "Give another folder: --results.")
+        fault = "a renamed file does not take the place of the other"
+        return Finding("problem", "renames", fault, "Give another folder: --results.")
     return Finding("ok", "renames", "a file takes another's place in one step")
 
 
@@ -230,8 +230,8 @@ def _locks(scratch: Path) -> Finding:
     except (FlueBenchError, OSError, subprocess.TimeoutExpired) as error:
         return Finding("problem", "locks", f"cannot be tested: {str(error).splitlines()[0]}", alone)
     if (held, released) != ("busy", "taken"):
-        found = "two processes held one lock" if held == "taken" else "a lock that was let go is not to be had"
-        return Finding("problem", "locks", found, alone)
+        fault = "two processes held one lock" if held == "taken" else "a lock that was let go is not to be had"
+        return Finding("problem", "locks", fault, alone)
     kind = _file_system(scratch)
     if kind not in SHARED:
         return Finding("ok", "locks", "two processes exclude each other")

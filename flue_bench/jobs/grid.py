@@ -206,14 +206,14 @@ def _check_length(model: Resolved, recipe: Recipe, task: Task) -> None:
 
 def _resolved(grid: Grid, loader: Loader, outcome: Outcome, display: Display) -> list[Resolved]:
     """Return the models that load; an invalid name ends the run, other failures are printed and left out."""
-    found: list[Resolved] = []
+    resolved: list[Resolved] = []
     for name in grid.models:
         try:
-            found.append(loader.resolve(name))
+            resolved.append(loader.resolve(name))
         except UsageError:
             raise
         except FlueBenchError as error:
             if len(grid.models) == 1:
                 raise
             _cannot_load(name, error, outcome, display)
-    return found
+    return resolved

@@ -89,12 +89,12 @@ class Loader:
 
     def resolve(self, name: str) -> Resolved:
         """Return a model by name, as ``models.resolve`` finds it; its files are rehashed only if they have changed."""
-        found = self._names.get(name)
-        if found is None or self._stamps[found.folder] != _stamp(found.folder):
-            found = models.resolve(name, self.offline)
-            self._stamps[found.folder] = _stamp(found.folder)
-            self._names[name] = self._digests[found.ref.digest] = found
-        return found
+        resolved = self._names.get(name)
+        if resolved is None or self._stamps[resolved.folder] != _stamp(resolved.folder):
+            resolved = models.resolve(name, self.offline)
+            self._stamps[resolved.folder] = _stamp(resolved.folder)
+            self._names[name] = self._digests[resolved.ref.digest] = resolved
+        return resolved
 
     def model(self, ref: ModelRef, name: str | None = None) -> Resolved:
         """Return the model with the content that ``ref`` names.
@@ -115,10 +115,10 @@ class Loader:
                 raise UsageError(f"{ref.name} was a directory: name it with --model")
             name = f"{ref.name}@{ref.revision}" if ref.revision else ref.name
             name = str(known.folder) if known is not None and ref.origin == "directory" else name
-        found = self.resolve(name)
-        if found.ref.digest != ref.digest:
-            raise UsageError(f"{name} is another model: digest {found.ref.digest}, not {ref.digest}")
-        return found
+        resolved = self.resolve(name)
+        if resolved.ref.digest != ref.digest:
+            raise UsageError(f"{name} is another model: digest {resolved.ref.digest}, not {ref.digest}")
+        return resolved
 
     def task(self, cell: Cell) -> Registered:
         """Return the task that a cell names.
@@ -129,12 +129,12 @@ class Loader:
         known = registry.registered() | self._tasks
         if cell.task not in known:
             raise UsageError(f"no task '{cell.task}' is installed; name its file with --task")
-        found = known[cell.task]
-        if found.task.version != cell.task_version:
+        registered = known[cell.task]
+        if registered.task.version != cell.task_version:
             raise UsageError(
-                f"it is of version {cell.task_version} of {cell.task}, {found.file} is {found.task.version}"
+                f"it is of version {cell.task_version} of {cell.task}, {registered.file} is {registered.task.version}"
             )
-        return found
+        return registered
 
     def inputs(self, registered: Registered, display: Display) -> TaskInputs:
         """Return the examples of a task; only those of the latest task are kept.

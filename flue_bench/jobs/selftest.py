@@ -130,12 +130,12 @@ def _steps(device: Device) -> tuple[float, Products]:
 
 def precisions(device: torch.device) -> list[str]:
     """Return the precisions that a run may choose on this device."""
-    found = ["fp32"]
+    names = ["fp32"]
     try:
         prepare(device, "bf16", SHAPE["hidden_size"])
     except DeviceError:
-        return found
-    return [*found, "bf16"]
+        return names
+    return [*names, "bf16"]
 
 
 class _Trial:

@@ -233,8 +233,8 @@ class _Held(TorchDispatchMode):
 
 def _storages(tensors: Any) -> dict[int, torch.UntypedStorage]:
     """Return address → memory of all tensors in a nested structure."""
-    found = (leaf.untyped_storage() for leaf in tree_leaves(tensors) if isinstance(leaf, Tensor))
-    return {storage.data_ptr(): storage for storage in found}
+    storages = (leaf.untyped_storage() for leaf in tree_leaves(tensors) if isinstance(leaf, Tensor))
+    return {storage.data_ptr(): storage for storage in storages}
 
 
 def _record(subject: Subject) -> SpeedRecord:

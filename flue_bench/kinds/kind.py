@@ -228,14 +228,14 @@ def kind_named(name: str) -> Kind[Any]:
         UnknownNameError: no installed package provides it.
         TaskFileError: two do, or the entry point cannot be imported or is not a kind of this name.
     """
-    found = [entry for entry in plugins.entries(plugins.KINDS) if entry.name == name]
-    if not found:
+    entries = [entry for entry in plugins.entries(plugins.KINDS) if entry.name == name]
+    if not entries:
         raise UnknownNameError("kind of task", name, installed())
-    if len(found) > 1:
-        raise TaskFileError(f"Kind '{name}' is taken twice; the second time by {plugins.describe(found[1])}.")
-    kind = plugins.load(found[0])
+    if len(entries) > 1:
+        raise TaskFileError(f"Kind '{name}' is taken twice; the second time by {plugins.describe(entries[1])}.")
+    kind = plugins.load(entries[0])
     if not isinstance(kind, Kind) or kind.name != name:
-        raise TaskFileError(f"{plugins.describe(found[0])} is no flue_bench.kinds.kind.Kind named '{name}'.")
+        raise TaskFileError(f"{plugins.describe(entries[0])} is no flue_bench.kinds.kind.Kind named '{name}'.")
     return kind
 
 

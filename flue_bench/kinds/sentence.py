@@ -91,8 +91,8 @@ class Sentence(Kind[Example]):
 
     def balance(self, examples: Sequence[Example], task: Declared) -> dict[str, int]:
         """Return the number of examples of each label."""
-        found = Counter(example.label for example in examples)
-        return {name: found[index] for index, name in enumerate(task.labels)}
+        counted = Counter(example.label for example in examples)
+        return {name: counted[index] for index, name in enumerate(task.labels)}
 
     def schema(self) -> dict[str, Any]:
         """Return the columns: label indexes ``gold``, ``predicted``; ``probabilities``, one per label, 4 decimals."""
@@ -170,8 +170,8 @@ def improbable(probabilities: Floats, predicted: Ints, labels: int) -> Iterator[
         labels: the number of labels.
     """
     if probabilities.shape != (len(predicted), labels):
-        found = probabilities.shape[-1] if probabilities.ndim == 2 else "not always as many"
-        yield f"probabilities: {found} in a row, there are {labels} labels"
+        width = probabilities.shape[-1] if probabilities.ndim == 2 else "not always as many"
+        yield f"probabilities: {width} in a row, there are {labels} labels"
         return
     # Rounding to four decimals can make the largest a tie, and the error of the sum grows with the number of labels.
     if not (np.abs(probabilities.sum(-1) - 1) <= 1e-4 * labels).all():

@@ -115,8 +115,8 @@ class Tokens(Kind[Example]):
 
     def balance(self, examples: Sequence[Example], task: Declared) -> dict[str, int]:
         """Return the number of words of each tag."""
-        found = Counter(tag for example in examples for tag in example.tags)
-        return {name: found[index] for index, name in enumerate(task.labels)}
+        counted = Counter(tag for example in examples for tag in example.tags)
+        return {name: counted[index] for index, name in enumerate(task.labels)}
 
     def texts(self, example: Example) -> Texts:
         """Return the words, joined by blanks."""
@@ -181,7 +181,7 @@ def word_metrics(labels: Sequence[str]) -> dict[str, Metric]:
     """Return the metrics of words and of sub-words with these tags."""
     every = np.ones(len(word_classes(labels)), bool)
     without_o = np.array([name != "O" for name in word_classes(labels)])
-    found = {"word_accuracy": Metric(counts.accuracy, "word", "accuracy", "share of the words whose class is right")}
+    metrics = {"word_accuracy": Metric(counts.accuracy, "word", "accuracy", "share of the words whose class is right")}
     for level in ("word", "subword"):
         for average, o, formula, weight in (
             ("weighted", "with", partial(counts.weighted_f1, chosen=every), "weighted by support"),
@@ -190,8 +190,8 @@ def word_metrics(labels: Sequence[str]) -> dict[str, Metric]:
             ("macro", "without", partial(counts.macro_f1, chosen=without_o), "unweighted"),
         ):
             what = f"{level}-level: {MEAN}, {weight}, {o} O"
-            found[f"{level}_f1_{average}_{o}_o"] = Metric(formula, level, "f1", what)
-    return found
+            metrics[f"{level}_f1_{average}_{o}_o"] = Metric(formula, level, "f1", what)
+    return metrics
 
 
 def token_scores(

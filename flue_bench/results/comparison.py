@@ -47,7 +47,7 @@ LEVEL = 0.05
 """Level of the tests; the intervals have 95 %."""
 
 Ints = NDArray[np.int64]
-_Found = TypeVar("_Found")  # a dataclass
+_Kept = TypeVar("_Kept")  # a dataclass
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Evidence:
         """
         columns = ["id", "group", *kind_of(record).scored]
         name, problem = record.predictions.file, RecordError("")
-        for path, folder in self._found(record):
+        for path, folder in self._files_of(record):
             try:
                 table = read_predictions(record, path.parent, columns, folder)
             except RecordError as error:
@@ -154,7 +154,7 @@ class Evidence:
             return table
         raise problem
 
-    def _found(self, record: RunRecord) -> list[tuple[Path, Path]]:
+    def _files_of(self, record: RunRecord) -> list[tuple[Path, Path]]:
         """Return at least one file that may hold the record's predictions, each with its results directory."""
         if not self._files:
             there = [(p, folder) for folder in self.folders for p in folder.glob("runs/*/*/*.predictions.parquet")]
@@ -166,7 +166,7 @@ class Evidence:
             raise RecordError(f"{name}: not found under {where}.")
         return self._files[name]
 
-    def kept(self, key: Any, kind: type[_Found], compute: Callable[[], _Found], records: Iterable[RunRecord]) -> _Found:
+    def kept(self, key: Any, kind: type[_Kept], compute: Callable[[], _Kept], records: Iterable[RunRecord]) -> _Kept:
         """Return the cached value of this key, or compute and cache it.
 
         Raises:
@@ -174,17 +174,17 @@ class Evidence:
                 on what its reader has seen before.
         """
         for record in records:
-            self._found(record)
+            self._files_of(record)
         name = hashlib.sha256(json.dumps([METHOD, kind.__name__, key]).encode()).hexdigest()
         cache = files.cache_dir()
         path = cache / "intervals" / name[:2] / f"{name}.json"
         with contextlib.suppress(OSError, ValueError, RecursionError):  # a damaged file is written again
-            kept: _Found = _adapter(kind).validate_python(json.loads(files.read(path, root=cache)))
+            kept: _Kept = _adapter(kind).validate_python(json.loads(files.read(path, root=cache)))
             return kept
-        found = compute()
+        computed = compute()
         with contextlib.suppress(OSError):
-            files.write(path, json.dumps(asdict(cast(Any, found))).encode(), cache)
-        return found
+            files.write(path, json.dumps(asdict(cast(Any, computed))).encode(), cache)
+        return computed
 
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
@@ -209,16 +209,16 @@ def interval(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> I
         measured = _measure([entry], metric, evidence)
         several = len(entry.seeds) > 1
         means = _means(measured, drawn=several)
-        found = intervals.estimate(means, [1])
+        estimate = intervals.estimate(means, [1])
         low, high = intervals.score_interval(means, measured.metric.low, measured.metric.high)
         return Interval(
-            mean=found.value,
+            mean=estimate.value,
             low=low,
             high=high,
             seeds=len(entry.seeds),
             sd=intervals.mean_sd(measured.scores[0].tolist()).sd,
-            se_seeds=found.se_seeds if several else None,
-            se_examples=found.se_examples,
+            se_seeds=estimate.se_seeds if several else None,
+            se_examples=estimate.se_examples,
             examples=measured.examples,
             clusters=measured.clusters,
         )
@@ -252,16 +252,16 @@ def compare(
     def compute() -> Comparison:
         measured = _measure([first, second], metric, evidence)
         score_a, score_b = (float(scores.mean()) for scores in measured.scores)
-        found, p, test, low, high = None, None, "", None, None
+        estimate, p, test, low, high = None, None, "", None, None
         reason = _reason(first, second, question)
         if reason is None:
             means = _means(measured, drawn=question == "pretrained")
-            found = intervals.estimate(means, [1, -1])
-            low, high = intervals.t_interval(found)
+            estimate = intervals.estimate(means, [1, -1])
+            low, high = intervals.t_interval(estimate)
             if question == "trained":
                 p, test = _trained_test(measured)
             else:
-                p, test = intervals.t_test(found), "t with Satterthwaite's degrees of freedom"
+                p, test = intervals.t_test(estimate), "t with Satterthwaite's degrees of freedom"
         return Comparison(
             question=question,
             metric=metric,
@@ -272,9 +272,9 @@ def compare(
             high=high,
             p=p,
             test=test,
-            se_seeds=found.se_seeds if found else None,
-            se_examples=found.se_examples if found else None,
-            freedom=found.freedom if found else None,
+            se_seeds=estimate.se_seeds if estimate else None,
+            se_examples=estimate.se_examples if estimate else None,
+            freedom=estimate.freedom if estimate else None,
             seeds_a=first.seeds,
             seeds_b=second.seeds,
             examples=measured.examples,

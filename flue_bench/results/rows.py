@@ -164,13 +164,13 @@ def find(rows: Sequence[NamedRow], wanted: str) -> list[NamedRow]:
         lambda row: _is(wanted, row._names()),
         lambda row: row._begins(wanted),
     ]
-    found = next((found for way in ways if (found := [row for row in rows if way(row)])), [])
-    if not found:
+    named = next((named for way in ways if (named := [row for row in rows if way(row)])), [])
+    if not named:
         raise UnknownNameError("model", wanted, {row.label for row in rows}, "See: flue-bench leaderboard.")
-    if len({row.key.model for row in found}) > 1:
-        labels = ", ".join(sorted({row.label for row in found}))
+    if len({row.key.model for row in named}) > 1:
+        labels = ", ".join(sorted({row.label for row in named}))
         raise UsageError(f"Several models go by '{wanted}': give one of {labels}, or the start of a digest.")
-    return found
+    return named
 
 
 def find_one(rows: Sequence[NamedRow], wanted: str) -> NamedRow:
@@ -179,11 +179,11 @@ def find_one(rows: Sequence[NamedRow], wanted: str) -> NamedRow:
     Raises:
         UnknownNameError, UsageError: as for ``find``; or the model has several rows.
     """
-    found = find(rows, wanted)
-    if len(found) > 1:
-        titles = "; ".join(sorted(row.title for row in found))
+    named = find(rows, wanted)
+    if len(named) > 1:
+        titles = "; ".join(sorted(row.title for row in named))
         raise UsageError(f"Several rows go by '{wanted}'. Give one of: {titles}.")
-    return found[0]
+    return named[0]
 
 
 def _is(wanted: str, names: Iterable[str]) -> bool:

@@ -48,14 +48,14 @@ def faults(path: Path) -> list[str]:
         record = read_record(path)
     except RecordError as error:
         return [_without(path, error)]
-    found = [*_of_record(record), *_of_task(record)]
+    reasons = [*_of_record(record), *_of_task(record)]
     try:
-        found += [f"{key}: {fault}" for key, fault in kind_of(record).faults(record)]
-        return [*found, *_of_predictions(record, read_predictions(record, path.parent))]
+        reasons += [f"{key}: {fault}" for key, fault in kind_of(record).faults(record)]
+        return [*reasons, *_of_predictions(record, read_predictions(record, path.parent))]
     except RecordError as error:
-        return [*found, _without(path.parent, error)]
+        return [*reasons, _without(path.parent, error)]
     except (KeyError, OSError, TypeError, ValueError) as error:  # raised by columns, pyarrow or scoring
-        return [*found, f"its predictions cannot be scored: {str(error).strip() or type(error).__name__}"]
+        return [*reasons, f"its predictions cannot be scored: {str(error).strip() or type(error).__name__}"]
 
 
 def _without(path: Path, error: RecordError) -> str:

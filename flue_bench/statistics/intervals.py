@@ -125,8 +125,8 @@ def covariance(resampled: Floats, score: Score, clusters: int) -> Floats:
         (models, models)
     """
     scores = score(resampled)  # (replicates, models)
-    found: Floats = np.atleast_2d(np.cov(scores, rowvar=False)) * clusters / (clusters - 1)
-    return found
+    corrected: Floats = np.atleast_2d(np.cov(scores, rowvar=False)) * clusters / (clusters - 1)
+    return corrected
 
 
 def seeds_and_examples(scores: Sequence[Floats], covariance: Floats, clusters: int) -> Means:
@@ -201,10 +201,10 @@ def satterthwaite(variances: Sequence[float], freedoms: Sequence[float]) -> floa
     return 1 / math.fsum((v / total) ** 2 / d for v, d in zip(variances, freedoms, strict=True) if v > 0)
 
 
-def t_interval(found: Estimate, confidence: float = 0.95) -> tuple[float, float]:
+def t_interval(estimated: Estimate, confidence: float = 0.95) -> tuple[float, float]:
     """Return both ends of Student's interval around an estimate."""
-    half = _t(found.freedom, confidence) * found.se
-    return found.value - half, found.value + half
+    half = _t(estimated.freedom, confidence) * estimated.se
+    return estimated.value - half, estimated.value + half
 
 
 def score_interval(
@@ -224,14 +224,17 @@ def score_interval(
     """
     from scipy import special
 
-    found = estimate(means, [1])
+    score = estimate(means, [1])
     width = highest - lowest
-    share = (found.value - lowest) / width
+    share = (score.value - lowest) / width
     if not 0 < share < 1:
         bound = ((1 - confidence) / 2) ** (1 / means.clusters)
         return (lowest + width * bound, highest) if share >= 1 else (lowest, lowest + width * (1 - bound))
-    variances, freedoms = (found.se_seeds**2, found.se_examples**2), (float(means.freedom[0]), means.clusters - 1)
-    half = quantile_of_sum(variances, freedoms, confidence) * found.se / width / (share * (1 - share))
+    variances, freedoms = (
+        (score.se_seeds**2, score.se_examples**2),
+        (float(means.freedom[0]), means.clusters - 1),
+    )
+    half = quantile_of_sum(variances, freedoms, confidence) * score.se / width / (share * (1 - share))
     low, high = lowest + width * special.expit(special.logit(share) + np.array([-half, half]))
     return float(low), float(high)
 
@@ -256,19 +259,19 @@ def quantile_of_sum(variances: Sequence[float], freedoms: Sequence[float], confi
     )
 
 
-def t_test(found: Estimate) -> float:
+def t_test(estimated: Estimate) -> float:
     """Return the two-sided p-value of the estimate being zero."""
-    above = t_test_above(found)
+    above = t_test_above(estimated)
     return min(1.0, 2 * min(above, 1 - above))
 
 
-def t_test_above(found: Estimate) -> float:
+def t_test_above(estimated: Estimate) -> float:
     """Return the one-sided p-value, which is small if the estimate is above zero."""
     from scipy import special  # slow to import
 
-    if found.se == 0:
-        return 0.0 if found.value > 0 else 1.0 if found.value < 0 else 0.5
-    return float(special.stdtr(min(found.freedom, 1e9), -found.value / found.se))
+    if estimated.se == 0:
+        return 0.0 if estimated.value > 0 else 1.0 if estimated.value < 0 else 0.5
+    return float(special.stdtr(min(estimated.freedom, 1e9), -estimated.value / estimated.se))
 
 
 def fieller(means: Means, confidence: float = 0.95) -> tuple[float, float]:

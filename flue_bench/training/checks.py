@@ -25,15 +25,15 @@ def same_bits(
     name = f"{what}, {precision}"
     if apart == 0:
         return Finding("ok", name, "the same weights to the bit")
-    found = f"weights differ by up to {apart:.1e}"
+    gap = f"weights differ by up to {apart:.1e}"
     if device.type == "cpu":
-        return Finding("problem", name, found, REPORT)
-    return Finding("note", name, f"{found}: sums on {device.type} have no fixed order, so this is not promised here")
+        return Finding("problem", name, gap, REPORT)
+    return Finding("note", name, f"{gap}: sums on {device.type} have no fixed order, so this is not promised here")
 
 
-def near(what: str, precision: str, found: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> Finding:
+def near(what: str, precision: str, got: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> Finding:
     """Report whether two gradients, (parameters,), agree within rounding, by the norm of their difference."""
-    apart = float((found.double() - wanted.double()).norm() / wanted.double().norm())
+    apart = float((got.double() - wanted.double()).norm() / wanted.double().norm())
     said = f"gradients {apart:.1e} apart (relative; up to {tolerance:.0e} is rounding)"
     if apart <= tolerance:
         return Finding("ok", f"{what}, {precision}", said)

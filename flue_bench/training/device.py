@@ -221,7 +221,7 @@ def environment(device: Device, notes: tuple[str, ...] = ()) -> Environment:
         flue_bench=flue_bench.__version__,
         commit=commit,
         dirty=dirty,
-        packages={name: found for name in PACKAGES if (found := _version(name))},
+        packages={name: number for name in PACKAGES if (number := _version(name))},
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         device=device.name,

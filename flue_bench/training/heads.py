@@ -88,8 +88,8 @@ def _class(label: str) -> str:
 
 def _parts(label: str) -> tuple[str, str]:
     """Split a tag into prefix and class: ``B-PER`` → ``B-``, ``PER``."""
-    found = _PREFIX.fullmatch(label)
-    return (f"{found[1]}-", found[2]) if found else ("", label)
+    match = _PREFIX.fullmatch(label)
+    return (f"{match[1]}-", match[2]) if match else ("", label)
 
 
 def last_layer(network: Any, labels: int) -> str | None:
@@ -115,5 +115,5 @@ def names_of(id2label: Any, rows: int) -> list[str] | None:
     if not isinstance(id2label, Mapping):
         return None
     by_row = {str(row): name for row, name in id2label.items()}
-    found = [by_row.get(str(row)) for row in range(rows)]
-    return [str(name) for name in found if name is not None] if None not in found and len(by_row) == rows else None
+    names = [by_row.get(str(row)) for row in range(rows)]
+    return [str(name) for name in names if name is not None] if None not in names and len(by_row) == rows else None

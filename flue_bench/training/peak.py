@@ -41,14 +41,14 @@ class Products(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.found: Counter[Product] = Counter()
+        self.counts: Counter[Product] = Counter()
 
     @property
     def flops(self) -> int:
         """Return the floating-point operations of all products, a multiplication and an addition counting as two."""
         return sum(
             times * 2 * left.shape[-1] * right.shape[-1] * _size(left.shape[:-1])
-            for (left, right), times in self.found.items()
+            for (left, right), times in self.counts.items()
         )
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -75,7 +75,7 @@ class Products(TorchDispatchMode):
             self._count(weights, value)
 
     def _count(self, left: Tensor, right: Tensor, times: int = 1) -> None:
-        self.found[_operand(left), _operand(right)] += times
+        self.counts[_operand(left), _operand(right)] += times
 
 
 def share_of_peak(products: Products, seconds: float, device: Device) -> float:
@@ -94,7 +94,7 @@ def share_of_peak(products: Products, seconds: float, device: Device) -> float:
 
 def product_seconds(products: Products, device: Device) -> float:
     """Return the seconds that the counted products take alone, each as the fastest of ``REPEATS`` runs."""
-    return sum(times * _fastest(product, device) for product, times in products.found.items())
+    return sum(times * _fastest(product, device) for product, times in products.counts.items())
 
 
 def _fastest(product: Product, device: Device) -> float:

@@ -276,7 +276,7 @@ def predict(
         torch.OutOfMemoryError: a single row does not fit.
     """
     model.eval()
-    found: list[Any] = [None] * len(data)
+    by_row: list[Any] = [None] * len(data)
     with device.autocast():  # around all batches: weights are cast once
         left = prediction_batches(data.lengths, POSITIONS)[::-1]
         while left:
@@ -295,8 +295,8 @@ def predict(
                     "The model's outputs are no longer finite: lower --set learning_rate or use --precision fp32."
                 )
             for row, answer in zip(rows, answers, strict=True):
-                found[row] = answer
-    return found
+                by_row[row] = answer
+    return by_row
 
 
 def flops_per_example(network: nn.Module, test: Encoded, device: Device) -> float:

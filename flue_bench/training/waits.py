@@ -36,7 +36,7 @@ class KnownMask(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         if func is torch.Tensor.all and len(args) == 1 and not kwargs:
             return self.full
-        found = func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         if func in (torch.Tensor.to, torch.Tensor.bool):  # the same mask of another type
-            self.masks.append(found)
-        return found
+            self.masks.append(result)
+        return result

@@ -45,12 +45,12 @@ class Elements(html.parser.HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -69,12 +69,12 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_one_file_that_asks_nothing_of_the_network(board: Path) -> None:
     page = Elements(board.read_text(encoding="utf-8"))
-    assert {tag for tag, _ in page.found}.isdisjoint({"img", "link", "iframe", "object", "base", "form"})
-    assert [attributes for tag, attributes in page.found if tag == "script"] == [{}]
-    addresses = [a[key] or "" for _, a in page.found for key in ("href", "src") if key in a]
+    assert {tag for tag, _ in page.tags}.isdisjoint({"img", "link", "iframe", "object", "base", "form"})
+    assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}]
+    addresses = [a[key] or "" for _, a in page.tags for key in ("href", "src") if key in a]
     outside = [address for address in addresses if ":" in address]
     assert outside and all(address.startswith("https://") for address in outside)  # the published scores' sources
-    assert not [a for _, a in page.found if any(key.startswith("on") for key in a)]
+    assert not [a for _, a in page.tags if any(key.startswith("on") for key in a)]
 
 
 def test_names_are_text(board: Path) -> None:
@@ -86,9 +86,9 @@ def test_names_are_text(board: Path) -> None:
 
 def test_numbers_lead_to_their_records(board: Path) -> None:
     page = Elements(board.read_text(encoding="utf-8"))
-    inside = {a["id"] for _, a in page.found if "id" in a}
+    inside = {a["id"] for _, a in page.tags if "id" in a}
     records = set()
-    for tag, attributes in page.found:
+    for tag, attributes in page.tags:
         address = attributes.get("href") or ""
         if tag == "a" and address.startswith("#"):
             assert address[1:] in inside

@@ -67,7 +67,7 @@ def audited(file: Path) -> audit.Audit:
     return audit.audit(registered.task, sources.load(registered), Display(QUIET))
 
 
-def rows(found: dict[str, audit.Found]) -> dict[str, int]:
+def rows(found: dict[str, audit.Matched]) -> dict[str, int]:
     return {place: each.rows for place, each in found.items() if each.rows}
 
 
@@ -81,9 +81,9 @@ def test_each_degree_and_view(task_file: Path) -> None:
     assert rows(made.near["first text"]) == {"test in train": 1, either: 1}
     assert rows(made.exact["pair"]) == {"test in train": 1, either: 1}  # e1 is t1 the other way round
     assert rows(made.same_words["pair"]) == {"train": 1, "test in train": 2, either: 2}
-    assert made.exact["either text"]["test in train"] == audit.Found(1, (("e1", "t1"),))
+    assert made.exact["either text"]["test in train"] == audit.Matched(1, (("e1", "t1"),))
     assert made.same_words["either text"][either].examples == (("e1", "t1"), ("e2", "t3"), ("e5", "v1"))
-    assert made.near["either text"]["test in train"] == audit.Found(1, (("e3", "t5"),))
+    assert made.near["either text"]["test in train"] == audit.Matched(1, (("e3", "t5"),))
 
 
 def test_contradictions_labels_and_lengths(task_file: Path) -> None:

@@ -20,7 +20,7 @@ def test_a_linear_layer_is_three_products_of_a_step() -> None:
     with Products() as products:
         layer(rows).sum().backward()
     assert products.flops == 3 * 2 * 7 * 8 * 5
-    assert sum(products.found.values()) == 3
+    assert sum(products.counts.values()) == 3
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -58,7 +58,7 @@ def test_products_keep_layout_and_type() -> None:
         left @ right
         (right.t() @ left.t()).to(torch.bfloat16)
         left.to(torch.bfloat16) @ right.to(torch.bfloat16)
-    assert {(a.stride, b.stride, a.dtype) for a, b in products.found} == {
+    assert {(a.stride, b.stride, a.dtype) for a, b in products.counts} == {
         ((4, 1), (5, 1), torch.float32),
         ((1, 5), (1, 4), torch.float32),
         ((4, 1), (5, 1), torch.bfloat16),

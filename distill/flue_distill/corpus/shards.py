@@ -245,10 +245,10 @@ def build(
     """
     if not (0 <= held_out < 1 and shard_tokens > 0):
         raise UsageError("A corpus holds out a share of at least 0 and under 1, in shards of at least one token.")
-    found = texts.find(inputs)
+    sources = texts.find(inputs)
     plan = Plan(
         tokenizer=identify(tokenizer),
-        sources=tuple(source for source, _ in found),
+        sources=tuple(source for source, _ in sources),
         field=field,
         min_tokens=min_tokens,
         held_out=held_out,
@@ -265,9 +265,9 @@ def build(
             out.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(out / STATE, timeout=1, isolation_level=None)) as database:
                 state = _restore(database, plan, out)
-                batches = texts.batches(found, field, state.source, state.position, lines, hints)
+                batches = texts.batches(sources, field, state.source, state.position, lines, hints)
                 with closing(tokenised(batches, tokenizer, plan.min_tokens, processes or cores())) as encoded:
-                    if state.source < len(found):
+                    if state.source < len(sources):
                         with _shown(show, plan) as report:
                             _write(plan, state, database, out, encoded, report)
                 manifest = _finish(plan, state, out)

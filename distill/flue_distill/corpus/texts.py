@@ -36,7 +36,7 @@ class Source(Schema):
     """SHA-256 of the file, or the data set's commit."""
 
 
-Found = tuple[Source, Path | None]
+Located = tuple[Source, Path | None]
 
 
 class Batch(NamedTuple):
@@ -51,7 +51,7 @@ class Batch(NamedTuple):
     """Bytes of the source so far; 0 for the hub."""
 
 
-def find(inputs: Sequence[str | Path]) -> list[Found]:
+def find(inputs: Sequence[str | Path]) -> list[Located]:
     """Return files and data sets with their hashes, in the order given, those of a folder or glob sorted by name.
 
     Raises:
@@ -59,10 +59,10 @@ def find(inputs: Sequence[str | Path]) -> list[Found]:
         UsageError: a data set's name is invalid.
         HubError: no such data set; OfflineError without network.
     """
-    found: list[Found] = []
+    sources: list[Located] = []
     for given in map(str, inputs):
         if given.startswith("hub:"):
-            found.append((_hub_source(given), None))
+            sources.append((_hub_source(given), None))
             continue
         path = Path(given).expanduser()
         if path.is_dir():
@@ -79,19 +79,24 @@ def find(inputs: Sequence[str | Path]) -> list[Found]:
             except OSError as error:
                 raise DataError(f"{file} cannot be read: {error.strerror}.") from None
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-            found.append((Source(name=name, bytes=file.stat().st_size, digest=digest), file))
-    return found
+            sources.append((Source(name=name, bytes=file.stat().st_size, digest=digest), file))
+    return sources
 
 
 def batches(
-    found: Sequence[Found], field: str, first: int, start: Any, each_line: bool = False, hints: list[str] | None = None
+    sources: Sequence[Located],
+    field: str,
+    first: int,
+    start: Any,
+    each_line: bool = False,
+    hints: list[str] | None = None,
 ) -> Iterator[Batch]:
     """Yield documents in groups of about ``BATCH`` characters, from position ``start`` of source ``first`` on.
 
     A group starts where the one before ended, so that resuming from a group's position gives the same groups.
 
     Args:
-        found: the result of ``find``.
+        sources: the result of ``find``.
         field: the field of a row that holds its text.
         first: number of the source to begin with.
         start: position to begin at in it, None for its start.
@@ -102,7 +107,7 @@ def batches(
         DataError: a file cannot be read in its format, or a row lacks the field.
         HubError: a data set cannot be streamed.
     """
-    for index, (source, path) in enumerate(found[first:], start=first):
+    for index, (source, path) in enumerate(sources[first:], start=first):
         position = start if index == first else None
         rows = None
         if path is None:

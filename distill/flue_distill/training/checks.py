@@ -70,10 +70,10 @@ def _gradients(device: torch.device) -> tuple[Tensor, Tensor]:
         rows(*leaves), rows(*teacher), tokens.flatten()[order[: counts.mlm]], counts, LossWeights(), TEMPERATURE
     )
     slow, _ = plain(outputs(*leaves), outputs(*teacher), labels, real, counts, LossWeights(), TEMPERATURE, "all")
-    found, wanted = (
+    quickly, wanted = (
         torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, leaves)]) for loss in (quick, slow)
     )
-    return found, wanted
+    return quickly, wanted
 
 
 def _distilled(device: torch.device, folder: Path, stop: int | None = None) -> dict[str, Tensor]:

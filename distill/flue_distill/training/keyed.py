@@ -47,12 +47,12 @@ def permuted(positions: Ints, n: int, *key: int | Ints) -> Ints:
     bits = np.uint64(max(1, ((n - 1).bit_length() + 1) // 2))
     low = np.uint64((1 << int(bits)) - 1)
     rounds = [np.broadcast_to(keys(*key, i), positions.shape) for i in range(ROUNDS)]
-    found = positions.astype(np.uint64)
-    walking = np.arange(len(found))
+    places = positions.astype(np.uint64)
+    walking = np.arange(len(places))
     while len(walking):
-        left, right = found[walking] >> bits, found[walking] & low
+        left, right = places[walking] >> bits, places[walking] & low
         for each in rounds:
             left, right = right, left ^ (mix(right ^ each[walking]) & low)
-        found[walking] = (left << bits) | right
-        walking = walking[found[walking] >= np.uint64(n)]
-    return found.astype(np.int64)
+        places[walking] = (left << bits) | right
+        walking = walking[places[walking] >= np.uint64(n)]
+    return places.astype(np.int64)

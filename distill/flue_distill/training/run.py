@@ -124,33 +124,33 @@ def distil(
     if not accelerator.is_main_process:
         display.console.quiet = True
     with accelerator.main_process_first():  # the others find it in the cache
-        found = find(recipe, offline)
-    student = MaskedLM(found.student)
-    here = prepare(accelerator.device, recipe.precision, found.student.config.hidden_size)
+        loaded = find(recipe, offline)
+    student = MaskedLM(loaded.student)
+    here = prepare(accelerator.device, recipe.precision, loaded.student.config.hidden_size)
     recipe = recipe.model_copy(update={"precision": here.precision})
-    for model in filter(None, (found.student, found.teacher)):
+    for model in filter(None, (loaded.student, loaded.teacher)):
         positions = models.max_positions(model.config)
         if positions is not None and recipe.length > positions:
             raise UsageError(f"length {recipe.length}: the model takes {positions} tokens at most (--set length=…).")
     student.to(here.where)
     teacher = None
-    if found.teacher is not None:
+    if loaded.teacher is not None:
         low = torch.bfloat16 if here.precision == "bf16" else torch.float32
-        teacher = Teacher(found.teacher.to(here.where), low)
-    named = {role: ref["name"] for role, ref in found.refs.items() if ref}  # a path is never an identity
-    with nullcontext(corpus_folder) if corpus_folder else demo.corpus(found.tokenizer) as folder:
-        manifest, data = _data(folder, found.tokenizer, recipe.length)
+        teacher = Teacher(loaded.teacher.to(here.where), low)
+    named = {role: ref["name"] for role, ref in loaded.refs.items() if ref}  # a path is never an identity
+    with nullcontext(corpus_folder) if corpus_folder else demo.corpus(loaded.tokenizer) as folder:
+        manifest, data = _data(folder, loaded.tokenizer, recipe.length)
         identity = {
             "protocol": PROTOCOL,
             "recipe": recipe.model_dump(mode="json") | named,
             "corpus": manifest.digest,
-            **found.refs,
+            **loaded.refs,
         }
         display.line(here.why or f"precision {here.precision}")
         if not len(data.held_out):
             display.line(f"Held-out text: not one sequence of {recipe.length} tokens, so no held-out scores.")
         if compiled:
-            for model in filter(None, (found.student, found.teacher)):
+            for model in filter(None, (loaded.student, loaded.teacher)):
                 model.base_model.compile()
         with display.running(), display.bar("Distilling" if teacher else "Training") as bar:
             show = _shown(bar, recipe.weights, display)
@@ -161,22 +161,22 @@ def distil(
             **identity,
             "weights": recipe.weights.model_dump(),
             "batch_tokens": recipe.batch_tokens,
-            "layers": list(found.layers),
+            "layers": list(loaded.layers),
             "corpus": manifest.model_dump(mode="json", exclude={"shards", "plan", "schema_version"}),
-            "mask_token": found.tokenizer.mask_token,
+            "mask_token": loaded.tokenizer.mask_token,
             "cost": {
                 "steps": trained.steps,
                 "tokens": trained.tokens,
                 "seconds": trained.seconds,
                 "tokens_per_second": trained.tokens / max(trained.seconds, 1e-9),
                 "peak_memory_bytes": peak_memory(here.where),
-                "parameters": found.student.num_parameters(),
+                "parameters": loaded.student.num_parameters(),
                 "processes": accelerator.num_processes,
                 "resumed": trained.resumed,
             },
             "environment": environment(here).model_dump(mode="json"),
         }
-        result.write(out, found.student, found.tokenizer, made)
+        result.write(out, loaded.student, loaded.tokenizer, made)
         checkpoint.drop(out / CHECKPOINTS)
         for line in result.course(read_log(out / LOG)):
             display.line(line)

@@ -163,9 +163,9 @@ def check_fit(student: Any, teacher: Any, name: str) -> None:
         ModelError: the vocabulary or the hidden size differs; the message says which.
     """
     for key, what in (("vocab_size", "entries in its vocabulary"), ("hidden_size", "hidden units")):
-        found, wanted = getattr(student.config, key), getattr(teacher.config, key)
-        if found != wanted:
+        own, wanted = getattr(student.config, key), getattr(teacher.config, key)
+        if own != wanted:
             raise ModelError(
-                f"Student {name} has {found:,} {what}, the teacher {wanted:,}: their outputs cannot be compared. "
+                f"Student {name} has {own:,} {what}, the teacher {wanted:,}: their outputs cannot be compared. "
                 "Take a student of the teacher's sizes, or leave --student out."
             )

@@ -246,12 +246,12 @@ class _Run:
                     self.lock.acquire(blocking=False)
                 except Timeout:
                     raise UsageError(f"Another process is training into {folder}: wait for it, or stop it.") from None
-        if found := checkpoint.steps(folder / CHECKPOINTS):
-            state = checkpoint.load(found[-1])
+        if checkpoints := checkpoint.steps(folder / CHECKPOINTS):
+            state = checkpoint.load(checkpoints[-1])
             assert state is not None
             if state["identity"] != self.identity:
                 raise UsageError(
-                    f"{found[-1]} belongs to another run (recipe, models, corpus or protocol differ). "
+                    f"{checkpoints[-1]} belongs to another run (recipe, models, corpus or protocol differ). "
                     "Resume with what it was started with, or give another --out."
                 )
             self.network.load_state_dict(state["network"])
@@ -292,8 +292,8 @@ class _Run:
 
     def broken(self, total: int, parts: LossParts, norm: float) -> ModelError:
         """Return the error for a step that cannot be applied."""
-        found = checkpoint.steps(self.folder / CHECKPOINTS)
-        good = f"The last good checkpoint is {found[-1]}" if found else "There is no checkpoint yet"
+        checkpoints = checkpoint.steps(self.folder / CHECKPOINTS)
+        good = f"The last good checkpoint is {checkpoints[-1]}" if checkpoints else "There is no checkpoint yet"
         shown = ", ".join(f"{name} {value:.4g}" for name, value in parts._asdict().items())
         return ModelError(
             f"Not finite at step {self.step + 1} of {total} ({shown}, gradient norm {norm:.4g}). {good}.\n"

@@ -178,8 +178,8 @@ def network_of(task: Task) -> Network[Any]:
     Raises:
         UnknownNameError, TaskFileError: as for ``kind_named``.
     """
-    found: Network[Any] = pkgutil.resolve_name(kind_named(task.kind).network)
-    return found
+    network: Network[Any] = pkgutil.resolve_name(kind_named(task.kind).network)
+    return network
 
 
 def encode_texts(

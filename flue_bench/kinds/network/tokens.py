@@ -35,13 +35,13 @@ class EncodedWords(Encoded):
         """Return each row's probabilities, (words, labels), from words' first sub-words; zeros for a word without."""
         probabilities = outputs.logits.float().softmax(-1).cpu().numpy()  # (rows, longest, labels)
         first = (batch.labels != IGNORED).cpu().numpy()  # (rows, longest)
-        found = []
+        answers = []
         for row, values, places in zip(rows, probabilities, first, strict=True):
             counts = self.subwords_per_word[row]
             of_row = np.zeros((len(counts), values.shape[-1]), np.float32)
             of_row[counts > 0] = values[places]
-            found.append(of_row)
-        return found
+            answers.append(of_row)
+        return answers
 
     def decided(self, answers: Sequence[Floats], task: Task) -> dict[str, Sequence[Any]]:
         """Return the most probable tag of each word; a word that the model never saw is O."""
