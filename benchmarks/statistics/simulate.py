@@ -31,7 +31,7 @@ from scipy import special, stats
 
 from benchmarks.common import ROOT, report
 from flue_bench.kinds import counts as counting
-from flue_bench.statistics import intervals
+from flue_bench.statistics import intervals, significance
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -132,7 +132,7 @@ def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bo
         weights[:2, :taken] = [[1 / taken], [-1 / taken]]
         w = weights.ravel()
         se = math.sqrt(w @ covariance @ w)
-        return intervals.t_test(intervals.Estimate(float(w @ np.concatenate(models)), 0, se, clusters - 1))
+        return significance.t_test(intervals.Estimate(float(w @ np.concatenate(models)), 0, se, clusters - 1))
 
     truth, lesser = true_score(metric, ACCURACY, sd), true_score(metric, KEPT * ACCURACY, sd)
     entry = intervals.score_interval(ours(0))
@@ -144,14 +144,14 @@ def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bo
     kept_low, kept_high = intervals.fieller(pair)
     return {
         "entry_covered": entry[0] <= truth <= entry[1],
-        "false_positive": intervals.t_test(equal) <= LEVEL,
+        "false_positive": significance.t_test(equal) <= LEVEL,
         "difference_covered": low <= lesser - truth <= high,
-        "found": intervals.t_test(unequal) <= LEVEL,
+        "found": significance.t_test(unequal) <= LEVEL,
         "retention_covered": kept_low <= lesser / truth <= kept_high,
-        "false_non_inferior": intervals.t_test_above(intervals.estimate(pair, [1, -lesser / truth])) <= LEVEL,
+        "false_non_inferior": significance.t_test_above(intervals.estimate(pair, [1, -lesser / truth])) <= LEVEL,
         "false_positive_examples_alone": examples_alone(n) <= LEVEL,
         "false_positive_one_seed": examples_alone(1) <= LEVEL,
-        "false_positive_seeds_alone": intervals.t_test(welch) <= LEVEL,
+        "false_positive_seeds_alone": significance.t_test(welch) <= LEVEL,
     }
 
 

@@ -17,7 +17,7 @@ from flue_bench.record import RunRecord
 from flue_bench.results import comparison
 from flue_bench.results.comparison import Evidence
 from flue_bench.results.rows import by_run
-from flue_bench.statistics.intervals import holm
+from flue_bench.statistics.significance import holm
 
 SAME = 1e-6
 """Means of scores that differ by less differ only by rounding."""

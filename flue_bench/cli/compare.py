@@ -249,7 +249,7 @@ def _lines(
 
 def _adjusted(p_values: list[float | None]) -> list[float | None]:
     """Holm over those that are there."""
-    from flue_bench.statistics.intervals import holm
+    from flue_bench.statistics.significance import holm
 
     adjusted = iter(holm([p for p in p_values if p is not None]))
     return [None if p is None else next(adjusted) for p in p_values]

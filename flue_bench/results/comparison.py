@@ -7,7 +7,7 @@ Two questions are kept apart:
   seed says nothing of the spread over seeds, so there is no verdict then.
 - ``trained``: which of *these two fine-tuned models* is better? The test set is the only source of chance.
 
-``flue_bench.statistics.intervals`` has the formulas; docs/decisions/0010-statistics.md the reasons.
+``flue_bench.statistics`` has the formulas; docs/decisions/0010-statistics.md the reasons.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from flue_bench.kinds.counts import Metric
 from flue_bench.kinds.kind import kind_of
 from flue_bench.record import RunRecord
 from flue_bench.results.store import read_predictions
-from flue_bench.statistics import intervals
+from flue_bench.statistics import intervals, significance
 from flue_bench.statistics.intervals import Floats, Means
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def compare(
             if question == "trained":
                 p, test = _trained_test(measured)
             else:
-                p, test = intervals.t_test(estimate), "t with Satterthwaite's degrees of freedom"
+                p, test = significance.t_test(estimate), "t with Satterthwaite's degrees of freedom"
         return Comparison(
             question=question,
             metric=metric,
@@ -322,7 +322,7 @@ def retention(
         if reason is None:
             means = _means(measured, drawn=question == "pretrained")
             low, high = intervals.fieller(means)
-            p = intervals.t_test_above(intervals.estimate(means, [1, -margin]))
+            p = significance.t_test_above(intervals.estimate(means, [1, -margin]))
         return Retention(question, metric, score_student, score_teacher, ratio, low, high, margin, p, reason)
 
     key = [metric, question, margin, first.key, second.key]
@@ -491,8 +491,8 @@ def _trained_test(measured: _Measured) -> tuple[float, str]:
     if metric.of_examples and measured.clusters == measured.examples:
         right = metric.score(measured.counts)  # (2, examples): 0 or 1
         first, second = int((right[0] > right[1]).sum()), int((right[0] < right[1]).sum())
-        return intervals.mcnemar(first, second), "exact McNemar"
-    return intervals.permutation_test(measured.counts, metric.score), "paired permutation"
+        return significance.mcnemar(first, second), "exact McNemar"
+    return significance.permutation_test(measured.counts, metric.score), "paired permutation"
 
 
 def _counts(records: Sequence[RunRecord], metric: Metric, evidence: Evidence) -> tuple[Floats, int]:

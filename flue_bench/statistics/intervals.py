@@ -1,4 +1,4 @@
-"""Means over seeds and test examples, with intervals and tests that keep these two sources of chance apart.
+"""Means over seeds and test examples, with intervals that keep these two sources of chance apart.
 
 Everything starts from counts that determine a score (``flue_bench.kinds.counts``): their sum over the test set gives
 the score, so that resampling counts is resampling examples. Examples that share a premise or a source sentence form a
@@ -24,10 +24,8 @@ Score = Callable[[Floats], Floats]
 REPLICATES = 2000
 """Replicates of the bootstrap: the standard error is then known to within 1.6 %."""
 
-PERMUTATIONS = 10_000
-
 _AT_A_TIME = 100
-"""Bootstrap replicates or permutations in memory at once."""
+"""Bootstrap replicates, or permutations of a test, in memory at once."""
 
 
 class Summary(NamedTuple):
@@ -105,7 +103,7 @@ def resample(counts: ArrayLike, replicates: int = REPLICATES) -> Floats:
     flat = np.moveaxis(counts, 1, 0).reshape(clusters, -1)
     rng = np.random.default_rng(0)
     drawn = [np.empty((0, flat.shape[1]))]
-    for size in _chunks(replicates):
+    for size in chunks(replicates):
         cells = rng.integers(clusters, size=(size, clusters)) + clusters * np.arange(size)[:, None]
         weights = np.bincount(cells.ravel(), minlength=size * clusters).reshape(size, clusters)
         drawn.append(weights.astype(np.float64) @ flat)
@@ -259,21 +257,6 @@ def quantile_of_sum(variances: Sequence[float], freedoms: Sequence[float], confi
     )
 
 
-def t_test(estimated: Estimate) -> float:
-    """Return the two-sided p-value of the estimate being zero."""
-    above = t_test_above(estimated)
-    return min(1.0, 2 * min(above, 1 - above))
-
-
-def t_test_above(estimated: Estimate) -> float:
-    """Return the one-sided p-value, which is small if the estimate is above zero."""
-    from scipy import special  # slow to import
-
-    if estimated.se == 0:
-        return 0.0 if estimated.value > 0 else 1.0 if estimated.value < 0 else 0.5
-    return float(special.stdtr(min(estimated.freedom, 1e9), -estimated.value / estimated.se))
-
-
 def fieller(means: Means, confidence: float = 0.95) -> tuple[float, float]:
     """Return the interval of the ratio of the first mean to the second (Fieller 1954).
 
@@ -309,59 +292,6 @@ def _within(first: float, second: float, v: Floats, t: float) -> tuple[float, fl
     return float((b - root) / a), float((b + root) / a)
 
 
-def permutation_test(counts: ArrayLike, score: Score, permutations: int = PERMUTATIONS) -> float:
-    """Return the two-sided p-value of two trained models being interchangeable on every cluster of the test set.
-
-    The two models' predictions are swapped at random, cluster by cluster (Noreen 1989, Yeh 2000). The value counts the
-    observed assignment as one of the draws, so that it is never 0 and never too small (Phipson & Smyth 2010).
-
-    Args:
-        counts: (2, clusters, …).
-        score: the function from summed counts to scores.
-        permutations: number to draw.
-    """
-    first, second = np.asarray(counts, np.float64)
-    swap = (second - first).reshape(len(first), -1)
-    swap = swap[swap.any(axis=1)]  # clusters on which both agree have no effect
-    totals = first.sum(0), second.sum(0)
-
-    def apart(shift: Floats) -> Floats:
-        return np.abs(score(totals[0] + shift) - score(totals[1] - shift))
-
-    observed = apart(np.zeros_like(totals[0])) - 1e-12  # sums of floats in another order
-    rng = np.random.default_rng(0)
-    as_far = 0
-    for size in _chunks(permutations):
-        swapped = rng.integers(2, size=(size, len(swap))).astype(np.float64)
-        as_far += int((apart((swapped @ swap).reshape(size, *totals[0].shape)) >= observed).sum())
-    return (1 + as_far) / (1 + permutations)
-
-
-def mcnemar(first_only: int, second_only: int) -> float:
-    """Return the exact two-sided p-value of two trained models being equally accurate on independent examples.
-
-    Source: McNemar 1947.
-
-    Args:
-        first_only: number of examples that only the first model classifies correctly.
-        second_only: number of examples that only the second model classifies correctly.
-    """
-    from scipy import special
-
-    fewer, n = min(first_only, second_only), first_only + second_only
-    return min(1.0, 2 * float(special.bdtr(fewer, n, 0.5))) if n else 1.0
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for multiple testing (Holm 1979), in the given order."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = largest
-    return adjusted
-
-
 def _t(freedom: float, confidence: float) -> float:
     """Return Student's quantile for a two-sided interval."""
     from scipy import special
@@ -369,7 +299,7 @@ def _t(freedom: float, confidence: float) -> float:
     return float(special.stdtrit(min(freedom, 1e9), (1 + confidence) / 2))
 
 
-def _chunks(total: int) -> Iterator[int]:
+def chunks(total: int) -> Iterator[int]:
     """Yield chunk sizes that sum to ``total``."""
     for start in range(0, total, _AT_A_TIME):
         yield min(_AT_A_TIME, total - start)

@@ -20,7 +20,7 @@ from flue_bench.kinds.sentence import METRICS, sentence_scores
 from flue_bench.kinds.tokens import TOKENS
 from flue_bench.results import comparison
 from flue_bench.results.comparison import Evidence, compare, interval, retention
-from flue_bench.statistics import intervals
+from flue_bench.statistics import significance
 from support.judged import TAGS, keep, seeds, sentences, tagged
 
 
@@ -151,7 +151,7 @@ def test_trained_models_are_paired_over_examples(tmp_path: Path) -> None:
         for table in (evidence(tmp_path).predictions(record) for record in (*a, *b))
     ]
     only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    assert found.test == "exact McNemar" and found.p == intervals.mcnemar(*only)
+    assert found.test == "exact McNemar" and found.p == significance.mcnemar(*only)
     assert found.se_seeds == 0 and found.reason is None
     assert found.se_examples == pytest.approx(np.std(right[0] * 1.0 - right[1], ddof=1) / 120**0.5, rel=0.06)
     f1 = compare(a, b, "f1_macro", evidence(tmp_path), "trained")

@@ -25,19 +25,15 @@ from flue_bench.statistics.intervals import (
     covariance,
     estimate,
     fieller,
-    holm,
-    mcnemar,
     mean_sd,
-    permutation_test,
     quantile_of_sum,
     resample,
     satterthwaite,
     score_interval,
     seeds_and_examples,
     t_interval,
-    t_test,
-    t_test_above,
 )
+from flue_bench.statistics.significance import holm, mcnemar, permutation_test, t_test, t_test_above
 
 samples = st.lists(st.floats(0, 1), min_size=2, max_size=8)
 
