@@ -1,4 +1,4 @@
-"""The door: ``flue-bench``. A command imports what it needs when it runs, so that ``--help`` loads no torch."""
+"""The command line ``flue-bench``. A command imports what it needs when it runs, so that ``--help`` loads no torch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,11 @@ def _version(wanted: bool) -> None:
 
 
 def _check_endpoint() -> None:
-    """huggingface_hub takes whatever ``HF_ENDPOINT`` says, and fails on it much later or with a traceback."""
+    """Check ``HF_ENDPOINT``, which huggingface_hub accepts unseen: it fails much later, or with a traceback.
+
+    Raises:
+        UsageError: it is not an http or https address.
+    """
     endpoint = os.environ.get("HF_ENDPOINT")
     if endpoint is None:
         return
@@ -51,7 +55,7 @@ def _check_endpoint() -> None:
     except ValueError:
         good = False
     if not good:
-        raise UsageError(f"HF_ENDPOINT is {quoted(endpoint)}: it should be an address like https://huggingface.co.")
+        raise UsageError(f"HF_ENDPOINT is {quoted(endpoint)}: give an address like https://huggingface.co.")
 
 
 @app.callback()
@@ -64,20 +68,24 @@ def _options(
 
 
 def _add_plugins() -> None:
-    """Commands of installed packages, our own distillation among them, by the entry-point group that is anybody's."""
+    """Add the commands of installed packages, our own distillation included: entry-point group ``flue_bench.commands``.
+
+    Raises:
+        TaskFileError: a plugin cannot be loaded, or brings a command of a name that is taken.
+    """
     app.registered_commands[:] = OURS  # main may be called more than once in a process
     taken = {command.name or getattr(command.callback, "__name__", "") for command in OURS}
     taken |= {group.name for group in app.registered_groups if group.name}
     for name, command in plugins.commands().items():
         if name in taken:
             raise TaskFileError(
-                f"A plugin brings a command '{name}', which flue-bench has itself; uninstall the plugin."
+                f"A plugin adds a command '{name}', which flue-bench already has: uninstall the plugin."
             )
         app.command(name)(command)
 
 
 def main() -> None:
-    """Run the command line; errors meant for the user are one or two lines on stderr and an exit code."""
+    """Run the command line. Errors meant for the user become one or two lines on stderr and an exit code."""
     # Before torch is loaded: threads that spin for long make a busy machine many times slower, and threads that sleep
     # at once leave a small model to one core (docs/decisions/0009-threads-and-memory.md).
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -95,8 +103,8 @@ def main() -> None:
     except SystemExit as stop:
         if stop.code in (130, 143):  # Ctrl-C, which typer turns into 130, and SIGTERM
             typer.echo(
-                "flue-bench: interrupted; what was done is kept, and the same command (distill: with --resume) goes on "
-                "from there.",
+                "flue-bench: interrupted; what was done is kept, and the same command (distill: with --resume) "
+                "continues from there.",
                 err=True,
             )
         raise

@@ -1,4 +1,4 @@
-"""``flue-bench card``: a model's scores for its card on the hub."""
+"""``flue-bench card`` writes a model's scores for its card on the hub."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from flue_bench.cli.results import Results, damaged, known_name, read, records_o
 
 
 def card(
-    model: Annotated[str, typer.Option("--model", "-m", help="As the board names it, or the start of its digest.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="The model's name on the board, or the start of its digest.")
+    ],
     results: Results = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="A model card (README.md) to write or update; what is not ours in it is kept."),
+        typer.Option(help="The model card (README.md) to write or update; the rest of an existing card is kept."),
     ] = None,
     validate: Annotated[
-        bool, typer.Option("--validate", help="Have the hub check the metadata before anything is written.")
+        bool, typer.Option("--validate", help="Have the hub check the metadata before writing.")
     ] = False,
 ) -> None:
     """Write a model's scores as a hub model card: model-index metadata and an evaluation section."""
@@ -36,5 +38,5 @@ def card(
         from flue_bench.data import hub
 
         hub.validate(made, name)
-        typer.echo(f"{hub.endpoint()} takes the metadata.", err=True)
+        typer.echo(f"{hub.endpoint()} accepts the metadata.", err=True)
     put(str(made), out)

@@ -1,4 +1,4 @@
-"""``flue-bench compare``: two models on the tasks they share, and whether their difference is more than chance."""
+"""``flue-bench compare`` tests whether the difference of two models, on the tasks they share, is more than chance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flue_bench.results.comparison import Comparison, Retention
 
 KEPT = 0.97
-"""What a student has to keep of its teacher's score, where ``--retention`` does not say."""
+"""The share of its teacher's score that a student should keep, where ``--retention`` is not given."""
 
 
 class QuestionChoice(StrEnum):
@@ -42,8 +42,8 @@ class Format(StrEnum):
 
 
 QUESTIONS = {
-    "pretrained": "Which pretrained model is better to fine-tune? Seeds and test examples are both in the intervals.",
-    "trained": "Which of these two fine-tuned models is better? Test examples are the only chance in the intervals.",
+    "pretrained": "Which pretrained model is better to fine-tune? Intervals cover seeds and test examples.",
+    "trained": "Which of these two fine-tuned models is better? Intervals cover test examples only.",
 }
 LEGEND = "Scores and differences in percent; intervals of 95 %; verdicts at 5 % after Holm's adjustment over the tasks."
 
@@ -62,27 +62,29 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Answer:
-    """All that is to be shown."""
+    """Everything that the command shows."""
 
     question: str
     a: str
     b: str
     lines: list[Line]
     notes: list[str]
-    """What does not stand in the table, and what to mind in it."""
+    """What the table leaves out, and what to keep in mind when reading it."""
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A model as the board names it, or the start of its digest.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another one. 'NAME (RECIPE, PRECISION)' tells rows apart.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="A model's name on the board, or the start of its digest.")],
+    b: Annotated[
+        str, typer.Argument(metavar="B", help="The other model. 'NAME (RECIPE, PRECISION)' names one of several rows.")
+    ],
     results: Results = None,
     task: Annotated[list[str] | None, typer.Option("--task", "-t", help="Task or board column. Repeatable.")] = None,
     question: Annotated[
         QuestionChoice,
-        typer.Option(help="pretrained: seeds are chance too. trained: one fine-tuned model of each, as they are."),
+        typer.Option(help="pretrained: over all seeds. trained: two fine-tuned models of one seed, as they are."),
     ] = QuestionChoice.pretrained,
     metric: Annotated[
-        str | None, typer.Option(help="This score, e.g. accuracy, instead of each task's headline metric.")
+        str | None, typer.Option(help="Compare by this score, e.g. accuracy, instead of each task's headline metric.")
     ] = None,
     retention: Annotated[
         float | None,
@@ -94,14 +96,16 @@ def compare(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(show_default="lowest in common", help="With --question trained: which seed.")
+        int | None, typer.Option(show_default="lowest in common", help="With --question trained: the seed to compare.")
     ] = None,
-    format_: Annotated[Format, typer.Option("--format", "-f", help="json holds everything.")] = Format.terminal,
+    format_: Annotated[
+        Format, typer.Option("--format", "-f", help="Output format; json holds everything.")
+    ] = Format.terminal,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
 ) -> None:
-    """Is one model better than the other, or is it chance? Two questions, told apart by --question."""
+    """Test whether one model is better than another, or the difference is chance; --question says in which sense."""
     if seed is not None and question is not QuestionChoice.trained:
-        raise UsageError("--seed goes with --question trained: about pretrained models all seeds have their say.")
+        raise UsageError("--seed needs --question trained: the comparison of pretrained models uses all seeds.")
 
     from rich.console import Console
 
@@ -115,7 +119,7 @@ def compare(
     rows = named_rows(once)
     row_a, row_b = (find_one(rows, known_name(rows, name)) for name in (a, b))
     if row_a is row_b:
-        raise UsageError(f"A and B are both {row_a.title}: name two rows of the board.")
+        raise UsageError(f"A and B are both {row_a.title}: name two different rows of the board.")
     if metric and metric not in (known := {name for record in records for name in record.scores}):
         raise UnknownNameError("metric", metric, known)
     if retention is None and row_a.records[0].cell.model.teacher == row_b.key.model:
@@ -124,11 +128,13 @@ def compare(
     if question is QuestionChoice.trained:
         pairs = _one_seed(pairs, seed, notes)
     if not pairs:
-        raise UsageError("\n".join([f"Nothing to compare {row_a.title} and {row_b.title} on.", *notes[:1]]))
+        raise UsageError("\n".join([f"No task on which to compare {row_a.title} and {row_b.title}.", *notes[:1]]))
 
     lines = _lines(pairs, metric, question, retention, Evidence(tuple(contents)), notes)
     if not lines:
-        raise RecordError("\n".join([f"Nothing to compare {row_a.title} and {row_b.title} by.", *notes[-1:]]))
+        raise RecordError(
+            "\n".join([f"No predictions by which to compare {row_a.title} and {row_b.title}.", *notes[-1:]])
+        )
     notes = _reasons(lines) + notes + _collapsed(pairs) + _fine_tuned(pairs)
     answer = Answer(question.value, row_a.title, row_b.title, lines, notes)
     if format_ is Format.terminal and out is None:
@@ -139,7 +145,7 @@ def compare(
 
 
 class _Pair(NamedTuple):
-    """What both models have of one task."""
+    """The records of both models on one task."""
 
     title: str
     a: list[RunRecord]
@@ -149,7 +155,11 @@ class _Pair(NamedTuple):
 def _pairs(
     a: Sequence[RunRecord], b: Sequence[RunRecord], tasks: list[str] | None, metric: str | None, notes: list[str]
 ) -> list[_Pair]:
-    """Tasks that both have been run on with the same version, data and limit; of the others, why not."""
+    """Return the tasks that both models were run on with the same version, data and limit; note why others are not.
+
+    Raises:
+        UnknownNameError: neither was run on one of ``tasks``.
+    """
     known = {name for record in (*a, *b) for name in (record.cell.task, record.column)}
     for name in tasks or ():
         if name not in known:
@@ -181,7 +191,7 @@ def _pairs(
 
 
 def _variants(records: Iterable[RunRecord]) -> dict[str, dict[tuple[Any, ...], list[RunRecord]]]:
-    """By task and by what it was run on: the records of one setting, that with most seeds, the newest on a tie."""
+    """Return, by task and by what it was run on, the records of the setting with most seeds; on a tie, the newest."""
     from flue_bench.results.rows import by_setting, grouped
 
     def run_on(record: RunRecord) -> tuple[Any, ...]:
@@ -200,14 +210,14 @@ def _differs(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> str | None:
 
 
 def _one_seed(pairs: list[_Pair], seed: int | None, notes: list[str]) -> list[_Pair]:
-    """One fine-tuned model of each: this seed's, or the lowest that both have."""
+    """Return one fine-tuned model of each: that of ``seed``, or of the lowest seed that both have."""
     chosen = []
     for pair in pairs:
         by_seed = [{record.cell.seed: record for record in records} for records in (pair.a, pair.b)]
         seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
         if not seeds or (seed is not None and seed not in seeds):
             said = [", ".join(map(str, sorted(of_model))) for of_model in by_seed]
-            wanted = "no seed in common" if seed is None else f"not both have seed {seed}"
+            wanted = "no seed in common" if seed is None else f"seed {seed} is missing from one of them"
             notes.append(f"{pair.title}: {wanted} (A: {said[0]}; B: {said[1]})")
             continue
         taken = seeds[0] if seed is None else seed
@@ -223,7 +233,7 @@ def _lines(
     evidence: Any,
     notes: list[str],
 ) -> list[Line]:
-    """Every pair's comparison, the p-values adjusted over the tasks; a pair without its predictions is noted."""
+    """Return every pair's comparison, with p-values adjusted over the tasks; note pairs whose predictions are gone."""
     from flue_bench.results import comparison
 
     kind: comparison.Question = "trained" if question is QuestionChoice.trained else "pretrained"
@@ -248,7 +258,7 @@ def _lines(
 
 
 def _adjusted(p_values: list[float | None]) -> list[float | None]:
-    """Holm over those that are there."""
+    """Return the p-values, those that exist adjusted by Holm's method over each other."""
     from flue_bench.statistics.significance import holm
 
     adjusted = iter(holm([p for p in p_values if p is not None]))
@@ -276,7 +286,7 @@ def _retention_verdict(retention: Retention | None, p_holm: float | None) -> str
 
 
 def _reasons(lines: list[Line]) -> list[str]:
-    """Why there is no verdict, each reason once."""
+    """Return why there is no verdict, each reason once."""
     tasks: dict[str, list[str]] = {}
     for line in lines:
         for result in (line.comparison, line.retention):
@@ -301,7 +311,7 @@ def _fine_tuned(pairs: list[_Pair]) -> list[str]:
     from flue_bench.boards.board import own_head
 
     return [
-        f"{name} is not merely pretrained: the classification head that its checkpoint brought was {'; '.join(words)}"
+        f"{name} is not only pretrained: its checkpoint has a classification head, which was {'; '.join(words)}"
         for name, records in (
             ("A", [r for pair in pairs for r in pair.a]),
             ("B", [r for pair in pairs for r in pair.b]),
@@ -315,7 +325,7 @@ RETENTION_HEADERS = ("task", "A / B\n[95 %]", "p\n(Holm)", "verdict")
 
 
 def _cells(answer: Answer) -> list[list[str]]:
-    """The table of differences, under ``HEADERS``."""
+    """Return the rows of the table of differences, under ``HEADERS``."""
     return [
         [
             f"{line.task}\n{(difference := line.comparison).metric}",
@@ -332,7 +342,7 @@ def _cells(answer: Answer) -> list[list[str]]:
 
 
 def _retention_cells(answer: Answer) -> list[list[str]]:
-    """The table of what A keeps of B, under ``RETENTION_HEADERS``; empty if nobody asked."""
+    """Return the rows of the table of retention, under ``RETENTION_HEADERS``; none if it was not asked for."""
     return [
         [
             line.task,
@@ -357,7 +367,7 @@ def _p(p: float | None, holm: float | None) -> str:
 
 
 def _said(answer: Answer) -> list[str]:
-    """What stands above the table."""
+    """Return the lines above the table."""
     seeds = sorted({seed for line in answer.lines for seed in line.comparison.seeds_a})
     taken = f" Seed {', '.join(map(str, seeds))} of each." if answer.question == "trained" else ""
     return [f"{QUESTIONS[answer.question]}{taken}", f"A: {answer.a}", f"B: {answer.b}"]
@@ -369,7 +379,7 @@ def _methods(answer: Answer) -> str:
 
 
 def _print(answer: Answer, console: Any) -> None:
-    """For the terminal."""
+    """Print the answer to the terminal."""
     from flue_bench.boards.wording import plain
 
     for text in _said(answer):
@@ -429,7 +439,7 @@ def _markdown(answer: Answer) -> str:
 
 def _json(answer: Answer) -> str:
     def finite(result: Comparison | Retention) -> dict[str, Any]:
-        """JSON has no infinity: the end of an interval that has none is null."""
+        """Return the fields; an infinite end of an interval becomes null, since JSON has no infinity."""
         return {k: None if isinstance(v, float) and math.isinf(v) else v for k, v in asdict(result).items()}
 
     lines = [

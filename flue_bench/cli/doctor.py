@@ -1,4 +1,4 @@
-"""``flue-bench doctor``: what a run would find on this machine."""
+"""``flue-bench doctor`` checks what a run needs of this machine."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ COLOURS = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
 def doctor(
-    results: Annotated[Path, typer.Option(help="Where records are to go.")] = Path("results"),
+    results: Annotated[Path, typer.Option(help="The folder where runs will write records.")] = Path("results"),
     self_test: Annotated[
         bool,
         typer.Option(
             "--self-test",
-            help="Try on this hardware what is promised: equal bits, exact batches, precision, speed. Two minutes.",
+            help="Also test on this hardware, in about two minutes: equal bits, exact batches, precision, speed.",
         ),
     ] = False,
-    device: Annotated[str, typer.Option(help="Of the self-test: auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device of the self-test: auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
-    """Check versions, device, folders and the hub, and say what to do where something is wrong.
+    """Check versions, device, folders and the hub, and say how to fix what is wrong.
 
-    Exit code 0 if nothing is broken, 1 otherwise. Being offline breaks nothing.
+    The exit code is 0 if nothing is broken, else 1. Being offline is not a fault.
     """
     from rich.console import Console
 
@@ -48,7 +48,7 @@ def doctor(
         )
         checks = check(where)
         while True:
-            with console.status("Trying what is promised"):
+            with console.status("Testing"):
                 finding = next(checks, None)
             if finding is None:
                 break

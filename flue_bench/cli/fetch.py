@@ -1,4 +1,4 @@
-"""``flue-bench fetch``: everything that a later ``flue-bench run --offline`` will need."""
+"""``flue-bench fetch`` downloads everything that a later ``flue-bench run --offline`` needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Have(NamedTuple):
-    """A model or a task's data on this disk."""
+    """A model, or a task's data, on this machine."""
 
     digest: str
     bytes: int
@@ -33,17 +33,18 @@ def fetch(
     task: Annotated[
         list[str] | None, typer.Option("--task", "-t", help="As for run: task, group or task file. Repeatable.")
     ] = None,
-    recipe: Annotated[str, typer.Option(help="As for run; only looked up.")] = "standard",
+    recipe: Annotated[str, typer.Option(help="As for run; only its name is checked.")] = "standard",
     data_dir: Annotated[
         Path | None, typer.Option(envvar="FLUE_BENCH_DATA", help="Data instead of downloads; see the README.")
     ] = None,
 ) -> None:
     """Fetch models, tokenizers and data, so that `run --offline` with the same arguments needs no network.
 
-    For the login node of a cluster. What cannot be fetched is reported, the rest is kept; the same command continues.
+    Run it on the login node of a cluster. It reports what cannot be fetched and keeps the rest; the same command
+    fetches what is still missing.
     """
     if not model and not task:
-        raise UsageError("fetch wants --model, --task, or both.")
+        raise UsageError("fetch needs --model, --task, or both.")
 
     from rich.console import Console
 
@@ -82,10 +83,12 @@ def fetch(
             lacking += 1
             typer.echo(f"{name}: {error}", err=True)
             continue
-        state = "there already" if after == before else "fetched"
+        state = "already here" if after == before else "fetched"
         typer.echo(f"{name}: {state}, {after.bytes / 1e6:,.1f} MB, {after.where}")
     if lacking:
-        typer.echo(f"{lacking} of {len(wanted)} could not be had; the same command fetches what is missing.", err=True)
+        typer.echo(
+            f"{lacking} of {len(wanted)} could not be fetched; the same command fetches what is missing.", err=True
+        )
         raise typer.Exit(1)
     typer.echo(
         "Ready for `flue-bench run --offline` on machines that see these folders: "

@@ -1,4 +1,4 @@
-"""``flue-bench leaderboard``: the records of one or more results directories as a table."""
+"""``flue-bench leaderboard`` shows the records of one or more results directories as a table."""
 
 from __future__ import annotations
 
@@ -38,19 +38,23 @@ def leaderboard(
         str | None, typer.Option(help="Show this score, e.g. accuracy, instead of each task's headline metric.")
     ] = None,
     format_: Annotated[
-        Format, typer.Option("--format", "-f", help="csv has one line a task and seed; json holds everything.")
+        Format,
+        typer.Option(
+            "--format", "-f", help="Output format. csv has a line for each task and seed; json holds everything."
+        ),
     ] = Format.terminal,
     teacher: Annotated[
-        str | None, typer.Option(help="With --student: show what it keeps of this model's scores.")
+        str | None, typer.Option(help="With --student: show how much of this model's scores the student keeps.")
     ] = None,
     student: Annotated[
-        str | None, typer.Option(help="Without both, each model is paired with the one it was distilled from.")
+        str | None,
+        typer.Option(help="With --teacher. Without both, each student is paired with the model it was distilled from."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
 ) -> None:
-    """Compare models: a row each, a column a task, mean ± standard deviation over seeds, with its 95 % interval."""
+    """Show the board: a row for each model, a column for each task, mean ± sd over seeds, with 95 % intervals."""
     if bool(teacher) != bool(student):
-        raise UsageError("--teacher and --student go together: name both, as the board does.")
+        raise UsageError("--teacher and --student go together: give both, with their names on the board.")
 
     from rich.console import Console
 
@@ -89,7 +93,10 @@ def leaderboard(
 
 
 def _link(records: list[RunRecord], folders: list[Path], out: Path | None) -> Callable[[Run], str | None]:
-    """From a run to its record, where the page will lie near it: a path through the whole disk says too much."""
+    """Return a function from a run to the relative address of its record, or None where the page is not near it.
+
+    A path that climbs through the whole disk would publish the names of its folders.
+    """
     from flue_bench.results.rows import by_run
     from flue_bench.results.store import Store
 

@@ -1,4 +1,4 @@
-"""Where a command's text goes."""
+"""Output of a command's text, to the screen or to a file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from flue_bench.errors import RecordError
 
 
 def put(text: str, out: Path | None) -> None:
-    """To the file that ``--out`` names, or to the screen.
+    """Write text to the file that ``--out`` names, atomically, or to the screen.
 
     Raises:
-        RecordError: the file cannot be written; with the operating system's reason. One that was there is as it was.
+        RecordError: the file cannot be written, for the operating system's reason. An existing one is unchanged.
     """
     if out is None:
         typer.echo(text, nl=False)
         return
     with files.explained(out, "or give another --out"):
         if os.name == "posix" and out.is_symlink() and out.lstat().st_uid not in (0, os.geteuid()):
-            raise RecordError(f"{out} is a link that another user made: nothing is written through it.")
+            raise RecordError(f"{out} is a link that another user made: not written through. Give another --out.")
         if out.exists() and not stat.S_ISREG(out.stat().st_mode):  # a terminal or a pipe
             out.write_text(text, encoding="utf-8", newline="\n")
         else:

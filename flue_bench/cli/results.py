@@ -1,4 +1,4 @@
-"""What ``--results`` names: one or more results directories, read whole."""
+"""The option ``--results``: one or more results directories, read as a whole."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Results = Annotated[list[Path] | None, typer.Option(show_default="results", help
 
 
 def read(results: list[Path] | None) -> dict[Path, Contents]:
-    """What each of the directories holds.
+    """Return the content of each directory.
 
     Raises:
-        UsageError: one of them is no directory, or nothing is in any.
+        UsageError: one of them is not a directory, or all are empty.
     """
     from flue_bench.results.store import Store
 
@@ -36,27 +36,27 @@ def read(results: list[Path] | None) -> dict[Path, Contents]:
     if not any(any(contents) for contents in by_folder.values()):
         where = ", ".join(map(str, folders))
         raise UsageError(
-            f"No records in {where}. Make some with flue-bench run, or name another folder with --results."
+            f"No records in {where}. Make some with flue-bench run, or give another folder with --results."
         )
     return by_folder
 
 
 def records_of(by_folder: dict[Path, Contents]) -> list[RunRecord]:
-    """Of all the directories."""
+    """Return the records of all directories."""
     return [record for contents in by_folder.values() for record in contents.records]
 
 
 def damaged(by_folder: dict[Path, Contents]) -> list[tuple[Path, str]]:
-    """Files that cannot be read, and why."""
+    """Return the files that cannot be read, and why."""
     return [(folder / path, reason) for folder, contents in by_folder.items() for path, reason in contents.damaged]
 
 
 def known_name(rows: Sequence[NamedRow], wanted: str) -> str:
-    """What the rows know a model by: what was typed, or for the path of a directory the digest of the model there.
+    """Return a name that ``find`` knows: ``wanted`` itself, or for the path of a directory its model's digest.
 
     Raises:
-        UnknownNameError: no row goes by this name, nor is it a directory whose model has been run.
-        UsageError: several models go by it.
+        UnknownNameError: no row has this name, nor is it a directory whose model has been run.
+        UsageError: several models have it.
     """
     from flue_bench.results.rows import find
 
@@ -70,7 +70,10 @@ def known_name(rows: Sequence[NamedRow], wanted: str) -> str:
         given = models.resolve(wanted, offline=True).ref
         if not any(row.key.model == given.digest for row in rows):
             raise UnknownNameError(
-                "model", wanted, {row.label for row in rows}, f"No record is of the weights there ({given.digest[:7]})."
+                "model",
+                wanted,
+                {row.label for row in rows},
+                f"No record has the weights in that directory ({given.digest[:7]}).",
             ) from None
         return given.digest
     return wanted

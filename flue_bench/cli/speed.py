@@ -1,4 +1,4 @@
-"""``flue-bench speed``: what models cost to use, side by side."""
+"""``flue-bench speed`` measures what models cost to use, side by side."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def speed(
     ],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[
-        PrecisionChoice, typer.Option(help="auto takes bf16 where the hardware gains from it.")
+        PrecisionChoice, typer.Option(help="auto chooses bf16 where the hardware gains from it.")
     ] = PrecisionChoice.auto,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
-    results: Annotated[Path, typer.Option(help="Where records go.")] = Path("results"),
+    results: Annotated[Path, typer.Option(help="The folder to write records to.")] = Path("results"),
 ) -> None:
     """Measure models in turns: parameters, arithmetic, latency, throughput and memory of the encoder on French texts.
 
-    Only ratios from one run on one machine mean anything; the table's last line holds such.
+    Compare models only by ratios from one run on one machine; the last line of the table has them.
     """
     from rich.console import Console
 
@@ -69,7 +69,12 @@ def speed(
 
 
 def _table(records: list[SpeedRecord], ratios: list[list[float]]) -> Table:
-    """A column a model; ``ratios`` to the first of them stand below, median and range over the rounds."""
+    """Return a table with a column for each model.
+
+    Args:
+        records: measurements of the models, at least one.
+        ratios: (models, rounds), throughput over that of the first; its median and range make the last line.
+    """
     from statistics import median
 
     from rich.table import Table

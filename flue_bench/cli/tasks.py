@@ -1,4 +1,4 @@
-"""``flue-bench tasks``: which there are, what one is made of, whether its file works, what to know of its data."""
+"""``flue-bench tasks`` lists the tasks, shows one, checks a task file, and audits a task's data."""
 
 from __future__ import annotations
 
@@ -64,9 +64,10 @@ def show(names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Tas
 
 @app.command()
 def check(
-    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Task file, or task or group.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Task file, task or group.")],
     data_dir: Annotated[
-        Path | None, typer.Option(envvar="FLUE_BENCH_DATA", help="Data instead of downloads; see `tasks show`.")
+        Path | None,
+        typer.Option(envvar="FLUE_BENCH_DATA", help="Folder of data to use instead of downloads; see `tasks show`."),
     ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="Show the rows as this model will see them.")
@@ -107,10 +108,11 @@ def check(
 def audit(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Task or task file.")],
     data_dir: Annotated[
-        Path | None, typer.Option(envvar="FLUE_BENCH_DATA", help="Data instead of downloads; see `tasks show`.")
+        Path | None,
+        typer.Option(envvar="FLUE_BENCH_DATA", help="Folder of data to use instead of downloads; see `tasks show`."),
     ] = None,
     tokenizer: Annotated[
-        str | None, typer.Option(help="Also count what is cut off the inputs of this model: hub id or directory.")
+        str | None, typer.Option(help="Also count what truncation loses for this model: hub id or directory.")
     ] = None,
     max_length: Annotated[
         int | None, typer.Option(min=4, show_default="of recipe standard", help="Sub-words, with --tokenizer.")
@@ -120,11 +122,11 @@ def audit(
 ) -> None:
     """Audit a data set: what its splits share, contradictory labels, balance, lengths, truncation.
 
-    Same words: lower case, without punctuation. Nearly: the sets of character 5-grams of these have a Jaccard index of
-    0.8 or more. Counts and ids are shown, never a text.
+    Two texts have the same words if they are equal in lower case and without punctuation; they are near if the sets of
+    character 5-grams of these have a Jaccard index of at least 0.8. Only counts and ids are shown, never a text.
     """
     if max_length and not tokenizer:
-        raise UsageError("--max-length says where inputs are cut: name a --tokenizer too.")
+        raise UsageError("--max-length says where inputs are cut: it needs --tokenizer.")
 
     from rich import box
     from rich.console import Console
@@ -174,7 +176,7 @@ def _show_rows(kind: Kind[Any], task: Task, examples: list[Example], model: str,
 
 
 def _balance(kind: Kind[Any], task: Task, examples: list[Example]) -> str:
-    """Share of each label, tag or range."""
+    """Return the share of each label, tag or range."""
     counts = kind.balance(examples, task)
     total = sum(counts.values())
     return ", ".join(f"{name} {count / total:.1%}" for name, count in counts.items())
@@ -223,11 +225,11 @@ def _described(registered: Registered) -> str:
 
 
 def _source(task: Task, source: Source) -> list[str]:
-    """What a source is, its files, and where they may lie under ``--data-dir``."""
+    """Return the lines that describe a source, its files, and their places under ``--data-dir``."""
     from flue_bench.task import SPLITS
 
     if source.hub:
-        moves = "" if source.pinned else " (a branch, which can move: never canonical)"
+        moves = "" if source.pinned else " (a branch, which can change: never canonical)"
         lines = [f"hub: {source.hub} at {source.revision}{moves}", f"under --data-dir: {source.hub}/"]
     elif source.archives:
         lines = [f"archive: {archive.url}{_known(archive)}" for archive in source.archives]
@@ -248,7 +250,7 @@ def _source(task: Task, source: Source) -> list[str]:
 
 
 def _known(archive: Archive) -> str:
-    """Size and hash, as far as the task file gives them."""
+    """Return size and hash, as far as the task file gives them."""
     size = f"{archive.size:,} bytes" if archive.size else ""
     digest = f"SHA-256 {archive.sha256}" if archive.sha256 else ""
     return f" ({', '.join(filter(None, (size, digest)))})" if size or digest else ""

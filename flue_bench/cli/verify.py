@@ -1,4 +1,4 @@
-"""``flue-bench verify``: are these records what they say they are?"""
+"""``flue-bench verify`` checks that records are what they say they are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def verify(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH…", help="Records (.json), or results directories: all in them.")
+        list[Path], typer.Argument(metavar="PATH…", help="Records (.json), or results directories for all in them.")
     ],
     rerun: Annotated[
         bool, typer.Option("--rerun", help="Also train each cell again and compare the predictions.")
@@ -28,21 +28,26 @@ def verify(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="With --rerun: where the model is; by default the hub, at its revision."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="With --rerun: the model's hub id or directory; by default the record's, at its revision.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="With --rerun: auto, cpu, cuda, cuda:N or mps.")] = "auto",
     data_dir: Annotated[
-        Path | None, typer.Option(envvar="FLUE_BENCH_DATA", help="With --rerun: data instead of downloads.")
+        Path | None,
+        typer.Option(envvar="FLUE_BENCH_DATA", help="With --rerun: folder of data to use instead of downloads."),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
 ) -> None:
     """Recompute every score from the stored predictions, and check hashes, digests and schema.
 
-    Exit code 1 if any record is not as it was written, or, with --rerun, not the same to the byte: that is promised
-    only on the machine that made it, so what has changed since is named.
+    The exit code is 1 if a record is not as it was written or, with --rerun, its predictions are not the same to the
+    byte. Equal bytes are promised only on the machine that made the record; elsewhere the differences are named.
     """
     if not rerun and (task or model):
-        raise UsageError("--task and --model say what to train again: add --rerun.")
+        raise UsageError("--task and --model say what to train again: they need --rerun.")
 
     from rich.console import Console
 
@@ -75,7 +80,7 @@ def verify(
 
 
 def _records(paths: Iterable[Path]) -> list[Path]:
-    """The records' files, each once, in the order given.
+    """Return the records' files, each once, in the order given.
 
     Raises:
         UsageError: a path is neither a file nor a folder with records.
@@ -90,13 +95,13 @@ def _records(paths: Iterable[Path]) -> list[Path]:
         inside = [file for file in sorted(path.glob("runs/*/*/*.json")) if not file.name.endswith(FAILED)]
         if not inside:
             what = "a folder without runs/MODEL/TASK/*.json" if path.is_dir() else "neither a file nor a folder"
-            raise UsageError(f"{path} is {what}: name records or a results directory.")
+            raise UsageError(f"{path} is {what}: give records or a results directory.")
         files |= dict.fromkeys(inside)
     return list(files)
 
 
 def _trained_again(file: Path, loader: Loader, display: Display, model: str | None, device: str) -> tuple[bool, str]:
-    """Whether the predictions are the same to the byte, and what to say of it."""
+    """Return whether the predictions are the same to the byte, and a line that says so."""
     from flue_bench.jobs.rerun import rerun
     from flue_bench.results.store import read_record
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pytest
+import typer
+from rich.text import Text
 
-from flue_bench import plugins
+from flue_bench import cli, plugins
 from support.command_line import done, refused
 
 
@@ -24,7 +27,7 @@ def test_a_plugin_brings_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_plugin_cannot_take_a_name_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     plug(monkeypatch, "run", "os:getcwd")
-    assert "brings a command 'run'" in refused("--help")
+    assert "adds a command 'run'" in refused("--help")
 
 
 def test_a_broken_plugin_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,6 +43,20 @@ COMMANDS = ("run", "fetch", "leaderboard", "compare", "verify", "card", "speed",
 def test_every_command_has_help(command: str) -> None:
     shown = done(*command.split(), "--help")
     assert f"flue-bench {command}".strip() in shown and "Usage" in shown
+
+
+def test_no_help_text_loses_words_in_brackets() -> None:
+    """Square brackets in a help text are markup to Rich, and what they hold is not shown."""
+    cli._add_plugins()
+    seen = 0
+    waiting: list[Any] = [typer.main.get_command(cli.app)]
+    while waiting:
+        command = waiting.pop()
+        waiting += getattr(command, "commands", {}).values()
+        for text in (command.help, *(getattr(each, "help", None) for each in command.params)):
+            assert Text.from_markup(text or "").plain == (text or ""), text
+            seen += bool(text)
+    assert seen > 80
 
 
 def test_python_m_is_a_door_too() -> None:

@@ -60,7 +60,7 @@ def refused(root: Path, *words: str) -> str:
 def test_what_it_says(root: Path) -> None:
     said = compared(root, "org/a", "org/b")
     for part in (
-        "Which pretrained model is better to fine-tune? Seeds and test examples",
+        "Which pretrained model is better to fine-tune? Intervals cover seeds and test examples",
         "A: org/a (standard, fp32)",
         "B: org/b (standard, fp32)",
         "A is better",
@@ -111,8 +111,8 @@ def test_trained_models(root: Path) -> None:
             assert line["comparison"]["seeds_a"] == line["comparison"]["seeds_b"] == [seed]
             assert line["comparison"]["test"] == "exact McNemar"
     assert "Which of these two fine-tuned models is better?" in compared(root, *words)
-    assert "not both have seed 7 (A: 0, 1, 2; B: 0, 1, 2)" in refused(root, *words, "--seed", "7")
-    assert "--seed goes with --question trained" in refused(root, "org/a", "org/b", "--seed", "1")
+    assert "seed 7 is missing from one of them (A: 0, 1, 2; B: 0, 1, 2)" in refused(root, *words, "--seed", "7")
+    assert "--seed needs --question trained" in refused(root, "org/a", "org/b", "--seed", "1")
 
 
 def test_one_seed_gives_no_verdict(root: Path) -> None:
@@ -186,7 +186,7 @@ def test_no_records(
 def test_other_data_is_not_compared(root: Path) -> None:
     seeds(root, "org/new", BAD, task="xnli", examples=300, task_version=2)
     said = refused(root, "org/a", "org/new", "--task", "xnli")
-    assert re.search(r"Nothing to compare .*\nxnli: not comparable: task version 1 and 2", said)
+    assert re.search(r"No task on which to compare .*\nxnli: not comparable: task version 1 and 2", said)
 
 
 def test_limits_stand_apart(root: Path) -> None:
@@ -205,7 +205,7 @@ def test_collapsed_runs_are_named(root: Path) -> None:
 def test_a_model_that_was_fine_tuned_before_is_named(root: Path) -> None:
     seeds(root, "org/c", BAD, task="xnli", examples=300, head="kept")
     (note,) = [n for n in answer(root, "org/a", "org/c")["notes"] if "pretrained" in n]
-    assert note.startswith("B is not merely pretrained") and note.endswith("started from on xnli")
+    assert note.startswith("B is not only pretrained") and note.endswith("started from on xnli")
 
 
 def test_formats_and_files(root: Path) -> None:
@@ -244,4 +244,4 @@ def test_a_task_without_its_predictions_is_noted(root: Path) -> None:
     assert [line["task"] for line in found["lines"]] == ["paws-x"]
     assert any("xnli" in note and "not found" in note for note in found["notes"])
     told = flue_bench("compare", "org/a", "org/b", "-t", "xnli", "--results", root)
-    assert told.code == 1 and "Nothing to compare" in told.err
+    assert told.code == 1 and "No predictions by which to compare" in told.err

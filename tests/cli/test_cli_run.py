@@ -119,7 +119,7 @@ def test_nothing_named_runs_the_mini_tasks_without_network(tmp_path: Path) -> No
         (["--model", "embedded:teachr"], r"Unknown embedded model"),
         (["--task", "mini", "--recipe", "quik"], r"Unknown recipe of task mini-cls 'quik'. Did you mean quick"),
         (["--task", "mini", "--set", "lr=1"], r"Unknown recipe field 'lr'"),
-        (["--task", "mini", "--set", "epochs"], r"--set wants KEY=VALUE"),
+        (["--task", "mini", "--set", "epochs"], r"--set needs KEY=VALUE"),
         (["--task", "mini", "--set", "epochs=many"], r"Recipe field 'epochs' cannot be 'many'"),
         (["--task", "mini", "--device", "cuda"], r"finds no CUDA device.*--device cpu"),
         (["--task", "mini", "--device", "gpu"], r"Unknown device 'gpu'"),

@@ -52,7 +52,7 @@ def test_fetch_is_all_that_an_offline_run_needs(tmp_path: Path) -> None:
         model, xnli, books, ready = done.stdout.splitlines()
         assert model.startswith(f"{MODEL}: fetched, ") and str(tmp_path / "hf") in model
         assert xnli.startswith("xnli: fetched, ") and str(tmp_path / "hf") in xnli
-        assert books.startswith("cls-books: there already, ") and books.endswith(str(data))
+        assert books.startswith("cls-books: already here, ") and books.endswith(str(data))
         assert "run --offline" in ready and str(tmp_path / "flue-bench") in ready
         assert hub.authorised  # so the planted token was in play
         got = " ".join(request for request in hub.requests if "/resolve/" in request)
@@ -62,7 +62,7 @@ def test_fetch_is_all_that_an_offline_run_needs(tmp_path: Path) -> None:
         asked = len(hub.requests)
         again = flue_bench("fetch", *what, cwd=tmp_path, env=env)
         assert [line.split(", ")[0] for line in again.stdout.splitlines()[:3]] == [
-            f"{MODEL}: there already", "xnli: there already", "cls-books: there already",
+            f"{MODEL}: already here", "xnli: already here", "cls-books: already here",
         ]  # fmt: skip
         assert not any("GET" in request and "/resolve/" in request for request in hub.requests[asked:])
 
@@ -71,7 +71,7 @@ def test_fetch_is_all_that_an_offline_run_needs(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert len(list((tmp_path / "results" / "runs").rglob("*.predictions.parquet"))) == 2
 
-    # Directories, as a site's mirror has them, are the same model and the same data: the cells are there already.
+    # Directories, as a site's mirror has them, are the same model and the same data: the cells are already here.
     mirror = tmp_path / "DSDIR"
     shutil.copytree(Path(model.rpartition(", ")[2]), mirror / "HuggingFace_Models" / MODEL)  # links become files
     snapshot = Path(xnli.rpartition(", ")[2]).parent
@@ -80,7 +80,7 @@ def test_fetch_is_all_that_an_offline_run_needs(tmp_path: Path) -> None:
     bare = env | {"HF_HOME": str(tmp_path / "empty"), "FLUE_BENCH_CACHE": str(tmp_path / "none")}
     there = flue_bench("run", *words, *small, "--offline", cwd=tmp_path, env=bare, seal=SEAL)
     assert there.returncode == 0, there.stderr
-    assert "1 of 1 cells were there already" in there.stderr
+    assert "1 of 1 cells had a record already" in there.stderr
     (record,) = (json.loads(path.read_bytes()) for path in (tmp_path / "results").rglob("xnli/seed0-*[0-9a-f].json"))
     assert record["data"]["source"].startswith("hub:facebook/xnli@")
     for path in (tmp_path / "results").rglob("*"):
@@ -117,10 +117,10 @@ def test_what_cannot_be_had_is_told_and_the_rest_is_kept(tmp_path: Path) -> None
     assert done.returncode == 1
     assert [line.partition(", ")[0] for line in done.stdout.splitlines()] == [f"{MODEL}: fetched", "xnli: fetched"]
     assert "nobody/nothing: Model nobody/nothing is not at" in done.stderr
-    assert "wikiner: No data for task 'wikiner'" in done.stderr and "2 of 4 could not be had" in done.stderr
+    assert "wikiner: No data for task 'wikiner'" in done.stderr and "2 of 4 could not be fetched" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_nothing_asked_for_is_told(tmp_path: Path) -> None:
     done = flue_bench("fetch", cwd=tmp_path, env=dict(os.environ))
-    assert done.returncode == 2 and "fetch wants --model, --task, or both" in done.stderr
+    assert done.returncode == 2 and "fetch needs --model, --task, or both" in done.stderr

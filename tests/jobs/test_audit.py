@@ -171,7 +171,7 @@ def test_the_command_shows_counts_and_ids_and_never_a_text(task_file: Path, tmp_
 def test_what_cannot_be_asked(task_file: Path) -> None:
     for words, said in (
         (("flue",), "flue is a group: audit one of cls-books"),
-        ((task_file, "--max-length", "16"), "name a --tokenizer too"),
+        ((task_file, "--max-length", "16"), "it needs --tokenizer"),
     ):
         assert said in refused("tasks", "audit", *words)
 

@@ -101,7 +101,7 @@ def test_wherever_it_comes(place: str, task: Path, whole: Path, tmp_path: Path) 
     assert bool(list(cut.rglob("checkpoint.pt"))) == leaves_checkpoint
     assert len(Store(cut).records()) == is_done
     said = run(task, cut)
-    assert said.code == 0 and ("1 of 1 cells were there already" in said.err) == is_done
+    assert said.code == 0 and ("1 of 1 cells had a record already" in said.err) == is_done
     (one,), (other,) = Store(whole).records(), Store(cut).records()
     assert one.predictions.sha256 == other.predictions.sha256
     assert other.cost.resumed == leaves_checkpoint and not list(cut.rglob("checkpoint.pt"))

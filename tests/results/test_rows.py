@@ -163,7 +163,7 @@ def test_the_path_of_a_directory_is_the_model_that_lies_there(tmp_path: Path) ->
     write_run(Store(here), "org/b", "xnli", 0, 0.6)
     words = ["org/b", "--results", here, "--format", "json"]
     assert json.loads(done("compare", tmp_path / "teacher" / "model", *words))["a"] == "model (standard, fp32)"
-    assert "No record is of the weights there" in refused("compare", tmp_path / "student" / "model", *words)
+    assert "No record has the weights in that directory" in refused("compare", tmp_path / "student" / "model", *words)
 
 
 def test_a_card_of_one_row_is_of_that_row_alone() -> None:

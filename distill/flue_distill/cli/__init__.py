@@ -1,1 +1,1 @@
-"""One file per command; heavy imports are inside its function, so that ``--help`` is quick."""
+"""The commands, one file each; heavy imports are inside their functions, so that ``--help`` is quick."""

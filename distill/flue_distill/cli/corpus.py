@@ -1,4 +1,4 @@
-"""``flue-bench corpus``: from texts to token shards."""
+"""``flue-bench corpus`` turns texts into token shards."""
 
 from __future__ import annotations
 
@@ -16,32 +16,39 @@ def corpus(
         list[str],
         typer.Argument(
             metavar="TEXTS…",
-            help="Files (.txt, .jsonl, plain or .gz, .xz, .bz2, .zst; .parquet), folders, globs, "
-            "or a streamed data set: hub:org/name[@revision][:part], such as hub:wikimedia/wikipedia:20231101.fr.",
+            help="Files (.txt, .jsonl, plain or .gz, .xz, .bz2, .zst; .parquet), folders, globs, or data sets of the "
+            "hub, which are streamed: hub:org/name, with @revision and :part if needed, such as "
+            "hub:wikimedia/wikipedia:20231101.fr.",
         ),
     ],
     tokenizer: Annotated[
-        str, typer.Option("--tokenizer", "-t", help="Hub id (org/name[@revision]), directory, or embedded:NAME.")
+        str,
+        typer.Option("--tokenizer", "-t", help="Hub id (org/name or org/name@revision), directory, or embedded:NAME."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
-    field: Annotated[str, typer.Option(help="Where rows hold their text (files of OSCAR 23.01: content).")] = "text",
+    field: Annotated[str, typer.Option(help="The field that holds a row's text (OSCAR 23.01: content).")] = "text",
     lines: Annotated[
         bool,
-        typer.Option("--lines", help="Each line of a .txt file is a document; else blank lines part them."),
+        typer.Option(
+            "--lines", help="Read each line of a .txt file as a document; by default blank lines separate them."
+        ),
     ] = False,
-    processes: Annotated[int | None, typer.Option(min=1, help="That tokenise.  [default: one a core]")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, show_default="one per core", help="Number of processes that tokenise.")
+    ] = None,
     held_out: Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of the documents to keep from training, for evaluation.")
     ] = 0.01,
-    min_tokens: Annotated[int, typer.Option(min=3, help="Shorter documents are dropped.")] = 12,
-    shard_tokens: Annotated[int, typer.Option(min=1, help="Size of a shard; after a kill, its work is redone.")] = 2
-    ** 26,
+    min_tokens: Annotated[int, typer.Option(min=3, help="Drop documents of fewer tokens.")] = 12,
+    shard_tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens in a shard. After a kill, the unfinished shard is made again.")
+    ] = 2**26,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
 ) -> None:
     """Turn texts into a corpus of token shards for `flue-bench distill`.
 
-    In a .txt file a line is a paragraph and a blank line parts documents (or see --lines). The same command goes on
-    after a kill.
+    In a .txt file a line is a paragraph, and a blank line separates documents (or see --lines). After a kill the same
+    command continues.
     """
     from rich.console import Console
 

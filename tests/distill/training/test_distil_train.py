@@ -487,7 +487,7 @@ def test_without_arguments_a_student_appears(tmp_path: Path, monkeypatch: pytest
     assert student.config.num_hidden_layers == 1
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
     assert "not empty: --resume goes on" in refused("distill", *DEMO, "--steps=6")
-    assert "finished before" in demonstrate("--steps=6", "--resume")
+    assert "already finished" in demonstrate("--steps=6", "--resume")
 
 
 @pytest.mark.robustness
@@ -503,7 +503,7 @@ def test_an_interrupted_demonstration_goes_on(tmp_path: Path) -> None:
         begun.send_signal(signal.SIGINT)
         said = begun.stderr.read()
         assert begun.wait(60) == 130
-    assert "the same command (distill: with --resume) goes on" in said and "Traceback" not in said
+    assert "the same command (distill: with --resume) continues" in said and "Traceback" not in said
     at = int(checkpoint.steps(out / CHECKPOINTS)[-1].name.removeprefix("step-"))
     assert 0 < at < 60
     assert f"Step {at + 1} of 60: loss" in demonstrate(*words, "--resume")
