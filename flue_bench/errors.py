@@ -19,7 +19,6 @@ and keeps its traceback.
 from __future__ import annotations
 
 import difflib
-import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,12 +30,6 @@ def quoted(value: object) -> str:
     """Return a value as a message quotes it: on one line, and shortened where it is long."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:80]}…"
-
-
-def printable(text: str) -> str:
-    """Return text that is safe on a terminal: escapes, bells and changes of direction are spelt out."""
-    unfit = {c for c in text if (unicodedata.category(c)[0] == "C" or c in "\u2028\u2029") and c != "\n"}
-    return "".join(c.encode("unicode_escape").decode() if c in unfit else c for c in text) if unfit else text
 
 
 class Fault(NamedTuple):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
+from rich import console as rich_console
+from rich.console import ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,12 +19,31 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.table import Column
+from rich.text import Text
 
-from flue_bench.errors import printable
+from flue_bench import escape
 
 PLAIN_SECONDS = 30.0
 """Seconds between two lines of the same bar where there is no terminal."""
+
+
+class Console(rich_console.Console):
+    """A console that shows text as it is: nothing in it is markup, and nothing controls the terminal."""
+
+    def __init__(self, **settings: Any) -> None:
+        """Set what ``rich.console.Console`` takes."""
+        super().__init__(markup=False, emoji=False, highlight=False, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Return a string as text, escaped before it is measured."""
+        return super().render_str(escape.lines(text), **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the parts of anything, escaped; what rich itself tells the terminal passes."""
+        for part in super().render(renderable, options):
+            yield part if part.control else part._replace(text=escape.lines(part.text))
 
 
 class Bar:
@@ -32,7 +52,7 @@ class Bar:
     def __init__(self, console: Console, live: Progress | None, title: str) -> None:
         """Start a bar; ``Display.bar`` calls this."""
         self.console, self.live, self.title = console, live, title
-        self.task = live.add_task(escape(title), total=None, detail="") if live else None
+        self.task = live.add_task(title, total=None, detail="") if live else None
         self.began = time.monotonic()
         self.shown = self.began
 
@@ -46,12 +66,12 @@ class Bar:
             return
         self.shown = time.monotonic()
         if self.live and self.task is not None:
-            self.live.update(self.task, completed=done, total=total, detail=escape(detail))
+            self.live.update(self.task, completed=done, total=total, detail=detail)
         elif done < total:
             elapsed = time.monotonic() - self.began
             left = elapsed / max(done, 1) * (total - done)
             line = f"  {done}/{total}  {detail}  about {_clock(left)} left"
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self.console.print(line, soft_wrap=True)
 
     def close(self) -> None:
         """Remove the bar; lines that were printed stay."""
@@ -75,7 +95,9 @@ class Display:
             yield
             return
         columns: list[ProgressColumn] = [
-            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+            ),
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TimeElapsedColumn(table_column=Column(no_wrap=True)),
             TextColumn("left"),
@@ -83,7 +105,7 @@ class Display:
         ]
         # Columns that fit the width: the numbers that people wait for come first.
         if self.console.width >= 100:
-            columns.insert(2, TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True)))
+            columns.insert(2, TextColumn("{task.fields[detail]}", markup=False, table_column=Column(no_wrap=True)))
         if self.console.width >= 130:
             columns.insert(1, BarColumn(bar_width=20))
         with Progress(*columns, console=self.console, transient=True, expand=True) as self.live:
@@ -105,7 +127,7 @@ class Display:
 
     def line(self, text: str) -> None:
         """Print a line that stays on the screen or in the log."""
-        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        self.console.print(text, soft_wrap=True)
 
     def once(self, text: str) -> None:
         """Print a line the first time only, for what holds for many cells."""

@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.common import processes, report
@@ -35,7 +34,7 @@ from flue_bench.data import registry
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.kinds.network.network import Encoded
 from flue_bench.kinds.tokens import token_scores
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 from flue_bench.results.store import Store
 from flue_bench.training import models
 from flue_bench.training.device import Device, keep_freed_memory, peak_memory, pick_device, prepare

@@ -82,12 +82,11 @@ def measure(folder: Path) -> dict[str, Any]:
 
     import numpy as np
     import torch
-    from rich.console import Console
 
     from flue_bench.data import registry, sources
     from flue_bench.jobs import audit
     from flue_bench.kinds.network.network import network_of
-    from flue_bench.progress import Display
+    from flue_bench.progress import Console, Display
     from flue_bench.training import models
     from flue_bench.training.batches import training_batches
 

@@ -71,13 +71,12 @@ def fill(folder: Path, models: int, tasks: int, seeds: int) -> Filled:
     """Write the models, the tasks, and records of all their cells."""
     import numpy as np
     import pyarrow
-    from rich.console import Console
     from safetensors import torch as safetensors
 
     from flue_bench.data import registry, sources
     from flue_bench.jobs.grid import Grid, run_grid
     from flue_bench.kinds.sentence import sentence_scores
-    from flue_bench.progress import Display
+    from flue_bench.progress import Console, Display
     from flue_bench.record import Predictions, RunRecord
     from flue_bench.results.store import Store
     from flue_bench.training import models as known

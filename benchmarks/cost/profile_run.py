@@ -25,7 +25,6 @@ from typing import Any
 from unittest import mock
 
 import torch
-from rich.console import Console
 from torch import nn
 
 from benchmarks.common import report, works
@@ -38,7 +37,7 @@ from flue_bench.kinds.network.sentence import SentenceNetwork
 from flue_bench.kinds.network.tokens import EncodedWords, TokensNetwork
 from flue_bench.kinds.sentence import Sentence
 from flue_bench.kinds.tokens import Tokens
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 from flue_bench.results.store import Store
 from flue_bench.training import models
 from flue_bench.training.device import pick_device, prepare

@@ -11,13 +11,12 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
 from tabulate import tabulate
 
 from benchmarks.common import ROOT
 from flue_bench.data import registry, sources
 from flue_bench.jobs import audit
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 
 REAL = ("sick", "rte3", "xnli-small", "pawsx-small", "wikineural-small", "panx", "amazon-books", "sick-to-xnli")
 

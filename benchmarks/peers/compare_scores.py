@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from rich.console import Console
 from scipy.stats import ttest_ind
 
 from benchmarks.common import report, works
 from benchmarks.peers import trainer
 from flue_bench.data import registry
 from flue_bench.jobs.grid import Grid, run_grid
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 from flue_bench.record import RunRecord
 from flue_bench.results.store import Store
 from flue_bench.statistics.intervals import mean_sd

@@ -12,9 +12,8 @@ from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from flue_bench import files
+from flue_bench import escape, files
 from flue_bench.boards import board
-from flue_bench.boards.wording import in_markdown, plain
 from flue_bench.data import registry
 from flue_bench.errors import RecordError, UsageError
 from flue_bench.kinds.counts import Metric
@@ -71,23 +70,25 @@ def results(of_model: Iterable[Setting]) -> list[EvalResult]:
     return [
         EvalResult(
             task_type=kind.hub_task,
-            dataset_type=setting.dataset,
-            dataset_name=setting.title,
-            dataset_config=setting.config,
-            dataset_revision=setting.revision,
+            dataset_type=escape.data(setting.dataset),
+            dataset_name=escape.data(setting.title),
+            dataset_config=escape.data(setting.config),
+            dataset_revision=escape.data(setting.revision),
             dataset_split="test",
             metric_type=metric.hub,
             metric_name=name,
             metric_value=round(mean, 4),
-            metric_args={
-                "flue_bench": first.environment.flue_bench,
-                "setting": first.setting_digest,
-                "recipe": f"{first.recipe_name}, {first.cell.recipe.precision}",
-                "seeds": [record.cell.seed for record in setting.records],
-            }
-            | ({} if sd is None else {"sd": round(sd, 4)})
-            | ({"collapsed": list(words)} if (words := collapsed(setting.records)) else {})
-            | ({"own_head": list(words)} if (words := board.own_head(setting.records)) else {}),
+            metric_args=escape.data(
+                {
+                    "flue_bench": first.environment.flue_bench,
+                    "setting": first.setting_digest,
+                    "recipe": f"{first.recipe_name}, {first.cell.recipe.precision}",
+                    "seeds": [record.cell.seed for record in setting.records],
+                }
+                | ({} if sd is None else {"sd": round(sd, 4)})
+                | ({"collapsed": list(words)} if (words := collapsed(setting.records)) else {})
+                | ({"own_head": list(words)} if (words := board.own_head(setting.records)) else {})
+            ),
             source_name="flue-bench" if homepage else None,
             source_url=homepage,
         )
@@ -110,7 +111,7 @@ def section(of_model: Sequence[Setting]) -> str:
         score = f"{100 * mean:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}") + f" ({len(setting.records)})"
         marks = " †" if collapsed(setting.records) else ""
         recipe = f"{first.recipe_name}, {first.cell.recipe.precision}"
-        lines.append([*map(in_markdown, (setting.title, recipe)), first.metric, score + marks])
+        lines.append([*map(escape.markdown, (setting.title, recipe, first.metric)), score + marks])
     headings = ("test set", "recipe", "metric", "mean ± sd (seeds)")
     metrics = {
         each: metric
@@ -127,7 +128,7 @@ def section(of_model: Sequence[Setting]) -> str:
         f"The encoder, fine-tuned on each task and scored on its test set by {name}: mean ± sample standard deviation "
         "over the seeds, in percent. This card's metadata hold every score by its full name, as a fraction of 1.\n\n"
         f"{tabulate(lines, headers=headings, tablefmt='github', disable_numparse=True)}\n{dagger}\n"
-        + "".join(f"- `{each}`: {metric.what}.\n" for each, metric in metrics.items())
+        + "".join(f"- {escape.code(each)}: {metric.what}.\n" for each, metric in metrics.items())
         + f"\nTo have these figures again:\n\n```sh\n{commands}\n```\n{END}\n"
     )
 
@@ -161,17 +162,22 @@ def updated(path: Path | None, name: str, of_model: Sequence[Setting]) -> ModelC
     about = card.data
     assert isinstance(about, ModelCardData)  # as in every ModelCard
     others = [each for each in about.eval_results or [] if "flue_bench" not in (each.metric_args or {})]
-    about.model_name = about.model_name or name
+    about.model_name = about.model_name or escape.plain(name)
     about.eval_results = [*others, *results(of_model)]
     line_end = "\r\n" if "\r\n" in card.text else "\n"
     ours = section(of_model).replace("\n", line_end)
-    if card.text.count(BEGIN) != card.text.count(END):
-        raise RecordError(f"{path}: '{BEGIN}' and '{END}' should come in pairs: put right what belongs to flue-bench.")
-    marked = re.compile(re.escape(BEGIN) + r".*?" + re.escape(END) + r"(\r?\n)?", re.DOTALL)
-    if marked.search(card.text):
-        card.text = marked.sub(lambda _: ours, card.text, count=1)
+    marked = re.findall(f"{BEGIN}|{END}", card.text)
+    if marked not in ([], [BEGIN, END]):
+        raise RecordError(
+            f"{path}: '{BEGIN}' and '{END}' should stand there once, in this order: put right what belongs to "
+            "flue-bench."
+        )
+    if marked:
+        above, _, rest = card.text.partition(BEGIN)
+        below = re.sub(r"\A\r?\n", "", rest.partition(END)[2])
+        card.text = f"{above}{ours}{below}"
     else:
-        above = card.text.rstrip() or f"\n# {in_markdown(name)}"
+        above = card.text.rstrip() or f"\n# {escape.markdown(name)}"
         card.text = f"{above}{2 * line_end}{ours}"
     return card
 
@@ -231,7 +237,8 @@ def _command(setting: Setting) -> str:
     words += [word for record in setting.records for word in ("--seed", str(record.cell.seed))]
     if first.cell.limit is not None:
         words += ["--limit", str(first.cell.limit)]
-    return plain(shlex.join(words)).replace("<!--", "")  # which would end our section
+    # No name ends our section; quotes that are closed and opened again change nothing for the shell.
+    return escape.plain(shlex.join(words)).replace("<!", "<''!")
 
 
 def _homepage() -> str | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 
+from flue_bench import escape
 from flue_bench.boards import wording
 from flue_bench.boards.board import Board, Entry, Row, Run
 from flue_bench.errors import RecordError
@@ -47,7 +48,7 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
         trim_blocks=True,
         lstrip_blocks=True,
         # No name can change the direction of the text around it.
-        finalize=lambda value: wording.plain(value) if type(value) is str else value,
+        finalize=lambda value: escape.plain(value) if type(value) is str else value,
     )
     template = environment.from_string((HERE / "board.html").read_text(encoding="utf-8"))
     return template.render(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
+from flue_bench import escape
 from flue_bench.boards.board import Board, Entry
 from flue_bench.boards.wording import (
-    AS_GOOD,
-    COLLAPSED,
-    FINE_TUNED,
     NONE,
     NOTHING,
     best_of,
@@ -20,35 +17,11 @@ from flue_bench.boards.wording import (
     name,
     notes,
     percent,
-    plain,
     retention,
     setting_text,
     share,
     tables,
 )
-
-_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "±": r"$\pm$",
-    AS_GOOD: r"$^{\approx}$",
-    COLLAPSED: r"$^{\dagger}$",
-    FINE_TUNED: r"$^{\ddagger}$",
-    NONE: "--",
-    "\N{REPLACEMENT CHARACTER}": "?",
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    # Two of these in a row would be a ligature, and a bracket after a line's end would be an argument.
-    "[": "{[}",
-    "]": "{]}",
-    "-": "{-}",
-    "`": "{`}",
-    "'": "{'}",
-}
 
 
 def latex(board: Board) -> str:
@@ -58,13 +31,13 @@ def latex(board: Board) -> str:
     """
     lines = [r"% \usepackage{booktabs}, \usepackage[T1]{fontenc}"]
     if not board.rows:
-        lines += ["", escaped(NOTHING)]
+        lines += ["", escape.latex(NOTHING)]
     else:
         best = best_of(board)
         body = [
             [
-                escaped(name(row)),
-                escaped(setting_text(board, row)),
+                escape.latex(name(row)),
+                escape.latex(setting_text(board, row)),
                 f"{row.parameters / 1e6:,.1f}",
                 *(_entry(entry, mark) for entry, mark in zip(row.entries, best[i], strict=True)),
             ]
@@ -72,42 +45,37 @@ def latex(board: Board) -> str:
         ]
         kept = [
             [
-                escaped(f"{board.rows[pair.student].label} / {board.rows[pair.teacher].label}"),
+                escape.latex(f"{board.rows[pair.student].label} / {board.rows[pair.teacher].label}"),
                 "kept",
-                escaped(share(pair.parameters)),
-                *(escaped(kept_text(each).replace("\n", " ")) for each in pair.kept),
+                escape.latex(share(pair.parameters)),
+                *(escape.latex(kept_text(each).replace("\n", " ")) for each in pair.kept),
             ]
             for pair in board.pairs
         ]
-        titles = ["model", "recipe", "parameters (M)", *(escaped(column.title) for column in board.columns)]
-        metrics = ["", "", "", *(rf"\texttt{{{escaped(column.metric)}}}" for column in board.columns)]
+        titles = ["model", "recipe", "parameters (M)", *(escape.latex(column.title) for column in board.columns)]
+        metrics = ["", "", "", *(rf"\texttt{{{escape.latex(column.metric)}}}" for column in board.columns)]
         parts = [[titles, metrics], body, kept]
-        lines += ["", *_tabular(parts, "ll" + "r" * (len(titles) - 2)), "", escaped(caption(board, "(n)"))]
+        lines += ["", *_tabular(parts, "ll" + "r" * (len(titles) - 2)), "", escape.latex(caption(board, "(n)"))]
     for line in retention(board):
-        lines += ["", escaped(line)]
+        lines += ["", escape.latex(line)]
     for each in tables(board):
         align = "".join("r" if i in each.numbers else "l" for i in range(len(each.headers)))
-        parts = [[[escaped(cell) for cell in line] for line in part] for part in ([each.headers], each.lines)]
-        lines += ["", rf"\paragraph{{{escaped(each.title)}}}", "", *_tabular(parts, align)]
-        lines += ["", escaped(each.caption)] if each.caption else []
+        parts = [[[escape.latex(cell) for cell in line] for line in part] for part in ([each.headers], each.lines)]
+        lines += ["", rf"\paragraph{{{escape.latex(each.title)}}}", "", *_tabular(parts, align)]
+        lines += ["", escape.latex(each.caption)] if each.caption else []
     for heading, said in notes(board).items():
-        items = [rf"  \item {escaped(note)}" for note in said]
-        lines += ["", rf"\paragraph{{{escaped(heading)}}}", r"\begin{itemize}", *items, r"\end{itemize}"]
+        items = [rf"  \item {escape.latex(note)}" for note in said]
+        lines += ["", rf"\paragraph{{{escape.latex(heading)}}}", r"\begin{itemize}", *items, r"\end{itemize}"]
     return "\n".join(lines) + "\n"
-
-
-def escaped(text: str) -> str:
-    """Return the text escaped so that LaTeX prints it literally."""
-    return re.sub(r".", lambda match: _SPECIAL.get(match[0], match[0]), plain(text))
 
 
 def _entry(entry: Entry | None, best: bool) -> str:
     if entry is None:
-        return escaped(NONE)
-    score = escaped(f"{percent(entry, ' ± ')}{marks(entry)}")
+        return escape.latex(NONE)
+    score = escape.latex(f"{percent(entry, ' ± ')}{marks(entry)}")
     interval = f" {interval_text(entry.interval)}" if entry.interval else ""
     shown = rf"\textbf{{{score}}}" if best else score
-    return f"{shown}{escaped(interval)} ({entry.n})"
+    return f"{shown}{escape.latex(interval)} ({entry.n})"
 
 
 def _tabular(parts: Iterable[Sequence[Sequence[str]]], align: str) -> list[str]:

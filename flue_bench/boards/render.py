@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -14,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from flue_bench import escape
 from flue_bench.boards.board import Board, Column, Entry
 from flue_bench.boards.latex import latex
 from flue_bench.boards.wording import (
@@ -21,7 +21,6 @@ from flue_bench.boards.wording import (
     NOTHING,
     best_of,
     caption,
-    in_markdown,
     interval_text,
     kept_text,
     machine_text,
@@ -29,7 +28,6 @@ from flue_bench.boards.wording import (
     name,
     notes,
     percent,
-    plain,
     retention,
     setting_text,
     share,
@@ -86,8 +84,8 @@ def markdown(board: Board) -> str:
     if board.rows:
         cells = [
             [
-                in_markdown(name(row)),
-                in_markdown(setting_text(board, row)),
+                escape.markdown(name(row)),
+                escape.markdown(setting_text(board, row)),
                 f"{row.parameters / 1e6:,.1f}",
                 *(_markdown_entry(entry, mark) for entry, mark in zip(row.entries, best[i], strict=True)),
             ]
@@ -95,7 +93,7 @@ def markdown(board: Board) -> str:
         ]
         cells += [
             [
-                in_markdown(f"{board.rows[pair.student].label} / {board.rows[pair.teacher].label}"),
+                escape.markdown(f"{board.rows[pair.student].label} / {board.rows[pair.teacher].label}"),
                 "kept",
                 share(pair.parameters),
                 *(kept_text(kept).replace("\n", " ") for kept in pair.kept),
@@ -106,26 +104,26 @@ def markdown(board: Board) -> str:
             "model",
             "recipe",
             "parameters (M)",
-            *(f"{in_markdown(column.title)} `{plain(column.metric)}`" for column in board.columns),
+            *(f"{escape.markdown(column.title)} {escape.code(column.metric)}" for column in board.columns),
         ]
         align = ["left", "left"] + ["right"] * (len(headers) - 2)
         table = tabulate(cells, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
         lines = [table, "", caption(board, "(n)")]
     for line in retention(board):
-        lines += ["", in_markdown(line)]
+        lines += ["", escape.markdown(line)]
     for each in tables(board):
         align = ["right" if i in each.numbers else "left" for i in range(len(each.headers))]
-        cells = [[in_markdown(cell) for cell in line] for line in each.lines]
+        cells = [[escape.markdown(cell) for cell in line] for line in each.lines]
         table = tabulate(cells, each.headers, tablefmt="pipe", colalign=align, disable_numparse=True)
         lines += [
             "",
-            f"{in_markdown(each.title)}:",
+            f"{escape.markdown(each.title)}:",
             "",
             table,
-            *(["", in_markdown(each.caption)] if each.caption else []),
+            *(["", escape.markdown(each.caption)] if each.caption else []),
         ]
     for heading, said in notes(board).items():
-        lines += ["", f"{heading}:", "", *(f"- {in_markdown(note)}" for note in said)]
+        lines += ["", f"{heading}:", "", *(f"- {escape.markdown(note)}" for note in said)]
     return "\n".join(lines) + "\n"
 
 
@@ -146,15 +144,14 @@ def to_json(board: Board) -> str:
         "failed": [note._asdict() for note in board.failed],
         "left_out": [note._asdict() for note in board.left_out],
     }
-    # ASCII, so that no name can control a terminal.
-    return json.dumps(content, indent=2, ensure_ascii=True) + "\n"
+    return escape.json(content)
 
 
 def to_csv(board: Board) -> str:
     """Return the board as CSV: one line per run in an entry (one task, one seed), scores as fractions of 1."""
     out = io.StringIO()
     machines = [
-        plain(f"examples_per_second ({machine_text(each)}, batches of {each.batch_size}, sample {each.text[:6]})")
+        escape.csv(f"examples_per_second ({machine_text(each)}, batches of {each.batch_size}, sample {each.text[:6]})")
         for each in board.machines
     ]
     writer = csv.DictWriter(out, [*CSV_FIELDS, *machines], lineterminator="\n")
@@ -196,7 +193,7 @@ def to_csv(board: Board) -> str:
                     "predictions_sha256": run.predictions_sha256,
                     **dict(zip(machines, speeds, strict=True)),
                 }
-                writer.writerow({key: plain(v) if isinstance(v, str) else v for key, v in line.items()})
+                writer.writerow({key: escape.csv(value) for key, value in line.items()})
     return out.getvalue()
 
 
@@ -216,7 +213,7 @@ class _Terminal:
             max(
                 *(len(line) for row in board.rows for line in _cell(row.entries[i]).splitlines()),
                 *(len(line) for pair in board.pairs for line in kept_text(pair.kept[i]).splitlines()),
-                *(len(word) for word in plain(column.title).split()),
+                *(len(word) for word in escape.plain(column.title).split()),
                 min(len(column.metric), 15),
             )
             for i, column in enumerate(board.columns)
@@ -234,21 +231,21 @@ class _Terminal:
         if board.rows:
             yield Text(caption(board, "n"), style="dim")
         for line in retention(board):
-            yield Text(f"\n{plain(line)}")
+            yield Text(f"\n{escape.plain(line)}")
         for each in tables(board):
             table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
             for i, header in enumerate(each.headers):
                 table.add_column(header, justify="right" if i in each.numbers else "left", overflow="fold")
             for cells in each.lines:
-                table.add_row(*(Text(plain(cell)) for cell in cells))
-            yield Text(f"\n{plain(each.title)}", style="bold")
+                table.add_row(*(Text(escape.plain(cell)) for cell in cells))
+            yield Text(f"\n{escape.plain(each.title)}", style="bold")
             yield table
             if each.caption:
-                yield Text(plain(each.caption), style="dim")
+                yield Text(escape.plain(each.caption), style="dim")
         for heading, said in notes(board).items():
             yield Text(f"\n{heading}", style="bold")
             for note in said:
-                yield Padding(Text(plain(note)), (0, 0, 0, 2), expand=False)
+                yield Padding(Text(escape.plain(note)), (0, 0, 0, 2), expand=False)
 
     def _table(self, part: list[int], widths: list[int], best: list[list[bool]], width: int) -> Table:
         board = self.board
@@ -258,25 +255,25 @@ class _Terminal:
             table.add_column(_heading(board.columns[i]), justify="right", width=widths[i], overflow="fold")
         room = width - sum(widths[i] + 2 for i in part)
         for number, row in enumerate(board.rows):
-            label = plain(name(row))
+            label = escape.plain(name(row))
             # A long name breaks after the organisation, not in the middle of a word.
             broken = label.replace("/", "/\n", 1) if len(label) > room else label
             setting = f"{setting_text(board, row)}, {row.parameters / 1e6:,.1f} M"
             table.add_row(
-                Text.assemble(broken, "\n", (plain(setting), "dim")),
+                Text.assemble(broken, "\n", (escape.plain(setting), "dim")),
                 *(_styled(_cell(row.entries[i]), "bold" if best[number][i] else "") for i in part),
                 end_section=number == len(board.rows) - 1,
             )
         for pair in board.pairs:
             table.add_row(
-                _styled(f"{plain(board.rows[pair.student].label)}\nof {plain(board.rows[pair.teacher].label)}", ""),
+                _styled("\nof ".join(escape.plain(board.rows[i].label) for i in (pair.student, pair.teacher)), ""),
                 *(_styled(kept_text(pair.kept[i]), "") for i in part),
             )
         return table
 
 
 def _heading(column: Column) -> Text:
-    return _styled(f"{plain(column.title)}\n{plain(column.metric)}", "bold")
+    return _styled(f"{escape.plain(column.title)}\n{escape.plain(column.metric)}", "bold")
 
 
 def _styled(lines: str, style: str) -> Text:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from flue_bench.boards.board import Board, Entry, Kept, Machine, Row, Versus
@@ -218,13 +217,3 @@ def notes(board: Board) -> dict[str, list[str]]:
         "Left out": [f"{what}: {reason}" for what, reason in board.left_out],
     }
     return {heading: lines for heading, lines in by_heading.items() if lines}
-
-
-def plain(text: str) -> str:
-    """Return text without control and direction characters: a foreign record's names must not control the terminal."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def in_markdown(text: str) -> str:
-    """Return plain text escaped for Markdown; an underscore within a word needs no escape."""
-    return re.sub(r"[\\`*\[\]<>|~&$#!]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain(text))

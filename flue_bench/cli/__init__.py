@@ -13,7 +13,8 @@ import typer
 import flue_bench
 from flue_bench import plugins
 from flue_bench.cli import card, compare, doctor, fetch, leaderboard, run, speed, tasks, verify
-from flue_bench.errors import FlueBenchError, TaskFileError, UsageError, printable, quoted
+from flue_bench.cli.output import say
+from flue_bench.errors import FlueBenchError, TaskFileError, UsageError, quoted
 
 app = typer.Typer(
     name="flue-bench",
@@ -36,7 +37,7 @@ OURS = tuple(app.registered_commands)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"flue-bench {flue_bench.__version__}")
+        say(f"flue-bench {flue_bench.__version__}")
         raise typer.Exit
 
 
@@ -98,11 +99,11 @@ def main() -> None:
         _add_plugins()
         app()
     except FlueBenchError as error:
-        typer.echo(f"flue-bench: {printable(str(error))}", err=True)
+        say(f"flue-bench: {error}", err=True)
         sys.exit(error.exit_code)
     except SystemExit as stop:
         if stop.code in (130, 143):  # Ctrl-C, which typer turns into 130, and SIGTERM
-            typer.echo(
+            say(
                 "flue-bench: interrupted; what was done is kept, and the same command (distill: with --resume) "
                 "continues from there.",
                 err=True,

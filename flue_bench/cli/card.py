@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flue_bench.cli.output import put
+from flue_bench.cli.output import put, say
 from flue_bench.cli.results import Results, damaged, known_name, read, records_of
 
 
@@ -30,7 +30,7 @@ def card(
 
     by_folder = read(results)
     for path, reason in damaged(by_folder):
-        typer.echo(f"Left out: {path}: {reason}", err=True)
+        say(f"Left out: {path}: {reason}", err=True)
     records = records_of(by_folder)
     name, of_model = cards.settings(records, known_name(named_rows(records), model))
     made = cards.updated(out, name, of_model)
@@ -38,5 +38,5 @@ def card(
         from flue_bench.data import hub
 
         hub.validate(made, name)
-        typer.echo(f"{hub.endpoint()} accepts the metadata.", err=True)
+        say(f"{hub.endpoint()} accepts the metadata.", err=True)
     put(str(made), out)

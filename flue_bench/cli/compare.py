@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from flue_bench import escape
 from flue_bench.cli.output import put
 from flue_bench.cli.results import Results, damaged, known_name, read, records_of
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
@@ -107,8 +107,7 @@ def compare(
     if seed is not None and question is not QuestionChoice.trained:
         raise UsageError("--seed needs --question trained: the comparison of pretrained models uses all seeds.")
 
-    from rich.console import Console
-
+    from flue_bench.progress import Console
     from flue_bench.results.comparison import Evidence
     from flue_bench.results.rows import find_one, named_rows, newest
 
@@ -380,17 +379,15 @@ def _methods(answer: Answer) -> str:
 
 def _print(answer: Answer, console: Any) -> None:
     """Print the answer to the terminal."""
-    from flue_bench.boards.wording import plain
-
     for text in _said(answer):
-        console.print(plain(text), markup=False, highlight=False)
+        console.print(escape.plain(text))
     for headers, cells in (HEADERS, _cells(answer)), (RETENTION_HEADERS, _retention_cells(answer)):
         if cells:
             console.print()
             console.print(_table(headers, cells))
-    console.print(f"\n{_methods(answer)}", style="dim", markup=False, highlight=False)
+    console.print(f"\n{_methods(answer)}", style="dim")
     for note in answer.notes:
-        console.print(f"- {plain(note)}", markup=False, highlight=False)
+        console.print(f"- {escape.plain(note)}")
 
 
 def _table(headers: Sequence[str], cells: list[list[str]]) -> Table:
@@ -398,21 +395,19 @@ def _table(headers: Sequence[str], cells: list[list[str]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from flue_bench.boards.wording import plain
-
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for header in headers:
         words = header in ("task", "verdict")
         table.add_column(header, justify="left" if words else "right", no_wrap=not words, overflow="fold")
     for line in cells:
-        table.add_row(*(Text("\n".join(map(plain, cell.split("\n")))) for cell in line))
+        table.add_row(*(Text("\n".join(map(escape.plain, cell.split("\n")))) for cell in line))
     return table
 
 
 def _terminal(answer: Answer) -> str:
     import io
 
-    from rich.console import Console
+    from flue_bench.progress import Console
 
     drawn = io.StringIO()
     _print(answer, Console(file=drawn, width=120, color_system=None))
@@ -422,18 +417,16 @@ def _terminal(answer: Answer) -> str:
 def _markdown(answer: Answer) -> str:
     from tabulate import tabulate
 
-    from flue_bench.boards.wording import in_markdown
-
-    parts = ["\n".join(f"{in_markdown(text)}  " for text in _said(answer)).rstrip()]
+    parts = ["\n".join(f"{escape.markdown(text)}  " for text in _said(answer)).rstrip()]
     for headers, cells in (HEADERS, _cells(answer)), (RETENTION_HEADERS, _retention_cells(answer)):
         if cells:
-            lines = [[in_markdown(cell) for cell in line] for line in cells]
+            lines = [[escape.markdown(cell) for cell in line] for line in cells]
             plain_headers = [header.replace("\n", " ") for header in headers]
             align = ["left" if header in ("task", "verdict") else "right" for header in headers]
             parts.append(tabulate(lines, plain_headers, tablefmt="pipe", colalign=align, disable_numparse=True))
     parts.append(_methods(answer))
     if answer.notes:
-        parts.append("\n".join(f"- {in_markdown(note)}" for note in answer.notes))
+        parts.append("\n".join(f"- {escape.markdown(note)}" for note in answer.notes))
     return "\n\n".join(parts) + "\n"
 
 
@@ -447,9 +440,8 @@ def _json(answer: Answer) -> str:
         | {"comparison": finite(line.comparison), "retention": finite(line.retention) if line.retention else None}
         for line in answer.lines
     ]
-    # ASCII, so that no name can drive a terminal.
     content = {"question": answer.question, "a": answer.a, "b": answer.b, "lines": lines, "notes": answer.notes}
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+    return escape.json(content)
 
 
 FORMATS: dict[Format, Callable[[Answer], str]] = {

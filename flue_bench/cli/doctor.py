@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from flue_bench.plugins import Finding
+    from flue_bench.progress import Console
 
 COLOURS = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
@@ -30,7 +29,7 @@ def doctor(
 
     The exit code is 0 if nothing is broken, else 1. Being offline is not a fault.
     """
-    from rich.console import Console
+    from flue_bench.progress import Console
 
     console = Console()
     with console.status("Checking this machine"):
@@ -43,9 +42,7 @@ def doctor(
             from flue_bench.jobs.selftest import self_test as check
             from flue_bench.training.device import pick_device
         where = pick_device(device)
-        console.print(
-            f"\nSelf-test on {where}, about two minutes. Paste all of this into a bug report.", highlight=False
-        )
+        console.print(f"\nSelf-test on {where}, about two minutes. Paste all of this into a bug report.")
         checks = check(where)
         while True:
             with console.status("Testing"):
@@ -56,7 +53,7 @@ def doctor(
             _print(console, [finding])
     problems = sum(finding.state == "problem" for finding in findings)
     if problems:
-        console.print(f"{problems} problem{'s' * (problems > 1)}.", highlight=False)
+        console.print(f"{problems} problem{'s' * (problems > 1)}.")
         raise typer.Exit(1)
     console.print("Nothing is broken.")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from flue_bench import files
+from flue_bench.cli.output import say
 from flue_bench.errors import FlueBenchError, UsageError
 
 if TYPE_CHECKING:
@@ -46,9 +47,8 @@ def fetch(
     if not model and not task:
         raise UsageError("fetch needs --model, --task, or both.")
 
-    from rich.console import Console
-
     from flue_bench.data import registry
+    from flue_bench.progress import Console
 
     tasks = registry.select(task or ["flue"])
     for each in tasks:
@@ -81,16 +81,14 @@ def fetch(
             after = find(False)
         except FlueBenchError as error:
             lacking += 1
-            typer.echo(f"{name}: {error}", err=True)
+            say(f"{name}: {error}", err=True)
             continue
         state = "already here" if after == before else "fetched"
-        typer.echo(f"{name}: {state}, {after.bytes / 1e6:,.1f} MB, {after.where}")
+        say(f"{name}: {state}, {after.bytes / 1e6:,.1f} MB, {after.where}")
     if lacking:
-        typer.echo(
-            f"{lacking} of {len(wanted)} could not be fetched; the same command fetches what is missing.", err=True
-        )
+        say(f"{lacking} of {len(wanted)} could not be fetched; the same command fetches what is missing.", err=True)
         raise typer.Exit(1)
-    typer.echo(
+    say(
         "Ready for `flue-bench run --offline` on machines that see these folders: "
         f"{constants.HF_HUB_CACHE} (HF_HOME), {files.cache_dir()} (FLUE_BENCH_CACHE)."
     )

@@ -56,9 +56,8 @@ def leaderboard(
     if bool(teacher) != bool(student):
         raise UsageError("--teacher and --student go together: give both, with their names on the board.")
 
-    from rich.console import Console
-
     from flue_bench.boards import board, published, render, verdicts
+    from flue_bench.progress import Console
     from flue_bench.results.comparison import Evidence
     from flue_bench.results.rows import named_rows
 

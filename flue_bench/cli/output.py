@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
 
 import typer
 
-from flue_bench import files
+from flue_bench import escape, files
 from flue_bench.errors import RecordError
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print lines, in which nothing that a file or a server says controls the terminal."""
+    typer.echo(escape.lines(text), err=err)
 
 
 def put(text: str, out: Path | None) -> None:
@@ -19,7 +25,7 @@ def put(text: str, out: Path | None) -> None:
         RecordError: the file cannot be written, for the operating system's reason. An existing one is unchanged.
     """
     if out is None:
-        typer.echo(text, nl=False)
+        typer.echo(escape.lines(text) if sys.stdout.isatty() else text, nl=False)
         return
     with files.explained(out, "or give another --out"):
         if os.name == "posix" and out.is_symlink() and out.lstat().st_uid not in (0, os.geteuid()):

@@ -66,14 +66,13 @@ def run(
         raise UsageError("--seeds N runs seeds 0 to N-1, --seed K a single one: give one or the other.")
     overrides = _settings(set_ or [])
 
-    from rich.console import Console
-
     from flue_bench.data import registry
+    from flue_bench.progress import Console
 
     tasks = registry.select(task or (["flue"] if model else ["mini"]))  # before torch: names are checked at once
     console = Console(stderr=True)
     if not model:
-        console.print(f"No --model given: {' and '.join(EMBEDDED)}, small enough for any machine.", highlight=False)
+        console.print(f"No --model given: {' and '.join(EMBEDDED)}, small enough for any machine.")
     with console.status("Loading PyTorch and transformers"):
         from flue_bench.jobs.grid import Grid, run_grid
         from flue_bench.progress import Display
@@ -119,9 +118,9 @@ def _settings(pairs: list[str]) -> dict[str, str]:
 
 def _show(outcome: Outcome) -> None:
     """Print the board of this grid alone, on stdout."""
-    from rich.console import Console
 
     from flue_bench.boards import board, render
+    from flue_bench.progress import Console
 
     if outcome.records or outcome.failures:
         Console().print(render.terminal(board.build(outcome.records, outcome.failures)))

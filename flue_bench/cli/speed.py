@@ -34,7 +34,7 @@ def speed(
 
     Compare models only by ratios from one run on one machine; the last line of the table has them.
     """
-    from rich.console import Console
+    from flue_bench.progress import Console
 
     console = Console(stderr=True)
     with console.status("Loading PyTorch and transformers"):
@@ -57,8 +57,7 @@ def speed(
     shown.print(_table(records, ratios))
     shown.print(
         f"\nForward pass of the bare encoder on {records[0].examples} French texts ({records[0].text}), tokenised "
-        "before. Latency: one text at a time; throughput: batches of like length; median of the rounds.",
-        highlight=False,
+        "before. Latency: one text at a time; throughput: batches of like length; median of the rounds."
     )
     for record in records:
         for note in record.environment.notes:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flue_bench.cli.output import put
-from flue_bench.errors import UsageError, printable
+from flue_bench.cli.output import put, say
+from flue_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from flue_bench.data.registry import Registered
@@ -26,11 +26,10 @@ def table(context: typer.Context) -> None:
     if context.invoked_subcommand:
         return
     from rich import box
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from flue_bench.data import registry
+    from flue_bench.progress import Console
 
     columns = ("task", "version", "kind", "labels", "metric", "rows: train, validation, test", "groups", "licence")
     shown = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
@@ -47,7 +46,7 @@ def table(context: typer.Context) -> None:
             ", ".join(task.groups),
             task.licence,
         )
-        shown.add_row(*map(escape, cells))
+        shown.add_row(*cells)
     console = Console()
     if not console.is_terminal:
         console.width = 200  # a file or a pipe has no width to fit
@@ -59,7 +58,7 @@ def show(names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Tas
     """Show everything about a task: sources, recipes, licence, citation."""
     from flue_bench.data import registry
 
-    typer.echo("\n\n".join(_described(each) for each in registry.select(names)))
+    say("\n\n".join(_described(each) for each in registry.select(names)))
 
 
 @app.command()
@@ -84,22 +83,22 @@ def check(
         task = each.task
         kind = kind_named(task.kind)
         data = sources.load(each, data_dir=data_dir, offline=offline)
-        typer.echo(f"{task.name} (version {task.version}, {task.kind}): {each.file}")
-        typer.echo(f"source: {data.ref.source}, digest {data.ref.digest}; examples and labels:")
+        say(f"{task.name} (version {task.version}, {task.kind}): {each.file}")
+        say(f"source: {data.ref.source}, digest {data.ref.digest}; examples and labels:")
         for split in SPLITS:
             cut = " (cut from train)" if split in data.ref.cut else ""
-            typer.echo(f"{split}: {data.ref.rows[split]:,}{cut}: {_balance(kind, task, data.splits[split])}")
+            say(f"{split}: {data.ref.rows[split]:,}{cut}: {_balance(kind, task, data.splits[split])}")
         if not task.rows:
-            typer.echo("canonical: yes, the task states no row counts")
+            say("canonical: yes, the task states no row counts")
         else:
-            typer.echo(f"canonical: {'yes' if data.ref.canonical else 'no'}")
+            say(f"canonical: {'yes' if data.ref.canonical else 'no'}")
         for deviation in data.ref.deviations:
-            typer.echo(f"deviation: {deviation}")
+            say(f"deviation: {deviation}")
         for hint in data.hints:
-            typer.echo(f"hint: {hint}")
+            say(f"hint: {hint}")
         if (recipe := task.named_recipe("standard")).epochs == "auto":
             train = data.ref.rows["train"]
-            typer.echo(f"recipe standard: epochs auto, {recipe.epochs_on(train)} on {train:,} rows")
+            say(f"recipe standard: epochs auto, {recipe.epochs_on(train)} on {train:,} rows")
         if rows:
             _show_rows(kind, task, data.splits["train"][:rows], model, offline)
 
@@ -129,13 +128,11 @@ def audit(
         raise UsageError("--max-length says where inputs are cut: it needs --tokenizer.")
 
     from rich import box
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from flue_bench.data import registry, sources
     from flue_bench.jobs import audit as audits
-    from flue_bench.progress import Display
+    from flue_bench.progress import Console, Display
 
     chosen = registry.select([name])
     if len(chosen) > 1:
@@ -154,9 +151,9 @@ def audit(
     if not console.is_terminal:
         console.width = 200  # a file or a pipe has no width to fit
     for each in audits.tables(made):
-        shown = Table(*map(escape, each.columns), title=each.title, box=box.SIMPLE_HEAD, pad_edge=False)
+        shown = Table(*each.columns, title=each.title, box=box.SIMPLE_HEAD, pad_edge=False)
         for line in each.rows:
-            shown.add_row(*map(escape, line))
+            shown.add_row(*line)
         console.print(shown)
     if out is not None:
         put(audits.to_json(made), out)
@@ -169,10 +166,10 @@ def _show_rows(kind: Kind[Any], task: Task, examples: list[Example], model: str,
     tokenizer = models.load_tokenizer(models.resolve(model, offline))
     length = task.named_recipe("standard").max_length
     encoded = network_of(task).encode(examples, task, tokenizer, length)
-    typer.echo(f"the first {len(examples)} of train, as {model} sees them (at most {length} sub-words):")
+    say(f"the first {len(examples)} of train, as {model} sees them (at most {length} sub-words):")
     for index, example in enumerate(examples):
-        typer.echo(f"\n{example.id}: {kind.shown(example, task)}")
-        typer.echo(printable(" ".join(tokenizer.convert_ids_to_tokens(encoded.row(index).tolist()))))
+        say(f"\n{example.id}: {kind.shown(example, task)}")
+        say(" ".join(tokenizer.convert_ids_to_tokens(encoded.row(index).tolist())))
 
 
 def _balance(kind: Kind[Any], task: Task, examples: list[Example]) -> str:

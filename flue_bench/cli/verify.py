@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flue_bench.cli.output import say
 from flue_bench.errors import FlueBenchError, UsageError
 
 if TYPE_CHECKING:
@@ -49,10 +50,8 @@ def verify(
     if not rerun and (task or model):
         raise UsageError("--task and --model say what to train again: they need --rerun.")
 
-    from rich.console import Console
-
     from flue_bench.data import registry
-    from flue_bench.progress import Display
+    from flue_bench.progress import Console, Display
     from flue_bench.results.verify import faults
 
     files = _records(paths)
@@ -74,7 +73,7 @@ def verify(
             faulty[file] = [] if same else [said[file]]
     _show({file: "; ".join(faulty[file]) or said[file] for file in files})
     wrong = sum(map(bool, faulty.values()))
-    typer.echo(f"{len(files):,} records: {len(files) - wrong:,} ok, {wrong:,} not")
+    say(f"{len(files):,} records: {len(files) - wrong:,} ok, {wrong:,} not")
     if wrong:
         raise typer.Exit(1)
 
@@ -114,14 +113,14 @@ def _trained_again(file: Path, loader: Loader, display: Display, model: str | No
 
 def _show(said: dict[Path, str]) -> None:
     from rich import box
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+
+    from flue_bench.progress import Console
 
     table = Table("record", "", box=box.SIMPLE_HEAD, pad_edge=False)
     table.columns[0].overflow = "fold"
     for file, words in said.items():
-        table.add_row(escape(str(file)), escape(words))
+        table.add_row(str(file), words)
     console = Console()
     if not console.is_terminal:
         console.width = 200  # a file or a pipe has no width to fit

@@ -594,11 +594,12 @@ def _progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
             nonlocal bar
             if bar is None and sys.stderr.isatty() and time.monotonic() - started > 2:
                 from rich import progress
-                from rich.console import Console
+
+                from flue_bench.progress import Console
 
                 bar = stack.enter_context(
                     progress.Progress(
-                        progress.TextColumn("{task.description}"),
+                        progress.TextColumn("{task.description}", markup=False),
                         progress.BarColumn(),
                         progress.DownloadColumn(),
                         progress.TransferSpeedColumn(),

@@ -14,7 +14,6 @@ is nearly linear, and only the texts of train are kept.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from flue_bench import escape
 from flue_bench.data.sources import TaskData
 from flue_bench.kinds.kind import Kind, Texts, kind_named
 from flue_bench.progress import Bar, Display
@@ -188,7 +188,7 @@ def subwords(task: Task, data: TaskData, model: str, max_length: int, offline: b
 
 def to_json(audit: Audit) -> str:
     """Return the whole audit as JSON, with the ids of some rows for each finding."""
-    return json.dumps(asdict(audit), ensure_ascii=False, indent=1) + "\n"
+    return escape.json(asdict(audit), indent=1)
 
 
 def tables(audit: Audit) -> list[Table]:

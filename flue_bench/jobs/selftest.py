@@ -15,7 +15,6 @@ from statistics import median
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import nn
 
 from flue_bench import plugins
@@ -24,7 +23,7 @@ from flue_bench.errors import DeviceError, FlueBenchError
 from flue_bench.jobs.loader import Loader, TaskInputs
 from flue_bench.kinds.network.network import Encoded
 from flue_bench.plugins import Finding
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 from flue_bench.recipe import Recipe
 from flue_bench.training import models, train
 from flue_bench.training.checks import REPORT, near, same_bits

@@ -10,7 +10,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from flue_bench.errors import UnknownNameError, UsageError, printable
+from flue_bench import escape
+from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.record import RunRecord
 
 DIGITS = 6
@@ -187,7 +188,7 @@ def find_one(rows: Sequence[NamedRow], wanted: str) -> NamedRow:
 
 
 def _is(wanted: str, names: Iterable[str]) -> bool:
-    return any(_bare(wanted) in (_bare(name), _bare(printable(name))) for name in names)
+    return any(_bare(wanted) in (_bare(name), _bare(escape.lines(name))) for name in names)
 
 
 def _bare(name: str) -> str:

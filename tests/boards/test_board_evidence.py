@@ -12,8 +12,9 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
+from flue_bench import escape
 from flue_bench.boards.board import Board, Entry, build
-from flue_bench.boards.latex import escaped, latex
+from flue_bench.boards.latex import latex
 from flue_bench.boards.published import load, quote
 from flue_bench.boards.render import markdown, to_csv, to_json
 from flue_bench.boards.verdicts import weigh
@@ -164,7 +165,7 @@ def test_latex_specials_are_escaped() -> None:
     text = latex(build([make_record(HOSTILE, collapsed="predicts only '$x_1$'"), make_record("b\x1b[31m\u202e")]))
     assert r"a\_b\%c\$d\&e\#f\{g\}\textasciitilde{}\textasciicircum{}\textbackslash{}input\{x\}" in text
     assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e]", text)
-    assert escaped("a--b") == "a{-}{-}b"
+    assert escape.latex("a--b") == "a{-}{-}b"
 
 
 def test_an_empty_board_in_latex() -> None:

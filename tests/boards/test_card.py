@@ -241,7 +241,7 @@ def test_a_name_drives_neither_the_terminal_nor_the_page(tmp_path: Path) -> None
 def test_a_mark_without_its_other_end_is_told(results: Path, tmp_path: Path) -> None:
     out = tmp_path / "README.md"
     out.write_text(f"# Moi\n\n{card.BEGIN}\n\nMon texte.\n", encoding="utf-8")
-    assert "should come in pairs" in refused("card", "-m", MODEL, "--results", results, "--out", out, code=1)
+    assert "should stand there once" in refused("card", "-m", MODEL, "--results", results, "--out", out, code=1)
     assert "Mon texte." in out.read_text(encoding="utf-8")
 
 

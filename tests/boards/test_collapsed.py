@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from flue_bench.boards import card
 from flue_bench.boards.board import Board, build
@@ -20,6 +19,7 @@ from flue_bench.boards.render import markdown, terminal, to_csv, to_json
 from flue_bench.boards.verdicts import weigh
 from flue_bench.boards.wording import COLLAPSED
 from flue_bench.kinds.counts import TRY
+from flue_bench.progress import Console
 from flue_bench.results.comparison import Evidence, compare, retention
 from flue_bench.results.store import Store
 from support.boards import write_run

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 
 from flue_bench.boards.board import Board, Column, Entry, Row, build
 from flue_bench.boards.latex import latex
 from flue_bench.boards.render import markdown, terminal, to_csv, to_json
 from flue_bench.cli.leaderboard import leaderboard
 from flue_bench.errors import UnknownNameError, UsageError
+from flue_bench.progress import Console
 from flue_bench.record import RunRecord
 from flue_bench.results.store import Store
 from support.command_line import done, refused

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import transformers
-from rich.console import Console
 
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 from flue_bench.training import models
 from flue_bench.training.models import EMBEDDED
 from flue_distill.corpus.shards import open_corpus

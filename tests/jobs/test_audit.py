@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from flue_bench.data import registry, sources
 from flue_bench.jobs import audit
 from flue_bench.kinds.kind import kind_named
-from flue_bench.progress import Bar, Display
+from flue_bench.progress import Bar, Console, Display
 from flue_bench.task import SPLITS
 from flue_bench.training import models
 from support import ROOT

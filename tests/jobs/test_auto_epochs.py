@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from flue_bench.data import registry
 from flue_bench.errors import UsageError
@@ -15,7 +14,7 @@ from flue_bench.jobs import grid
 from flue_bench.jobs.cell import CellFailedError
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.jobs.loader import Loader
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 from flue_bench.recipe import Recipe
 from flue_bench.record import Cell
 from flue_bench.results.store import Store

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 from filelock import Timeout
-from rich.console import Console
 
 from flue_bench.data import registry, sources
 from flue_bench.errors import FlueBenchError, UsageError
@@ -23,7 +22,7 @@ from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.jobs.loader import Loader
 from flue_bench.jobs.rerun import rerun
 from flue_bench.kinds.network.sentence import SentenceNetwork
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 from flue_bench.record import Cell, RunRecord
 from flue_bench.results.store import Store
 from flue_bench.training import models

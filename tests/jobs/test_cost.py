@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from flue_bench.boards.board import build
@@ -24,7 +23,7 @@ from flue_bench.data import registry, sources
 from flue_bench.jobs import cell
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.kinds.network.network import network_of
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 from flue_bench.results.comparison import Evidence
 from flue_bench.results.store import Store
 from flue_bench.task import Example, Source, Task

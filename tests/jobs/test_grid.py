@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from flue_bench.boards import render
 from flue_bench.boards.board import build
@@ -21,7 +20,7 @@ from flue_bench.data import registry
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.jobs import cell
 from flue_bench.jobs.grid import Grid, run_grid
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 from flue_bench.results.store import Store, read_predictions
 from flue_bench.results.verify import faults
 from flue_bench.training.device import Device

@@ -31,10 +31,8 @@ def share(task: str, results: Path, pipe: Connection) -> None:
     """One of several runs of one grid; says which cells it ran itself, and which it found."""
     import io
 
-    from rich.console import Console
-
     from flue_bench.jobs.grid import Grid, run_grid
-    from flue_bench.progress import Display
+    from flue_bench.progress import Console, Display
 
     grid = Grid(["embedded:untrained"], registry.select([task]), range(4), device="cpu")
     shown = io.StringIO()

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from flue_bench import escape
 from flue_bench.boards import board, card
-from flue_bench.boards.wording import COLLAPSED, FINE_TUNED, plain, setting_text
+from flue_bench.boards.wording import COLLAPSED, FINE_TUNED, setting_text
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.record import RunRecord
 from flue_bench.results.rows import NamedRow, find, find_one, named_rows, newest
@@ -49,11 +50,11 @@ def test_every_name_that_a_board_prints_is_known(records: list[RunRecord]) -> No
     assert len(built.rows) == len(CLASHING) == len({row.label + setting_text(built, row) for row in built.rows})
     for row in built.rows:
         title = f"{row.label} ({setting_text(built, row)})"
-        for printed in (title, plain(title)):
+        for printed in (title, escape.plain(title)):
             assert find_one(rows, printed).key == row.key
         pinned = [f"{row.model}@{row.revision}"] if row.revision else []
         marked = [f"{row.label} {mark}" for mark in (COLLAPSED, FINE_TUNED)]
-        for printed in (row.label, plain(row.label), row.model_digest, *pinned, *marked):
+        for printed in (row.label, escape.plain(row.label), row.model_digest, *pinned, *marked):
             assert {each.key.model for each in find(rows, printed)} == {row.model_digest}, printed
 
 
@@ -138,13 +139,15 @@ def test_a_board_compare_and_card_take_the_same_names(tmp_path: Path) -> None:
     assert len(set(titles)) == len(CLASHING)
     alike = [title for title in titles if not title.startswith("org/old")]  # of one protocol
     for a, b in zip(alike, alike[1:] + alike[:1], strict=True):
-        found = answer("compare", plain(a), plain(b))
+        found = answer("compare", escape.plain(a), escape.plain(b))
         assert (found["a"], found["b"]) == (a, b)
     for row in drawn:
         other = next(each for each in drawn if each["model_digest"] != row["model_digest"])
-        pairs = answer("leaderboard", "--teacher", plain(other["label"]), "--student", plain(row["label"]))["pairs"]
+        pairs = answer(
+            "leaderboard", "--teacher", escape.plain(other["label"]), "--student", escape.plain(row["label"])
+        )["pairs"]
         assert {drawn[pair["student"]]["model_digest"] for pair in pairs} == {row["model_digest"]}
-        text = done("card", "--model", plain(row["label"]), "--results", here)
+        text = done("card", "--model", escape.plain(row["label"]), "--results", here)
         assert f"{row['recipe']}, {row['precision']}" in text
 
 

@@ -15,14 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from flue_bench.data import registry
 from flue_bench.errors import RecordError, UsageError
 from flue_bench.jobs import rerun
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.jobs.loader import Loader
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 from flue_bench.record import PROTOCOL, SCHEMA_VERSION, Cell, RunRecord
 from flue_bench.results.store import FAILED, Store, read_record
 from flue_bench.results.verify import faults, schema

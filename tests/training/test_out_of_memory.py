@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from transformers import BertForTokenClassification
 
 from flue_bench.data import registry
 from flue_bench.jobs.grid import Grid, Outcome, run_grid
 from flue_bench.kinds.network.network import IGNORED
 from flue_bench.kinds.network.tokens import EncodedWords
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 from flue_bench.recipe import Recipe
 from flue_bench.results.store import Store
 from flue_bench.training import checkpoint

@@ -50,9 +50,8 @@ def corpus(
     In a .txt file a line is a paragraph, and a blank line separates documents (or see --lines). After a kill the same
     command continues.
     """
-    from rich.console import Console
-
-    from flue_bench.progress import Display
+    from flue_bench.cli.output import say
+    from flue_bench.progress import Console, Display
     from flue_distill.corpus import shards
 
     console = Console(stderr=True)
@@ -71,7 +70,7 @@ def corpus(
         lines=lines,
         show=display,
     )
-    typer.echo(_summary(manifest))
+    say(_summary(manifest))
     display.line(f"Corpus: {out}   Train on it: flue-bench distill --corpus {out}")
 
 

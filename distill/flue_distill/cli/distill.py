@@ -82,8 +82,7 @@ def distill(
     if epochs:
         settings["steps"] = None
 
-    from rich.console import Console
-
+    from flue_bench.progress import Console
     from flue_distill.training.recipe import DistilRecipe
 
     chosen = DistilRecipe.load(recipe, settings)  # before torch, so that a misspelt key is reported at once

@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from flue_bench import files
+from flue_bench import escape, files
 from flue_distill.training.curves import curves
 from flue_distill.training.trainer import LOG, read_log
 
@@ -85,12 +85,13 @@ def card(made: dict[str, Any]) -> str:
         library_name="transformers",
         pipeline_tag="fill-mask",
         tags=["flue-bench", "distillation"] if teacher else ["flue-bench"],
-        base_model=teacher["name"] if teacher and teacher["origin"] == "hub" else None,
+        base_model=escape.data(teacher["name"]) if teacher and teacher["origin"] == "hub" else None,
     )
     weights = made["weights"]
     if teacher:
         about = (
-            f"A student of `{teacher['name']}` with {len(made['layers']) or 'its own'} layers, trained by distillation:"
+            f"A student of {escape.code(teacher['name'])} with {len(made['layers']) or 'its own'} layers, trained by "
+            "distillation:"
             f"\n\n```\nLoss = {weights['distil']:g} · DistilLoss + {weights['mlm']:g} · MLMLoss + "
             f"{weights['cosine']:g} · CosineLoss\n```\n\n"
             f"Temperature {recipe['temperature']:g}, DistilLoss on {recipe['kl_rows']} positions."
@@ -99,6 +100,7 @@ def card(made: dict[str, Any]) -> str:
             about += f" It started from the teacher's layers {', '.join(map(str, made['layers']))} (from 0)."
     else:
         about = "A masked language model trained with MLMLoss alone."
+    phrase = json.dumps(f"Le fromage est {made['mask_token']}.")  # a literal of Python too, whatever the token is
     rows = "".join(
         f"| {name} | {_number(made['losses']['held_out_before'], key)} | {_number(made['losses']['held_out'], key)} |\n"
         for key, name in HELD_OUT.items()
@@ -106,7 +108,7 @@ def card(made: dict[str, Any]) -> str:
     return (
         f"---\n{metadata.to_yaml()}\n---\n\n# Masked language model\n\n{about}\n\n"
         "```python\nfrom transformers import pipeline\n\n"
-        f'pipeline("fill-mask", model="…")("Le fromage est {made["mask_token"]}.")\n```\n\n'
+        f'pipeline("fill-mask", model="…")({phrase})\n```\n\n'
         f"## Training\n\n{cost['steps']:,} steps of {made['batch_tokens']:,} tokens "
         f"({cost['tokens']:,} tokens in all) on a corpus of {made['corpus']['tokens']:,} tokens "
         f"(`{made['corpus']['digest']}`), {cost['seconds'] / 3600:.2g} hours on {made['environment']['device']}, "

@@ -26,13 +26,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from flue_bench import files, lines
 from flue_bench.errors import DataError, FlueBenchError, ModelError, RecordError, UsageError
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 from flue_bench.training import models as models_of_training
 from flue_distill.corpus import texts
 from flue_distill.corpus.shards import COUNTS, MANIFEST, STATE, Blocks, Corpus, Manifest, build, open_corpus

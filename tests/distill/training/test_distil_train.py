@@ -18,10 +18,9 @@ import torch
 import transformers
 from accelerate.state import AcceleratorState
 from filelock import FileLock
-from rich.console import Console
 
 from flue_bench.errors import DeviceError, FlueBenchError, ModelError, RecordError, UnknownNameError, UsageError
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 from flue_bench.training import checkpoint, models
 from flue_distill.corpus import demo
 from flue_distill.training import run, trainer
