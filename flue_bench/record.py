@@ -290,6 +290,9 @@ class SpeedRecord(Schema):
     """In batches of ``batch_size`` of similar length."""
     tokens_per_second: float
     """Non-padding sub-words."""
+    share_of_peak: float | None = None
+    """Seconds that the matrix products of all batches take alone, over those of the batches: 1 is the hardware's limit.
+    None where a note says why, and in records of 0.1."""
     peak_memory_bytes: int | None
     """None where a note says why."""
     environment: Environment

@@ -39,14 +39,15 @@ def child(task: str, cells: int) -> list[dict[str, float]]:
 
     from rich.console import Console
 
-    from flue_bench.jobs import grid
+    from flue_bench.jobs.cell import run_cell
+    from flue_bench.jobs.grid import Grid, run_grid
     from flue_bench.progress import Display
     from flue_bench.results.store import Store
     from flue_bench.training import train
 
     waits: list[dict[str, float]] = []
     begun = [(BEGAN, 0.0)]
-    add_gradient, run_cell = train.add_gradient, grid.run_cell
+    add_gradient = train.add_gradient
 
     def step(*args: Any, **kwargs: Any) -> Any:
         if len(waits) < len(begun):
@@ -59,13 +60,13 @@ def child(task: str, cells: int) -> list[dict[str, float]]:
             begun.append((time.perf_counter(), time.process_time()))
         return run_cell(*args, **kwargs)
 
-    asked = grid.Grid(models=[MODEL], tasks=tasks, seeds=range(cells), offline=True)
+    asked = Grid(models=[MODEL], tasks=tasks, seeds=range(cells), offline=True)
     with (
         TemporaryDirectory() as folder,
         mock.patch.object(train, "add_gradient", step),
-        mock.patch.object(grid, "run_cell", cell),
+        mock.patch("flue_bench.jobs.grid.run_cell", cell),
     ):
-        outcome = grid.run_grid(asked, Store(Path(folder)), Display(Console(stderr=True)))
+        outcome = run_grid(asked, Store(Path(folder)), Display(Console(stderr=True)))
     if outcome.failures or outcome.unloaded:
         raise SystemExit("The run failed, see above.")
     return waits

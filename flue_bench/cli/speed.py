@@ -108,6 +108,7 @@ def _table(records: list[SpeedRecord], ratios: list[list[float]]) -> Table:
     row("latency, 95 % under", lambda it: f"{it.latency_ms_p95:.3g} ms")
     row(f"throughput, batches of {records[0].batch_size}", lambda it: f"{it.examples_per_second:,.0f} texts/s")
     row("", lambda it: f"{it.tokens_per_second:,.0f} sub-words/s")
+    row("share of matrix products' peak", lambda it: NONE if (share := it.share_of_peak) is None else f"{share:.0%}")
     row(
         "memory of such a batch", lambda it: NONE if (peak := it.peak_memory_bytes) is None else f"{peak / 1e6:,.0f} MB"
     )

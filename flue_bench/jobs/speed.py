@@ -30,6 +30,7 @@ from flue_bench.training import models
 from flue_bench.training.batches import training_batches
 from flue_bench.training.device import Device, environment, keep_freed_memory, pick_device, prepare
 from flue_bench.training.models import Resolved
+from flue_bench.training.peak import Products, share_of_peak
 from flue_bench.training.train import flops_per_example
 
 SAMPLE = Path(__file__).parent / "sample.txt"
@@ -237,9 +238,17 @@ def _storages(tensors: Any) -> dict[int, torch.UntypedStorage]:
     return {storage.data_ptr(): storage for storage in storages}
 
 
+def _share_of_peak(subject: Subject, seconds: float) -> float:
+    with Products() as products, torch.no_grad(), subject.device.autocast():
+        for inputs in subject.batches:
+            subject.encoder(**inputs)
+    return share_of_peak(products, seconds, subject.device)
+
+
 def _record(subject: Subject) -> SpeedRecord:
     examples = len(texts())
     seconds, latencies = float(np.median(subject.seconds)), 1e3 * np.array(subject.latencies)
+    share = attempted("share of the peak", lambda: _share_of_peak(subject, seconds), subject.notes)
     return SpeedRecord(
         model=subject.model.ref,
         precision=subject.device.precision,
@@ -252,6 +261,7 @@ def _record(subject: Subject) -> SpeedRecord:
         latency_ms_p95=float(np.quantile(latencies, 0.95)),
         examples_per_second=rate(examples, seconds),
         tokens_per_second=rate(subject.tokens, seconds),
+        share_of_peak=share,
         peak_memory_bytes=subject.peak,
         environment=environment(subject.device, tuple(subject.notes)),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

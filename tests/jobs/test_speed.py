@@ -54,6 +54,7 @@ def test_what_is_counted(two: list[str]) -> None:
         assert record.text == digest_of(speed.texts())
         assert 0 < record.latency_ms_median <= record.latency_ms_p95
         assert record.tokens_per_second > record.examples_per_second
+        assert record.share_of_peak is not None and 0 < record.share_of_peak < 1
         assert record.environment.threads == torch.get_num_threads() and record.environment.device
     shallow, deep = records
     assert 3 < deep.flops_per_example / shallow.flops_per_example < 4.5  # four times the layers and one pooler
@@ -167,9 +168,16 @@ def test_a_model_that_fails_in_the_midst_costs_the_others_nothing(
     assert list(found.failed) == [two[0]] and "OutOfMemoryError: no room" in found.failed[two[0]]
 
 
-@pytest.mark.parametrize("figure", ["flops_per_example", "peak_memory"])
+@pytest.mark.parametrize(
+    ("figure", "field", "row"),
+    [
+        ("flops_per_example", "flops_per_example", "arithmetic a text"),
+        ("peak_memory", "peak_memory_bytes", "memory of such a batch"),
+        ("share_of_peak", "share_of_peak", "share of matrix products' peak"),
+    ],
+)
 def test_a_figure_that_cannot_be_had_is_absent(
-    figure: str, two: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    figure: str, field: str, row: str, two: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def broken(*_: object) -> float:
         raise AttributeError("'NoneType' object has no attribute 'next_functions'")
@@ -177,6 +185,6 @@ def test_a_figure_that_cannot_be_had_is_absent(
     monkeypatch.setattr(speed, figure, broken)
     out = done("speed", "-m", two[0], "--results", tmp_path, "--precision", "fp32")
     (record,) = Store(tmp_path).read().speeds
-    value = record.flops_per_example if figure == "flops_per_example" else record.peak_memory_bytes
-    assert value is None and any("not known here (AttributeError" in note for note in record.environment.notes)
-    assert re.search(r"^(arithmetic a text|memory of such a batch) +\S *$", out, re.MULTILINE)
+    assert getattr(record, field) is None
+    assert any("not known here (AttributeError" in note for note in record.environment.notes)
+    assert re.search(rf"^{row} +\S *$", out, re.MULTILINE)
