@@ -37,11 +37,9 @@ def child(task: str, cells: int) -> list[dict[str, float]]:
 
     tasks = registry.select([task])  # before PyTorch, as the command does
 
-    from rich.console import Console
-
     from flue_bench.jobs.cell import run_cell
     from flue_bench.jobs.grid import Grid, run_grid
-    from flue_bench.progress import Display
+    from flue_bench.progress import Console, Display
     from flue_bench.results.store import Store
     from flue_bench.training import train
 
