@@ -1,4 +1,4 @@
-"""Lines of text files, packed or not, read one by one in bounded memory."""
+"""Lines of text files, packed or not, read one by one with bounds on memory and work."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import codecs
 import gzip
 import io
 import lzma
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,6 +20,10 @@ from flue_bench.errors import DataError
 PACKED = (".gz", ".xz", ".bz2", ".zst")
 LONGEST = 2**26
 """Bytes that a line may have."""
+MAX_RATIO = 200
+"""Unpacked over packed size, beyond ``RATIO_FREE`` bytes: French text packs about 4 : 1, a bomb 1000 : 1."""
+RATIO_FREE = 2**24
+"""Unpacked bytes that a packed file may have whatever its size."""
 MEMORY = 2**28
 """Bytes of memory that unpacking may take; a file that needs more is refused. ``xz -9`` needs 65 MiB."""
 
@@ -38,19 +43,27 @@ def lines(path: Path, raw: BinaryIO | None = None, encoding: str | None = None) 
         encoding: the value of ``encoding`` in a task file; None where there is no such key: UTF-8.
 
     Raises:
-        DataError: the file cannot be read or is damaged, a byte is invalid in the encoding, or a line is longer than
-            ``LONGEST``.
+        DataError: the file cannot be read or is damaged, a byte is invalid in the encoding, a line is longer than
+            ``LONGEST``, or the file unpacks to more than ``MAX_RATIO`` times its size.
     """
-    number = 0
+    number = size = 0
     try:
         with files.opened(path) if raw is None else raw as opened, unpacked(path, opened) as file, ExitStack() as stack:
             other = encoding is not None and codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig")
             # Bytes are decoded line by line where possible, so that an error has a line number.
             cut: Any = stack.enter_context(io.TextIOWrapper(file, encoding, newline="\n")) if other else file
+            packed = path.suffix.lower() in PACKED
+            allowed = max(RATIO_FREE, MAX_RATIO * os.fstat(opened.fileno()).st_size)
             while line := cut.readline(LONGEST + 1):
                 number += 1
+                size += len(line)
                 if len(line) > LONGEST:
                     raise DataError(f"{path}, line {number} is longer than {LONGEST:,} bytes: not text in lines.")
+                if packed and size > allowed:
+                    raise DataError(
+                        f"{path}, line {number}: it unpacks to more than {allowed:,} bytes, {MAX_RATIO} times its size "
+                        "or more: refused. Unpack it yourself where you trust it."
+                    )
                 if other:
                     yield number, line.removeprefix("\ufeff") if number == 1 else line
                 else:

@@ -20,9 +20,9 @@ from flue_bench.errors import DataError
 
 MAX_BYTES = 16 * 2**30
 """Unpacked bytes of all archives of one source together; for a tar this includes everything that has to be read."""
-MAX_RATIO = 200
-"""Unpacked over packed size, beyond ``RATIO_FREE`` bytes: French text packs about 4 : 1, a zip bomb 1000 : 1."""
-RATIO_FREE = 64 * 2**20
+MAX_RATIO = lines.MAX_RATIO
+"""Unpacked over packed size, beyond ``RATIO_FREE`` bytes."""
+RATIO_FREE = 2**26
 MAX_MEMBERS = 100_000
 """Members of an archive, including folders and files that are not wanted."""
 CHUNK = 2**16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
@@ -13,6 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flue_bench import files
 from flue_bench import lines as text_files
 from flue_bench.errors import DataError, quoted
 from flue_bench.lines import LONGEST, PACKED
@@ -30,8 +32,10 @@ _BATCH = 1024
 _ADVICE = "The task file says under 'columns' which to read."
 LONGEST_SENTENCE = 250
 """Words; a CoNLL file with more of them and no blank line has lost its sentence boundaries."""
-LONGEST_LIST = 2**28
-"""Characters of a JSON list, which is read whole."""
+MOST_VALUES = 2**22
+"""Values of one row: columns of a table, parts of a JSON object. Each takes many times its bytes in memory."""
+BATCH_BYTES = 2**26
+"""Bytes of a parquet file's values that are in memory at once, as far as its own description says."""
 
 csv.field_size_limit(2**27)  # some reviews and documents exceed the default of 131,072 characters
 
@@ -143,7 +147,7 @@ def _sentences(
     path: Path, words: Column | None, tags: Column, layout: Layout, left_out: Counter[str] | None
 ) -> Iterator[Row]:
     conllu = ".conllu" in path.suffixes
-    lines = ((number, line.rstrip(" \t\r\n")) for number, line in _lines(path, layout.encoding))
+    lines = _columns(path, layout)
     head, first = _head(lines)
     if not first:
         return
@@ -194,7 +198,7 @@ def _more_than_one(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
 
 def tags_column(path: Path, labels: Set[str], layout: Layout = PLAIN) -> str:
     """Return advice on which column of a CoNLL file holds the tags, from its first rows; empty where none does."""
-    lines = ((number, line.rstrip(" \t\r\n")) for number, line in _lines(path, layout.encoding))
+    lines = _columns(path, layout)
     part = _parted(layout.delimiter, (head := _head(lines))[1])
     listed = ((number, part(line)) for number, line in chain(head[0], lines) if line and line[0] not in "#-")
     rows = [(number, cells) for number, cells in islice(listed, 100) if len(cells) == len(part(head[1]))]
@@ -215,6 +219,13 @@ def tags_column(path: Path, labels: Set[str], layout: Layout = PLAIN) -> str:
 
 _NAMED = re.compile(r"# *[^\W\d][\w.:-]* *=")
 _BESIDE = re.compile(r"\d+[-.]\d+")
+
+
+def _columns(path: Path, layout: Layout) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a file of CoNLL columns, without blanks at their ends."""
+    for number, line in _lines(path, layout.encoding):
+        _check_values(path, number, line, layout.delimiter or "\t ")
+        yield number, line.rstrip(" \t\r\n")
 
 
 def _head(lines: Iterator[tuple[int, str]]) -> tuple[list[tuple[int, str]], str]:
@@ -261,6 +272,7 @@ def _quoted(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, l
             size += len(line)
             if size > LONGEST:
                 raise DataError(f"{path}, line {number}: a row goes on over more than {LONGEST:,} characters.")
+            _check_values(path, number, line, delimiter)
             yield line
 
     lines = counted()
@@ -288,6 +300,7 @@ def _quoted(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, l
 def _bare(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     for number, line in _lines(path, layout.encoding):
         if line := line.rstrip("\r\n"):
+            _check_values(path, number, line, layout.delimiter or delimiter)
             yield number, line.split(layout.delimiter or delimiter)
 
 
@@ -351,6 +364,7 @@ def json_rows(
 def _json_lines(path: Path, numbered: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Any]]:
     for number, line in numbered:
         if line.strip():
+            _check_values(path, number, line, ",[{")
             try:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as error:
@@ -364,18 +378,94 @@ def _json(path: Path, layout: Layout) -> Iterator[tuple[int, Any]]:
     if not first.lstrip().startswith("["):
         yield from _json_lines(path, _lines(path, layout.encoding))
         return
-    parts, size = [first], len(first)
-    for _, line in lines:
-        parts.append(line)
-        size += len(line)
-        if size > LONGEST_LIST:
-            raise DataError(
-                f"{path}: a list of more than {LONGEST_LIST:,} characters. Write an object a line (.jsonl)."
-            )
-    try:
-        yield from enumerate(json.loads("".join(parts)), start=1)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON ({error}): a list of objects, or an object a line, is read.") from None
+    yield from _Listed(path, chain([first], (line for _, line in lines)))
+
+
+class _Listed:
+    """The objects of a JSON list, read one by one: a list as a whole takes many times its bytes in memory."""
+
+    def __init__(self, path: Path, lines: Iterator[str]) -> None:
+        self._path = path
+        # A list may be one line: pieces of it, so that what is read ahead of an object stays small.
+        self._pieces = (line[at : at + 2**16] for line in lines for at in range(0, len(line), 2**16))
+        self._text, self._at, self._number = "", 0, 1
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        self._mark()
+        self._at += 1  # its "["
+        mark = self._mark()
+        while mark != "]":
+            if mark != "{":
+                if mark:
+                    raise DataError(f"{place(self._path, self._number)} is not a JSON object.")
+                raise self._fault("the file ends in the middle")
+            yield self._number, self._object()
+            self._number += 1
+            mark = self._mark()
+            if mark not in (",", "]"):
+                raise self._fault("no comma before it")
+            if mark == ",":
+                self._at += 1
+                mark = self._mark()
+        self._at += 1
+        if self._mark():
+            raise self._fault("the list has ended before")
+
+    def _object(self) -> Any:
+        while True:
+            try:
+                value, self._at = json.JSONDecoder().raw_decode(self._text, self._at)
+            except (ValueError, RecursionError) as error:  # what was read may end in the middle of it
+                if isinstance(error, RecursionError) or not self._more():
+                    raise self._fault(str(error)) from None
+            else:
+                return value
+
+    def _mark(self) -> str:
+        """Skip blanks, and return the next character; empty at the end of the file."""
+        while True:
+            self._at = _BLANKS.match(self._text, self._at).end()  # type: ignore[union-attr]  # it matches nothing too
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._more():
+                return ""
+
+    def _more(self) -> bool:
+        """Read more of the file, as much again as is not used yet; return whether there was any."""
+        self._text, self._at = self._text[self._at :], 0
+        wanted, parts = max(len(self._text), 2**16), [""]
+        for piece in self._pieces:
+            parts.append(piece)
+            wanted -= len(piece)
+            if wanted <= 0:
+                break
+        if len(self._text) > LONGEST:
+            raise DataError(f"{place(self._path, self._number)} is longer than {LONGEST:,} characters.")
+        self._text += "".join(parts)
+        _check_values(self._path, self._number, self._text, ",[{")
+        return len(parts) > 1
+
+    def _fault(self, reason: str) -> DataError:
+        return DataError(
+            f"{place(self._path, self._number)} is not JSON ({reason}): a list of objects, or an object a line, is "
+            "read."
+        )
+
+
+_BLANKS = re.compile(r"[ \t\r\n]*")
+
+
+def _check_values(path: Path, number: int, text: str, marks: str) -> None:
+    """Refuse a row of more than ``MOST_VALUES`` values, before each takes many times its bytes in memory.
+
+    Args:
+        path: the file.
+        number: the row's number.
+        text: the row.
+        marks: characters, one of which begins or ends each value.
+    """
+    if len(text) > MOST_VALUES and sum(map(text.count, marks)) > MOST_VALUES:
+        raise DataError(f"{place(path, number)} holds more than {MOST_VALUES:,} values: refused.")
 
 
 def _objects(
@@ -404,11 +494,42 @@ def parquet_rows(path: Path, wanted: Sequence[Column], advice: str = _ADVICE) ->
         if missing := [c for c, number in numbers.items() if not -len(known) <= number < len(known)]:
             raise _missing(path, missing, known, advice=advice)
         names = [known[numbers[column]] for column in wanted]
+        read = list(dict.fromkeys(names))
         done = 0
-        for batch in file.iter_batches(_BATCH, columns=list(dict.fromkeys(names))):
-            columns = [batch.column(name).to_pylist() for name in names]
-            yield from enumerate(zip(*columns, strict=True), start=done + 1)
-            done += batch.num_rows
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(_rows_at_once(path, file, group, read), row_groups=[group], columns=read):
+                columns = [batch.column(name).to_pylist() for name in names]
+                yield from enumerate(zip(*columns, strict=True), start=done + 1)
+                done += batch.num_rows
+
+
+def _rows_at_once(path: Path, file: Any, group: int, read: Sequence[str]) -> int:
+    """Return how many rows of a row group to decode at once: a few bytes may stand for one long value in every row.
+
+    Raises:
+        DataError: the values of lists would take gigabytes.
+    """
+    import pyarrow.compute
+    from pyarrow import parquet
+
+    rows, described = _BATCH, file.metadata.row_group(group)
+    for number in range(described.num_columns):
+        chunk, column = described.column(number), file.schema.column(number)
+        name = column.path.split(".")[0]
+        long = chunk.total_uncompressed_size > BATCH_BYTES // _BATCH
+        if name not in read or column.physical_type != "BYTE_ARRAY" or not chunk.has_dictionary_page or not long:
+            continue
+        with files.opened(path) as raw, parquet.ParquetFile(raw, read_dictionary=[column.path]) as again:
+            values: Any = next(again.iter_batches(1, row_groups=[group], columns=[name])).column(0)
+        while hasattr(values, "values"):  # a list's
+            values = values.values
+        if not hasattr(values, "dictionary") or not len(values.dictionary):
+            continue
+        longest = max(1, pyarrow.compute.max(pyarrow.compute.binary_length(values.dictionary)).as_py() or 0)
+        if column.path != name and longest * chunk.num_values > MOST_VALUES * _BATCH:
+            raise DataError(f"{path}: column '{name}' has values of {longest:,} bytes in its lists: refused.")
+        rows = min(rows, max(1, BATCH_BYTES // longest))
+    return rows
 
 
 def parquet_size(path: Path) -> int:
@@ -427,10 +548,32 @@ def _parquet(path: Path) -> Iterator[Any]:
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
-            yield file
+        with files.opened(path) as raw:
+            size = os.fstat(raw.fileno()).st_size
+            with parquet.ParquetFile(raw) as file:
+                _check_described(path, file.metadata, size)
+                yield file
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as parquet: {str(error).partition(chr(10))[0]}") from error
+
+
+def _check_described(path: Path, described: Any, size: int) -> None:
+    """Refuse a parquet file whose own description says that it repeats a few values without end.
+
+    A row of a data set has text of its own, which takes more than a byte; a run of equal rows takes none.
+    """
+    values = max(
+        (
+            sum(described.row_group(group).column(column).num_values for group in range(described.num_row_groups))
+            for column in range(described.num_columns)
+        ),
+        default=0,
+    )
+    if described.num_rows > size or values > 8 * size:
+        raise DataError(
+            f"{path} has {max(described.num_rows, values):,} values in {size:,} bytes: the same ones again and again; "
+            "refused."
+        )
 
 
 def _missing(

@@ -106,7 +106,10 @@ def test_csv_gives_back_what_python_wrote(
         ("a.jsonl", '{"texte": \n', r"line 1 is not JSON"),
         ("a.jsonl", '["bon", 1]\n', r"line 1 is not a JSON object"),
         ("a.json", '[{"texte": "bon", "note": 1}, 3]', r"a\.json, row 2 is not a JSON object"),
-        ("a.json", '[{"texte": "bon"}', r"a\.json is not JSON .*: a list of objects, or an object a line, is read"),
+        ("a.json", '[{"texte": "bon", "note": 1}', r"row 2 is not JSON .*: a list of objects, or an object a line"),
+        ("a.json", '[{"texte": "bon", "note": 1} {', r"row 2 is not JSON \(no comma before it\)"),
+        ("a.json", '[{"texte": "bon", "note": 1},', r"row 2 is not JSON \(the file ends in the middle\)"),
+        ("a.json", '[{"texte": "bon", "note": 1}] {', r"row 2 is not JSON \(the list has ended before\)"),
         ("a.json", '{"texte":\n"bon"}', r"a\.json, row 1 is not JSON"),
         ("a.parquet", b"PAR1 not at all", r"a\.parquet cannot be read as parquet"),
         ("a.xlsx", b"", r"told by its suffix, one of csv, tsv"),
@@ -201,12 +204,12 @@ def test_json_by_its_content(tmp_path: Path, content: str, suffix: str) -> None:
     assert read(write(tmp_path / f"a.{suffix}", content), "t") == [("a",), ("b",)]
 
 
-def test_a_json_list_that_is_too_long_to_be_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "LONGEST_LIST", 100)
-    rows = [{"t": "mot"} for _ in range(20)]
-    with pytest.raises(DataError, match=r"a list of more than 100 characters\. Write an object a line"):
-        read(write(tmp_path / "a.json", json.dumps(rows, indent=1)), "t")
-    assert len(read(write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows))), "t")) == 20
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_json_list_is_read_object_by_object(tmp_path: Path, indent: int | None) -> None:
+    rows = [{"texte": f"l'été {i} " + "x" * (i % 7 * 1000), "note": {"a": [i, "]"]}} for i in range(3000)]
+    (tmp_path / "a.json").write_text(json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8")
+    found = [values[0] for _, values in formats.rows(tmp_path / "a.json", ["texte"])]
+    assert found == [row["texte"] for row in rows]
 
 
 @pytest.mark.parametrize(
