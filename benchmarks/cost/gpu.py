@@ -5,11 +5,12 @@
     python -m benchmarks.cost.gpu --lengths --tokenizer DIR --data-dir DIR     # writes lengths.json
 
 Models have CamemBERT-base's shape and random weights, rows are random tokens as long as those of real rows
-(``lengths.json``, counts of lengths and nothing else): neither changes what a step costs. In order: the peak of matrix
-products in bf16; fine-tuning tokens a second at XNLI's, WikiNER's, PAWS-X's and CLS's lengths, and on the first two
-beside ``transformers.Trainer`` (padded, dynamic, grouped; bf16), in turns; the share of that peak; prediction; the
-largest batches; a distillation step, plain and fast; and from all this the time of a whole FLUE run. It stops where its
-time is up, and what is done by then is written to ``--results``/performance/gpu.md and gpu.json.
+(``lengths.json``, counts of lengths and nothing else): neither changes what a step costs. In order, all in one
+precision: the peak of matrix products; fine-tuning tokens a second at XNLI's, WikiNER's, PAWS-X's and CLS's lengths,
+and on the first two beside ``transformers.Trainer`` (padded, dynamic, grouped), in turns; the share of that peak;
+prediction; PAWS-X whole, all rows and epochs; the largest batches; a distillation step, plain and fast; and from all
+this the time of a whole FLUE run. It stops where its time is up, and what is done by then is written to
+``--results``/performance/gpu.md and gpu.json.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 import types
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,7 @@ from benchmarks.common import report, works
 from benchmarks.peers import distil_step, measure
 from flue_bench.kinds.network.network import Encoded
 from flue_bench.kinds.network.tokens import EncodedWords
-from flue_bench.recipe import Recipe
+from flue_bench.recipe import Precision, Recipe
 from flue_bench.training import train
 from flue_bench.training.device import Device, environment, pick_device, prepare
 from flue_bench.training.models import EMBEDDED
@@ -64,6 +66,8 @@ TASKS = {  # task → whose lengths, labels, max_length, epochs; rows of train, 
 TAGGED = ("wikiner",)
 """Tasks with a label for each token."""
 BESIDE_TRAINER = ("xnli", "wikiner")
+WHOLE = "paws-x"
+"""The task that is run at its full row count."""
 BATCH = 32
 EPOCH_ROWS = 20_000
 """Rows that batches are made of."""
@@ -91,7 +95,8 @@ class Bench:
         self.steps = 2 if self.tiny else arguments.steps
         self.batch = 4 if self.tiny else BATCH
         self.sizes = TINY if self.tiny else BASE
-        self.device: Device = prepare(pick_device(arguments.device), "bf16", self.sizes["hidden_size"])
+        self.device: Device = prepare(pick_device(arguments.device), arguments.precision, self.sizes["hidden_size"])
+        self.precision: Precision = self.device.precision
         self.counts: dict[str, list[int]] = json.loads(LENGTHS.read_text(encoding="utf-8"))
         self.tokenizer = AutoTokenizer.from_pretrained(EMBEDDED / "untrained")  # the collator pads with it
 
@@ -139,6 +144,11 @@ class Bench:
         weights = layers * (4 * hidden**2 + 2 * hidden * inner)
         return float(6 * weights * lengths.sum() + 12 * layers * hidden * (lengths.astype(float) ** 2).sum())
 
+    def recipe(self, epochs: int, max_length: int) -> Recipe:
+        """Return the recipe of what is measured."""
+        length = 24 if self.tiny else max_length
+        return Recipe(batch_size=self.batch, epochs=epochs, precision=self.precision, max_length=length)
+
     def empty(self) -> None:
         """Free memory that is no longer used."""
         gc.collect()
@@ -147,9 +157,10 @@ class Bench:
 
 
 def peak(bench: Bench, result: dict[str, Any]) -> None:
-    """Measure operations per second of a large product in bf16: the best of five times four."""
+    """Measure operations per second of a large product: the best of five times four."""
     n = 256 if bench.tiny else 8192
-    left, right = (torch.randn(n, n, device=bench.device.where, dtype=torch.bfloat16) for _ in range(2))
+    dtype = torch.bfloat16 if bench.precision == "bf16" else torch.float32
+    left, right = (torch.randn(n, n, device=bench.device.where, dtype=dtype) for _ in range(2))
     times = []
     for _ in range(6):
         began = bench.sync()
@@ -172,9 +183,7 @@ def fine_tuning(bench: Bench, result: dict[str, Any]) -> None:
                 lengths = bench.lengths(task, 64 * bench.batch if bench.tiny else EPOCH_ROWS, seed)
                 batches = measure.sample(measure.epoch(way, lengths, bench.batch, seed), lengths, bench.steps + 1, seed)
                 chosen = lengths[np.concatenate(batches)]
-                recipe = Recipe(
-                    batch_size=bench.batch, epochs=1, precision="bf16", max_length=24 if bench.tiny else max_length
-                )
+                recipe = bench.recipe(1, max_length)
                 kind = types.SimpleNamespace(kind="tokens" if task in TAGGED else "sentence", metric="accuracy")
                 work = types.SimpleNamespace(task=kind, tokenizer=bench.tokenizer)
                 clock = measure.train_once(
@@ -203,6 +212,38 @@ def prediction(bench: Bench, result: dict[str, Any]) -> None:
         found[task] = float(data.lengths.sum() / (bench.sync() - began))
         del network
         bench.empty()
+
+
+def whole_task(bench: Bench, result: dict[str, Any]) -> None:
+    """Run one task as a cell does, at its full row count: all epochs, each with its validation, then the test."""
+    _, _, max_length, epochs, counts = TASKS[WHOLE]
+    rows = (64, 16, 16) if bench.tiny else counts
+    mean = float(bench.lengths(WHOLE, EPOCH_ROWS, 0).mean())
+    needed = epochs * rows[0] * mean / median(speeds(result, WHOLE, measure.OURS))
+    if needed > bench.left() - 0.2 * bench.limit:
+        result["left_out"][f"{WHOLE} whole"] = f"about {needed:.0f} s, {bench.left():.0f} s were left"
+        return
+    data, validation, test = (bench.rows(WHOLE, bench.lengths(WHOLE, number, seed)) for seed, number in enumerate(rows))
+    network = bench.network(WHOLE)
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        answers = train.predict(network, validation, bench.device)
+        return {"accuracy": float((np.argmax(answers, -1) == validation.labels).mean())}
+
+    with TemporaryDirectory() as folder:
+        began = bench.sync()
+        fit = train.fine_tune(
+            network, data, bench.recipe(epochs, max_length), 0, bench.device, validate, "accuracy", Path(folder)
+        )
+        train.predict(network, test, bench.device)
+        seconds = bench.sync() - began
+    flops = epochs * bench.flops(data.lengths)
+    result["whole"] = {
+        "task": WHOLE, "rows": list(map(len, (data, validation, test))), "epochs": epochs, "steps": fit.steps,
+        "seconds": seconds, "training_seconds": fit.seconds, "flops": flops,
+    }  # fmt: skip
+    del network
+    bench.empty()
 
 
 def batches(bench: Bench, result: dict[str, Any]) -> None:
@@ -235,8 +276,8 @@ def batches(bench: Bench, result: dict[str, Any]) -> None:
 
 def distillation(bench: Bench, result: dict[str, Any]) -> None:
     """Measure a step in every way, round by round; then the largest batch of each."""
-    ways = [way for way in distil_step.WAYS if way.name in ("plain, bf16", "fast", "fast, masked rows")]
-    ways = [way._replace(precision="bf16") for way in ways]
+    ways = [way for way in distil_step.WAYS if way.name in ("plain", "fast", "fast, masked rows")]
+    ways = [way._replace(precision=bench.precision) for way in ways]
     shape = argparse.Namespace(
         device=bench.device.where.type, vocabulary=bench.sizes["vocab_size"], hidden=bench.sizes["hidden_size"],
         layers=bench.sizes["num_hidden_layers"], length=16 if bench.tiny else 512, compile=False,
@@ -297,8 +338,8 @@ def markdown(bench: Bench, result: dict[str, Any]) -> str:
         result["peak"]["flops_per_second"],
         "a tiny shape: a test of the script" if bench.tiny else "CamemBERT-base's",
     )
-    text = f"# On a GPU\n\n{result['machine']['device']}; random weights of {shape}, bf16 autocast. "
-    text += f"Peak of matrix products ({result['peak']['n']}³, bf16): {top / 1e12:,.2f} Tflop/s.\n"
+    text = f"# On a GPU\n\n{result['machine']['device']}; random weights of {shape}, {bench.precision}. "
+    text += f"Peak of matrix products ({result['peak']['n']}³): {top / 1e12:,.2f} Tflop/s.\n"
     if result.get("fine_tuning"):
         rows = []
         for task in TASKS:
@@ -316,6 +357,12 @@ def markdown(bench: Bench, result: dict[str, Any]) -> str:
             rows.append([task, f"{median(ours):,.0f}", *ratios, f"{100 * share:.1f} %"])
         header = ["lengths of", "real tokens/s", "÷ Trainer padded", "÷ dynamic", "÷ grouped", "of the peak"]
         text += f"\n## Fine-tuning, {bench.batch} rows a batch\n\n{report.markdown_table(header, rows)}\n"
+    if whole := result.get("whole"):
+        share = whole["flops"] / whole["training_seconds"] / top
+        text += f"\n## {whole['task']} whole, one seed\n\n"
+        text += f"{whole['rows'][0]:,} rows, {whole['epochs']} epochs, {whole['steps']:,} steps, each epoch validated, "
+        text += f"then the test: {whole['seconds']:.0f} s, of them {whole['training_seconds']:.0f} of training at "
+        text += f"{100 * share:.1f} % of the peak. Random rows of the task's lengths; no reading, no tokenising.\n"
     if result.get("batches"):
         rows = [
             [f"{each['rows']:,}", "memory is full", ""]
@@ -328,7 +375,7 @@ def markdown(bench: Bench, result: dict[str, Any]) -> str:
             f"\n## Larger batches\n\nWhat the card gives; a recipe's batch size is part of its numbers.\n\n{table}\n"
         )
     if found := result.get("distillation"):
-        plain = found["seconds"]["plain, bf16"]
+        plain = found["seconds"]["plain"]
         rows = []
         for name, seconds in found["seconds"].items():
             gains = [a / b for a, b in zip(plain, seconds, strict=True)]
@@ -343,7 +390,7 @@ def markdown(bench: Bench, result: dict[str, Any]) -> str:
                     f"{best.get('tokens_per_second', 0):,.0f}",
                 ]
             )
-        header = ["way", "tokens/s", "as fast as plain, bf16", "largest batch of 2ⁿ", "tokens/s there"]
+        header = ["way", "tokens/s", "as fast as plain", "largest batch of 2ⁿ", "tokens/s there"]
         text += f"\n## A distillation step, {found['batch']} of {found['length']} tokens\n\n"
         text += report.markdown_table(header, rows) + "\n"
     if hours := result.get("hours"):
@@ -361,6 +408,7 @@ def main() -> None:
     """Run the measurements in order, and write the report after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (default: cuda)")
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16", help="default: bf16")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, to test the script")
     parser.add_argument("--rounds", type=int, default=5, help="default: 5")
     parser.add_argument("--steps", type=int, default=30, help="timed optimiser steps a round (default: 30)")
@@ -379,7 +427,7 @@ def main() -> None:
     here = environment(bench.device)
     machine = {key: getattr(here, key) for key in ("device", "packages", "python", "threads", "commit", "dirty")}
     result: dict[str, Any] = {"machine": machine, "batch": bench.batch, "left_out": {}, "seconds": 0.0}
-    for part in (peak, fine_tuning, prediction, batches, distillation):
+    for part in (peak, fine_tuning, prediction, whole_task, batches, distillation):
         part(bench, result)
         if part is prediction and all(speeds(result, task, "flue-bench") for task in TASKS):
             result["hours"] = whole_run(bench, result)

@@ -317,8 +317,10 @@ def test_growth_is_measured(axis: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_measured_on_a_gpu(tmp_path: Path) -> None:
-    printed = script("cost.gpu", "--device", "cpu", "--tiny", "--rounds", "1", "--results", str(tmp_path))
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_what_is_measured_on_a_gpu(precision: str, tmp_path: Path) -> None:
+    tiny = ("--device", "cpu", "--tiny", "--rounds", "1", "--precision", precision)
+    printed = script("cost.gpu", *tiny, "--results", str(tmp_path))
     found = json.loads((tmp_path / "performance" / "gpu.json").read_text(encoding="utf-8"))
     assert found["peak"]["flops_per_second"] > 0 and not found["left_out"]
     ways = {(each["task"], each["way"]) for each in found["fine_tuning"]}
@@ -329,7 +331,9 @@ def test_what_is_measured_on_a_gpu(tmp_path: Path) -> None:
     }
     assert set(found["hours"]) == set(found["prediction"]) == {"xnli", "wikiner", "paws-x", "cls"}
     assert [each["rows"] for each in found["batches"]] == [4, 8]
-    assert set(found["distillation"]["largest"]) == {"plain, bf16", "fast", "fast, masked rows"}
+    assert set(found["distillation"]["largest"]) == {"plain", "fast", "fast, masked rows"}
+    assert found["whole"]["rows"] == [64, 16, 16] and found["whole"]["steps"] == 5 * 64 // 4
+    assert f"random weights of a tiny shape: a test of the script, {precision}." in printed
     assert (tmp_path / "performance" / "gpu.md").read_text(encoding="utf-8").strip() in printed
 
 
