@@ -20,10 +20,10 @@ import evaluate
 from datasets import Features, Value
 from datasets import Sequence as ListOf
 
-from flue_bench.errors import UnknownNameError
+from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.kinds.counts import Scores
 from flue_bench.kinds.sentence import sentence_scores
-from flue_bench.kinds.tokens import entity_scores, word_scores
+from flue_bench.kinds.tokens import entity_scores, known_scheme, label_fault, word_scores
 from flue_bench.task import Scheme
 
 
@@ -86,8 +86,18 @@ class EntityScores(_LabelMetric):
     _feature = ListOf(Value("int64"))
 
     def __init__(self, labels: Sequence[str], scheme: Scheme, **settings: Any) -> None:
-        """Name the tags by ``labels``; ``scheme`` says how they encode entities."""
-        self._scheme: Scheme = scheme
+        """Name the tags by ``labels``; ``scheme`` says how they encode entities.
+
+        Raises:
+            UsageError: there is no such scheme, or it has not all of these labels.
+        """
+        try:
+            self._scheme: Scheme = known_scheme(scheme)
+        except ValueError as error:
+            raise UsageError(f"Scheme: {error}.") from None
+        fault = label_fault(labels, self._scheme)
+        if fault:
+            raise UsageError(f"Labels: {fault}.")
         super().__init__(labels, **settings)
 
     def _compute(

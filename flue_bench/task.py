@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,11 @@ from flue_bench.recipe import Recipe
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Scheme = Literal["IO", "IOB1", "IOB2"]
+"""How labels encode entities; ``kinds.tokens.entity_counts`` says what each means."""
+ReadScheme = Literal["BILOU", "IOBES"]
+"""Schemes that are read and turned into IOB2."""
+AS_IOB2: dict[str, dict[str, str]] = {"BILOU": {"L-": "I-", "U-": "B-"}, "IOBES": {"E-": "I-", "S-": "B-"}}
+"""The prefixes that such a scheme has beside B- and I-, and what they are in IOB2."""
 
 CONVERTED = "refs/convert/parquet"
 """The branch where the hub keeps its own parquet copy of a data set."""
@@ -47,17 +53,28 @@ is an empty iterable. A reader raises ``DataError`` for what cannot be read.
 """
 
 
+def nfc(text: str) -> str:
+    """Return a text in Unicode's NFC, in which texts and names are compared."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
 class Schema(BaseModel):
     """Base of everything that is declared or recorded: values are frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Columns = dict[str, str | int]
+Name = Annotated[str, AfterValidator(nfc)]
+"""A name of a label or a column."""
+Columns = dict[str, Name | int]
 """The column of each field of a row: field → a column's name, or its number (from 0) in a file without a header.
 
 A field that the task's kind needs and that is missing here is read from the column of the same name.
 """
+
+
+Conditions = dict[Name, Annotated[bool, Field(strict=True)] | int | float | Name]
+"""A column → its value: a text, a number (of a text file too), true or false; an empty text stands for null too."""
 
 
 class SplitFiles(Schema):
@@ -67,7 +84,7 @@ class SplitFiles(Schema):
     """Relative path or glob, ``/``-separated."""
     columns: Columns | None = None
     """Instead of the source's."""
-    where: dict[str, str | int] | None = None
+    where: Conditions | None = None
     """Keep only the rows whose columns have these values; instead of the source's."""
 
 
@@ -121,12 +138,14 @@ class Source(Schema):
     """Whether fields of a CSV or TSV may be enclosed in double quotes; by default those of a CSV may."""
     encoding: Annotated[str, AfterValidator(_codec)] = "utf-8"
     """Encoding of the text files: any that Python knows."""
+    scheme: ReadScheme | None = None
+    """How the tags of this source encode entities, where they are to be turned into the task's IOB2."""
     columns: Columns = Field(default_factory=dict)
-    where: dict[str, str | int] = Field(default_factory=dict)
-    label_names: dict[str, str] = Field(default_factory=dict)
-    """A label's name in the file → its name in the task."""
-    drop_if: dict[str, str] = Field(default_factory=dict)
-    """Drop rows in which one of these columns holds exactly this value (PAWS-X's placeholder "NS")."""
+    where: Conditions = Field(default_factory=dict)
+    label_names: dict[Name, Name] = Field(default_factory=dict)
+    """A label's name in the file, or its number → its name in the task. Booleans are called true and false."""
+    drop_if: Conditions = Field(default_factory=dict)
+    """Drop rows in which one of these columns has this value (PAWS-X's placeholder "NS")."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Source:
@@ -179,6 +198,12 @@ Counts = Annotated[
 """Row counts, each of which is canonical; in a task file one number or a list."""
 
 
+def _not_bio(name: Any) -> Any:
+    if str(name).upper() in ("BIO", "BIO2"):
+        raise ValueError(f"'{name}' is called IOB2 here; IO, IOB1, IOB2, BILOU and IOBES are known")
+    return name
+
+
 class Task(Schema):
     """A task, as its TOML file declares it. A change of data, labels or metric is a new ``version``."""
 
@@ -187,12 +212,12 @@ class Task(Schema):
     title: str = ""
     kind: str
     """The name of a ``flue_bench.kinds.kind.Kind``, which checks this task when the registry reads it."""
-    labels: tuple[str, ...] = ()
+    labels: tuple[Name, ...] = ()
     """Names of the classes or tags; none for a kind without labels."""
     metric: str
     """The headline metric: selects the best epoch, heads the board."""
-    scheme: Scheme | None = None
-    """Tokens only: how entities are written in ``labels``."""
+    scheme: Annotated[Scheme | None, BeforeValidator(_not_bio)] = None
+    """Tokens only: how entities are written in ``labels``. BILOU and IOBES are of the files, and become IOB2."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings that only this kind has."""
     groups: tuple[str, ...] = ()
@@ -210,6 +235,21 @@ class Task(Schema):
     citation: str = ""
     homepage: str = ""
     notes: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_iob2(cls, declared: Any) -> Any:
+        """Turn labels of BILOU or IOBES into IOB2, and note in each source what its tags are."""
+        given = str(declared.get("scheme")) if isinstance(declared, dict) else ""
+        labels, sources = (declared.get(key) for key in ("labels", "source")) if given in AS_IOB2 else (None, None)
+        if not isinstance(labels, list | tuple) or not isinstance(sources, list | tuple):
+            return declared
+        read = {"scheme": given}
+        return declared | {
+            "scheme": "IOB2",
+            "labels": tuple(dict.fromkeys(in_iob2(label, given) for label in labels)),
+            "source": [read | source if isinstance(source, dict) else source for source in sources],
+        }
 
     @model_validator(mode="after")
     def _consistent(self) -> Task:
@@ -233,3 +273,9 @@ class Task(Schema):
         if name not in self.recipe and name != "standard":
             raise UnknownNameError(f"recipe of task {self.name}", name, {"standard", *self.recipe})
         return Recipe().override(self.recipe.get(name, {}))
+
+
+def in_iob2(tag: Any, written: str) -> Any:
+    """Return a tag that is written in BILOU or IOBES as IOB2 has it; anything else as it is."""
+    prefixes = AS_IOB2[written]
+    return prefixes[tag[:2]] + tag[2:] if isinstance(tag, str) and tag[:2] in prefixes else tag

@@ -12,9 +12,9 @@ import evaluate
 import numpy as np
 import pytest
 
-from flue_bench.errors import UnknownNameError
+from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.kinds.sentence import METRICS, sentence_scores
-from flue_bench.kinds.tokens import TOKENS, token_scores
+from flue_bench.kinds.tokens import ENTITY_METRICS, entity_scores, token_scores, word_metrics
 from flue_bench.metrics import EntityScores, SentenceScores, WordScores
 
 TAGS = ["O", "PER", "ORG", "LOC"]
@@ -87,7 +87,7 @@ def test_combined_they_give_every_token_score(settings: dict[str, Any], in_batch
         scores = combined.compute()
     else:
         scores = combined.compute(**inputs)
-    assert set(scores) == set(TOKENS.metrics())
+    assert set(scores) == {*ENTITY_METRICS, *word_metrics(TAGS)}
     assert scores == expected_tokens()
 
 
@@ -101,6 +101,28 @@ def test_unknown_label_and_unequal_lengths(settings: dict[str, Any]) -> None:
         EntityScores(TAGS, "IO", **settings).compute(predictions=[["LOCC"]], references=[["LOC"]])
     with pytest.raises(ValueError, match="3 words in gold, 2 in predicted"):
         EntityScores(TAGS, "IO", **settings).compute(predictions=[["O", "O"]], references=[["O", "O", "O"]])
+
+
+@pytest.mark.parametrize(
+    ("labels", "scheme", "message"),
+    [
+        (["O", "B-PER", "I-PER"], "BIO", r"IO, IOB1 or IOB2 \(also called BIO\), not in 'BIO'"),
+        (["O", "B-PER", "I-PER", "L-PER", "U-PER"], "BILOU", "not in 'BILOU'"),
+        (["O", "B-PER", "I-PER"], "iob2", "not in 'iob2'"),
+        (["O", "B-PER", "I-PER"], "IO", "scheme IO has no tags such as B-PER: they would be IOB2 or IOB1"),
+        (["O", "PER"], "IOB2", "scheme IOB2 has no tags such as PER: they would be IO"),
+        (["O", "B-PER", "I-PER", "E-PER", "S-PER"], "IO", "such as B-PER, E-PER, S-PER: they would be IOBES"),
+        (["O", "B-PER", "L-PER"], "IOB2", "such as L-PER: they would be BILOU"),
+    ],
+)
+def test_a_scheme_that_labels_are_not_in(
+    settings: dict[str, Any], labels: list[str], scheme: Any, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        EntityScores(labels, scheme, **settings)
+    if "not in" in message:
+        with pytest.raises(ValueError, match=message):
+            entity_scores([[0]], [[0]], labels, scheme)
 
 
 def test_without_the_hub_in_a_fresh_process(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def _source(task: Task, source: Source) -> list[str]:
         lines = []
     if source.access:
         lines.append(f"access: {' '.join(source.access.split())} {source.by_hand}")
-    written = source.model_dump(include={"delimiter", "quoting", "encoding"}, exclude_defaults=True)
+    written = source.model_dump(include={"delimiter", "quoting", "encoding", "scheme"}, exclude_defaults=True)
     if written:
         lines.append("written with " + ", ".join(f"{key} = {json.dumps(value)}" for key, value in written.items()))
     if source.reader:

@@ -18,6 +18,7 @@ from flue_bench import files
 from flue_bench import lines as text_files
 from flue_bench.errors import DataError, quoted
 from flue_bench.lines import LONGEST, PACKED
+from flue_bench.task import nfc
 
 Column = str | int
 """A column's name, or its number from 0 (negative: from the end)."""
@@ -154,13 +155,14 @@ def _sentences(
     part = _parted(layout.delimiter, first)
     known, below = part(first), chain(head, lines)
     width = len(known)
+    called = list(map(nfc, known))
     if named := [column for column in (words, tags) if isinstance(column, str)]:
-        if missing := [column for column in named if column not in known]:
+        if missing := [column for column in named if column not in called]:
             raise _missing(path, missing, known)
         below = chain(_without(below, first))  # that line is the header
     elif words is None:
         words = 1 if conllu and known[0] == "1" else 0
-    at, tag_at = (known.index(column) if isinstance(column, str) else column or 0 for column in (words, tags))
+    at, tag_at = (called.index(column) if isinstance(column, str) else column or 0 for column in (words, tags))
     if width <= (most := max(at, tag_at, 1)):
         raise _too_few(path, next(number for number, line in head if line == first), width, most, first)
 
@@ -215,6 +217,33 @@ def tags_column(path: Path, labels: Set[str], layout: Layout = PLAIN) -> str:
         return f" Column {best} (from 0) holds labels: say `columns = {{ tags = {best} }}` in the source."
     named = f'columns = {{ words = "{first[0]}", tags = "{first[best]}" }}'
     return f" Line {number} looks like a header: say `{named}` in the source."
+
+
+def check_first_row(path: Path, tags: Column, labels: Set[str], theirs: Set[str], layout: Layout = PLAIN) -> None:
+    """Raise an error if ``label_names`` makes a tag of a header's name: no cell of the first row is met again below.
+
+    Args:
+        path: a CoNLL file.
+        tags: the column of the tags.
+        labels: the task's labels.
+        theirs: other names that ``label_names`` gives them.
+        layout: the file's layout.
+
+    Raises:
+        DataError: the first row is a header; the message says how to name columns by it.
+    """
+    if isinstance(tags, str) or not theirs:
+        return
+    lines = ((number, line.rstrip(" \t\r\n")) for number, line in _lines(path, layout.encoding))
+    _, first = _head(lines)
+    cells = (part := _parted(layout.delimiter, first))(first)
+    if not -len(cells) <= tags < len(cells) or cells[tags] not in theirs or cells[tags] in labels:
+        return
+    below = [row for row in (part(line) for _, line in lines if line and line[0] not in "#-") if len(row) == len(cells)]
+    if len(below) > 1 and not any(cell in cells for row in below for cell in row):
+        advice = tags_column(path, {*labels, *theirs} - {cells[tags]}, layout)
+        if "header" in advice:
+            raise DataError(f"{path}: `label_names` has the name of a column, '{cells[tags]}'.{advice}")
 
 
 _NAMED = re.compile(r"# *[^\W\d][\w.:-]* *=")
@@ -329,7 +358,7 @@ def _table(path: Path, wanted: Sequence[Column], table: Iterator[tuple[int, list
         table = chain([(number, first)], table)
         names: list[str] = []
     else:
-        names = first
+        names = list(map(nfc, first))
     missing = [c for c in wanted if (c not in names if isinstance(c, str) else not -width <= c < width)]
     if missing and not names:
         raise _too_few(path, number, width, max(c for c in wanted if isinstance(c, int)), first[0])
@@ -477,6 +506,10 @@ def _objects(
         try:
             yield number, [row[column] for column in wanted]
         except KeyError:
+            names = _named(row)
+            if all(column in names for column in wanted):
+                yield number, [row[names[str(column)]] for column in wanted]
+                continue
             lists = any(isinstance(value, list) for value in row.values())
             if "words" in wanted and lists and ("text" in row or {"data", "annotations"} <= row.keys()):
                 raise DataError(
@@ -490,7 +523,8 @@ def parquet_rows(path: Path, wanted: Sequence[Column], advice: str = _ADVICE) ->
     """Yield the rows of a parquet file, read in batches; arguments and errors are those of ``json_rows``."""
     with _parquet(path) as file:
         known = file.schema_arrow.names
-        numbers = {c: c if isinstance(c, int) else known.index(c) if c in known else len(known) for c in wanted}
+        at = {name: number for number, name in enumerate(map(nfc, known))}
+        numbers = {c: c if isinstance(c, int) else at.get(c, len(known)) for c in wanted}
         if missing := [c for c, number in numbers.items() if not -len(known) <= number < len(known)]:
             raise _missing(path, missing, known, advice=advice)
         names = [known[numbers[column]] for column in wanted]
@@ -530,6 +564,22 @@ def _rows_at_once(path: Path, file: Any, group: int, read: Sequence[str]) -> int
             raise DataError(f"{path}: column '{name}' has values of {longest:,} bytes in its lists: refused.")
         rows = min(rows, max(1, BATCH_BYTES // longest))
     return rows
+
+
+def class_names(path: Path, column: Column) -> tuple[str, ...]:
+    """Return the names that ``datasets`` gave the numbers in a column of a parquet file (ClassLabel), or none."""
+    if path.suffix.lower() != ".parquet":
+        return ()
+    with _parquet(path) as file:
+        schema = file.schema_arrow
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        feature = features[schema.names[column] if isinstance(column, int) else _named(schema.names)[column]]
+        while "names" not in feature:  # of a list, which older versions wrote as a list too
+            feature = feature[0] if isinstance(feature, list) else feature["feature"]
+        return tuple(map(str, feature["names"])) if feature["_type"] == "ClassLabel" else ()
+    except (KeyError, IndexError, TypeError, ValueError):  # other tools wrote it, or there is no such column
+        return ()
 
 
 def parquet_size(path: Path) -> int:
@@ -598,6 +648,11 @@ def _other_delimiter(line: str, wanted: Set[str] = frozenset()) -> str:
         if mark in line and wanted <= {name.strip('"') for name in line.split(mark)}:
             return f"It parts at {mark!r}: say `delimiter = {json.dumps(mark)}` in the source."
     return ""
+
+
+def _named(columns: Iterable[str]) -> dict[str, str]:
+    """Return columns by their names in Unicode's NFC, in which they are compared."""
+    return {nfc(column): column for column in columns}
 
 
 def _too_few(path: Path, number: int, width: int, column: int, line: str = "") -> DataError:

@@ -25,7 +25,7 @@ from flue_bench.files import cache_dir, sha256
 from flue_bench.kinds.kind import Kind, kind_named
 from flue_bench.kinds.rows import Labels, Row, Skipped, digest
 from flue_bench.record import DataRef
-from flue_bench.task import SPLITS, Archive, Example, Source, Split, SplitFiles, Task
+from flue_bench.task import SPLITS, Archive, Example, Source, Split, SplitFiles, Task, nfc
 
 _OWN_FORMATS = ("parquet", "jsonl", "csv", "tsv", "conll")
 
@@ -39,7 +39,7 @@ class TaskData:
     files: tuple[Path, ...]
     """The local files that were read: the archives, or the files themselves; none where a reader makes the examples."""
     hints: tuple[str, ...] = ()
-    """Files that seem to need another layout, and what to set in the task file."""
+    """What the task file seems to say wrongly of its files, and what to write; labels that do not occur."""
 
 
 @dataclass(frozen=True)
@@ -274,6 +274,7 @@ def _read(task: Task, located: _Place) -> TaskData:
     off = list(located.deviations)
     skipped: list[str] = []
     hints: list[str] = []
+    labels = Labels(task.labels, located.source.label_names, located.source.scheme)
     for split in SPLITS:
         files = located.source.files.get(split)
         paths = _matching(located.folder, files.path) if files else []
@@ -286,7 +287,7 @@ def _read(task: Task, located: _Place) -> TaskData:
         if located.source.reader:
             examples, rows = _by_reader(task, located, split, left_out)
         elif files:
-            examples, rows = _by_columns(task, located.source, files, split, paths, hints, left_out)
+            examples, rows = _by_columns(task, located.source, labels, files, split, paths, hints, left_out)
         else:
             examples, rows = [], 0
         if files and not examples:
@@ -306,6 +307,11 @@ def _read(task: Task, located: _Place) -> TaskData:
     if "train" not in splits:
         raise DataError(f"{located.label} gives no training example for task '{task.name}'.")
     cut = _cut(task, splits)
+    try:
+        labels.check()
+        hints += kind_named(task.kind).remarks({split: splits[split] for split in SPLITS}, task)
+    except ValueError as error:
+        raise DataError(f"Task '{task.name}', {error}.") from None
     ref = DataRef(
         source=located.label,
         files=hashes,
@@ -323,7 +329,7 @@ def _read(task: Task, located: _Place) -> TaskData:
 def _by_reader(task: Task, located: _Place, split: Split, left_out: Counter[str]) -> tuple[list[Example], int]:
     """Return the examples of one split and the reader's row count; ``left_out`` counts skipped rows by reason."""
     reader = readers()[located.source.reader or ""]
-    kind, labels = kind_named(task.kind), Labels(task.labels, {})
+    kind, labels = kind_named(task.kind), Labels(task.labels, {}, located.source.scheme)
     examples: list[Example] = []
     rows = 0
     for row, given in enumerate(reader(located.folder, split, task)):
@@ -346,6 +352,7 @@ def _by_reader(task: Task, located: _Place, split: Split, left_out: Counter[str]
 def _by_columns(
     task: Task,
     source: Source,
+    labels: Labels,
     files: SplitFiles,
     split: Split,
     paths: Sequence[Path],
@@ -356,7 +363,8 @@ def _by_columns(
 
     ``hints`` and ``left_out`` are as for ``formats.rows`` and ``formats.sentences``.
     """
-    kind, labels = kind_named(task.kind), Labels(task.labels, source.label_names)
+    kind = kind_named(task.kind)
+    labels.next_column()
     columns = source.columns if files.columns is None else files.columns
     layout = formats.Layout(source.delimiter, source.quoting, source.encoding)
     where = source.where if files.where is None else files.where
@@ -368,6 +376,7 @@ def _by_columns(
             words, tags = conll
             if where or source.drop_if or columns.keys() - {words, tags}:
                 raise DataError(f"{path}: CoNLL files give {words} and {tags}: no id, group, where or drop_if.")
+            formats.check_first_row(path, columns.get(tags, -1), set(task.labels), source.label_names.keys(), layout)
             rows = formats.sentences(path, columns.get(words), columns.get(tags, -1), layout, left_out)
             at = {words: 0, tags: 1}
             keep, drop = [], []
@@ -375,16 +384,23 @@ def _by_columns(
             names = {name: columns.get(name, name) for name in dict.fromkeys([*kind.needs, *columns])}
             numbered = all(isinstance(name, int) for name in names.values())
             wanted = list(dict.fromkeys([*names.values(), *(_key(k, numbered) for k in (*where, *source.drop_if))]))
+            for name in kind.needs:
+                if class_names := formats.class_names(path, names[name]):
+                    try:
+                        hint = labels.called(class_names, path.name)
+                    except ValueError as error:
+                        raise DataError(f"{path}, column {names[name]}: {error}.") from None
+                    hints += [hint] if hint else []
             rows = formats.rows(path, wanted, layout, hints)
             at = {name: wanted.index(column) for name, column in names.items()}
             keep, drop = (
-                [(wanted.index(_key(k, numbered)), str(value)) for k, value in conditions.items()]
+                [(wanted.index(_key(k, numbered)), value) for k, value in conditions.items()]
                 for conditions in (where, source.drop_if)
             )
         for number, values in rows:
-            if any(str(values[i]) != value for i, value in keep):
+            if not all(_holds(values[i], value) for i, value in keep):
                 continue
-            if not any(values[i] == value for i, value in drop):
+            if not any(_holds(values[i], value) for i, value in drop):
                 given = {name: values[position] for name, position in at.items()}
                 try:
                     examples.append(kind.example(Row(_string(given.get("id")) or f"{split}-{row}", given, labels)))
@@ -400,6 +416,30 @@ def _by_columns(
 def _key(name: str, numbered: bool) -> formats.Column:
     """Return the column of a key of ``where`` or ``drop_if``: TOML keys are strings, a headerless file has numbers."""
     return int(name) if numbered and name.isdecimal() else name
+
+
+def _holds(value: Any, wanted: bool | int | float | str) -> bool:
+    """Return whether a cell has a value that ``where`` or ``drop_if`` names.
+
+    Types are told apart where the file has them. In a text file all cells are texts, and a number is found by its
+    value. An empty text is what a table has in place of null.
+    """
+    if isinstance(value, str):
+        if isinstance(wanted, str):
+            return value == wanted or nfc(value) == wanted
+        if isinstance(wanted, bool):
+            return value.lower() == str(wanted).lower()
+        try:
+            return float(value) == wanted
+        except ValueError:
+            return False
+    if value is None or value != value:  # null, or pandas' NaN
+        return wanted in ("", "None", "null", "nan")
+    if isinstance(value, bool) or isinstance(wanted, bool):
+        return str(value).lower() == str(wanted).lower()
+    if isinstance(value, int | float):
+        return bool(value == wanted) or str(value) == wanted or f"{value:g}" == wanted
+    return str(value) == str(wanted)
 
 
 def _string(value: Any) -> str:

@@ -21,7 +21,7 @@ from flue_bench.errors import RecordError, TaskFileError, UnknownNameError
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores, scored
 from flue_bench.kinds.rows import Row
 from flue_bench.record import RunRecord
-from flue_bench.task import Example, Scheme
+from flue_bench.task import Example, Scheme, Split
 
 if TYPE_CHECKING:
     import pyarrow
@@ -75,6 +75,8 @@ class Kind(ABC, Generic[E]):
     """Columns of the predictions from which scores and counts are computed."""
     levels: Mapping[str, str] = {}
     """Levels of ``RunRecord.per_class`` that a board's page shows → their headings."""
+    absent: str = " (a mean over all labels counts it as 0)"
+    """What a label that occurs nowhere does to the scores, in words."""
     views: ClassVar[Mapping[str, Callable[[Texts], Texts]]] = {"text": lambda texts: texts}
     """What ``tasks audit`` looks for in other rows: name of the view → its texts, any of which may match."""
 
@@ -129,6 +131,21 @@ class Kind(ABC, Generic[E]):
     def balance(self, examples: Sequence[E], task: Declared) -> dict[str, int]:
         """Return the distribution of the right answers: name of a label or of a range → count."""
         return {}
+
+    def remarks(self, splits: Mapping[Split, Sequence[E]], task: Declared) -> Iterator[str]:
+        """Yield hints on what examples and declaration say of each other: by default, labels that are in no split.
+
+        Raises:
+            ValueError: they contradict each other; the message says how, and what to declare.
+        """
+        counts = {split: self.balance(examples, task) for split, examples in splits.items()}
+        absent = {label: [split for split in splits if not counts[split].get(label)] for label in task.labels}
+        if nowhere := [label for label, where in absent.items() if len(where) == len(splits)]:
+            yield f"no split has the label {', '.join(nowhere)}{self.absent}"
+        for label, where in absent.items():
+            if "train" in where and len(where) < len(splits):
+                there = ", ".join(f"{counts[split][label]:,} in {split}" for split in splits if split not in where)
+                yield f"train does not have the label {label}, so that no model learns it ({there})"
 
     def texts(self, example: E) -> Texts:
         """Return the texts of an example, which ``tasks audit`` compares with those of others."""

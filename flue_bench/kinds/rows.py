@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from flue_bench.errors import quoted
+from flue_bench.task import AS_IOB2, nfc
 
 
 class Skipped(Exception):
@@ -19,27 +20,149 @@ class Skipped(Exception):
 
 
 class Labels:
-    """Maps what a file calls a label to its index."""
+    """Maps what the files of a source call a label to its index.
 
-    def __init__(self, names: Sequence[str], theirs: Mapping[str, str]) -> None:
-        """``names`` are the task's labels, ``theirs`` maps what the file calls a label to one of them."""
-        self.names = tuple(names)
-        self.index: dict[Any, int] = {label: index for index, label in enumerate(names)}
-        self.index |= {name: self.names.index(ours) for name, ours in theirs.items()}
-        numbers = {int(name): index for name, index in self.index.items() if re.fullmatch(r"-?\d+", name)}
-        if not numbers:  # where labels are numbers, a number is a label's name; otherwise its position
-            numbers = {index: index for index in range(len(names))}
-        self.index |= numbers | {str(number): index for number, index in numbers.items()}
+    A label is known by its name, in Unicode's NFC, or else by its position, from 0. Files have the one or the other:
+    a ``0`` among names is a slip of the pen for O, and numbers without a 0 are counted from 1.
+    """
+
+    def __init__(self, names: Sequence[str], theirs: Mapping[str, str], scheme: str | None = None) -> None:
+        """Take the labels of a task.
+
+        Args:
+            names: the labels.
+            theirs: what the files call a label → one of ``names``.
+            scheme: BILOU or IOBES, if the files' tags are in that and ``names`` are in IOB2.
+        """
+        self.names, self.scheme = tuple(names), scheme
+        self._index = {nfc(name): index for index, name in enumerate(names)}
+        for tag, index in list(self._index.items()):
+            self._index |= {
+                prefix + tag[2:]: index for prefix, its in AS_IOB2.get(scheme or "", {}).items() if tag[:2] == its
+            }
+        self._index |= {nfc(name): self.names.index(ours) for name, ours in theirs.items()}
+        # Where a name is a number, numbers are names and no positions.
+        named = scheme or any(re.fullmatch(r"[-+]?\d+", name) for name in self._index)
+        self._positions = {} if named else {index: index for index in range(len(names))}
+        self._counted = False
+        """Whether the files themselves say that their numbers are positions."""
+        self._read: dict[str | int, int] = {}
+        """Values that this column held before."""
+        self._name: str = ""
+        """The first of them that was a name."""
+        self._number: str = ""
+        """The first of them that was a position."""
+        self._taken: set[int] = set()
+        """The positions in all columns."""
 
     def __call__(self, value: Any) -> int:
         """Return the index of a label; raise ``ValueError`` for one that the task does not have."""
-        with suppress(KeyError, TypeError):
-            if not isinstance(value, bool):  # True equals 1 and would be taken for the second label
-                return self.index[value]
-        if value in (-1, "-1"):
-            raise ValueError("the label is -1, which stands for 'not published'")
+        if value.__class__ is str or value.__class__ is int:  # True equals 1, and so does 1.0
+            found = self._read.get(value)
+            if found is None:
+                found = self._read[value] = self._first(value)
+            return found
+        return self._first(value)
+
+    def next_column(self) -> None:
+        """Forget whether labels were names or numbers: a split may have other files than the one before."""
+        self._read, self._name, self._number = {}, "", ""
+
+    def called(self, names: Sequence[str], file: str) -> str:
+        """Hold the names that a file gives its numbers against the task's labels.
+
+        Args:
+            names: of the numbers from 0.
+            file: the name of the file, for the message.
+
+        Returns:
+            A hint if the names are not those of the task, so that only the order can be taken for granted.
+
+        Raises:
+            ValueError: a number is another label there than its position says.
+        """
+        index = {name.casefold(): found for name, found in self._index.items()} | self._index
+        ours = {i: index.get(nfc(name), index.get(nfc(name).casefold())) for i, name in enumerate(names)}
+        if self.scheme and None not in ours.values():
+            self._positions = {number: found for number, found in ours.items() if found is not None}
+        if not self._positions or all(name == str(number) for number, name in enumerate(names)):
+            return ""
+        self._counted = True
+        if all(self._positions.get(number) == found for number, found in ours.items()):
+            return ""
+        if any(found not in (None, self._positions.get(number)) for number, found in ours.items()):
+            wanted = {str(number): found for number, found in ours.items() if found is not None}
+            raise ValueError(
+                f"its numbers stand for {', '.join(names)}, the task's labels are {', '.join(self.names)}: say "
+                f"{self._naming(wanted)}"
+            )
+        return f"{file} calls its labels {', '.join(names)}; by position they are read as {', '.join(self.names)}"
+
+    def check(self) -> None:
+        """Raise ``ValueError`` if what was read are positions that are probably not counted from 0."""
+        if self._taken and 0 not in self._taken and not self._counted:
+            found = sorted(self._taken)
+            wanted = dict(zip(map(str, found), range(len(self.names)), strict=False))
+            raise ValueError(
+                f"the labels are the numbers {', '.join(map(str, found[:9]))}, never 0, which is '{self.names[0]}': "
+                f"say what they stand for, such as {self._naming(wanted)}"
+            )
+
+    def _first(self, value: Any) -> int:
+        """Read a value that was not met before."""
+        name = nfc(value) if isinstance(value, str) else str(value)
+        if isinstance(value, bool):
+            name = name.lower() if name.lower() in self._index else name
+        elif isinstance(value, float) and value.is_integer():
+            name = str(int(value))
+        if (found := self._index.get(name)) is not None and isinstance(value, str | int | float):
+            if self._number:
+                raise ValueError(self._mixed(value, f"'{self._number}' before it is a number", self._number))
+            self._name = self._name or name
+            return found
+        number = isinstance(value, str | int | float) and not isinstance(value, bool) and _NUMBER.fullmatch(name)
+        if number and (found := self._positions.get(int(name))) is not None:
+            if self._name:
+                raise ValueError(self._mixed(value, f"'{self._name}' before it is a name", name))
+            self._number = name
+            self._taken.add(int(name))
+            return found
+        raise ValueError(self._unknown(value, name))
+
+    def _mixed(self, value: Any, other: str, number: str) -> str:
+        index = self.names.index("O") if number == "0" and "O" in self.names else int(number)
+        advice = self._naming({number: index})
+        return f"label {quoted(value)}, but {other}: say what the number stands for, such as {advice}"
+
+    def _unknown(self, value: Any, name: str) -> str:
         known = ", ".join(self.names)
-        raise ValueError(f"unknown label {quoted(value)}; the task's are {known} (see 'label_names')")
+        if value is None or value == "" or value != value:
+            return f'the label is empty: {quoted(value)} (`drop_if` with "" leaves such rows out)'
+        if name == "-1":
+            return "the label is -1, which stands for 'not published' (`drop_if` with -1 leaves such rows out)"
+        advice = "see 'label_names'"
+        if isinstance(value, bool):
+            advice = f"say which they are, such as {self._naming({'false': 0, 'true': 1})}"
+        elif re.fullmatch(r"-?\d+\.0+", name):
+            advice = f"say what it stands for, such as {self._naming({f'{i}.0': i for i in range(len(self.names))})}"
+        elif _NUMBER.fullmatch(name) and self._positions:
+            wanted = {str(number + 1): number for number in range(len(self.names))}
+            advice = f"numbers are positions from 0; if they are not, {self._naming(wanted)}"
+        for scheme, prefixes in AS_IOB2.items():
+            if name[:2] in prefixes and prefixes[name[:2]] + name[2:] in self._index:
+                advice = f'in {scheme} it would be one: `scheme = "{scheme}"`'
+        return f"unknown label {quoted(value)}; the task's are {known} ({advice})"
+
+    def _naming(self, wanted: Mapping[str, int]) -> str:
+        """Return the line of a source that names values."""
+        pairs = [
+            f"{json.dumps(name)} = {json.dumps(self.names[index], ensure_ascii=False)}"
+            for name, index in wanted.items()
+        ]
+        return f"`label_names = {{ {', '.join(pairs)} }}` in the source"
+
+
+_NUMBER = re.compile("-?[1-9][0-9]{0,17}|0")
 
 
 @dataclass(slots=True)
@@ -90,7 +213,7 @@ def text(value: Any, column: str) -> str:
     if value.isascii():
         return value
     value.encode()  # raises for half a surrogate pair, which JSON can hold and no tokenizer takes
-    return unicodedata.normalize("NFC", value)
+    return nfc(value)
 
 
 def digest(shared: str) -> str:

@@ -12,23 +12,25 @@ scikit-learn and seqeval are the tests' oracles.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flue_bench.errors import quoted
 from flue_bench.kinds import counts
-from flue_bench.kinds.counts import Ints, Metric, Scores
+from flue_bench.kinds.counts import Floats, Ints, Metric, Scores
 from flue_bench.kinds.kind import Declared, Kind, Texts, lists
 from flue_bench.kinds.rows import Row, Skipped
 from flue_bench.kinds.sentence import MEAN, improbable
 from flue_bench.record import RunRecord
-from flue_bench.task import Example, Scheme
+from flue_bench.task import AS_IOB2, Example, Scheme, Split
 
 if TYPE_CHECKING:
     import pyarrow
@@ -59,11 +61,12 @@ _OUTSIDE, _INSIDE, _BEGIN = 0, 1, 2
 
 
 class Tokens(Kind[Example]):
-    """A tagging of words with entities; words outside any entity have the label O.
+    """A tagging of words: entities, with O for words outside any; or, without a scheme, one class a word (POS).
 
     ``entity_f1_macro`` is the mean over the types that occur in gold or in the predictions, as in seqeval. Scores
     of words and sub-words end in ``with_o`` or ``without_o``: averaged over all classes, or over all but O.
-    ``weighted`` averages F1 by gold support; ``macro`` is unweighted and counts every class, occurring or not.
+    ``weighted`` averages F1 by gold support; ``macro`` is unweighted and counts every class, occurring or not. Where
+    there is no label O, names end in ``macro`` and ``weighted``, and there are no entities without a scheme.
     """
 
     name = "tokens"
@@ -73,34 +76,40 @@ class Tokens(Kind[Example]):
     conll = ("words", "tags")
     scored = ("gold", "predicted", "subwords")
     levels: Mapping[str, str] = {"entity": "Entities", "word": "Words"}
+    absent = ""
 
     def metrics(self, task: Declared | None = None) -> Mapping[str, Metric]:
         """Return the metrics of every level, each averaging under its own name."""
-        return ENTITY_METRICS | word_metrics(() if task is None else task.labels)
+        if task is None:
+            return ENTITY_METRICS | word_metrics(("O",)) | word_metrics(())
+        return (ENTITY_METRICS if task.scheme else {}) | word_metrics(task.labels)
 
     def check(self, task: Declared) -> Iterator[tuple[str, str]]:
-        """Yield a fault unless there are a scheme, labels that fit it, and the label O."""
+        """Yield a fault unless labels and scheme fit each other; entities need a scheme and the label O."""
         if len(task.labels) < 2:
             yield "labels", "kind 'tokens' needs two at least"
+        elif task.scheme is None:
+            if task.metric in ENTITY_METRICS:
+                yield "scheme", f"'{task.metric}' counts entities: say how 'labels' encode them, {_SCHEMES}"
+            elif prefixed := [tag for tag in task.labels if _PREFIX.match(tag)]:
+                yield "scheme", f"'{prefixed[0]}' is part of an entity: say how 'labels' encode entities, {_SCHEMES}"
         elif "O" not in task.labels:
-            yield "labels", "kind 'tokens' needs the label 'O'"
-        if task.scheme is None:
-            yield "scheme", "kind 'tokens' needs one of IO, IOB1, IOB2"
-        elif task.scheme != "IO":
-            bare = [tag for tag in task.labels if tag != "O" and tag[:2] not in ("B-", "I-")]
-            if bare:
-                yield "labels", f"scheme {task.scheme} wants B- and I- tags, not {', '.join(bare)}"
+            yield "labels", "entities need the label 'O'; a tagging without entities (POS) has no 'scheme'"
+        elif fault := label_fault(task.labels, task.scheme):
+            yield "labels", fault
 
     def describe(self, task: Declared) -> str:
         """Return the kind with the scheme."""
-        return f"{self.name}, tags in {task.scheme}"
+        return f"{self.name}, tags in {task.scheme}" if task.scheme else f"{self.name}, one class a word"
 
     def example(self, row: Row) -> Example:
         """Return the example of a row; equal sentences share a group."""
-        words = row.texts("words")
-        tags = tuple(row.labels(tag) for tag in row.items("tags"))
-        if len(words) != len(tags):
-            raise ValueError(f"{len(words)} words but {len(tags)} tags")
+        words, given = row.texts("words"), row.items("tags")
+        if len(words) != len(given):
+            raise ValueError(f"{len(words)} words but {len(given)} tags")
+        tags = tuple(row.labels(tag) for tag in given)
+        if row.labels.scheme:
+            check_closed(given, row.labels.scheme)
         if not words:
             raise Skipped("sentences without words")
         return Example(row.id, row.group(" ".join(words)), words=words, tags=tags)
@@ -130,6 +139,22 @@ class Tokens(Kind[Example]):
         """Return the number of words."""
         return len(example.words)
 
+    def remarks(self, splits: Mapping[Split, Sequence[Example]], task: Declared) -> Iterator[str]:
+        """Yield a hint for each split with tags that the scheme does not allow; more than another's are an error."""
+        yield from super().remarks(splits, task)
+        if task.scheme in (None, "IO"):
+            return
+        of_scheme: Scheme = "IOB2" if task.scheme == "IOB2" else "IOB1"
+        for split, examples in splits.items():
+            found = misfits([example.tags for example in examples], task.labels)
+            wrong, other = found[of_scheme], found["IOB1" if of_scheme == "IOB2" else "IOB2"]
+            if not wrong.count:
+                continue
+            said = f"{split}: scheme {task.scheme}, but {wrong.count:,} of {wrong.of:,} entities {wrong.what}"
+            if other.count < wrong.count:
+                raise ValueError(f'{said}, as in {other.scheme}. Say `scheme = "{other.scheme}"`')
+            yield f"{said}: they count as none"
+
     def schema(self) -> dict[str, Any]:
         """Return the columns of ``Sentence`` as lists over words, and sub-word counts (ids would spell the words)."""
         import pyarrow
@@ -149,19 +174,21 @@ class Tokens(Kind[Example]):
     def classes(self, task: Declared) -> Mapping[str, Sequence[str]]:
         """Return the types of entities, and the classes of words and sub-words, O included."""
         classes = word_classes(task.labels)
-        return {"entity": entity_types(task.labels), "word": classes, "subword": classes}
+        entity = {"entity": entity_types(task.labels)} if task.scheme else {}
+        return entity | {"word": classes, "subword": classes}
 
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if one tag is predicted throughout."""
-        return counts.collapsed(lists(table["gold"])[0], lists(table["predicted"])[0], task.labels)
+        predicted = lists(table["predicted"])[0]
+        return counts.collapsed(lists(table["gold"])[0], predicted[predicted != UNSEEN], task.labels)
 
     def contradictions(self, table: pyarrow.Table, record: RunRecord) -> Iterator[str]:
-        """Yield contradictions as ``Sentence`` does; an unseen word has no probabilities, is O, and counts as lost."""
+        """Yield contradictions as ``Sentence`` does; an unseen word has no probabilities and counts as lost."""
         nested = list(chain.from_iterable(table["probabilities"].to_pylist()))
         predicted, seen = lists(table["predicted"])[0], lists(table["subwords"])[0] > 0
         probabilities = np.array(nested, np.float64).reshape(len(predicted), -1)  # (words, labels)
         unseen = predicted[~seen]
-        if (unseen != record.labels.index("O")).any() or probabilities[~seen].any():
+        if (unseen != of_unseen(record.labels)).any() or probabilities[~seen].any():
             yield "probabilities: a word without sub-words has some, or is not predicted O"
         if len(unseen) != (lost := record.truncation.words.get("test", 0)):
             yield f"truncation: {lost:,} test words lost, the predictions say {len(unseen):,}"
@@ -171,26 +198,105 @@ class Tokens(Kind[Example]):
         """Return the classes of words and the counts by class."""
         tagging = _tagging(lists(table["gold"]), lists(table["predicted"]), task.labels)
         names, class_of = word_classes(task.labels), _class_of(task.labels)
-        return names, counts.confusion(class_of[tagging.gold], class_of[tagging.predicted], len(names))
+        seen = tagging.predicted != UNSEEN
+        return names, counts.confusion(class_of[tagging.gold[seen]], class_of[tagging.predicted[seen]], len(names))
 
 
 TOKENS = Tokens()
 
+UNSEEN = -1
+"""What is predicted for a word that the model never saw, where no label is O."""
+_SCHEMES = "IO, IOB1, IOB2 (also called BIO), BILOU or IOBES"
+_PREFIX = re.compile("[BILUES]-.")
+
+
+def of_unseen(labels: Sequence[str]) -> int:
+    """Return what counts as predicted for a word that the model never saw: O, or else ``UNSEEN``, which is wrong."""
+    return labels.index("O") if "O" in labels else UNSEEN
+
+
+def known_scheme(scheme: str) -> Scheme:
+    """Return a scheme by which entities are counted; raise ``ValueError`` for any other name."""
+    for known in get_args(Scheme):
+        if scheme == known:
+            return cast(Scheme, known)
+    raise ValueError(f"entities are counted in IO, IOB1 or IOB2 (also called BIO), not in {quoted(scheme)}")
+
+
+def label_fault(labels: Sequence[str], scheme: str) -> str:
+    """Return which labels a scheme does not have, and which schemes fit all of them; empty where it has them."""
+    prefixes = {tag: tag[:2] if _PREFIX.match(tag) else "" for tag in labels if tag != "O"}
+    used = set(prefixes.values())
+    if used <= _PREFIXES[scheme]:
+        return ""
+    fitting = [known for known in ("IO", "IOB2", "IOB1") if used <= _PREFIXES[known]]
+    fitting = fitting or [known for known in AS_IOB2 if used <= _PREFIXES[known]]
+    wrong = [tag for tag, prefix in prefixes.items() if prefix not in _PREFIXES[scheme]]
+    advice = f": they would be {' or '.join(fitting)}" if fitting else ""
+    return f"scheme {scheme} has no tags such as {', '.join(wrong[:4])}{advice}"
+
+
+_PREFIXES = {"IO": {"", "I-"}, "IOB2": {"B-", "I-"}, "IOB1": {"B-", "I-"}}
+_PREFIXES |= {scheme: {"B-", "I-", *more} for scheme, more in AS_IOB2.items()}
+
+
+def check_closed(tags: Sequence[Any], scheme: str) -> None:
+    """Raise ``ValueError`` unless the tags of a sentence open and close their entities as BILOU or IOBES has it."""
+    last, alone = AS_IOB2[scheme]
+    inside = False
+    for before, tag in pairwise(["O", *map(str, tags), "O"]):
+        if inside != (tag[:2] in ("I-", last)) or (inside and before[2:] != tag[2:]):
+            raise ValueError(
+                f"'{tag}' follows '{before}', which scheme {scheme} excludes: B- opens an entity, I- and then {last} "
+                f"of its type end it, {alone} is one of one word"
+            )
+        inside = tag[:2] in ("B-", "I-")
+
+
+@dataclass(frozen=True)
+class Misfits:
+    """How often tags are not as a scheme has them."""
+
+    scheme: Scheme
+    count: int
+    of: int
+    """The number of entities, each of which opens at a B-, or at an I- that continues nothing."""
+    what: str
+    """What is wrong with them, in words."""
+
+
+def misfits(tags: Tags, labels: Sequence[str]) -> dict[Scheme, Misfits]:
+    """Return what does not fit IOB2, and what does not fit IOB1, in sentences of tags with B- and I-."""
+    words, lengths = _flat(tags)
+    first = np.zeros(len(words), bool)
+    first[np.append(0, lengths.cumsum()[:-1])[lengths > 0]] = True
+    types = entity_types(labels)
+    type_of = np.array([-1 if tag == "O" else types.index(entity_class(tag)) for tag in labels])
+    begins, type_ = np.array([tag.startswith("B-") for tag in labels])[words], type_of[words]
+    alone = (type_ >= 0) & (first | (type_ != np.roll(type_, 1)))
+    entities = int((begins | alone).sum())
+    return {
+        "IOB2": Misfits("IOB2", int((alone & ~begins).sum()), entities, "begin with I-"),
+        "IOB1": Misfits("IOB1", int((alone & begins).sum()), entities, "begin with B- after none of their type"),
+    }
+
 
 def word_metrics(labels: Sequence[str]) -> dict[str, Metric]:
-    """Return the metrics of words and of sub-words with these tags."""
+    """Return the metrics of words and of sub-words with these tags; with and without O where there is O."""
     every = np.ones(len(word_classes(labels)), bool)
     without_o = np.array([name != "O" for name in word_classes(labels)])
     metrics = {"word_accuracy": Metric(counts.accuracy, "word", "accuracy", "share of the words whose class is right")}
     for level in ("word", "subword"):
-        for average, o, formula, weight in (
+        averages: list[tuple[str, str, Callable[[Floats], Floats], str]] = [
             ("weighted", "with", partial(counts.weighted_f1, chosen=every), "weighted by support"),
             ("weighted", "without", partial(counts.weighted_f1, chosen=without_o), "weighted by support"),
             ("macro", "with", counts.macro_f1, "unweighted"),
             ("macro", "without", partial(counts.macro_f1, chosen=without_o), "unweighted"),
-        ):
-            what = f"{level}-level: {MEAN}, {weight}, {o} O"
-            metrics[f"{level}_f1_{average}_{o}_o"] = Metric(formula, level, "f1", what)
+        ]
+        for average, o, formula, weight in averages if "O" in labels else averages[::2]:
+            ending, said = (f"_{o}_o", f", {o} O") if "O" in labels else ("", "")
+            what = f"{level}-level: {MEAN}, {weight}{said}"
+            metrics[f"{level}_f1_{average}{ending}"] = Metric(formula, level, "f1", what)
     return metrics
 
 
@@ -257,8 +363,9 @@ def entity_counts(gold: Tags, predicted: Tags, labels: Sequence[str], scheme: Sc
         (sentences, types, 3): true positives, predicted, gold; types in the order of ``entity_types(labels)``.
 
     Raises:
-        ValueError: the shapes differ, or an index names no label.
+        ValueError: the shapes differ, an index names no label, or there is no such scheme.
     """
+    known_scheme(scheme)
     tagging = _tagging(_flat(gold), _flat(predicted), labels)
     return _entities_counted(tagging, labels, scheme, np.arange(len(tagging.lengths)))
 
@@ -295,7 +402,7 @@ class _Tagging:
 def _tagging(gold: tuple[Ints, Ints], predicted: tuple[Ints, Ints], labels: Sequence[str]) -> _Tagging:
     """Check and combine the concatenated tags and the lengths of both sides."""
     _check_lengths(gold[1], predicted[1], "predicted")
-    counts.check_range(gold[0], predicted[0], len(labels))
+    counts.check_range(gold[0], np.where(predicted[0] == of_unseen(labels), 0, predicted[0]), len(labels))
     return _Tagging(gold[0], predicted[0], gold[1])
 
 
@@ -319,15 +426,16 @@ def _class_of(labels: Sequence[str]) -> Ints:
 
 def _words_counted(tagging: _Tagging, labels: Sequence[str], cluster: Ints, weights: Ints | None) -> Ints:
     """Count words, each ``weights`` times: (clusters, classes, 3); ``cluster`` is one number per sentence."""
-    class_of = _class_of(labels)
+    classes = len(word_classes(labels))
+    class_of = np.append(_class_of(labels), classes)  # the last is what ``UNSEEN`` finds: a class of its own
     return counts.class_counts(
         class_of[tagging.gold],
         class_of[tagging.predicted],
-        len(word_classes(labels)),
+        classes + 1,
         np.repeat(cluster, tagging.lengths),
         int(cluster.max(initial=0)) + 1,
         weights,
-    )
+    )[:, :classes]
 
 
 def _entities_counted(tagging: _Tagging, labels: Sequence[str], scheme: Scheme, cluster: Ints) -> Ints:

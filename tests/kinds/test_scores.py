@@ -21,16 +21,16 @@ from flue_bench.kinds.counts import Scores, collapsed
 from flue_bench.kinds.sentence import SENTENCE, sentence_scores
 from flue_bench.kinds.tokens import (
     ENTITY_METRICS,
-    TOKENS,
     entity_counts,
     entity_scores,
     entity_types,
     token_scores,
+    word_metrics,
     word_scores,
 )
 from flue_bench.task import Scheme
 
-SENTENCE_METRICS, TOKEN_METRICS = tuple(SENTENCE.metrics()), tuple(TOKENS.metrics())
+SENTENCE_METRICS, TOKEN_METRICS = tuple(SENTENCE.metrics()), (*ENTITY_METRICS, *word_metrics("O"))
 
 TYPES = ("PER", "LOC", "ORG")
 BARE = ("O", *TYPES)

@@ -17,7 +17,7 @@ from seqeval.scheme import IOB2
 
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
 from flue_bench.kinds.sentence import METRICS, sentence_scores
-from flue_bench.kinds.tokens import TOKENS
+from flue_bench.kinds.tokens import ENTITY_METRICS, word_metrics
 from flue_bench.results import comparison
 from flue_bench.results.comparison import Evidence, compare, interval, retention
 from flue_bench.statistics import significance
@@ -50,7 +50,7 @@ def test_two_classes_have_an_f1_of_the_last(tmp_path: Path) -> None:
     assert interval([record], "f1_binary", evidence(tmp_path)).mean == pytest.approx(0.75)
 
 
-@pytest.mark.parametrize("metric", tuple(TOKENS.metrics()))
+@pytest.mark.parametrize("metric", (*ENTITY_METRICS, *word_metrics("O")))
 def test_every_score_of_tags_follows_from_counts(metric: str, tmp_path: Path) -> None:
     records = [tagged(tmp_path, seed)[0] for seed in range(2)]
     found = interval(records, metric, evidence(tmp_path))

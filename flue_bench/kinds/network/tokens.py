@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flue_bench.kinds.network.network import IGNORED, PART, Batch, Encoded, Floats, Ints, Network, flat, offsets_of
+from flue_bench.kinds.tokens import of_unseen
 from flue_bench.task import Example, Task
 
 
@@ -44,8 +45,8 @@ class EncodedWords(Encoded):
         return answers
 
     def decided(self, answers: Sequence[Floats], task: Task) -> dict[str, Sequence[Any]]:
-        """Return the most probable tag of each word; a word that the model never saw is O."""
-        outside = task.labels.index("O")
+        """Return the most probable tag of each word; a word that the model never saw is O, or wrong without that."""
+        outside = of_unseen(task.labels)
         return {
             "predicted": [np.where(row.any(-1), row.argmax(-1), outside) for row in answers],
             "subwords": list(self.subwords_per_word),
