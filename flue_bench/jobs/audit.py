@@ -7,18 +7,16 @@ Texts, in Unicode's NFC as they are read, are compared in three degrees:
 - *near*: not the same words, but the sets of their character 5-grams, of words in lower case joined by blanks, have a
   Jaccard index of 0.8 or more: in a sentence of 100 characters about one short word may differ.
 
-Near texts are found exactly, by prefix filtering (Chaudhuri, Ganti, Kaushik 2006; Bayardo, Ma, Srikant 2007): two
-similar sets share some of their rarest members. Validation and test are indexed, and train is streamed past them: time
-is nearly linear, and only the texts of train are kept.
+Near texts are found exactly (``near.py``). Validation and test are indexed, and train is streamed past them: time is
+nearly linear, and only the texts of train are kept.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,14 +24,11 @@ from numpy.typing import ArrayLike
 
 from flue_bench import escape
 from flue_bench.data.sources import TaskData
+from flue_bench.jobs.near import near
 from flue_bench.kinds.kind import Kind, Texts, kind_named
-from flue_bench.progress import Bar, Display
+from flue_bench.progress import Display
 from flue_bench.task import SPLITS, Example, Split, Task
 
-SHINGLE = 5
-"""Characters per n-gram."""
-NEAR = 80
-"""The least Jaccard index in percent: a whole number, so that bounds derived from it are exact."""
 SHOWN = 5
 """Examples shown of each finding."""
 
@@ -272,7 +267,7 @@ def _nearly(
         }
         wanted = dict.fromkeys(text for left in unlike.values() for _, texts in left for text in texts)
         with display.bar(f"{title}, near those in {other}") as bar:
-            partner = _near(list(wanted), there, bar)
+            partner = near(list(wanted), there, bar)
         for one, left in unlike.items():
             matches[f"{one} in {other}"] = {
                 row: there[partner[text]] for row, texts in left for text in texts if text in partner
@@ -280,51 +275,6 @@ def _nearly(
     both = matches["test in validation"] | matches["test in train"]
     matches[EITHER] = {row: at for row, at in both.items() if row not in same[EITHER]}
     return matches
-
-
-def _near(wanted: Sequence[str], passing: Collection[str], bar: Bar) -> dict[str, str]:
-    """Return text of ``wanted`` → a text of ``passing`` whose 5-grams reach a Jaccard index of ``NEAR`` with its own.
-
-    With t the least index and n, m the sizes of two sets: they have at least t·n members in common, so that a shared
-    member is among the first n - t·n + 1 of one in any order, and likewise of the other; the order rarest first gives
-    few candidates. Members that no text of ``wanted`` has come before all others.
-    """
-    total = len(wanted) + len(passing)
-    shingles = []
-    for done, text in enumerate(wanted):
-        bar.update(done, total)
-        shingles.append(_shingles(text))
-    counts = Counter(chain.from_iterable(shingles))
-    rank = {shingle: place for place, shingle in enumerate(sorted(counts, key=lambda each: (counts[each], each)))}
-    sets = [frozenset(rank[each] for each in these) for these in shingles]
-    having: dict[int, list[int]] = defaultdict(list)
-    for number, ranks in enumerate(sets):
-        for each in sorted(ranks)[: len(ranks) - _least(len(ranks)) + 1]:
-            having[each].append(number)
-
-    partners: dict[str, str] = {}
-    for done, text in enumerate(passing, start=len(wanted)):
-        bar.update(done, total)
-        these = _shingles(text)
-        size, least = len(these), _least(len(these))
-        known = sorted(rank[each] for each in these if each in rank)
-        candidates = {number for each in known[: max(len(known) - least + 1, 0)] for number in having.get(each, ())}
-        for number in candidates:
-            ranks = sets[number]
-            if wanted[number] not in partners and least <= len(ranks) and _least(len(ranks)) <= size:
-                common = len(ranks.intersection(known))
-                if 100 * common >= NEAR * (size + len(ranks) - common):
-                    partners[wanted[number]] = text
-    return partners
-
-
-def _shingles(text: str) -> set[str]:
-    return {text[start : start + SHINGLE] for start in range(max(len(text) - SHINGLE + 1, 1))}
-
-
-def _least(size: int) -> int:
-    """Return the least number of members that a set of this size shares with a near one."""
-    return -(-NEAR * size // 100)
 
 
 def _contradictory(kind: Kind[Any], splits: Mapping[Split, Sequence[Example]], rows: Rows) -> dict[str, Matched]:

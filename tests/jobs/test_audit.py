@@ -1,4 +1,4 @@
-"""What an audit counts, on data made for it and on real sets; near texts against an exhaustive search."""
+"""What an audit counts, on data made for it and on real sets."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from flue_bench.data import registry, sources
 from flue_bench.jobs import audit
 from flue_bench.kinds.kind import kind_named
-from flue_bench.progress import Bar, Console, Display
+from flue_bench.progress import Console, Display
 from flue_bench.task import SPLITS
 from flue_bench.training import models
 from support import ROOT
@@ -109,28 +107,6 @@ def test_words_with_tags(tmp_path: Path) -> None:
     assert rows(made.contradictory) == {"validation in train": 1}  # a rose and Rose are no contradiction
     assert made.labels["test"] == {"O": 2, "PER": 1}
     assert made.words["test"].longest == 3
-
-
-def jaccard(one: str, other: str) -> float:
-    a, b = audit._shingles(one), audit._shingles(other)
-    return len(a & b) / len(a | b)
-
-
-@given(
-    st.lists(st.text("ab ", min_size=1, max_size=30), unique=True, max_size=12),
-    st.lists(st.text("ab ", min_size=1, max_size=30), unique=True, max_size=12),
-    st.text("abc ", min_size=30, max_size=60),
-    st.integers(0, 29),
-)
-def test_near_texts_are_those_of_an_exhaustive_search(
-    wanted: list[str], passing: list[str], long: str, at: int
-) -> None:
-    wanted = [*wanted, long]
-    passing = list(dict.fromkeys([*passing, long[:at] + "é" + long[at + 1 :], long[at:]]))
-    found = audit._near(wanted, passing, Bar(QUIET, None, ""))
-    expected = {text for text in wanted if any(100 * jaccard(text, other) >= audit.NEAR - 1e-9 for other in passing)}
-    assert set(found) == expected
-    assert all(100 * jaccard(text, other) >= audit.NEAR - 1e-9 for text, other in found.items())
 
 
 def test_sub_words(task_file: Path) -> None:
