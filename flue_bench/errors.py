@@ -19,17 +19,40 @@ and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
 def quoted(value: object) -> str:
-    """Return a value as a message quotes it: on one line, and shortened where it is long."""
-    text = repr(value)
+    """Return a value as a message quotes it: on one line, shortened where it is long, addresses as they are shown."""
+    text = plain_addresses(repr(value))
     return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def address(url: str) -> str:
+    """Return an http(s) address as it may be shown and recorded: without user, password, query and fragment.
+
+    An address that cannot be read is not shown, since nobody can tell which part of it is a password.
+    """
+    try:
+        parts = urlsplit(url)
+        readable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        readable = False
+    # A password with a slash or a hash ends the host early: http://name:12/34@host.
+    if not readable or (":" in parts.netloc and "@" not in parts.netloc and re.search("[^/]@", url)):
+        return "(an address that is not shown)"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def plain_addresses(text: str) -> str:
+    """Return text with each address in it as ``address`` shows it, where it holds more than that."""
+    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]*[@?#][^\s'\"<>]*", lambda url: address(url[0]), text)
 
 
 class Fault(NamedTuple):

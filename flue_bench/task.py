@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from flue_bench.errors import UnknownNameError
+from flue_bench.errors import UnknownNameError, address
 from flue_bench.recipe import Recipe
 
 Split = Literal["train", "validation", "test"]
@@ -88,10 +89,21 @@ class SplitFiles(Schema):
     """Keep only the rows whose columns have these values; instead of the source's."""
 
 
+def _of_file(url: str) -> str:
+    """Accept the http(s) address of a file. The address itself is quoted only as far as it holds no secret."""
+    shown = address(url)
+    if not re.fullmatch(r"https?://[^/]+/.*[^/]/*", shown):
+        raise ValueError(f"{shown} is not the http(s) address of a file")
+    name = urlsplit(url).path.rstrip("/").rsplit("/", 1)[-1]
+    if name in (".", "..") or re.search(r"[\\:\x00-\x1f\x7f]", name):
+        raise ValueError(f"{shown} ends in no name of a file")
+    return url
+
+
 class Archive(Schema):
     """An upstream archive, and how it is recognised if a server sends a log-in page instead."""
 
-    url: str = Field(pattern=r"^https?://")
+    url: Annotated[str, AfterValidator(_of_file)]
     size: int | None = Field(None, ge=1)
     """Bytes."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
@@ -99,7 +111,12 @@ class Archive(Schema):
     @property
     def name(self) -> str:
         """The name of the archive's file."""
-        return self.url.rstrip("/").rsplit("/", 1)[-1]
+        return urlsplit(self.url).path.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def shown(self) -> str:
+        """The address without user, password and query: they may be secrets."""
+        return address(self.url)
 
 
 def _alone(key: str) -> BeforeValidator:

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -14,7 +13,7 @@ import flue_bench
 from flue_bench import plugins
 from flue_bench.cli import card, compare, doctor, fetch, leaderboard, run, speed, tasks, verify
 from flue_bench.cli.output import say
-from flue_bench.errors import FlueBenchError, TaskFileError, UsageError, quoted
+from flue_bench.errors import FlueBenchError, TaskFileError, UsageError, address
 
 app = typer.Typer(
     name="flue-bench",
@@ -50,13 +49,14 @@ def _check_endpoint() -> None:
     endpoint = os.environ.get("HF_ENDPOINT")
     if endpoint is None:
         return
-    try:
-        parts = urlsplit(endpoint)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        good = False
-    if not good:
-        raise UsageError(f"HF_ENDPOINT is {quoted(endpoint)}: give an address like https://huggingface.co.")
+    shown = address(endpoint)
+    if shown.startswith("("):
+        raise UsageError(
+            "HF_ENDPOINT is no http(s) address; it is not shown, because it may hold a password.\n"
+            "Set it to one like https://huggingface.co, or unset it."
+        )
+    if "?" in endpoint or "#" in endpoint:
+        raise UsageError(f"HF_ENDPOINT is {shown} and more: leave out what follows a '?' or a '#'.")
 
 
 @app.callback()

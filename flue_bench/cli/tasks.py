@@ -229,7 +229,7 @@ def _source(task: Task, source: Source) -> list[str]:
         moves = "" if source.pinned else " (a branch, which can change: never canonical)"
         lines = [f"hub: {source.hub} at {source.revision}{moves}", f"under --data-dir: {source.hub}/"]
     elif source.archives:
-        lines = [f"archive: {archive.url}{_known(archive)}" for archive in source.archives]
+        lines = [f"archive: {archive.shown}{_known(archive)}" for archive in source.archives]
         lines.append(f"under --data-dir: {', '.join(archive.name for archive in source.archives)}")
     elif source.files:
         lines = ["files beside the task file", f"under --data-dir: {task.name}/ or the folder itself"]

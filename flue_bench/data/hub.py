@@ -1,9 +1,10 @@
 """Downloads: snapshots of the Hugging Face hub, and upstream archives by URL.
 
-Every HTTP exchange ends in bounded time. Whether a server answers at all is tested once per process, within seconds;
-one that falls silent costs ``HF_HUB_DOWNLOAD_TIMEOUT`` seconds (default 10) a try, and ``TRIES`` tries. (Repositories
-in Xet storage are fetched by hf_xet, which has limits of its own; ``HF_HUB_DISABLE_XET=1`` fetches them over HTTP.)
-httpx2 is imported where it is needed: runs on local models and data do not load it.
+Every HTTP exchange ends, in bounded time and bytes: ``transfer`` has the limits. Whether a server answers at all is
+tested once per process, within seconds; one that falls silent costs ``HF_HUB_DOWNLOAD_TIMEOUT`` seconds (default 10) a
+try. (Repositories in Xet storage are fetched by hf_xet, which has limits of its own; ``HF_HUB_DISABLE_XET=1`` fetches
+them over HTTP.) ``transfer`` and httpx2 are imported where they are needed: runs on local models and data do not load
+them.
 """
 
 from __future__ import annotations
@@ -15,22 +16,30 @@ import re
 import sys
 import threading
 import time
-from collections import Counter
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.request import getproxies
 
 import huggingface_hub
 from huggingface_hub import constants, errors
-from huggingface_hub.utils._http import default_client_factory
+from huggingface_hub.utils._http import default_client_factory, hf_request_event_hook
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from flue_bench.errors import FlueBenchError, HubError, ModelNotFoundError, OfflineError
+from flue_bench import escape
+from flue_bench.errors import (
+    FlueBenchError,
+    HubError,
+    ModelNotFoundError,
+    OfflineError,
+    address,
+    plain_addresses,
+)
 from flue_bench.files import write
 
 if TYPE_CHECKING:
@@ -38,11 +47,6 @@ if TYPE_CHECKING:
     from huggingface_hub import ModelCard
 
 RepoType = Literal["model", "dataset"]
-
-TRIES = 3
-"""Requests for the same bytes of the same file before giving up; a download that makes progress may continue."""
-SLOWEST = 10_000
-"""Bytes per second that ``download`` must reach on average, after a first minute without a limit."""
 
 _log = logging.getLogger(__name__)
 _probed: dict[str, str] = {}
@@ -113,12 +117,12 @@ def fetch(
             )
         )
     if not pinned and all(status >= 400 for status in answers):  # snapshot_download then falls back silently
-        _cache_serves(repo_id, folder.name, f"{_shown(constants.ENDPOINT)} did not answer properly")
+        _cache_serves(repo_id, folder.name, f"{address(constants.ENDPOINT)} did not answer properly")
     snapshot = _cached(repo_id, repo_type, folder.name)
     lacks = list(patterns) if snapshot is None else snapshot.lacks(patterns)
     if snapshot is None or lacks:
-        known = [] if snapshot is None else snapshot.listing or snapshot.present
-        raise _nothing_matches(repo_id, repo_type, revision, lacks, known)
+        known = _listing(repo_id, repo_type, folder.name) if snapshot is None else snapshot.listing or snapshot.present
+        raise _nothing_matches(repo_id, repo_type, revision, lacks, known or [])
     _verify(folder, _matching(snapshot.present, patterns))
     return Snapshot(folder, folder.name)
 
@@ -208,9 +212,8 @@ def validate(card: ModelCard, name: str) -> None:
     with _asking(name, "model", None):
         try:
             card.validate()
-        except ValueError as error:  # raised for HTTP 400; the user needs its text, but no token that it may hold
-            said = str(error).replace(huggingface_hub.get_token() or "\0", "…")[:500]
-            raise HubError(f"{endpoint()} refuses the card's metadata: {said}") from error
+        except ValueError as error:  # raised for HTTP 400; the user needs its text
+            raise HubError(f"{endpoint()} refuses the card's metadata: {cleaned(str(error))[:500]}") from error
 
 
 def reachable(timeout: float = 3.0) -> bool:
@@ -229,7 +232,7 @@ def silence(timeout: float = 3.0) -> str:
 
 def endpoint() -> str:
     """Return the hub's address without secrets, for a message."""
-    return _shown(constants.ENDPOINT)
+    return address(constants.ENDPOINT)
 
 
 def download(
@@ -255,15 +258,16 @@ def download(
         OfflineError: the server is unreachable, or ``offline`` is set.
         HubError: the answer is not the whole file (a page, such as a log-in; another file), or the disk cannot hold it.
     """
-    import httpx2
+    from flue_bench.data import transfer
 
-    shown = _shown(url)
+    shown = address(url)
     _check_server(url, offline)
 
     def receive(file: BinaryIO) -> None:
-        with _stream("GET", url) as response, _progress(target.name) as show:
+        client = transfer.Client(url, max_bytes=max_bytes + transfer.REST_BYTES, packed=True)
+        with client, client.stream("GET", url) as response, _progress(target.name) as show:
             total = _announced(response, shown)
-            digest, started, received = hashlib.sha256(), time.monotonic(), 0
+            digest, received = hashlib.sha256(), 0
             for chunk in response.iter_raw():
                 if not received and _PAGE.match(chunk):
                     raise HubError(_a_page(shown))
@@ -271,8 +275,6 @@ def download(
                 if max(received, total or 0) > max_bytes:
                     raise HubError(f"{shown} holds more than {max_bytes:,} bytes: refused.")
                 _check_size(shown, total, size)
-                if time.monotonic() - started > 60 + received / SLOWEST:
-                    raise HubError(f"{shown} comes in at less than {SLOWEST:,} bytes a second.\nTry later, {_OR_ELSE}.")
                 file.write(chunk)
                 digest.update(chunk)
                 show(received, total)
@@ -285,8 +287,8 @@ def download(
 
     try:
         write(target, receive, root=target.parent)
-    except httpx2.HTTPError as error:
-        broken = f"{type(error).__name__}: {error}".rstrip(": ")
+    except transfer.BROKEN as error:
+        broken = _named(error, url)
         raise HubError(f"{shown} broke off ({broken}).\nTry again, {_OR_ELSE}.") from error
     except OSError as error:
         raise HubError(f"{target} cannot be written: {error.strerror or error}.") from error
@@ -302,39 +304,31 @@ def check_file(url: str, *, size: int | None = None, offline: bool = False) -> N
         OfflineError: the server is unreachable, or ``offline`` is set.
         HubError: the server refuses, or would send a page or a file of another size.
     """
-    import httpx2
+    from flue_bench.data import transfer
 
-    shown = _shown(url)
+    shown = address(url)
     _check_server(url, offline)
     try:
-        with _stream("HEAD", url) as response:
+        with transfer.Client(url) as client, client.stream("HEAD", url) as response:
             if response.status_code in (405, 501):  # the server does not support HEAD
                 return
             total = _announced(response, shown)
             if response.headers.get("Content-Type", "").startswith("text/html"):
                 raise HubError(_a_page(shown))
             _check_size(shown, total, size)
-    except httpx2.HTTPError as error:
+    except transfer.BROKEN as error:
         raise HubError(f"{shown} broke off ({type(error).__name__}). Try later.") from error
 
 
 def _check_server(url: str, offline: bool) -> None:
     """Raise unless the server of a URL may be asked and answers."""
-    shown, parts = _shown(url), urlsplit(url)
+    shown, parts = address(url), urlsplit(url)
     if parts.scheme not in ("http", "https"):
         raise HubError(f"{shown} is not an http(s) address.")
     if offline or huggingface_hub.is_offline_mode():
         raise OfflineError(f"{shown} is not in the cache and network use is switched off.\nGo online once, {_OR_ELSE}.")
     if reason := _silence(f"{parts.scheme}://{parts.netloc}", 5.0):
         raise OfflineError(f"{shown} is out of reach ({reason}).\nCheck the network or the proxy, {_OR_ELSE}.")
-
-
-def _stream(method: str, url: str) -> Any:
-    import httpx2
-
-    # The bytes as stored on the server: some label a .tar.gz as gzip-encoded, and it must stay a .tar.gz.
-    headers = {"Accept-Encoding": "identity"}
-    return httpx2.stream(method, url, headers=headers, follow_redirects=True, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT)
 
 
 def _announced(response: httpx2.Response, shown: str) -> int | None:
@@ -370,10 +364,43 @@ def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
     return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
 
 
-def _shown(url: str) -> str:
-    """Return a URL for a message, without user, password and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+def cleaned(text: str, *urls: str) -> str:
+    """Return what a server or a library said, as it may be quoted: no token, no password, addresses as they are shown.
+
+    Args:
+        text: what was said.
+        urls: addresses that were asked, whose passwords and queries are secrets too.
+    """
+    for secret in _secrets(urls):
+        text = text.replace(secret, "…")
+    text = re.sub(r"\b(bearer|basic)\s+[\w.~+/=-]+", r"\1 …", text, flags=re.IGNORECASE)
+    return escape.lines(plain_addresses(text))
+
+
+def _named(error: Exception, url: str) -> str:
+    """Return an error of a request for a message. What a malformed address raises quotes a part of it: not repeated."""
+    import httpx2
+
+    name = type(error).__name__
+    if not isinstance(error, httpx2.HTTPError):
+        return f"{name}: an address is malformed, that of the server or one in http_proxy, https_proxy, all_proxy"
+    return cleaned(f"{name}: {error}".rstrip(": "), url)[:300]
+
+
+def _secrets(urls: Sequence[str]) -> list[str]:
+    """Return what must not be quoted, the longest first."""
+    secrets = set()
+    with suppress(OSError):
+        secrets.add(huggingface_hub.get_token() or "")
+    for url in (constants.ENDPOINT, *getproxies().values(), *urls):
+        with suppress(ValueError):
+            parts = urlsplit(url)
+            name, password = parts.username or "", parts.password or ""
+            if name or password:
+                both = f"{unquote(name)}:{unquote(password)}"
+                secrets |= {password, unquote(password), b64encode(both.encode()).decode()}
+            secrets |= {part for _, value in parse_qsl(parts.query) for part in (value, unquote(value))} | {parts.query}
+    return sorted((secret for secret in secrets if len(secret) > 2), key=len, reverse=True)
 
 
 def _what(repo_id: str, repo_type: RepoType, revision: str | None) -> str:
@@ -389,11 +416,16 @@ def _cached(repo_id: str, repo_type: RepoType, revision: str | None) -> _Cached 
         return None
     folder = Path(snapshot)
     present = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return _Cached(folder, _listing(repo_id, repo_type, folder.name), present)
+
+
+def _listing(repo_id: str, repo_type: RepoType, commit: str) -> list[str] | None:
+    """Return the names of a repository's files, if the cache knows them."""
     try:
-        tree = huggingface_hub.get_cached_repo_tree(repo_id, repo_type=repo_type, revision=folder.name)
+        tree = huggingface_hub.get_cached_repo_tree(repo_id, repo_type=repo_type, revision=commit)
     except errors.CachedRepoTreeNotFoundError:  # an older huggingface_hub filled the cache
-        return _Cached(folder, None, present)
-    return _Cached(folder, sorted(file.path for file in tree), present)
+        return None
+    return sorted(file.path for file in tree)
 
 
 def _from_cache(
@@ -414,7 +446,7 @@ def _from_cache(
     if cached is None or not whole:
         lacks = list(patterns) if cached is None else cached.lacks(patterns)
         raise _out_of_reach(repo_id, repo_type, revision, lacks, offline)
-    _cache_serves(repo_id, cached.folder.name, f"{_shown(constants.ENDPOINT)} is out of reach")
+    _cache_serves(repo_id, cached.folder.name, f"{address(constants.ENDPOINT)} is out of reach")
     return Snapshot(cached.folder, cached.folder.name)
 
 
@@ -437,7 +469,7 @@ def _out_of_reach(
 ) -> OfflineError:
     why = "network use is switched off"
     if not offline:  # offline not even the probe is made
-        why = f"{_shown(constants.ENDPOINT)} is out of reach ({_silence(constants.ENDPOINT, 0)})"
+        why = f"{address(constants.ENDPOINT)} is out of reach ({_silence(constants.ENDPOINT, 0)})"
     instead = "a model's directory" if repo_type == "model" else "--data-dir"
     return OfflineError(
         f"{_what(repo_id, repo_type, revision)} is not in the cache (missing: {', '.join(lacks)}) and {why}.\n"
@@ -448,14 +480,15 @@ def _out_of_reach(
 
 def _silence(server: str, timeout: float) -> str:
     """Return why a server does not answer; empty if it does. Any HTTP status is an answer."""
-    import httpx2
+    from flue_bench.data import transfer
 
     def probe() -> None:
         try:
-            httpx2.head(server, timeout=timeout)
+            with transfer.Client(server) as client:
+                client.head(server, follow_redirects=False)
             reason.append("")
         except Exception as error:  # a proxy's malformed address raises ValueError, a bad URL another class again
-            reason.append(f"{type(error).__name__}: {error}".rstrip(": "))
+            reason.append(_named(error, server))
 
     if server not in _probed:
         # In a thread because a name lookup has no timeout of its own and can take half a minute.
@@ -467,49 +500,50 @@ def _silence(server: str, timeout: float) -> str:
     return _probed[server]
 
 
-def _client(answers: list[int]) -> httpx2.Client:
-    """Return huggingface_hub's own client, with every request bounded; HTTP statuses are added to ``answers``.
+def guard() -> None:
+    """Bound all later requests of huggingface_hub in this process, for a library that makes its own to stream a file.
 
-    By default huggingface_hub lists a repository without any timeout, and resumes a download endlessly from a server
-    that breaks off and ignores ranges.
+    Each request ends, and none carries the token to another server, as with the functions of this module.
     """
-    import httpx2
+    from flue_bench.data import transfer
 
-    tries: Counter[tuple[str, str, str | None]] = Counter()
-    seconds = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    def client() -> transfer.Client:
+        return transfer.Client(constants.ENDPOINT, [hf_request_event_hook], endless=True)
 
-    def same(request: httpx2.Request) -> tuple[str, str, str | None]:
-        return request.method, str(request.url), request.headers.get("Range")
+    global _usual_client
+    _usual_client = client
+    huggingface_hub.set_client_factory(client)
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        handler.addFilter(_DISCREET)
 
-    def given_up(request: httpx2.Request) -> HubError:
-        failures = [f"HTTP {status}" for status in sorted(set(answers)) if status >= 400]
-        return HubError(
-            f"{_shown(str(request.url))} did not arrive in {TRIES} tries of at most {seconds} s of silence each "
-            f"({', '.join(failures) or 'it broke off'}). Try later; HF_HUB_DOWNLOAD_TIMEOUT sets the seconds."
-        )
 
-    def bound(request: httpx2.Request) -> None:
-        request.extensions["timeout"] = httpx2.Timeout(seconds).as_dict()
-        tries[same(request)] += 1
-        if tries[same(request)] > TRIES:
-            raise given_up(request)
+class _Discreet(logging.Filter):
+    """Takes secrets and control characters out of what huggingface_hub logs: addresses, and what a server said."""
 
-    def note(response: httpx2.Response) -> None:
-        answers.append(response.status_code)
-        if response.status_code >= 500 and tries[same(response.request)] == TRIES:  # give up now, without another pause
-            raise given_up(response.request)
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = cleaned(record.getMessage())[:1000], ()
+        return True
 
-    client = default_client_factory()
-    hooks = client.event_hooks
-    client.event_hooks = {"request": [*hooks["request"], bound], "response": [*hooks["response"], note]}
-    return client
+
+_DISCREET = _Discreet()
+_usual_client: Callable[[], Any] = default_client_factory
+"""What makes clients outside our own exchanges."""
 
 
 @contextmanager
 def _asking(repo_id: str, repo_type: RepoType, revision: str | None) -> Iterator[list[int]]:
     """Bound one exchange with the hub and turn its errors into ours. Yields the HTTP statuses seen."""
+    from flue_bench.data import transfer
+
     answers: list[int] = []
-    huggingface_hub.set_client_factory(partial(_client, answers))
+
+    def client() -> transfer.Client:
+        return transfer.Client(constants.ENDPOINT, [hf_request_event_hook], statuses=answers)
+
+    huggingface_hub.set_client_factory(client)
+    handlers = [each for each in logging.getLogger("huggingface_hub").handlers if _DISCREET not in each.filters]
+    for handler in handlers:
+        handler.addFilter(_DISCREET)
     # Its bar over all files would also show without a terminal. A user's HF_HUB_DISABLE_PROGRESS_BARS is respected.
     loud = sys.stderr.isatty() or constants.HF_HUB_DISABLE_PROGRESS_BARS is not None
     try:
@@ -520,15 +554,19 @@ def _asking(repo_id: str, repo_type: RepoType, revision: str | None) -> Iterator
     except Exception as error:  # huggingface_hub can raise almost anything on an answer that is not a hub's
         raise _explained(error, repo_id, repo_type, revision) from error
     finally:
-        huggingface_hub.set_client_factory(default_client_factory)
+        huggingface_hub.set_client_factory(_usual_client)
+        for handler in handlers:
+            handler.removeFilter(_DISCREET)
 
 
 def _explained(error: BaseException, repo_id: str, repo_type: RepoType, revision: str | None) -> FlueBenchError:
     """Return our error for the hub's refusal. Nothing that a server sent is repeated: it may hold a token."""
     import httpx2
 
+    from flue_bench.data.transfer import TRIES
+
     what = _what(repo_id, repo_type, revision)
-    endpoint = _shown(constants.ENDPOINT)
+    endpoint = address(constants.ENDPOINT)
     page = f"{endpoint}/{'datasets/' if repo_type == 'dataset' else ''}{repo_id}"
     absent = ModelNotFoundError if repo_type == "model" else HubError
     login = f"Accept the conditions at {page} if there are any, and log in with `hf auth login`."

@@ -272,7 +272,8 @@ def test_what_fetch_would_give_is_known_before(standin: StandIn, closed_port: st
     assert len(standin.requests) == 2  # the probe, and one question
     described = drive("about", env, repo_id="org/data", repo_type="dataset")["answer"]
     assert described == [commit, sorted(FILES), False]
-    assert "has nothing that matches de/*. Its files: config.json, fr/" in check(env, patterns=["de/*"])["message"]
+    for nothing in both(env, patterns=["de/*"]):  # of this repository, nothing is cached yet
+        assert "has nothing that matches de/*. Its files: config.json, fr/" in nothing["message"]
     for place, asked in (
         (env, {"repo_id": "org/none"}),
         (env, {"revision": "absent"}),
@@ -492,15 +493,6 @@ def test_download_stops_at_the_limit_when_no_length_is_announced(plain: StandIn,
     finally:
         server.shutdown()
         server.server_close()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_download_gives_up_on_a_trickle(plain: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock shows another hundred seconds at each look: 100 kB then take minutes."""
-    url = plain.serve_file("archive.zip", b"x" * 100_000)
-    monkeypatch.setattr(hub, "time", SimpleNamespace(monotonic=itertools.count(0, 100).__next__))
-    with pytest.raises(HubError, match="less than 10,000 bytes a second"):
-        hub.download(url, tmp_path / "archive.zip")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,6 +10,8 @@ Rows are our own sentences in the data sets' real file layouts; labels follow fr
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
 import io
 import itertools
@@ -20,7 +22,7 @@ import re
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +37,16 @@ Fault = Literal["404", "500", "hang", "stall", "truncate", "corrupt", "short", "
 """What goes wrong: an error status on any request; ``hang`` says nothing at all; and for GET alone: ``stall`` falls
 silent amid the body, ``truncate`` closes amid it and ignores ranges, ``corrupt`` sends other bytes, ``short`` sends
 fewer bytes than the HEAD announced, ``nonsense`` is a page of HTML."""
+Malice = Literal[
+    "drip", "drip-line", "hints", "trickle", "chunk-line", "endless", "endless-error", "endless-redirect", "bomb",
+    "busy", "busy-limit", "around", "away", "next-away", "next-itself", "xet-away", "warns", "echo",
+]  # fmt: skip
+"""What a hostile server does. Time: ``drip`` sends headers and ``drip-line`` one header a byte at a time, ``hints``
+sends 103 without end, ``trickle`` a body and ``chunk-line`` the length of a chunk a byte at a time, ``busy`` and
+``busy-limit`` want a pause of a day, ``around`` redirects to itself. Bytes: ``endless``, ``endless-error`` and
+``endless-redirect`` send bodies without end, ``bomb`` one that is a thousand times larger unpacked, ``next-itself``
+lists on and on. Secrets: ``away`` redirects to the address ``elsewhere``, ``next-away`` has the next page and
+``xet-away`` the door to Xet storage there, ``warns`` and ``echo`` repeat what they were sent."""
 
 TOKEN = "hf_" + "SecretSecretSecretSecret"
 LARGE = (".safetensors", ".bin", ".parquet", ".model", ".gz", ".zip", ".bz2")
@@ -49,8 +61,10 @@ class StandIn:
         """``METHOD path?query``, in order."""
         self.authorised: list[str] = []
         """Of those, the ones that carried an Authorization header."""
-        self.faults: dict[str, Fault] = {}
-        """Part of a path → what goes wrong there."""
+        self.faults: dict[str, Fault | Malice] = {}
+        """Part of a path, or method and part of a path → what goes wrong there."""
+        self.elsewhere = ""
+        """The address of another server."""
         self._repos: dict[tuple[str, str], _Repo] = {}
         self._plain: dict[str, bytes] = {}
         self._closing = threading.Event()
@@ -160,8 +174,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.authorised.append(line)
         quoted = urlsplit(self.path).path  # a revision with a slash in it, refs/convert/parquet, comes as one part
         path = unquote(quoted)
-        fault = next((fault for part, fault in self.hub.faults.items() if part in path), None)
-        if fault == "hang":
+        fault: Any = next(
+            (fault for part, fault in self.hub.faults.items() if part in path or part in f"{self.command} {path}"), None
+        )
+        if self._hostile(fault):
+            self.close_connection = True
+        elif fault == "hang":
             self._fall_silent()
         elif fault in ("404", "500"):
             self._json(int(fault), {"error": f"{fault} as told"})
@@ -186,6 +204,59 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._json(404, {"error": "Not found"})
 
+    def _hostile(self, fault: Any) -> bool:
+        """Do what a hostile server does; return whether that was the whole answer."""
+        if self.hub._closing.is_set():
+            return True
+        start = b"HTTP/1.1 200 OK\r\n"
+        error, away = (
+            b"HTTP/1.1 403 Forbidden\r\n",
+            f"HTTP/1.1 302 Found\r\nLocation: {self.hub.elsewhere}{self.path}\r\n",
+        )
+        chunked, chunk = b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b"[" * 65_536 + b"\r\n"
+        if fault == "drip":
+            self._send_on(start, itertools.cycle([b"X", b"-", b"A", b":", b" ", b"b", b"\r", b"\n"]), 0.02)
+        elif fault == "drip-line":
+            self._send_on(start + b"X-Long: ", itertools.repeat(b"a"), 0.02)
+        elif fault == "hints":
+            self._send_on(b"", itertools.repeat(b"HTTP/1.1 103 Early Hints\r\n\r\n"), 0.02)
+        elif fault == "trickle":
+            self._send_on(start + b"Content-Length: 1000000\r\n\r\n", itertools.repeat(b"["), 0.02)
+        elif fault == "chunk-line":
+            self._send_on(start + chunked, itertools.repeat(b"0"), 0.02)
+        elif fault == "endless":
+            self._send_on(start + chunked, itertools.repeat(chunk))
+        elif fault == "endless-error":
+            self._send_on(error + chunked, itertools.repeat(chunk))
+        elif fault == "endless-redirect":
+            self._send_on(away.encode() + chunked, itertools.repeat(chunk))
+        elif fault == "bomb":
+            packed = gzip.compress(bytes(2**26), 1)
+            head = f"Content-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
+            self._send_on(start + head.encode(), [packed])
+        elif fault == "busy":
+            self._json(429, {"error": "busy"}, {"Retry-After": "86400"})
+        elif fault == "busy-limit":
+            self._json(429, {"error": "busy"}, {"ratelimit": '"api";r=0;t=86400', "ratelimit-policy": '"api";q=1;w=9'})
+        elif fault == "around":
+            self._head(302, {"Location": f"{self.path}x", "Content-Length": "0"})
+        elif fault == "away" and not (self.command == "HEAD" and "/resolve/" in self.path):
+            self._head(302, {"Location": f"{self.hub.elsewhere}{self.path}", "Content-Length": "0"})
+        elif fault == "echo":
+            self._json(403, {"error": f"\x1b[31m{self.headers.get('Authorization')} at {self.hub.elsewhere}"})
+        else:
+            return False
+        return True
+
+    def _send_on(self, start: bytes, pieces: Iterable[bytes], pause: float = 0.0) -> None:
+        """Send raw bytes, piece by piece, until the client goes away."""
+        with contextlib.suppress(OSError):
+            self.wfile.write(start)
+            for piece in pieces:
+                self.wfile.write(piece)
+                if self.hub._closing.wait(pause):
+                    return
+
     def _found(self, repo_type: str, repo_id: str, revision: str) -> tuple[_Repo, str] | None:
         repo = self.hub._repos.get((repo_type, repo_id))
         commit = repo.commit(revision) if repo else None
@@ -197,7 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
             return repo, commit
         return None
 
-    def _about(self, repo_type: str, repo_id: str, revision: str, fault: Fault | None) -> None:
+    def _about(self, repo_type: str, repo_id: str, revision: str, fault: Any) -> None:
         if (found := self._found(repo_type, repo_id, revision)) is None:
             return
         repo, commit = found
@@ -205,7 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
         answer = {"id": repo_id, "sha": commit, "private": False, "gated": repo.gated, "siblings": siblings}
         self._body(json.dumps(answer).encode(), {"Content-Type": "application/json"}, fault)
 
-    def _tree(self, repo_type: str, repo_id: str, revision: str, folder: str, fault: Fault | None) -> None:
+    def _tree(self, repo_type: str, repo_id: str, revision: str, folder: str, fault: Any) -> None:
         """What lies in a folder, and below where ``recursive`` is asked for."""
         if (found := self._found(repo_type, repo_id, revision)) is None:
             return
@@ -223,9 +294,13 @@ class _Handler(BaseHTTPRequestHandler):
                 answer.append(_entry(path, content))
             elif inside + name not in (entry["path"] for entry in answer):
                 answer.append({"type": "directory", "path": inside + name, "size": 0, "oid": _git_hash(name.encode())})
-        self._body(json.dumps(answer).encode(), {"Content-Type": "application/json"}, fault)
+        headers = {"Content-Type": "application/json"}
+        if fault in ("next-away", "next-itself"):
+            next_page = f"{self.hub.elsewhere}{self.path}" if fault == "next-away" else f"{self.path}&more"
+            headers["Link"] = f'<{next_page}>; rel="next"'
+        self._body(json.dumps(answer).encode(), headers, fault)
 
-    def _file(self, repo_type: str, repo_id: str, revision: str, name: str, fault: Fault | None) -> None:
+    def _file(self, repo_type: str, repo_id: str, revision: str, name: str, fault: Any) -> None:
         if (found := self._found(repo_type, repo_id, revision)) is None:
             return
         repo, commit = found
@@ -238,6 +313,15 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {"X-Repo-Commit": commit, "ETag": f'"{_git_hash(content)}"'}
             if name.endswith(LARGE):
                 headers |= {"X-Linked-Etag": f'"{_sha256(content)}"', "X-Linked-Size": str(len(content))}
+            if fault == "xet-away":
+                door = f'<{self.hub.elsewhere}/api/datasets/org/data/xet-read-token/{commit}>; rel="xet-auth"'
+                headers |= {"X-Xet-Hash": _sha256(content), "Link": door}
+            if fault == "away":  # for a HEAD: as the hub sends its clients to where large files are kept
+                self._head(302, headers | {"Location": f"{self.hub.elsewhere}{self.path}", "Content-Length": "0"})
+                return
+            if fault == "warns":
+                said = f"\x1b[31mtoken; you are {self.headers.get('Authorization')} {self.hub.elsewhere}"
+                headers |= {"X-HF-Warning": said}
             self._body(content, headers, fault)
 
     def _refused(self, repo: _Repo) -> bool:
@@ -255,7 +339,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(content)
 
-    def _body(self, content: bytes, headers: Mapping[str, str], fault: Fault | None) -> None:
+    def _body(self, content: bytes, headers: Mapping[str, str], fault: Any) -> None:
         if fault == "corrupt" and self.command == "GET":
             content = bytes(byte ^ 1 for byte in content)
         if fault == "short" and self.command == "GET":

@@ -208,20 +208,27 @@ def _streamed(source: Source, position: Any) -> Any:
     """Return the rows of a data set, streamed from the position in ``state_dict``."""
     import datasets
 
+    from flue_bench.data import hub
+
+    hub.guard()
     _, repo_id, *config = source.name.split(":")
     try:
         rows = datasets.load_dataset(repo_id, *config, split="train", streaming=True, revision=source.digest)
         if position:
             rows.load_state_dict(position)
         return rows
+    except HubError:
+        raise
     except Exception as error:  # datasets raises almost anything
-        lines = str(error).splitlines() or [type(error).__name__]
+        lines = hub.cleaned(str(error)).splitlines() or [type(error).__name__]
         if lines[0] == "Config name is missing.":  # the second line lists them
             lines[0] = f"it has several parts, write {source.name}:PART. {' '.join(lines[1:2])[:300]}"
         raise HubError(f"{source.name} cannot be streamed: {lines[0][:400]}") from error
 
 
 def _hub_texts(rows: Any, source: Source, field: str) -> Iterator[tuple[str, int]]:
+    from flue_bench.data import hub
+
     number = 0
     try:
         for row in rows:
@@ -232,5 +239,5 @@ def _hub_texts(rows: Any, source: Source, field: str) -> Iterator[tuple[str, int
     except DataError:
         raise
     except Exception as error:
-        what = f"{type(error).__name__}: {error}".partition("\n")[0]
+        what = hub.cleaned(f"{type(error).__name__}: {error}").partition("\n")[0][:400]
         raise HubError(f"{source.name} broke off after {number:,} rows ({what}). Run again: it goes on.") from error
