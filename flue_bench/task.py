@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from flue_bench.errors import UnknownNameError, address
+from flue_bench.errors import UnknownNameError, address, quoted
 from flue_bench.recipe import Recipe
 
 Split = Literal["train", "validation", "test"]
@@ -93,7 +93,8 @@ def _of_file(url: str) -> str:
     """Accept the http(s) address of a file. The address itself is quoted only as far as it holds no secret."""
     shown = address(url)
     if not re.fullmatch(r"https?://[^/]+/.*[^/]/*", shown):
-        raise ValueError(f"{shown} is not the http(s) address of a file")
+        there = address(url) if re.search("[@?#]", url) else quoted(url)
+        raise ValueError(f"should be the http(s) address of a file, not {there}")
     name = urlsplit(url).path.rstrip("/").rsplit("/", 1)[-1]
     if name in (".", "..") or re.search(r"[\\:\x00-\x1f\x7f]", name):
         raise ValueError(f"{shown} ends in no name of a file")
