@@ -58,7 +58,7 @@ def lines(path: Path, raw: BinaryIO | None = None, encoding: str | None = None) 
                 number += 1
                 size += len(line)
                 if len(line) > LONGEST:
-                    raise DataError(f"{path}, line {number} is longer than {LONGEST:,} bytes: not text in lines.")
+                    raise DataError(f"{path}, line {number} is longer than {LONGEST:,} bytes: not lines of text.")
                 if packed and size > allowed:
                     raise DataError(
                         f"{path}, line {number}: it unpacks to more than {allowed:,} bytes, {MAX_RATIO} times its size "
@@ -73,10 +73,12 @@ def lines(path: Path, raw: BinaryIO | None = None, encoding: str | None = None) 
         if encoding is None:
             raise DataError(f"{path}, line {number}: {byte} is not UTF-8. Convert the file to UTF-8.") from None
         if other:
-            raise DataError(f"{path}, after line {number}: {byte} is not {encoding} ('encoding' says so).") from None
+            raise DataError(
+                f"{path}, after line {number}: {byte} is not {encoding}, the source's 'encoding'."
+            ) from None
         guess = 'utf-16"' if error.object.startswith(UTF_16) else 'cp1252" (Windows)'
         raise DataError(
-            f"{path}, line {number}: {byte} is not UTF-8. Convert the file, or say what it is in the source: "
+            f"{path}, line {number}: {byte} is not UTF-8. Convert the file, or state its encoding in the source: "
             f'encoding = "{guess}.'
         ) from None
     except BROKEN as error:

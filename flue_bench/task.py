@@ -130,7 +130,7 @@ def _codec(name: str) -> str:
         "".encode(name)  # a codec of text, not of bytes
     except LookupError:
         raise ValueError(
-            f"'{name}' is no encoding that Python knows; the usual ones are utf-8, cp1252, utf-16"
+            f"'{name}' is not an encoding that Python knows; common ones are utf-8, cp1252, utf-16"
         ) from None
     return name
 
@@ -181,7 +181,7 @@ class Source(Schema):
     def by_hand(self) -> str:
         """An instruction that says which files to put where under ``--data-dir``."""
         names = [f"{self.hub}/"] if self.hub else [archive.name for archive in self.archives]
-        return f"Put what you get at {' and '.join(f'D/{name}' for name in names)} and give --data-dir D."
+        return f"Save what you receive as {' and '.join(f'D/{name}' for name in names)} and give --data-dir D."
 
     @property
     def pinned(self) -> bool:

@@ -315,7 +315,7 @@ def build(
     columns = sorted({column for _, column in entries}, key=_column_order)
     measured, models = _measured(speeds), {each.key.model for each in named}
     left_out |= {
-        Note(name, "its speed is there, but no score")
+        Note(name, "its speed was measured, but it has no score")
         for name in sorted({speed.model.name for speed in speeds if speed.model.digest not in models})
     }
     machines = sorted({machine for machine, model in measured if model in models}, key=astuple)

@@ -119,17 +119,17 @@ def section(of_model: Sequence[Setting]) -> str:
         for each, metric in _metrics(setting).items()
         if each == setting.records[0].metric
     }
-    said = "† Some of these runs collapsed, giving one answer throughout: no verdict stands on them."
+    said = "† Some of these runs collapsed, giving one answer throughout: they allow no verdict."
     dagger = f"\n{said}\n" if any("†" in line[-1] for line in lines) else ""
     commands = "\n".join(_command(setting) for setting in of_model)
     name = f"[flue-bench]({home})" if (home := _homepage()) else "flue-bench"
     return (
         f"{BEGIN}\n## Evaluation on French tasks\n\n"
         f"The encoder, fine-tuned on each task and scored on its test set by {name}: mean ± sample standard deviation "
-        "over the seeds, in percent. This card's metadata hold every score by its full name, as a fraction of 1.\n\n"
+        "over the seeds, in percent. This card's metadata holds every score by its full name, as a fraction of 1.\n\n"
         f"{tabulate(lines, headers=headings, tablefmt='github', disable_numparse=True)}\n{dagger}\n"
         + "".join(f"- {escape.code(each)}: {metric.what}.\n" for each, metric in metrics.items())
-        + f"\nTo have these figures again:\n\n```sh\n{commands}\n```\n{END}\n"
+        + f"\nTo reproduce these figures:\n\n```sh\n{commands}\n```\n{END}\n"
     )
 
 
@@ -169,8 +169,8 @@ def updated(path: Path | None, name: str, of_model: Sequence[Setting]) -> ModelC
     marked = re.findall(f"{BEGIN}|{END}", card.text)
     if marked not in ([], [BEGIN, END]):
         raise RecordError(
-            f"{path}: '{BEGIN}' and '{END}' should stand there once, in this order: put right what belongs to "
-            "flue-bench."
+            f"{path}: '{BEGIN}' and '{END}' should occur once, in this order: repair the section that "
+            "belongs to flue-bench."
         )
     if marked:
         above, _, rest = card.text.partition(BEGIN)

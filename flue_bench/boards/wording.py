@@ -209,8 +209,8 @@ def notes(board: Board) -> dict[str, list[str]]:
     ]
     data = [f"{column.title}: {words}" for column in board.columns for words in column.deviations]
     by_heading = {
-        f"{COLLAPSED} Collapsed runs: averaged, but no verdict stands on them; {TRY}": collapsed,
-        f"{FINE_TUNED} Fine-tuned before, not merely pretrained: {what}": fine_tuned,
+        f"{COLLAPSED} Collapsed runs: averaged, but without a verdict; {TRY}": collapsed,
+        f"{FINE_TUNED} Fine-tuned before, not only pretrained: {what}": fine_tuned,
         "Data that is not as published": data,
         "Sources": list(board.sources),
         "Failed": [f"{what}: {reason}" for what, reason in board.failed],

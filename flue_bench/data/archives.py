@@ -75,7 +75,7 @@ def unpack(archives: Sequence[Path], target: Path, wanted: Sequence[str] = ()) -
             except BROKEN as error:
                 reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".rstrip(": ")
                 raise DataError(
-                    f"{archive} cannot be unpacked ({reason}). If it is damaged, delete it and get it again."
+                    f"{archive} cannot be unpacked ({reason}). If it is damaged, delete it and download it again."
                 ) from error
         try:
             os.rename(folder, target)
@@ -164,7 +164,7 @@ def _members(archive: Path, raw: BinaryIO, bounds: _Bounds, wanted: Sequence[str
         bounds.member()
         yield stem(archive.name), _Stream(lines.unpacked(archive, raw), bounds)
     else:
-        raise DataError(f"{archive} is no archive that flue-bench knows: {', '.join((*_TAR, '.zip', *_SINGLE))}.")
+        raise DataError(f"{archive} is not an archive that flue-bench reads: {', '.join((*_TAR, '.zip', *_SINGLE))}.")
 
 
 def _of_tar(archive: Path, raw: BinaryIO, bounds: _Bounds, wanted: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -196,7 +196,9 @@ def _of_zip(archive: Path, raw: BinaryIO, bounds: _Bounds, wanted: Sequence[str]
             if kind not in (0, stat.S_IFREG):
                 raise DataError(f"{archive}: '{info.filename}' is a link or a device: refused.")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # Python unpacks others whole
-                raise DataError(f"{archive}: '{info.filename}' is packed by another method than deflate: refused.")
+                raise DataError(
+                    f"{archive}: '{info.filename}' is compressed with a method other than deflate: refused."
+                )
             with zipped.open(info) as content:
                 yield info.filename, _Stream(content, bounds)
 

@@ -30,7 +30,7 @@ FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "conll")
 _SUFFIXES = {"ndjson": "jsonl"} | dict.fromkeys(("bio", "conllu", "iob", "iob2", "txt"), "conll")
 _BATCH = 1024
 """Rows of a parquet file that are in memory at once; a web page may have a megabyte."""
-_ADVICE = "The task file says under 'columns' which to read."
+_ADVICE = "Name the columns to read under 'columns' in the task file."
 LONGEST_SENTENCE = 250
 """Words; a CoNLL file with more of them and no blank line has lost its sentence boundaries."""
 MOST_VALUES = 2**22
@@ -70,11 +70,11 @@ def format_of(path: Path, tokens: bool) -> str:
     name = "conll" if tokens and name == "tsv" else _SUFFIXES.get(name, name)
     if name not in FORMATS:
         known = ", ".join((*FORMATS, *_SUFFIXES))
-        raise DataError(f"{path}: a file's format is told by its suffix, one of {known} ({', '.join(PACKED)}).")
+        raise DataError(f"{path}: a file's suffix names its format, one of {known} ({', '.join(PACKED)}).")
     if tokens and name == "csv":
-        raise DataError(f"{path}: words and tags come as CoNLL columns, JSON lines or parquet, not as CSV.")
+        raise DataError(f"{path}: words and tags are read from CoNLL columns, JSON lines or parquet, not from CSV.")
     if name == "conll" and not tokens:
-        raise DataError(f"{path}: CoNLL columns hold words and tags; this task wants texts.")
+        raise DataError(f"{path}: CoNLL columns hold words and tags; this task needs texts.")
     return name
 
 
@@ -194,7 +194,7 @@ def _more_than_one(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
     """Yield the same sentences; raise an error if a long file is a single sentence."""
     two = list(islice(rows, 2))
     if len(two) == 1 and (words := len(two[0][1][0])) > LONGEST_SENTENCE:
-        raise DataError(f"{path} is one sentence of {words:,} words: part its sentences by blank lines.")
+        raise DataError(f"{path} is one sentence of {words:,} words: separate its sentences with blank lines.")
     yield from chain(two, rows)
 
 
@@ -214,9 +214,9 @@ def tags_column(path: Path, labels: Set[str], layout: Layout = PLAIN) -> str:
     best = max(counts, key=lambda column: counts[column])
     number, first = rows[0]
     if first[best] in labels:
-        return f" Column {best} (from 0) holds labels: say `columns = {{ tags = {best} }}` in the source."
+        return f" Column {best} (from 0) holds labels: set `columns = {{ tags = {best} }}` in the source."
     named = f'columns = {{ words = "{first[0]}", tags = "{first[best]}" }}'
-    return f" Line {number} looks like a header: say `{named}` in the source."
+    return f" Line {number} looks like a header: set `{named}` in the source."
 
 
 def check_first_row(path: Path, tags: Column, labels: Set[str], theirs: Set[str], layout: Layout = PLAIN) -> None:
@@ -286,7 +286,7 @@ def _lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
     for number, line in text_files.lines(path, encoding=encoding):
         if "\0" in line:
             raise DataError(
-                f"{path}, line {number} holds a NUL byte: it is no text, or UTF-16 without its mark "
+                f"{path}, line {number} holds a NUL byte: it is not text, or UTF-16 without its byte-order mark "
                 '(encoding = "utf-16-le" in the source).'
             )
         yield number, line
@@ -300,7 +300,7 @@ def _quoted(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, l
         for number, line in _lines(path, layout.encoding):
             size += len(line)
             if size > LONGEST:
-                raise DataError(f"{path}, line {number}: a row goes on over more than {LONGEST:,} characters.")
+                raise DataError(f"{path}, line {number}: a row is longer than {LONGEST:,} characters.")
             _check_values(path, number, line, delimiter)
             yield line
 
@@ -322,7 +322,8 @@ def _quoted(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, l
                 f"{path}, line {number}: its lines end in a carriage return alone, as on old Macs. Convert them."
             ) from None
         raise DataError(
-            f"{path}, line {number}: not CSV as RFC 4180 has it ({error}). Where quotes are text: quoting = false."
+            f"{path}, line {number}: not CSV as RFC 4180 defines it ({error}). "
+            "If its quotes are text, set quoting = false."
         ) from None
 
 
@@ -365,7 +366,7 @@ def _table(path: Path, wanted: Sequence[Column], table: Iterator[tuple[int, list
     if missing:
         raise _missing(path, missing, names)
     if twice := [c for c in wanted if isinstance(c, str) and names.count(c) > 1]:
-        raise DataError(f"{path} has two columns '{twice[0]}': rename one, or name columns by number.")
+        raise DataError(f"{path} has two columns '{twice[0]}': rename one, or give columns by number.")
     cut = itemgetter(*(names.index(c) if isinstance(c, str) else c for c in wanted), 0)  # of one item it is no tuple
     for number, cells in table:
         if len(cells) != width:
@@ -476,8 +477,7 @@ class _Listed:
 
     def _fault(self, reason: str) -> DataError:
         return DataError(
-            f"{place(self._path, self._number)} is not JSON ({reason}): a list of objects, or an object a line, is "
-            "read."
+            f"{place(self._path, self._number)} is not JSON ({reason}): give a list of objects, or one object per line."
         )
 
 
@@ -634,7 +634,7 @@ def _missing(
     there = ", ".join(known)
     listed = there if len(there) <= 300 else f"{there[:300]}…"
     if blanks := [name for name in known if name != name.strip() and name.strip() in missing]:
-        advice = f"'{blanks[0]}' has blanks around it: take them out of the file, or name it with them."
+        advice = f"'{blanks[0]}' has spaces around it: remove them from the file, or name it with them."
     elif len(known) == 1:
         advice = _other_delimiter(known[0], {str(column) for column in missing}) or advice
     return DataError(f"{where} has no column {named}. It has: {listed}.\n{advice}")
@@ -646,7 +646,7 @@ def _other_delimiter(line: str, wanted: Set[str] = frozenset()) -> str:
         return "Its lines end in a carriage return alone, as on old Macs. Convert them."
     for mark in (";", "\t", ",", "|"):
         if mark in line and wanted <= {name.strip('"') for name in line.split(mark)}:
-            return f"It parts at {mark!r}: say `delimiter = {json.dumps(mark)}` in the source."
+            return f"It seems separated by {mark!r}: set `delimiter = {json.dumps(mark)}` in the source."
     return ""
 
 
@@ -658,6 +658,6 @@ def _named(columns: Iterable[str]) -> dict[str, str]:
 def _too_few(path: Path, number: int, width: int, column: int, line: str = "") -> DataError:
     advice = _other_delimiter(line) if width == 1 else ""
     return DataError(
-        f"{place(path, number)}: column {column} (from 0) is wanted, the line has {width} in all."
+        f"{place(path, number)}: needs column {column} (from 0), but the line has only {width}."
         + (f"\n{advice}" if advice else "")
     )

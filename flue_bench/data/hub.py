@@ -334,7 +334,7 @@ def _check_server(url: str, offline: bool) -> None:
 def _announced(response: httpx2.Response, shown: str) -> int | None:
     """Return the bytes that a server announces. Raises HubError if it does not send a file."""
     if response.status_code in (401, 403):
-        raise HubError(f"{shown} answered HTTP {response.status_code}: it wants permission.")
+        raise HubError(f"{shown} answered HTTP {response.status_code}: it requires permission.")
     if response.status_code != 200:
         raise HubError(f"{shown} answered HTTP {response.status_code}.\nCheck the address, {_OR_ELSE}.")
     length = response.headers.get("Content-Length", "")
@@ -581,7 +581,7 @@ def _explained(error: BaseException, repo_id: str, repo_type: RepoType, revision
             f"{what} is not at {endpoint}, or it is private. Look at {page}; for a private one, `hf auth login`."
         )
     if isinstance(error, errors.HFValidationError):
-        return absent(f"'{repo_id}' is not the name of a repository: the hub's are org/name.")
+        return absent(f"'{repo_id}' is not the name of a repository: use org/name.")
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
         advice = login if status in (401, 403) else "Try later, or check HF_ENDPOINT."
@@ -590,11 +590,11 @@ def _explained(error: BaseException, repo_id: str, repo_type: RepoType, revision
         silence = f"at most {TRIES} tries, {constants.HF_HUB_DOWNLOAD_TIMEOUT} s of silence each"
         return HubError(f"{what}: {endpoint} broke off ({type(error).__name__}; {silence}). Try later.")
     if isinstance(error, OSError) and error.errno is not None:
-        return HubError(f"{what} cannot be kept in {constants.HF_HUB_CACHE}: {error.strerror}.")
+        return HubError(f"{what} cannot be stored in {constants.HF_HUB_CACHE}: {error.strerror}.")
     if isinstance(error, OSError) and "Consistency check" in str(error):
-        return HubError(f"{what}: a file came in with another size than announced. Try again.")
+        return HubError(f"{what}: a file arrived with another size than announced. Try again.")
     return HubError(
-        f"{what}: {endpoint} gave an answer that is no hub's ({type(error).__name__}). "
+        f"{what}: {endpoint} gave an answer that is not a hub's ({type(error).__name__}). "
         "Check HF_ENDPOINT, and whether a proxy shows a log-in page."
     )
 
@@ -618,7 +618,7 @@ def _verify(folder: Path, names: Sequence[str]) -> None:
         if expected not in digests:
             pointer.resolve().unlink()
             pointer.unlink()
-            raise HubError(f"{name} came in damaged (its hash is not {expected[:12]}…) and was removed. Run again.")
+            raise HubError(f"{name} arrived damaged (its hash is not {expected[:12]}…) and was removed. Run again.")
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def registered() -> dict[str, Registered]:
         files = sorted(file for folder in getattr(module, "__path__", ()) for file in Path(folder).glob("*.toml"))
         if not files:
             raise TaskFileError(
-                f"{plugins.describe(entry)} holds no task: '{entry.value}' is no package with *.toml files."
+                f"{plugins.describe(entry)} has no task: '{entry.value}' is not a package with *.toml files."
             )
         for file in files:
             task = load_file(file).task

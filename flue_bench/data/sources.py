@@ -292,11 +292,11 @@ def _read(task: Task, located: _Place) -> TaskData:
             examples, rows = [], 0
         if files and not examples:
             raise DataError(
-                f"Task '{task.name}' gets no example for its {split} split from {', '.join(map(str, paths))}."
+                f"Task '{task.name}' has no example for its {split} split from {', '.join(map(str, paths))}."
             )
         if len({example.id for example in examples}) < len(examples):
             raise DataError(
-                f"Task '{task.name}': an id stands twice in {split}. Without `columns.id`, rows are numbered."
+                f"Task '{task.name}': an id occurs twice in {split}. Without `columns.id`, rows are numbered."
             )
         skipped += [f"{split}: {what} left out: {number:,}" for what, number in left_out.items()]
         if rows not in (canonical := task.rows.get(split, (rows,))):
@@ -305,7 +305,7 @@ def _read(task: Task, located: _Place) -> TaskData:
         if examples:
             splits[split] = examples
     if "train" not in splits:
-        raise DataError(f"{located.label} gives no training example for task '{task.name}'.")
+        raise DataError(f"{located.label} has no training example for task '{task.name}'.")
     cut = _cut(task, splits)
     try:
         labels.check()
@@ -375,7 +375,9 @@ def _by_columns(
         if conll:
             words, tags = conll
             if where or source.drop_if or columns.keys() - {words, tags}:
-                raise DataError(f"{path}: CoNLL files give {words} and {tags}: no id, group, where or drop_if.")
+                raise DataError(
+                    f"{path}: CoNLL files give {words} and {tags}: they have no 'id', 'group', 'where' or 'drop_if'."
+                )
             formats.check_first_row(path, columns.get(tags, -1), set(task.labels), source.label_names.keys(), layout)
             rows = formats.sentences(path, columns.get(words), columns.get(tags, -1), layout, left_out)
             at = {words: 0, tags: 1}
@@ -454,8 +456,8 @@ def _cut(task: Task, splits: dict[Split, list[Example]]) -> tuple[Split, ...]:
         if split not in splits:
             if not share:
                 raise DataError(
-                    f"Task '{task.name}' has no {split} split. Name its file, or let `split.{split}` be the share of "
-                    "train to cut for it."
+                    f"Task '{task.name}' has no {split} split. Name its file, or set "
+                    f"`split.{split}` to the share of train to cut for it."
                 )
             kind = kind_named(task.kind)
             splits["train"], splits[split] = _parted(kind, splits["train"], share, task.split.seed)

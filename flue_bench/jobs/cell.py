@@ -206,7 +206,7 @@ def _fine_tune_and_test(
             return kind.scores(kind.table(splits["validation"], decided), task).scores
 
         if (folder / checkpoint.FILE).exists():
-            display.line(f"{title}: goes on from its checkpoint")
+            display.line(f"{title}: continues from its checkpoint")
         fit = fine_tune(network, encoded["train"], recipe, cell.seed, device, validate, task.metric, folder, show)
         if fit.rows_at_once < recipe.batch_size:
             part = "1 row" if fit.rows_at_once == 1 else f"{fit.rows_at_once} rows"

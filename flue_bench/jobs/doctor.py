@@ -106,9 +106,9 @@ def _data() -> Iterator[Finding]:
     except FlueBenchError:  # already reported by ``_tasks``
         return
     there = f"on this machine: {', '.join(here)}" if here else "none on this machine"
-    yield Finding("ok", "data", there + (f"; fetched when wanted: {', '.join(fetched)}" if fetched else ""))
+    yield Finding("ok", "data", there + (f"; downloaded when needed: {', '.join(fetched)}" if fetched else ""))
     for advice, names in asked.items():
-        yield Finding("note", "data to ask for", ", ".join(names), advice)
+        yield Finding("note", "data on request", ", ".join(names), advice)
 
 
 def _machine() -> Iterator[Finding]:
@@ -153,13 +153,13 @@ def _folder(what: str, folder: Path, setting: str, *, may_be_read_only: bool) ->
     except OSError as error:
         state = f"{folder}: cannot be written ({error.strerror})"
         if may_be_read_only and os.path.isdir(folder):
-            return Finding("note", what, state, "Enough for what is cached, as long as the network is switched off.")
+            return Finding("note", what, state, "Enough to read what is cached, while the network is switched off.")
         return Finding("problem", what, state, elsewhere)
     state = f"{folder}, {_size(folder) if there == folder else 'not there yet'}, {_bytes(free)} free"
     if free < TOO_LITTLE:
         return Finding("problem", what, state, f"Free some space. {elsewhere}")
     if free < LITTLE:
-        return Finding("note", what, state, f"A base-size model with FLUE's data wants about {_bytes(LITTLE)}.")
+        return Finding("note", what, state, f"A base-size model with FLUE's data needs about {_bytes(LITTLE)}.")
     return Finding("ok", what, state)
 
 
@@ -188,9 +188,9 @@ def _renames(scratch: Path) -> Finding:
         fault = f"a file cannot be renamed over another ({error.strerror}): no record can be written"
         return Finding("problem", "renames", fault, "Give another folder: --results.")
     if not replaced:
-        fault = "a renamed file does not take the place of the other"
+        fault = "a renamed file does not replace the other"
         return Finding("problem", "renames", fault, "Give another folder: --results.")
-    return Finding("ok", "renames", "a file takes another's place in one step")
+    return Finding("ok", "renames", "a renamed file replaces another in one step")
 
 
 OTHER = """
@@ -230,7 +230,7 @@ def _locks(scratch: Path) -> Finding:
     except (FlueBenchError, OSError, subprocess.TimeoutExpired) as error:
         return Finding("problem", "locks", f"cannot be tested: {str(error).splitlines()[0]}", alone)
     if (held, released) != ("busy", "taken"):
-        fault = "two processes held one lock" if held == "taken" else "a lock that was let go is not to be had"
+        fault = "two processes held one lock" if held == "taken" else "a released lock cannot be taken again"
         return Finding("problem", "locks", fault, alone)
     kind = _file_system(scratch)
     if kind not in SHARED:
@@ -270,7 +270,7 @@ def _size(folder: Path) -> str:
 def _hub(offline: bool) -> Finding:
     if offline:
         return Finding(
-            "note", "hub", "switched off by HF_HUB_OFFLINE", "What is not cached is not to be had; unset it."
+            "note", "hub", "switched off by HF_HUB_OFFLINE", "What is not cached cannot be fetched; unset it."
         )
     endpoint = hub.endpoint()
     if not (reason := hub.silence()):
@@ -287,7 +287,7 @@ def _token() -> Finding:
         token = huggingface_hub.get_token()
     except OSError as error:
         return Finding("note", "hub token", f"cannot be read ({error.strerror})", "Look at HF_HOME, HF_TOKEN_PATH.")
-    return Finding("ok", "hub token", "present" if token else "none; only private and gated repositories want one")
+    return Finding("ok", "hub token", "present" if token else "none; only private and gated repositories need one")
 
 
 def _bytes(number: float) -> str:

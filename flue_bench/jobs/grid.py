@@ -199,8 +199,8 @@ def _check_length(model: Resolved, recipe: Recipe, task: Task) -> None:
     positions = models.max_positions(model.config)
     if positions is not None and recipe.max_length > positions:
         raise UsageError(
-            f"{model.ref.name} holds {positions} sub-words, but the recipe of {task.name} has max_length "
-            f"{recipe.max_length}. Use --set max_length={positions}: the record and the board will say so."
+            f"{model.ref.name} takes at most {positions} sub-words, but the recipe of {task.name} has "
+            f"max_length {recipe.max_length}. Use --set max_length={positions}: the record and the board will say so."
         )
 
 

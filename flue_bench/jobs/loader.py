@@ -84,7 +84,7 @@ class Loader:
         task, resolved = self.task(cell), self.model(cell.model, model)
         inputs = self.inputs(task, display)
         if (digest := inputs.data.ref.digest) != cell.data:
-            raise UsageError(f"the data of {cell.task} are others: digest {digest}, not {cell.data}")
+            raise UsageError(f"the data of {cell.task} differ: digest {digest}, not {cell.data}")
         return resolved, inputs
 
     def resolve(self, name: str) -> Resolved:
@@ -112,7 +112,7 @@ class Loader:
             return known
         if name is None:
             if ref.origin == "directory" and known is None:
-                raise UsageError(f"{ref.name} was a directory: name it with --model")
+                raise UsageError(f"{ref.name} was a directory: give its path with --model")
             name = f"{ref.name}@{ref.revision}" if ref.revision else ref.name
             name = str(known.folder) if known is not None and ref.origin == "directory" else name
         resolved = self.resolve(name)
@@ -128,7 +128,7 @@ class Loader:
         """
         known = registry.registered() | self._tasks
         if cell.task not in known:
-            raise UsageError(f"no task '{cell.task}' is installed; name its file with --task")
+            raise UsageError(f"no task '{cell.task}' is installed; give its file with --task")
         registered = known[cell.task]
         if registered.task.version != cell.task_version:
             raise UsageError(

@@ -109,4 +109,4 @@ def _changes(before: Environment, after: Environment) -> Iterator[str]:
         if (old := before.packages[name]) != (new := after.packages[name]):
             yield f"{name} {old} → {new}"
     if not after.deterministic:
-        yield f"sums on {after.device} have no order of their own"
+        yield f"sums on {after.device} have no fixed order"

@@ -63,7 +63,7 @@ def self_test(device: torch.device) -> Iterator[Finding]:
             yield from check(device)
         except Exception as error:
             what = error if isinstance(error, FlueBenchError) else f"{type(error).__name__}: {error}"
-            yield Finding("problem", name, f"broke off: {str(what).partition(chr(10))[0]}", REPORT)
+            yield Finding("problem", name, f"failed: {str(what).partition(chr(10))[0]}", REPORT)
 
 
 def fine_tuning(device: torch.device) -> Iterator[Finding]:

@@ -136,7 +136,7 @@ def check_range(gold: Ints, predicted: Ints, labels: int) -> None:
     for name, values in ("gold", gold), ("predicted", predicted):
         wrong = np.flatnonzero((values < 0) | (values >= labels))
         if len(wrong):
-            raise ValueError(f"{name} holds {values[wrong[0]]}, which is no index of {labels} labels")
+            raise ValueError(f"{name} holds {values[wrong[0]]}, which is not an index of {labels} labels")
 
 
 TRY = "try more epochs, another learning rate, more seeds"

@@ -252,7 +252,7 @@ def kind_named(name: str) -> Kind[Any]:
         raise TaskFileError(f"Kind '{name}' is taken twice; the second time by {plugins.describe(entries[1])}.")
     kind = plugins.load(entries[0])
     if not isinstance(kind, Kind) or kind.name != name:
-        raise TaskFileError(f"{plugins.describe(entries[0])} is no flue_bench.kinds.kind.Kind named '{name}'.")
+        raise TaskFileError(f"{plugins.describe(entries[0])} is not a flue_bench.kinds.kind.Kind named '{name}'.")
     return kind
 
 
@@ -267,7 +267,7 @@ def kind_of(record: RunRecord) -> Kind[Any]:
         return kind_named(record.kind)
     except UnknownNameError:
         raise RecordError(
-            f"{record.cell.task}: no installed package brings the kind of task '{record.kind}' "
+            f"{record.cell.task}: no installed package provides the kind of task '{record.kind}' "
             f"(known: {', '.join(installed())}): install the one that this record was made with."
         ) from None
 
@@ -277,7 +277,7 @@ def integers(column: pyarrow.ChunkedArray) -> Ints:
     import pyarrow
 
     if not pyarrow.types.is_integer(column.type) or column.null_count:
-        raise ValueError(f"whole numbers are wanted, not {column.type} with {column.null_count} empty cells")
+        raise ValueError(f"expected whole numbers, not {column.type} with {column.null_count} empty cells")
     values: Ints = column.to_numpy().astype(np.int64)
     return values
 
@@ -291,6 +291,6 @@ def lists(column: pyarrow.ChunkedArray) -> tuple[Ints, Ints]:
     import pyarrow
 
     if not pyarrow.types.is_list(column.type) or column.null_count:
-        raise ValueError(f"lists are wanted, not {column.type} with {column.null_count} empty cells")
+        raise ValueError(f"expected lists, not {column.type} with {column.null_count} empty cells")
     whole = column.combine_chunks()
     return integers(pyarrow.chunked_array([whole.flatten()])), whole.value_lengths().to_numpy().astype(np.int64)

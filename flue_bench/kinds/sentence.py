@@ -65,11 +65,11 @@ class Sentence(Kind[Example]):
     def check(self, task: Declared) -> Iterator[tuple[str, str]]:
         """Yield a fault unless there are at least two labels and no scheme."""
         if len(task.labels) < 2:
-            yield "labels", f"kind '{self.name}' needs two at least"
+            yield "labels", f"kind '{self.name}' needs at least two"
         elif task.metric == "f1_binary" and len(task.labels) != 2:
             yield "metric", "'f1_binary' needs two labels"
         if task.scheme is not None:
-            yield "scheme", "goes with kind 'tokens' only"
+            yield "scheme", "is for kind 'tokens' only"
 
     def example(self, row: Row) -> Example:
         """Return the example of a row; equal texts share a group."""
@@ -156,7 +156,7 @@ def sentence_scores(gold: ArrayLike, predicted: ArrayLike, labels: Sequence[str]
     """
     gold, predicted = np.asarray(gold, np.int64), np.asarray(predicted, np.int64)
     if gold.ndim != 1 or gold.shape != predicted.shape:
-        raise ValueError(f"gold {gold.shape} and predicted {predicted.shape} should both be of one shape (examples,)")
+        raise ValueError(f"gold {gold.shape} and predicted {predicted.shape} should both have the shape (examples,)")
     total = counts.class_counts(gold, predicted, len(labels))[0]
     return counts.scored(metrics(len(labels)), {"class": total}, {"class": labels})
 

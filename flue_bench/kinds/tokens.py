@@ -87,7 +87,7 @@ class Tokens(Kind[Example]):
     def check(self, task: Declared) -> Iterator[tuple[str, str]]:
         """Yield a fault unless labels and scheme fit each other; entities need a scheme and the label O."""
         if len(task.labels) < 2:
-            yield "labels", "kind 'tokens' needs two at least"
+            yield "labels", "kind 'tokens' needs at least two"
         elif task.scheme is None:
             if task.metric in ENTITY_METRICS:
                 yield "scheme", f"'{task.metric}' counts entities: say how 'labels' encode them, {_SCHEMES}"

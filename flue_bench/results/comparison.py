@@ -434,14 +434,14 @@ def collapsed(records: Sequence[RunRecord]) -> tuple[str, ...]:
 def _reason(first: _Entry, second: _Entry, question: Question) -> str | None:
     """Return why there is no verdict, in words."""
     if failed := [f"{entry.model} {words}" for entry in (first, second) for words in entry.collapsed]:
-        return f"no verdict stands on collapsed runs: {'; '.join(failed)}"
+        return f"collapsed runs allow no verdict: {'; '.join(failed)}"
     if question == "trained":
         return None
     single = [entry.model for entry in (first, second) if len(entry.seeds) < 2]
     if not single:
         return None
     whose = "each" if len(single) == 2 else f"of {single[0]}"
-    return f"one seed {whose} says nothing of the spread over seeds; run more with --seeds"
+    return f"one seed {whose} says nothing about the spread over seeds; run more with --seeds"
 
 
 def _measure(entries: Sequence[_Entry], metric: str, evidence: Evidence) -> _Measured:

@@ -114,7 +114,7 @@ def _of_predictions(record: RunRecord, table: pyarrow.Table) -> Iterator[str]:
     if table.num_rows != record.predictions.rows:
         yield f"predictions: {table.num_rows:,} rows in the file, {record.predictions.rows:,} in the record"
     if len(table["id"].unique()) < table.num_rows:
-        yield "predictions: an id stands there twice"
+        yield "predictions: an id occurs twice"
     again = kind.scores(table, record)
     for field, theirs, ours in (
         ("scores", record.scores, again.scores),

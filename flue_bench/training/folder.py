@@ -78,7 +78,7 @@ def check_index(folder: Path, name: str, hashed: Iterable[str]) -> None:
             raise ModelError(f"{name}: {index} has no 'weight_map'.")
         for file in named.values():
             if file not in known:
-                raise ModelError(f"{name}: {index} names {quoted(file)}, which is no file of its weights here.")
+                raise ModelError(f"{name}: {index} names {quoted(file)}, which is not one of its weight files.")
 
 
 def check_size(config: Any, width: int, weights_bytes: int, name: str) -> None:

@@ -124,8 +124,8 @@ def resolve(name: str, offline: bool = False) -> Resolved:
     check_size(config, width(config), weights_bytes, shown)
     if config.model_type in OFFSET_POSITIONS and config.pad_token_id is None:
         raise ModelError(
-            f"{shown}: config.json has no pad_token_id, from which {config.model_type} counts positions. Write there "
-            "the number that its tokenizer gives to the padding token (of CamemBERT and RoBERTa: 1)."
+            f"{shown}: config.json has no pad_token_id, from which {config.model_type} counts positions. "
+            "Set it to the id of its tokenizer's padding token (of CamemBERT and RoBERTa: 1)."
         )
     if "auto_map" in read_json(folder / "config.json"):
         notes += (f"the repository's own code was not run: transformers' {config.model_type} stands for it",)
@@ -216,8 +216,8 @@ def check_french(tokenizer: Any, name: str) -> None:
         raise ModelError(
             f"The tokenizer of {name} cuts French into characters: {rate:.2f} sub-words a character, the usual being "
             f"0.25 to 0.45. transformers {transformers.__version__} builds something else than its files mean.\n"
-            "Where tokenizer.json is the model's own, "
-            '"tokenizer_class": "PreTrainedTokenizerFast" in tokenizer_config.json has it read as it is.'
+            'If tokenizer.json is the model\'s own, set "tokenizer_class": "PreTrainedTokenizerFast" in '
+            "tokenizer_config.json to read it unchanged."
         )
 
 
@@ -313,8 +313,8 @@ def load_masked_lm(model: Resolved) -> Any:
     network, info = _load(model, AutoModelForMaskedLM, copy.deepcopy(model.config), seed=0)
     if unfit := sorted({*map(str, info["missing_keys"]), *(str(key[0]) for key in info["mismatched_keys"])}):
         raise ModelError(
-            f"{model.ref.name} is no whole masked LM: no fitting weights for {len(unfit)} tensors (first: {unfit[0]}). "
-            "A model without its masked-LM head cannot be distilled."
+            f"{model.ref.name} is not a complete masked LM: its checkpoint has no fitting weights for "
+            f"{len(unfit)} tensors (first: {unfit[0]}). A model without its masked-LM head cannot be distilled."
         )
     return network
 
@@ -357,8 +357,8 @@ def _load(model: Resolved, loader: Any, config: Any, seed: int) -> tuple[Any, di
         raise
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{model.ref.name}: pytorch_model.bin holds more than tensors, and nothing else is unpickled. "
-            "Convert it to safetensors where you trust it."
+            f"{model.ref.name}: pytorch_model.bin holds more than tensors, and flue-bench unpickles nothing "
+            "else. If you trust it, convert it to safetensors."
         ) from error
     except Exception as error:
         raise ModelError(f"{model.ref.name} cannot be loaded as {loader.__name__}: {first_line(error)}.") from error

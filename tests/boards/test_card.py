@@ -90,7 +90,7 @@ def test_the_section_has_mean_spread_seeds_and_definitions() -> None:
     )
     text = card.section(of_model)
     assert "| FLUE: XNLI-FR" in text and "85.00 ± 7.07 (2) †" in text and "80.00 (1)" in text
-    assert "† Some of these runs collapsed, giving one answer throughout: no verdict stands on them." in text
+    assert "† Some of these runs collapsed, giving one answer throughout: they allow no verdict." in text
     assert "- `entity_f1_micro`: F1 of all entities" in text
 
 
@@ -241,7 +241,7 @@ def test_a_name_drives_neither_the_terminal_nor_the_page(tmp_path: Path) -> None
 def test_a_mark_without_its_other_end_is_told(results: Path, tmp_path: Path) -> None:
     out = tmp_path / "README.md"
     out.write_text(f"# Moi\n\n{card.BEGIN}\n\nMon texte.\n", encoding="utf-8")
-    assert "should stand there once" in refused("card", "-m", MODEL, "--results", results, "--out", out, code=1)
+    assert "should occur once" in refused("card", "-m", MODEL, "--results", results, "--out", out, code=1)
     assert "Mon texte." in out.read_text(encoding="utf-8")
 
 

@@ -496,7 +496,7 @@ def test_the_newest_speed_counts_and_one_without_scores_is_told() -> None:
     for given in (speeds, speeds[::-1]):
         board = build([make_record("maitre")], speeds=given)
         assert [speed and speed.examples_per_second for speed in board.rows[0].speeds] == [100]
-        assert ("absent", "its speed is there, but no score") in board.left_out
+        assert ("absent", "its speed was measured, but it has no score") in board.left_out
 
 
 def test_size_alone_is_shown_and_nothing_without_it() -> None:

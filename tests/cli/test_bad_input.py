@@ -128,7 +128,7 @@ DATA = {
     "UTF-16": (SENTENCE, "d.csv", "text,label\nLe,oui\n".encode("utf-16"), r"line 1: byte 0xff is not UTF-8"),
     "latin-1": (SENTENCE, "d.tsv", "text\tlabel\nété\toui\n".encode("latin-1"), r"line 2: byte 0xe9 is not UTF-8"),
     "empty": (SENTENCE, "d.tsv", b"", r"d\.tsv is empty"),
-    "a header alone": (SENTENCE, "d.tsv", b"text\tlabel\n", r"gets no example for its train split"),
+    "a header alone": (SENTENCE, "d.tsv", b"text\tlabel\n", r"has no example for its train split"),
     "no such column": (SENTENCE, "d.tsv", tsv(header="texte\tlabel"), r"no column 'text'\. It has: texte, label"),
     "HTML for a TSV": (SENTENCE, "d.tsv", b"<!DOCTYPE html>\n<p>Portail</p>\n", r"no column 'text'"),
     "a list for a row": (SENTENCE, "d.jsonl", b'["a", 1]\n', r"line 1 is not a JSON object"),
@@ -141,7 +141,7 @@ DATA = {
     "a truncated gzip": (SENTENCE, "d.tsv.gz", gzip.compress(tsv())[:-9], r"d\.tsv\.gz cannot be read"),
     "no gzip at all": (SENTENCE, "d.tsv.gz", tsv(), r"d\.tsv\.gz cannot be read"),
     "bytes after the bzip2": (SENTENCE, "d.tsv.bz2", bz2.compress(tsv())[:-5], r"d\.tsv\.bz2 cannot be read"),
-    "an unknown format": (SENTENCE, "d.xlsx", b"PK", r"told by its suffix"),
+    "an unknown format": (SENTENCE, "d.xlsx", b"PK", r"suffix names its format"),
     "words but a text task": (SENTENCE, "d.conll", SENTENCES.encode(), r"CoNLL columns hold words and tags"),
     "one example": (SENTENCE.replace(', validation = "FILE", test = "FILE"', ""), "d.tsv", tsv(ROWS[:1]), r""),
     "a pair without its second": (PAIR, "d.tsv", tsv(), r"no column 'text_pair'"),
@@ -152,7 +152,7 @@ DATA = {
     "words in one text": (TOKENS, "d.jsonl", b'{"words": "Le chat", "tags": ["O"]}\n', r"line 1: .*no list"),
     "a word that is null": (TOKENS, "d.jsonl", b'{"words": [null], "tags": ["O"]}\n', r"line 1: .*holds None"),
     "a word that is a list": (TOKENS, "d.jsonl", b'{"words": [["Le"]], "tags": ["O"]}\n', r"line 1: .*no text"),
-    "tokens as CSV": (TOKENS, "d.csv", b"words,tags\nLe,O\n", r"not as CSV"),
+    "tokens as CSV": (TOKENS, "d.csv", b"words,tags\nLe,O\n", r"not from CSV"),
     "no sentence with words": (TOKENS, "d.jsonl", b'{"words": [], "tags": []}\n', r"no training example|no example"),
 }  # fmt: skip
 
@@ -167,7 +167,7 @@ def test_data(case: str, flue_bench: Call, tmp_path: Path) -> None:
 def test_an_id_that_stands_twice(flue_bench: Call, tmp_path: Path) -> None:
     task = SENTENCE.replace("[recipe", 'columns = { id = "n" }\n[recipe')
     put(tmp_path, task, "d.tsv", b"text\tlabel\tn\nLe\toui\t1\nLa\tnon\t1\n")
-    told(flue_bench("tasks", "check", "essai.toml", "--rows", "0"), 1, "an id stands twice in train")
+    told(flue_bench("tasks", "check", "essai.toml", "--rows", "0"), 1, "an id occurs twice in train")
 
 
 # Data that is odd and correct ---------------------------------------------------------------------------------------
@@ -386,7 +386,7 @@ NO_TOKENIZER = r"The tokenizer of modele cannot be loaded"
 
 MODELS: dict[str, tuple[Callable[[Path], Any], int, str]] = {
     "a pickle posing as weights": (lambda m: as_bin(m, lambda f: f.write_bytes(pickle.dumps(Evil()))), 1, "modele"),
-    "torch.save of code": (lambda m: as_bin(m, lambda f: torch.save({"a": Evil()}, f)), 1, "nothing else is unpickled"),
+    "torch.save of code": (lambda m: as_bin(m, lambda f: torch.save({"a": Evil()}, f)), 1, "unpickles nothing else"),
     "a pickle named safetensors": (weights(pickle.dumps(Evil())), 1, NOT_LOADED),
     "truncated weights": (lambda m: cut(m / "model.safetensors", -100), 1, NOT_LOADED),
     "empty weights": (weights(b""), 1, NOT_LOADED),
@@ -394,7 +394,7 @@ MODELS: dict[str, tuple[Callable[[Path], Any], int, str]] = {
     "a git-lfs pointer for weights": (weights(LFS), 1, NOT_LOADED),
     "weights that are an index": (
         lambda m: (m / "model.safetensors").rename(m / "model.safetensors.index.json"), 1, r"has no 'weight_map'"),
-    "an index that leads out": (lead_out, 1, r"names '\.\./.*', which is no file of its weights"),
+    "an index that leads out": (lead_out, 1, r"names '\.\./.*', which is not one of its weight files"),
     "NaN weights": (lambda m: poison(m, math.nan), 1, r"weight '.*' is not finite"),
     "infinite weights": (lambda m: poison(m, -math.inf), 1, r"weight '.*' is not finite"),
     "weights of another width": (config(hidden_size=64), 1, r"no fitting weights"),
@@ -411,7 +411,7 @@ MODELS: dict[str, tuple[Callable[[Path], Any], int, str]] = {
     "a width of 0": (config(hidden_size=0), 1, "modele"),
     "a vocabulary of 10^12": (config(vocab_size=10**12), 1, r"no model is that large"),
     "a vocabulary of null": (config(vocab_size=None), 1, "modele"),
-    "no room for positions": (config(max_position_embeddings=20), 2, r"holds 18 sub-words"),
+    "no room for positions": (config(max_position_embeddings=20), 2, r"takes at most 18 sub-words"),
     "a decoder": (config(model_type="t5", d_model=32), 1, "modele"),
     "no tokenizer": (lambda m: [file.unlink() for file in m.glob("tokenizer*")], 1, r"has no tokenizer files"),
     "a truncated tokenizer": (lambda m: cut(m / "tokenizer.json", 500), 1, NO_TOKENIZER),
@@ -543,7 +543,7 @@ ASKED = {
     "a batch of 10^30": (["--set", f"batch_size={10**30}", "--set", "epochs=1"], 0, r"accuracy"),
     "no key": (["--set", "=3"], 2, r"Unknown recipe field ''"),
     "a length of 3": (["--set", "max_length=3"], 2, r"'max_length' cannot be '3'"),
-    "more sub-words than there are positions": (["--set", "max_length=100000"], 2, r"holds \d+ sub-words"),
+    "more sub-words than there are positions": (["--set", "max_length=100000"], 2, r"takes at most \d+ sub-words"),
     "a negative seed": (["--seed", "-1"], 2, r"seed"),
     "no seed at all": (["--seeds", "0"], 2, r"seeds"),
     "a limit of 0": (["--limit", "0"], 2, r"limit"),

@@ -118,7 +118,7 @@ def test_trained_models(root: Path) -> None:
 def test_one_seed_gives_no_verdict(root: Path) -> None:
     seeds(root, "org/once", [0.5], task="xnli", examples=300)
     said = " ".join(compared(root, "org/a", "org/once").split())
-    assert "no verdict on xnli: one seed of org/once says nothing of the spread over seeds; run more with" in said
+    assert "no verdict on xnli: one seed of org/once says nothing about the spread over seeds; run more with" in said
     assert "paws-x: only A has been run on it" in said and "is better" not in said.split("fine-tune?")[1]
 
 

@@ -51,8 +51,8 @@ def test_show_tells_everything() -> None:
     merged = tasks("show", "cls-merged")
     assert "canonical rows (train, validation, test): 5,997, -, 5,999 or 6,000" in merged
     assert "access: Zenodo gives this archive only to people who log in and ask for it (https://zenodo.org/" in merged
-    assert "Put what you get at D/cls-acl10-unprocessed.tar.gz and give --data-dir D." in merged
-    assert "hub: GETALP/flue at refs/convert/parquet (a branch, which can move: never canonical)" in merged
+    assert "Save what you receive as D/cls-acl10-unprocessed.tar.gz and give --data-dir D." in merged
+    assert "hub: GETALP/flue at refs/convert/parquet (a branch, which can change: never canonical)" in merged
     assert "written with quoting = false" in tasks("show", "xnli")
     both = tasks("show", "cls-books", "wikiner")
     assert "reader: webis-cls" in both and "kind: tokens, tags in IO" in both

@@ -89,31 +89,39 @@ def test_csv_gives_back_what_python_wrote(
         ("a.csv", "texte,note\nbon,1\n".encode("utf-16"), r"a\.csv, line 1: byte 0xff .* encoding = \"utf-16\"\."),
         ("a.csv", "texte,note\nété,1\n".encode("cp1252"), r"a\.csv, line 2: byte 0xe9 .* encoding = \"cp1252\" \("),
         ("a.tsv", "texte\tnote\nbon\t1\n".encode("utf-16-le"), r"line 1 holds a NUL byte: .*encoding = \"utf-16-le\""),
-        ("a.csv", "texte;note\nbon;1\n", r"It parts at ';': say `delimiter = \";\"` in the source"),
-        ("a.csv", "texte\tnote\nbon\t1\n", r"It parts at '\\t': say `delimiter = \"\\t\"` in the source"),
-        ("a.tsv", "texte,note\nbon,1\n", r"It parts at ',': say `delimiter = \",\"` in the source"),
-        ("a.tsv", '"texte"|"note"\nbon|1\n', r"It parts at '\|': say `delimiter = \"\|\"` in the source"),
-        ("a.csv", "texte,score\nbon,1\n", r"It has: texte, score\.\nThe task file says under 'columns'"),
-        ("a.csv", "texte, note\nbon, 1\n", r"' note' has blanks around it: take them out"),
+        ("a.csv", "texte;note\nbon;1\n", r"It seems separated by ';': set `delimiter = \";\"` in the source"),
+        ("a.csv", "texte\tnote\nbon\t1\n", r"It seems separated by '\\t': set `delimiter = \"\\t\"` in the source"),
+        ("a.tsv", "texte,note\nbon,1\n", r"It seems separated by ',': set `delimiter = \",\"` in the source"),
+        ("a.tsv", '"texte"|"note"\nbon|1\n', r"It seems separated by '\|': set `delimiter = \"\|\"` in the source"),
+        ("a.csv", "texte,score\nbon,1\n", r"It has: texte, score\.\nName the columns to read under 'columns'"),
+        ("a.csv", "texte, note\nbon, 1\n", r"' note' has spaces around it: remove them"),
         ("a.csv", "texte,note\rbon,1\rmal,0", r"line 1: its lines end in a carriage return alone, as on old Macs"),
         ("a.tsv", "texte\tnote\rbon\t1", r"as on old Macs|has no column 'note'"),
         ("a.tsv", "texte\tscore\nbon\t1\n", r"no column 'note'\. It has: texte, score"),
         ("a.tsv", "texte\tnote\nbon\t1\t2\n", r"a\.tsv, line 2 has 3 columns, the first line has 2"),
         ("a.csv", 'texte,note\n"bon,1\n', r"a\.csv, line 2: not CSV"),
-        ("a.csv", 'texte,note\n"bon" marché,1\n', r"a\.csv, line 2: not CSV .*Where quotes are text: quoting = false"),
+        (
+            "a.csv",
+            'texte,note\n"bon" marché,1\n',
+            r"a\.csv, line 2: not CSV .*If its quotes are text, set quoting = false",
+        ),
         ("a.csv", "", r"a\.csv is empty"),
         ("a.jsonl", '{"texte": "bon", "note": 1}\n{"texte": "bon"}\n', r"line 2 has no column 'note'\. It has: texte"),
         ("a.jsonl", '{"texte": \n', r"line 1 is not JSON"),
         ("a.jsonl", '["bon", 1]\n', r"line 1 is not a JSON object"),
         ("a.json", '[{"texte": "bon", "note": 1}, 3]', r"a\.json, row 2 is not a JSON object"),
-        ("a.json", '[{"texte": "bon", "note": 1}', r"row 2 is not JSON .*: a list of objects, or an object a line"),
+        (
+            "a.json",
+            '[{"texte": "bon", "note": 1}',
+            r"row 2 is not JSON .*: give a list of objects, or one object per line",
+        ),
         ("a.json", '[{"texte": "bon", "note": 1} {', r"row 2 is not JSON \(no comma before it\)"),
         ("a.json", '[{"texte": "bon", "note": 1},', r"row 2 is not JSON \(the file ends in the middle\)"),
         ("a.json", '[{"texte": "bon", "note": 1}] {', r"row 2 is not JSON \(the list has ended before\)"),
         ("a.json", '{"texte":\n"bon"}', r"a\.json, row 1 is not JSON"),
         ("a.parquet", b"PAR1 not at all", r"a\.parquet cannot be read as parquet"),
-        ("a.xlsx", b"", r"told by its suffix, one of csv, tsv"),
-        ("a", b"", r"told by its suffix"),
+        ("a.xlsx", b"", r"suffix names its format, one of csv, tsv"),
+        ("a", b"", r"suffix names its format"),
     ],
 )
 def test_errors_say_where(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
@@ -237,7 +245,7 @@ def test_parquet_lists_its_columns_when_one_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_missing_column_number(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"line 1: column 5 \(from 0\) is wanted, the line has 2"):
+    with pytest.raises(DataError, match=r"line 1: needs column 5 \(from 0\), but the line has only 2"):
         read(write(tmp_path / "a.tsv", "bon\t1\n"), 0, 5)
 
 
@@ -334,8 +342,8 @@ def test_no_other_white_space_parts_columns(tmp_path: Path, word: str) -> None:
         ("Marie B-PER\ndort\n", r"a\.conll, line 2 has 1 column, the file's first row has 2: 'dort'"),
         ("Marie\tB-PER\nNew York B-LOC\n", r"a\.conll, line 2 has 1 column, .* 'New York B-LOC'"),
         ("Marie B-PER\n\n\nNew York B-LOC\n", r"a\.conll, line 4 has 3 columns, the file's first row has 2"),
-        ("Marie;B-PER\ndort;O\n", r"column 1 \(from 0\) is wanted.*\nIt parts at ';': say `delimiter = \";\"`"),
-        ("mot O\n" * 251, r"a\.conll is one sentence of 251 words: part its sentences by blank lines"),
+        ("Marie;B-PER\ndort;O\n", r"needs column 1 \(from 0\).*\nIt seems separated by ';': set `delimiter = \";\"`"),
+        ("mot O\n" * 251, r"a\.conll is one sentence of 251 words: separate its sentences with blank lines"),
         ("mot O\n" * 251 + "\n\n", r"a\.conll is one sentence of 251 words"),
     ],
 )
@@ -368,10 +376,10 @@ def test_a_column_that_the_header_has_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "advice"),
     [
-        ("Marie B-PER +\ndort O +\n", "Column 1 (from 0) holds labels: say `columns = { tags = 1 }`"),
+        ("Marie B-PER +\ndort O +\n", "Column 1 (from 0) holds labels: set `columns = { tags = 1 }`"),
         (
             "TOKEN POS NE\nMarie N B-PER\ndort V O\n",
-            'Line 1 looks like a header: say `columns = { words = "TOKEN", tags =',
+            'Line 1 looks like a header: set `columns = { words = "TOKEN", tags =',
         ),
         ("# x = 1\n\nTOKEN NE\nMarie B-PER\n", "Line 3 looks like a header"),
         ("Marie PERS\ndort X\n", ""),
@@ -390,14 +398,14 @@ def test_a_sharp_sign_can_be_a_word(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("content", "columns"), [("Marie\n", (0, -1)), ("Marie B-PER\n", (0, 3))])
 def test_too_few_conll_columns(tmp_path: Path, content: str, columns: tuple[int, int]) -> None:
-    with pytest.raises(DataError, match=r"a\.conll, line 3: column \d \(from 0\) is wanted"):
+    with pytest.raises(DataError, match=r"a\.conll, line 3: needs column \d \(from 0\)"):
         list(formats.sentences(write(tmp_path / "a.conll", f"\n\n{content}"), *columns))
 
 
 def test_what_a_format_cannot_hold(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not as CSV"):
+    with pytest.raises(DataError, match="not from CSV"):
         formats.format_of(tmp_path / "a.csv", tokens=True)
-    with pytest.raises(DataError, match="this task wants texts"):
+    with pytest.raises(DataError, match="this task needs texts"):
         formats.format_of(tmp_path / "a.conllu.xz", tokens=False)
     assert formats.format_of(tmp_path / "a.b.TSV.gz", tokens=False) == "tsv"
 

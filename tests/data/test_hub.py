@@ -313,7 +313,7 @@ BROKEN: dict[tuple[str, Fault], str] = {
     ("/resolve/", "truncate"): "did not arrive in 3 tries",
     ("/resolve/", "corrupt"): "damaged",
     ("/resolve/", "short"): "another size",
-    ("/api/", "nonsense"): "no hub's",
+    ("/api/", "nonsense"): "not a hub's",
     ("/api/", "truncate"): "broke off",
 }
 """Where, what → what the message says."""
@@ -602,8 +602,8 @@ class Doorkeeper(BaseHTTPRequestHandler):
         ("200.zip", ""),
         ("405.zip", ""),
         ("501.zip", ""),
-        ("401.zip", "HTTP 401: it wants permission"),
-        ("403.zip", "HTTP 403: it wants permission"),
+        ("401.zip", "HTTP 401: it requires permission"),
+        ("403.zip", "HTTP 403: it requires permission"),
         ("404.zip", "HTTP 404"),
         ("500.zip", "HTTP 500"),
         ("200.html", "sends an HTML page"),

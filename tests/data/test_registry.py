@@ -165,7 +165,7 @@ def test_a_package_brings_tasks(install: Install) -> None:
     [
         ("import absent_module", {"a": ""}, r"'essai = casse_fr' .* of package casse_fr cannot be loaded: ModuleNot"),
         ("1 / 0", {"a": ""}, r"of package casse_fr cannot be loaded: ZeroDivisionError"),
-        ("", {}, r"casse_fr holds no task"),
+        ("", {}, r"casse_fr has no task"),
         ("", {"a": TASK.format(name="a", more="vresion = 2")}, r"casse_fr/a\.toml: vresion: .*'version'"),
         (
             "",

@@ -213,7 +213,7 @@ def test_own_ids_and_groups(tmp_path: Path) -> None:
     assert [first.id, second.id, third.id] == ["0", "a", "train-2"]
     assert first.group == second.group != third.group
     tsv(tmp_path, "test", [("0", "p", "un", "oui"), ("0", "p", "deux", "non")], header)
-    with pytest.raises(DataError, match="an id stands twice in test"):
+    with pytest.raises(DataError, match="an id occurs twice in test"):
         sources.load(task(tmp_path, {"files": FILES, "columns": {"id": "id"}}))
 
 
@@ -259,7 +259,7 @@ def test_conll_columns_by_name_and_no_conditions(tmp_path: Path) -> None:
     files = dict.fromkeys(SPLITS, "a.tsv")
     by_number = task(tmp_path, {"files": files}, kind="tokens")
     with pytest.raises(
-        DataError, match=r"line 1: unknown label 'NE'.* Line 1 looks like a header: say `(.*)` in"
+        DataError, match=r"line 1: unknown label 'NE'.* Line 1 looks like a header: set `(.*)` in"
     ) as told:
         sources.load(by_number)
     advice = tomllib.loads(re.findall("`(.*)`", str(told.value))[0])
@@ -267,7 +267,7 @@ def test_conll_columns_by_name_and_no_conditions(tmp_path: Path) -> None:
     assert [example.words for example in data.splits["test"]] == [("Marie",), ("Paris",)]
     with pytest.raises(DataError, match=r"no column 'mot'\. It has: TOKEN, NE"):
         sources.load(task(tmp_path, {"files": files, "columns": {"words": "mot"}}, kind="tokens"))
-    with pytest.raises(DataError, match="no id, group, where or drop_if"):
+    with pytest.raises(DataError, match="no 'id', 'group', 'where' or 'drop_if'"):
         sources.load(task(tmp_path, {"files": files, "where": {"0": "x"}}, kind="tokens"))
 
 
@@ -332,7 +332,7 @@ CASES = {
     "10-excel-csv/t5": """label_names = { "1" = "négatif", "2" = "positif" }""",
     "10-excel-csv/t6": "numbers 1, 2, never 0, which is 'négatif': .*label_names",
     "10-excel-csv/t7": "30 examples$",
-    "10-excel-csv/t8": "has blanks around it",
+    "10-excel-csv/t8": "has spaces around it",
     "10-excel-csv/t9": "30 examples$",
     "10-excel-csv/t10": "30 examples, hint: quoted.tsv: 30 rows",
     "10-excel-csv/t11": 'encoding = "utf-16"',
@@ -358,7 +358,7 @@ CASES = {
     "19-hipe-header/t2": "6 examples",
     "19-hipe-header/t3": "6 examples",
     "19-hipe-header/t4": "6 examples",
-    "19-hipe-header/t5": """has the name of a column, 'NE-COARSE-LIT'. Line 1 looks like a header: say `columns = {""",
+    "19-hipe-header/t5": """has the name of a column, 'NE-COARSE-LIT'. Line 1 looks like a header: set `columns = {""",
 }
 """Inputs made after public reports: how many rows are read with which hint, or what the message says (.* for more)."""
 
@@ -457,7 +457,7 @@ def test_a_missing_file_an_empty_split_and_no_share(tmp_path: Path) -> None:
         sources.load(task(tmp_path, {"files": {"train": "train.tsv"}}))
     with pytest.raises(DataError, match="has no validation split"):
         sources.load(task(tmp_path, {"files": {"train": "train.tsv", "test": "test.tsv"}}, split={"validation": 0}))
-    with pytest.raises(DataError, match="gets no example for its train split"):
+    with pytest.raises(DataError, match="has no example for its train split"):
         sources.load(task(tmp_path, {"files": FILES, "where": {"label": "jamais"}}))
 
 
@@ -776,7 +776,7 @@ def test_what_has_to_be_asked_for_is_said(tmp_path: Path, served: str) -> None:
     for offline in (True, False):
         advice = sources.lacking(declared, offline=offline)
         assert advice.startswith(
-            "Ask the library of Xanten for it. Put what you get at D/x-final.zip and give --data-dir D.\n"
+            "Ask the library of Xanten for it. Save what you receive as D/x-final.zip and give --data-dir D.\n"
         )
         with pytest.raises((DataError, OfflineError)) as caught:
             sources.load(declared, offline=offline)
@@ -851,7 +851,7 @@ def test_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="Reader faux, example 0 of train: unknown label 2"):
         sources.load(task(tmp_path, {"reader": "faux"}))
     monkeypatch.setattr(sources, "readers", lambda: {"vide": lambda *_: []})
-    with pytest.raises(DataError, match="reader:vide gives no training example"):
+    with pytest.raises(DataError, match="reader:vide has no training example"):
         sources.load(task(tmp_path, {"reader": "vide"}))
 
 

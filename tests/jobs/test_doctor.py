@@ -45,7 +45,7 @@ def test_a_machine_that_is_well(tmp_path: Path) -> None:
     assert found["threads"][1].startswith("1 on ")
     assert found["precision"][1].startswith(("fp32: ", "bf16: "))
     assert found["data"][1].startswith("on this machine: cls-books, cls-dvd, cls-merged, cls-music, mini-cls")
-    assert "data to ask for" not in found
+    assert "data on request" not in found
 
 
 def test_no_network_is_a_note_and_data_to_ask_for_are_named(tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def test_no_network_is_a_note_and_data_to_ask_for_are_named(tmp_path: Path) -> N
     assert found["hub token"][1].startswith("none")
     state, said = found["data"]
     assert state == "ok" and said.startswith("on this machine: mini-cls, ")
-    assert said.endswith("fetched when wanted: paws-x, wikiner, xnli")
-    state, said = found["data to ask for"]
+    assert said.endswith("downloaded when needed: paws-x, wikiner, xnli")
+    state, said = found["data on request"]
     assert state == "note" and said.startswith("cls-books, cls-dvd, cls-merged, cls-music → Zenodo gives")
     assert "https://zenodo.org/records/3251672" in said and "D/cls-acl10-unprocessed.tar.gz" in said
 

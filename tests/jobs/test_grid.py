@@ -195,7 +195,7 @@ def test_data_that_cannot_be_read_does_not_stop_other_tasks(folder: Path, model:
 
 def test_what_cannot_be_is_told_before_anything_runs(folder: Path, model: Path, tmp_path: Path) -> None:
     shown, _ = display()
-    with pytest.raises(UsageError, match=r"holds 512 sub-words.*--set max_length=512"):
+    with pytest.raises(UsageError, match=r"takes at most 512 sub-words.*--set max_length=512"):
         run_grid(grid(folder, model, overrides={"max_length": "513"}), Store(tmp_path), shown)
     with pytest.raises(UnknownNameError, match="Did you mean learning_rate"):
         run_grid(grid(folder, model, overrides={"learningrate": "1"}), Store(tmp_path), shown)

@@ -98,7 +98,7 @@ def test_a_check_that_breaks_off_is_a_problem_and_the_others_go_on(monkeypatch: 
     monkeypatch.setattr(selftest, "fine_tuning", broken)
     monkeypatch.setattr(plugins, "load_all", lambda _: {"theirs": lambda _: iter([Finding("ok", "theirs", "fine")])})
     first, *_, last = selftest.self_test(CPU)
-    assert (first.state, first.found) == ("problem", "broke off: RuntimeError: no such kernel")
+    assert (first.state, first.found) == ("problem", "failed: RuntimeError: no such kernel")
     assert last == Finding("ok", "theirs", "fine")
 
 

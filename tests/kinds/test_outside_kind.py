@@ -202,7 +202,9 @@ def test_verify_says_ok_and_finds_what_was_changed(results: Path, site: Path, tm
 
 def test_without_the_package_a_record_says_what_is_missing(results: Path, tmp_path: Path) -> None:
     said = in_a_process("verify", results, cwd=tmp_path)
-    assert said.returncode == 1 and "no installed package brings the kind of task 'rating'" in said.stdout + said.stderr
+    assert (
+        said.returncode == 1 and "no installed package provides the kind of task 'rating'" in said.stdout + said.stderr
+    )
     assert "Traceback" not in said.stderr
 
 

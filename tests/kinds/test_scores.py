@@ -336,7 +336,7 @@ def test_types_and_classes_have_no_prefix() -> None:
 def test_what_does_not_fit_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"gold \(2,\) and predicted \(1,\)"):
         sentence_scores([0, 1], [0], ["non", "oui"])
-    with pytest.raises(ValueError, match="predicted holds 2, which is no index of 2 labels"):
+    with pytest.raises(ValueError, match="predicted holds 2, which is not an index of 2 labels"):
         sentence_scores([0, 1], [0, 2], ["non", "oui"])
     with pytest.raises(ValueError, match="gold holds -100"):
         entity_counts([[0, -100]], [[0, 0]], BARE, "IO")
@@ -382,5 +382,5 @@ def test_counts_by_cluster_add_up_and_keep_empty_clusters() -> None:
         of_one = cluster == each
         alone = formulas.class_counts(gold[of_one], predicted[of_one], 4, weights=weights[of_one])
         assert (found[each] == alone[0]).all()
-    with pytest.raises(ValueError, match="predicted holds 4, which is no index of 4 labels"):
+    with pytest.raises(ValueError, match="predicted holds 4, which is not an index of 4 labels"):
         formulas.class_counts(gold, predicted + 4, 4)

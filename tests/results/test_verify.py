@@ -102,7 +102,7 @@ def test_a_record_of_the_first_release_is_read_and_right() -> None:
         ("predictions.file", "ailleurs.parquet", "ailleurs.parquet: cannot be read"),
         ("cell.seed", 7, "'cell_digest' or 'setting_digest' is not that of 'cell'"),
         ("cell.recipe.learning_rate", 2e-4, "is not that of 'cell'"),
-        ("scheme", "IO", "scheme: goes with kind 'tokens' only"),
+        ("scheme", "IO", "scheme: is for kind 'tokens' only"),
         ("score", 1, "field 'score'"),
         ("schema_version", 99, "upgrade flue-bench"),
     ],
@@ -135,7 +135,7 @@ def flip(columns: dict[str, Any]) -> None:
         (lambda columns: columns["gold"].__setitem__(0, 1 - columns["gold"][0]), "scores: accuracy"),
         (lambda columns: columns["gold"].__setitem__(0, 2), "cannot be scored: gold holds 2"),
         (lambda columns: columns["gold"].__setitem__(0, None), "cannot be scored"),
-        (lambda columns: columns["id"].__setitem__(0, columns["id"][1]), "an id stands there twice"),
+        (lambda columns: columns["id"].__setitem__(0, columns["id"][1]), "an id occurs twice"),
         (lambda columns: columns["probabilities"].__setitem__(0, [0.7, 0.7]), "do not sum to 1"),
         (lambda columns: columns["probabilities"].__setitem__(0, [1.0]), "cannot be scored"),
         (lambda columns: columns.pop("group"), "predictions: columns id, gold"),
@@ -190,7 +190,7 @@ def test_what_cannot_be_asked(record: Path, tmp_path: Path) -> None:
     for words, said in (
         ((tmp_path / "nulle-part",), "neither a file nor a folder"),
         ((record.parent,), "a folder without runs/"),
-        ((record, "--model", "m"), "add --rerun"),
+        ((record, "--model", "m"), "they need --rerun"),
     ):
         assert said in refused("verify", *words)
 
@@ -277,14 +277,14 @@ def test_what_a_rerun_finds(run: tuple[Path, Path, RunRecord], tmp_path: Path) -
     assert "predictions differ in 2 of 12 rows (entity_f1_micro" in str(found)
     assert "not promised, since torch 1.0 → " in str(found) and "scikit-learn" not in str(found)
 
-    with pytest.raises(UsageError, match="was a directory: name it with --model"):
+    with pytest.raises(UsageError, match="was a directory: give its path with --model"):
         again(model=None)
     with pytest.raises(UsageError, match="is another model"):
         again(model=tiny_camembert(tmp_path / "autre", seed=1))
     shutil.copy(task, tmp_path / "noms.toml")
     rows = (task.parent / "ner.conll").read_text(encoding="utf-8")
     (tmp_path / "ner.conll").write_text(rows.replace("dort", "rit"), encoding="utf-8")
-    with pytest.raises(UsageError, match="the data of noms are others"):
+    with pytest.raises(UsageError, match="the data of noms differ"):
         again(task=tmp_path / "noms.toml")
     (tmp_path / "noms.toml").write_text(NER.replace("kind", "version = 2\nkind"), encoding="utf-8")
     with pytest.raises(UsageError, match="version 1 of noms"):
@@ -304,4 +304,4 @@ def test_a_rerun_wants_the_protocol_and_the_task(record: Path) -> None:
         edit(record, name if name == "setting_digest" else "cell_digest", getattr(cell, name))
     result = call(record, "--rerun")
     assert result.code == 1
-    assert "no task 'amazon-books' is installed; name its file with --task" in " ".join(result.out.split())
+    assert "no task 'amazon-books' is installed; give its file with --task" in " ".join(result.out.split())

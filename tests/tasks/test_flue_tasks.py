@@ -164,7 +164,7 @@ def test_without_network_the_message_says_what_to_do(
     assert advice and advice in str(caught.value)
     asked = "log in and ask for it (https://zenodo.org/records/3251672" in advice
     assert asked == name.startswith("cls-")
-    assert ("Put what you get at D/cls-acl10-unprocessed.tar.gz and give --data-dir D." in advice) == asked
+    assert ("Save what you receive as D/cls-acl10-unprocessed.tar.gz and give --data-dir D." in advice) == asked
 
 
 # The upstream formats
@@ -238,7 +238,7 @@ def test_cls_merged_from_the_hubs_own_copy(tmp_path: Path, monkeypatch: pytest.M
         return hub.Snapshot(tmp_path / "snapshot", "0123456789abcdef" * 2 + "01234567")
 
     def refuse(*_: object, **__: object) -> None:
-        raise HubError("zenodo.org answered HTTP 403: it wants permission.")
+        raise HubError("zenodo.org answered HTTP 403: it requires permission.")
 
     monkeypatch.setattr(hub, "fetch", fetch)
     monkeypatch.setattr(hub, "download", refuse)

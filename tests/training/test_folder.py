@@ -151,7 +151,7 @@ REFUSED: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
                 weight_map=dict.fromkeys(load_file(m / "first.safetensors"), "first.safetensors"),
             ),
         ],
-        "index.json names 'first.safetensors', which is no file of its weights here",
+        "index.json names 'first.safetensors', which is not one of its weight files",
     ),
     "index that leads out": (
         lambda m, out: [

@@ -191,8 +191,8 @@ def open_corpus(folder: Path, tokenizer_digest: str | None = None) -> Corpus:
     except ValidationError as error:
         raise DataError(f"{path} does not validate: {faults(error)[0]}. Build the corpus again.") from None
     except OSError as error:
-        unfinished = " The build is not finished: run it again to go on." if (folder / STATE).exists() else ""
-        raise DataError(f"{folder} holds no whole corpus: {error.strerror}: {error.filename}.{unfinished}") from None
+        unfinished = " The build is not finished: run it again to continue." if (folder / STATE).exists() else ""
+        raise DataError(f"{folder} holds no complete corpus: {error.strerror}: {error.filename}.{unfinished}") from None
     for shard in manifest.shards:
         if lengths[shard.file] != shard.tokens * np.dtype(manifest.dtype).itemsize:
             raise DataError(
@@ -430,7 +430,7 @@ def _explained(out: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            raise RecordError(f"{out}: another build is at work there. Wait for it, or give another folder.") from None
+            raise RecordError(f"{out}: another build is running there. Wait for it, or give another folder.") from None
         raise files.unwritable(out, error, advice) from error
     except sqlite3.DatabaseError as error:
         raise RecordError(f"{out / STATE} is damaged ({error}). Delete the folder to start anew.") from error

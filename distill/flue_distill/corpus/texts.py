@@ -155,8 +155,8 @@ def _paragraphs(path: Path, each_line: bool, hints: list[str] | None) -> Iterato
         yield "\n".join(lines), read
     if hints is not None and not each_line and count >= MANY_LINES and ends <= (not lines):
         hints.append(
-            f"{path.name} is one document of {count:,} lines, for no blank line parts it. If each of its lines is a "
-            "document, make the corpus again with --lines."
+            f"{path.name} is one document of {count:,} lines, because no blank line separates it. If each of "
+            "its lines is a document, make the corpus again with --lines."
         )
 
 
@@ -222,7 +222,7 @@ def _streamed(source: Source, position: Any) -> Any:
     except Exception as error:  # datasets raises almost anything
         lines = hub.cleaned(str(error)).splitlines() or [type(error).__name__]
         if lines[0] == "Config name is missing.":  # the second line lists them
-            lines[0] = f"it has several parts, write {source.name}:PART. {' '.join(lines[1:2])[:300]}"
+            lines[0] = f"it has several parts: give one, {source.name}:PART. {' '.join(lines[1:2])[:300]}"
         raise HubError(f"{source.name} cannot be streamed: {lines[0][:400]}") from error
 
 
@@ -240,4 +240,4 @@ def _hub_texts(rows: Any, source: Source, field: str) -> Iterator[tuple[str, int
         raise
     except Exception as error:
         what = hub.cleaned(f"{type(error).__name__}: {error}").partition("\n")[0][:400]
-        raise HubError(f"{source.name} broke off after {number:,} rows ({what}). Run again: it goes on.") from error
+        raise HubError(f"{source.name} broke off after {number:,} rows ({what}). Run again: it continues.") from error

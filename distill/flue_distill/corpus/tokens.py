@@ -184,6 +184,6 @@ def tokenised(
                 yield batch, future.result()
     except BrokenProcessPool:
         raise DataError(
-            "A process that tokenised died: was it killed, or out of memory? Run again: it goes on; "
+            "A process that tokenised died: was it killed, or out of memory? Run again: it continues; "
             "fewer --processes need less memory."
         ) from None

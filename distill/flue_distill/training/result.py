@@ -48,7 +48,7 @@ def write(folder: Path, network: Any, tokenizer: Any, made: dict[str, Any]) -> N
         files.write(folder / "README.md", card(made).encode())
         files.write(folder / DISTILLATION, (json.dumps(made, ensure_ascii=False, indent=1) + "\n").encode())
     except (OSError, SafetensorError) as error:
-        raise files.unwritable(folder, error, "and go on from the last checkpoint with --resume") from error
+        raise files.unwritable(folder, error, "and continue from the last checkpoint with --resume") from error
 
 
 def losses(log: list[dict[str, Any]]) -> dict[str, Any]:

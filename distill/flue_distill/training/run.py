@@ -64,7 +64,7 @@ def find(recipe: DistilRecipe, offline: bool) -> Models:
             if tokenizer is not None and own.get_vocab() != tokenizer.get_vocab():
                 raise ModelError(
                     f"Student {resolved.ref.name} has another vocabulary than the teacher: its outputs mean other "
-                    "tokens. Take a student with the teacher's tokenizer, or leave --student out."
+                    "tokens. Use a student with the teacher's tokenizer, or leave --student out."
                 )
         tokenizer = own
     elif teacher is not None:
@@ -206,7 +206,7 @@ def _check_out(out: Path, resume: bool) -> None:
         raise UsageError(f"--out {out} is a file.")
     present = {path.name for path in out.iterdir()} if out.exists() else set()
     if present and not resume:
-        raise UsageError(f"--out {out} is not empty: --resume goes on with a run begun there; or give another folder.")
+        raise UsageError(f"--out {out} is not empty: --resume continues a run started there; or give another folder.")
     if present and CHECKPOINTS not in present:
         raise UsageError(f"--out {out} holds no unfinished run: give another folder, or leave --resume out.")
 

@@ -167,5 +167,5 @@ def check_fit(student: Any, teacher: Any, name: str) -> None:
         if own != wanted:
             raise ModelError(
                 f"Student {name} has {own:,} {what}, the teacher {wanted:,}: their outputs cannot be compared. "
-                "Take a student of the teacher's sizes, or leave --student out."
+                "Use a student of the teacher's sizes, or leave --student out."
             )

@@ -252,7 +252,7 @@ class _Run:
             if state["identity"] != self.identity:
                 raise UsageError(
                     f"{checkpoints[-1]} belongs to another run (recipe, models, corpus or protocol differ). "
-                    "Resume with what it was started with, or give another --out."
+                    "Resume with the settings it was started with, or give another --out."
                 )
             self.network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])
@@ -302,7 +302,7 @@ class _Run:
 
 
 def _explained(folder: Path) -> contextlib.AbstractContextManager[None]:
-    return files.explained(folder, "and go on from the last checkpoint with --resume")
+    return files.explained(folder, "and continue from the last checkpoint with --resume")
 
 
 def _cut_log(path: Path, step: int) -> None:

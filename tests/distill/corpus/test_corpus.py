@@ -402,7 +402,7 @@ def test_a_build_killed_again_and_again_ends_bit_identical(
         with sqlite3.connect(out / STATE) as database:
             stored = database.execute("SELECT json FROM state").fetchone()
         seen.append(json.loads(stored[0])["part"] if stored else 0)
-        with pytest.raises(DataError, match="run it again to go on"):
+        with pytest.raises(DataError, match="run it again to continue"):
             open_corpus(out)
     assert seen[0] < seen[1], "it went on"
     done = subprocess.run(program(sources, out, **options), capture_output=True, text=True, timeout=120)
@@ -493,7 +493,7 @@ def test_two_builds_of_one_folder_do_not_meet(tmp_path: Path, tokenizer: Any) ->
     out.mkdir()
     other = sqlite3.connect(out / STATE, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(RecordError, match="another build is at work"):
+    with pytest.raises(RecordError, match="another build is running"):
         build([source], tokenizer, out, processes=1)
     other.close()
     (out / STATE).write_bytes(b"no database" * 100)
@@ -529,7 +529,7 @@ def test_what_cannot_be_read_is_named(case: str, tmp_path: Path, tokenizer: Any)
     with pytest.raises(DataError, match=message) as caught:
         build([tmp_path / name], tokenizer, tmp_path / "out", processes=1)
     assert len(str(caught.value).splitlines()) <= 2
-    with pytest.raises(DataError, match="holds no whole corpus"):
+    with pytest.raises(DataError, match="holds no complete corpus"):
         open_corpus(tmp_path / "out")
 
 
@@ -725,7 +725,7 @@ def test_the_layouts_and_locks_of_french_corpora_on_the_hub(tmp_path: Path, stre
         assert answers[1] == [commits["wikimedia/wikipedia"], docs[16:]]
         kinds, messages = zip(*answers[2:], strict=True)
         assert kinds == ("HubError", "HubError", "HubError", "UsageError")
-        assert "it has several parts, write hub:HuggingFaceFW/fineweb-2:PART" in messages[0]
+        assert "it has several parts: give one, hub:HuggingFaceFW/fineweb-2:PART" in messages[0]
         assert "'fra_Latn', 'fra_Latn_removed'" in messages[0] and "'fra_Latn', 'fra_Latn_removed'" in messages[1]
         page = f"{streaming_hub.endpoint}/datasets/uonlp/CulturaX"
         assert f"is gated. Accept the conditions at {page} if there are any, and log in with `hf auth" in messages[2]

@@ -485,7 +485,7 @@ def test_without_arguments_a_student_appears(tmp_path: Path, monkeypatch: pytest
     assert student.ref.teacher == models.resolve("embedded:untrained").ref.digest
     assert student.config.num_hidden_layers == 1
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
-    assert "not empty: --resume goes on" in refused("distill", *DEMO, "--steps=6")
+    assert "not empty: --resume continues" in refused("distill", *DEMO, "--steps=6")
     assert "already finished" in demonstrate("--steps=6", "--resume")
 
 

@@ -231,7 +231,7 @@ def _more_than_tensors(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (_other_size, "no whole masked LM: no fitting weights for 6 tensors"),
+        (_other_size, "not a complete masked LM: its checkpoint has no fitting weights for 6 tensors"),
         (_not_finite, "is not finite"),
         (_more_than_tensors, "holds more than tensors"),
     ],
@@ -247,5 +247,5 @@ def test_a_teacher_whose_weights_cannot_serve_is_refused(
 
 def test_a_model_without_its_head_is_refused(tmp_path: Path) -> None:
     tiny("camembert", tmp_path, auto=transformers.AutoModel)
-    with pytest.raises(ModelError, match="no whole masked LM"):
+    with pytest.raises(ModelError, match="not a complete masked LM"):
         run.find(DistilRecipe(teacher=str(tmp_path)), offline=True)
