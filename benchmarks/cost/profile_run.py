@@ -3,8 +3,9 @@
     python -m benchmarks.cost.profile_run --model DIR --data-dir DIR --limit 1000
 
 The clock starts before torch is imported. What a part calls counts for that part, unless it is a part of its own. With
-``--limit`` what is paid once (imports, loading) weighs more than in a whole run. The table is written to
-``--results``/performance/profile.md and profile.json.
+``--limit`` what is paid once (imports, loading) weighs more than in a whole run. A second run of the same cell counts
+its matrix products, whose time alone is the peak. The table is written to ``--results``/performance/profile.md and
+profile.json.
 """
 
 # ruff: noqa: E402 - the clock comes before the imports
@@ -41,6 +42,7 @@ from flue_bench.progress import Console, Display
 from flue_bench.results.store import Store
 from flue_bench.training import models
 from flue_bench.training.device import pick_device, prepare
+from flue_bench.training.peak import Products, product_seconds
 
 STEP = ("forward", "backward", "optimiser", "predict: forward")
 """The parts that a run is for; the first three are the training step."""
@@ -129,15 +131,25 @@ def profile(grid: Grid, device: torch.device) -> Ledger:
     Raises:
         SystemExit: a cell failed.
     """
-    with TemporaryDirectory() as folder, ExitStack() as stack:
+    with ExitStack() as stack:
         ledger = Ledger(device)
         for owner, name, part in PARTS:
             stack.enter_context(mock.patch.object(owner, name, ledger.wrap(part, getattr(owner, name))))
-        outcome = run_grid(grid, Store(Path(folder)), Display(Console(stderr=True)))
+        run(grid)
         ledger.turn()
+    return ledger
+
+
+def run(grid: Grid) -> None:
+    """Run the grid, and keep nothing.
+
+    Raises:
+        SystemExit: a cell failed.
+    """
+    with TemporaryDirectory() as folder:
+        outcome = run_grid(grid, Store(Path(folder)), Display(Console(stderr=True)))
     if outcome.failures or outcome.unloaded:
         raise SystemExit("The run failed, see above.")
-    return ledger
 
 
 def share(ledger: dict[str, float], parts: tuple[str, ...]) -> float:
@@ -148,7 +160,7 @@ def share(ledger: dict[str, float], parts: tuple[str, ...]) -> float:
 def markdown(result: dict[str, Any]) -> str:
     """Return the table with its description."""
     seconds, calls = result["seconds"], result["calls"]
-    total = sum(seconds.values())
+    total, of_steps = sum(seconds.values()), sum(seconds.get(part, 0.0) for part in STEP)
     rows = [
         [part, f"{spent:.2f}", f"{100 * spent / total:.1f} %", f"{calls.get(part, 0):,}"]
         for part, spent in sorted(seconds.items(), key=lambda each: -each[1])
@@ -159,6 +171,7 @@ def markdown(result: dict[str, Any]) -> str:
 One cell of `{result["task"]}` with {result["model"]["name"]}{limit}; recipe `standard`{result["set"]}, {result["precision"]}.
 **{100 * share(seconds, STEP):.1f} % of {total:.0f} s is forward, backward and optimiser**; the training step alone is
 {100 * share(seconds, STEP[:3]):.1f} %, the forward pass of prediction (validation and test) the rest of it.
+The matrix products of both alone take {result["products"]:.0f} s: {100 * result["products"] / of_steps:.0f} % of the time of those parts.
 
 {report.markdown_table(["part", "seconds", "share", "calls"], rows)}
 
@@ -191,6 +204,8 @@ def main() -> None:
     ledger = profile(grid, device)
     model = models.resolve(arguments.model, offline=True)
     settled = prepare(device, arguments.precision, models.width(model.config))
+    with Products() as products:
+        run(grid)
     result = {
         "task": grid.tasks[0].task.name,
         "model": model.ref.model_dump(),
@@ -201,6 +216,7 @@ def main() -> None:
         "seconds": dict(ledger.seconds),
         "calls": dict(ledger.calls),
         "share_of_steps": share(dict(ledger.seconds), STEP),
+        "products": product_seconds(products, settled),
     }
     text = markdown(result)
     report.write(arguments.results / "performance", "profile", result, text)

@@ -290,8 +290,9 @@ def test_a_run_is_split_into_its_parts(tasks: list[str]) -> None:
     text = profile_run.markdown(
         {"task": "t", "model": {"name": "m"}, "limit": None, "set": "", "precision": "fp32", "calls": ledger.calls}
         | {"machine": report.versions(Device(CPU, "fp32", "")), "seconds": {"forward": 3.0, "score": 1.0}}
+        | {"products": 1.5}
     )
-    assert "**75.0 % of 4 s is forward, backward and optimiser**" in text
+    assert "**75.0 % of 4 s is forward, backward and optimiser**" in text and ": 50 % of the time" in text
 
 
 def test_what_start_up_imports(tmp_path: Path) -> None:
