@@ -90,13 +90,13 @@ def measure(folder: Path) -> dict[str, Any]:
     from flue_bench.training import models
     from flue_bench.training.batches import training_batches
 
-    found: dict[str, Any] = {"seconds": {}, "peak_mb": {}}
+    cost: dict[str, Any] = {"seconds": {}, "peak_mb": {}}
     began = 0.0
 
     def done(step: str) -> None:
         nonlocal began
-        found["seconds"][step] = time.process_time() - began
-        found["peak_mb"][step] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        cost["seconds"][step] = time.process_time() - began
+        cost["peak_mb"][step] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         began = time.process_time()
 
     (task,) = registry.select([str(folder / "task.toml")])
@@ -114,7 +114,7 @@ def measure(folder: Path) -> dict[str, Any]:
     done("epoch")
     audit.audit(task.task, data, Display(Console(quiet=True)))
     done("audit")
-    return found | {"rows": len(encoded), "subwords": len(encoded.ids), "content": content.hexdigest()}
+    return cost | {"rows": len(encoded), "subwords": len(encoded.ids), "content": content.hexdigest()}
 
 
 def main() -> None:
@@ -127,7 +127,7 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(measure(arguments.measure)))
         return
-    found = [in_own_process(rows) for rows in arguments.rows]
+    costs = [in_own_process(rows) for rows in arguments.rows]
 
     import torch
 
@@ -138,21 +138,21 @@ def main() -> None:
     header = ["rows", "sub-words", *(f"{step}, s" for step in STEPS), *PEAKS]
     text = (
         f"# A task of XNLI's size\n\n`python -m benchmarks.cost.large_task`. {report.machine_line(here)}\n\n"
-        f"{report.markdown_table(header, [line(each) for each in found])}\n\n"
+        f"{report.markdown_table(header, [line(each) for each in costs])}\n\n"
         "Seconds of processor time; peaks of the process so far. 'start' is Python with torch and transformers loaded, "
         "'epoch' draws and pads all batches of one epoch, 'audit' is that of `flue-bench tasks audit`.\n"
     )
     print(text)
-    report.write(arguments.results / "performance", "large_task", {"machine": here, "sizes": found}, text)
+    report.write(arguments.results / "performance", "large_task", {"machine": here, "sizes": costs}, text)
 
 
 PEAKS = [f"peak after {step}, MB" for step in STEPS]
 
 
-def line(found: dict[str, Any]) -> Sequence[str]:
+def line(cost: dict[str, Any]) -> Sequence[str]:
     """Return a row of the table."""
-    times = [f"{found['seconds'][step]:.1f}" for step in STEPS]
-    return [f"{found['rows']:,}", f"{found['subwords']:,}", *times, *(f"{found['peak_mb'][s]:,.0f}" for s in STEPS)]
+    times = [f"{cost['seconds'][step]:.1f}" for step in STEPS]
+    return [f"{cost['rows']:,}", f"{cost['subwords']:,}", *times, *(f"{cost['peak_mb'][s]:,.0f}" for s in STEPS)]
 
 
 def in_own_process(rows: int) -> dict[str, Any]:
@@ -160,8 +160,8 @@ def in_own_process(rows: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder), rows)
         words = ("benchmarks.cost.large_task", "--measure", folder)
-        found: dict[str, Any] = processes.answer(*words, FLUE_BENCH_CACHE=folder, HF_HUB_OFFLINE="1")
-    return found
+        cost: dict[str, Any] = processes.answer(*words, FLUE_BENCH_CACHE=folder, HF_HUB_OFFLINE="1")
+    return cost
 
 
 if __name__ == "__main__":

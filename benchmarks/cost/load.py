@@ -98,10 +98,10 @@ def fill(folder: Path, models: int, tasks: int, seeds: int) -> Filled:
         (home / "task.toml").write_text(TASK.replace("NAME", f"task-{number}"), encoding="utf-8")
         words += ["-t", str(home / "task.toml")]
 
-    found = registry.select([word for word in words if word.endswith(".toml")])
-    grid = Grid([words[1]], found[:1], [0], device="cpu")
+    registered = registry.select([word for word in words if word.endswith(".toml")])
+    grid = Grid([words[1]], registered[:1], [0], device="cpu")
     (first,) = run_grid(grid, store, Display(Console(file=io.StringIO()))).records
-    for number, task in enumerate(found):
+    for number, task in enumerate(registered):
         data = sources.load(task)
         examples = data.splits["test"]
         gold = np.array([example.label for example in examples])
@@ -136,8 +136,8 @@ def measure(filled: Filled, *words: str) -> dict[str, float]:
     figures = filled.results.with_name("figures.json")
     results = str(filled.results)
     processes.python("-c", COUNTED, results, str(figures), *words, "--results", results, OMP_NUM_THREADS="1")
-    found: dict[str, float] = json.loads(figures.read_text())
-    return dict.fromkeys(OPENED, 0.0) | found
+    opened: dict[str, float] = json.loads(figures.read_text())
+    return dict.fromkeys(OPENED, 0.0) | opened
 
 
 def main() -> None:
