@@ -26,6 +26,10 @@ AS_IOB2: dict[str, dict[str, str]] = {"BILOU": {"L-": "I-", "U-": "B-"}, "IOBES"
 
 CONVERTED = "refs/convert/parquet"
 """The branch where the hub keeps its own parquet copy of a data set."""
+REPOSITORY = r"\w[\w.-]*(/\w[\w.-]*)?"
+"""Pattern of a repository's name on the hub; no part of it means another folder where it becomes part of a path."""
+REVISION = r"\w[\w.-]*(/\w[\w.-]*)*"
+"""Pattern of a commit, branch or tag: likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +149,12 @@ class Archive(Schema):
         """The address without user, password and query: they may be secrets."""
         return address(self.url)
 
+    @model_validator(mode="after")
+    def _names_a_file(self) -> Archive:
+        if not self.name.strip(".") or len(self.name) > 200 or re.search(r"[\x00-\x1f\x7f\\:]", self.name):
+            raise ValueError(f"the address ends in {quoted(self.name)}, which is no name of a file")
+        return self
+
 
 def _alone(key: str) -> BeforeValidator:
     """Let a string replace a table that has only this key."""
@@ -164,9 +174,9 @@ def _codec(name: str) -> str:
 class Source(Schema):
     """Where a task's examples come from: ``hub``, ``archives``, or neither (files on disk, or a reader)."""
 
-    hub: str | None = Field(None, pattern=r"^\w[\w.-]*(/\w[\w.-]*)?$")
+    hub: str | None = Field(None, pattern=f"^{REPOSITORY}$", max_length=200)
     """A dataset repository, ``org/name``. Its scripts are never run: ``files`` are fetched and read."""
-    revision: str | None = Field(None, pattern=rf"^(\w[\w.-]*|{CONVERTED})$")
+    revision: str | None = Field(None, pattern=rf"^(\w[\w.-]*|{CONVERTED})$", max_length=200)
     """The commit, required with ``hub``; data of a branch, which can move, are never canonical."""
     archives: tuple[Annotated[Archive, _alone("url")], ...] = ()
     """Upstream archives (tar.*, zip, bz2), unpacked side by side into one folder."""
