@@ -57,6 +57,7 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
     return template.render(
         board=board,
         say=wording,
+        plain=escape.plain,  # before a filter that gives markup, which is not escaped again
         caption=wording.caption(board, "n"),
         best=wording.best_of(board),
         scales=scales,
