@@ -306,6 +306,26 @@ def test_links_are_followed_within_the_folder_alone(tmp_path: Path) -> None:
     assert files.read(tmp_path / "named" / "snapshot" / "link", root=tmp_path / "named") == b"blobs"
 
 
+@posix
+def test_a_path_without_links_is_not_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resolving looks at each folder from the top of the disk, for each of ten thousand records."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").write_bytes(b"plain")
+    looked = []
+    lstat = os.lstat
+
+    def counted(path: Any) -> os.stat_result:
+        looked.append(path)
+        return lstat(path)
+
+    monkeypatch.setattr(os, "lstat", counted)
+    assert files.read(tmp_path / "a" / "b" / "file", root=tmp_path) == b"plain"
+    assert looked == [str(tmp_path / name) for name in ("a", "a/b", "a/b/file")]
+    for name in ("a/none", "none/file"):
+        with pytest.raises(FileNotFoundError):
+            files.read(tmp_path / name, root=tmp_path)
+
+
 def test_no_more_than_the_limit_is_read(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(1000))
     assert files.read(tmp_path / "a", 1000) == bytes(1000)

@@ -1,16 +1,17 @@
-"""How do time and memory grow with the work? Sequence length, classes, seeds, models; each size in its own process.
+"""How do time and memory grow with the work? Rows, their length, classes, seeds, models; each size in its own process.
 
     python -m benchmarks.cost.growth
 
+- **rows**: ``flue-bench run`` on a sentence task of so many generated rows a split, one epoch.
 - **sequence length**: three training steps over ``POSITIONS`` positions, cut into rows of that length, in the embedded
   teacher's shape; what attention adds is what grows.
 - **classes**: ``flue-bench run`` on a sentence task of ``ROWS`` generated rows with so many labels; and the scores of
   ``TAGGED`` generated sentences with so many types of entity.
 - **seeds**, **models**: ``flue-bench run`` on the same rows; the models differ in their weights.
 
-Rows are the subject of ``benchmarks/cost/large_task.py``. The exponent is that of the growth from one size to the
-next: 1 is linear, 2 quadratic. Time is the processor's, the least of ``--rounds`` runs in turns; memory is the
-process's peak less what it held before. The table goes to ``--results``/performance/growth.md and growth.json.
+``benchmarks/cost/large_task.py`` has the rows of a large task, step by step. The exponent is that of the growth from
+one size to the next: 1 is linear, 2 quadratic. Time is the processor's, the least of ``--rounds`` runs in turns; memory
+is the process's peak less what it held before. The table goes to ``--results``/performance/growth.md and growth.json.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +43,7 @@ from flue_bench.training.train import add_gradient
 
 POSITIONS, ROWS, TAGGED = 4096, 200, 20_000
 SIZES = {
+    "rows": (200, 400, 800, 1_600, 3_200),
     "sequence length": (32, 64, 128, 256, 512),
     "classes": (2, 20, 200),
     "types of entity": (1, 10, 100),
@@ -79,13 +80,14 @@ def length(size: int, folder: Path) -> Work:
     return steps
 
 
-def run(folder: Path, classes: int = 2, seeds: int = 1, count: int = 1) -> Work:
-    """Return work that runs ``flue-bench run`` with this number of labels, seeds and models."""
+def run(folder: Path, rows: int | None = None, classes: int = 2, seeds: int = 1, count: int = 1) -> Work:
+    """Return work that runs ``flue-bench run`` with this number of rows (None: ``ROWS``), labels, seeds and models."""
+    rows = rows or ROWS
     labels = [f"classe {i}" for i in range(classes)]
     task = ["[[source]]", 'files = { train = "r.csv", validation = "r.csv", test = "r.csv" }', "[recipe.standard]"]
     task = ['name = "croissance"', 'kind = "sentence"', f"labels = {json.dumps(labels)}", 'metric = "accuracy"', *task]
     (folder / "t.toml").write_text("\n".join([*task, "epochs = 1"]), encoding="utf-8")
-    lines = [f"La phrase numéro {i} parle de {labels[i % classes]}.,{labels[i % classes]}" for i in range(ROWS)]
+    lines = [f"La phrase numéro {i} parle de {labels[i % classes]}.,{labels[i % classes]}" for i in range(rows)]
     (folder / "r.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
     base = models.EMBEDDED / "untrained"
     network = AutoModelForMaskedLM.from_pretrained(base, dtype=torch.float32)
@@ -124,6 +126,7 @@ def tagging(size: int, folder: Path) -> Work:
 
 
 AXES: dict[str, Callable[[int, Path], Work]] = {
+    "rows": lambda size, folder: run(folder, rows=size),
     "sequence length": length,
     "classes": lambda size, folder: run(folder, classes=size),
     "types of entity": tagging,
@@ -144,33 +147,27 @@ def one(axis: str, size: int) -> dict[str, float]:
 def elsewhere(axis: str, size: int) -> dict[str, float]:
     """Measure in a fresh process with one thread, so that processor time is work and not waiting."""
     words = ("benchmarks.cost.growth", "--one", axis, str(size))
-    cost: dict[str, float] = processes.answer(*words, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
-    print(f"{axis} {size}: {cost['seconds']:.2f} s, {cost['peak'] / 2**20:.0f} MiB", flush=True)
-    return cost
+    found: dict[str, float] = processes.answer(*words, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
+    print(f"{axis} {size}: {found['seconds']:.2f} s, {found['peak'] / 2**20:.0f} MiB", flush=True)
+    return found
 
 
-def markdown(least: dict[str, dict[str, dict[str, float]]], rounds: int, machine: dict[str, Any]) -> str:
+def markdown(found: dict[str, dict[str, dict[str, float]]], rounds: int, machine: dict[str, Any]) -> str:
     """Return the table with its description."""
     rows = []
-    for axis, sizes in least.items():
+    for axis, sizes in found.items():
         before: tuple[int, float] | None = None
         for size, each in ((int(size), each) for size, each in sizes.items()):
-            exponent = math.log(each["seconds"] / before[1]) / math.log(size / before[0]) if before else None
-            rows.append(
-                [
-                    f"{axis}: {size}",
-                    f"{each['seconds']:.2f}",
-                    "" if exponent is None else f"{exponent:.2f}",
-                    f"{each['peak'] / 2**20:,.0f}",
-                ]
-            )
+            exponent = report.exponent((before[0], size), (before[1], each["seconds"])) if before else ""
+            rows.append([f"{axis}: {size:,}", f"{each['seconds']:.2f}", exponent, f"{each['peak'] / 2**20:,.0f}"])
             before = size, each["seconds"]
     header = ["work", "processor seconds", "exponent of time", "peak memory, MiB more"]
     return f"""# Cost as the work grows
 
 The exponent is that of the growth of time from the size before: 1 is linear, 2 quadratic, 0 no growth. Sequence
 length: three training steps over the same {POSITIONS:,} positions, so that 0 means time linear in the length of a row.
-Classes, seeds and models: `flue-bench run` on {ROWS} rows with embedded models, loading included. Types of entity:
+Rows, classes, seeds and models: `flue-bench run` with embedded models, loading included, on {ROWS} rows a split where
+rows do not grow. What a run costs whatever its size shows as an exponent below 1. Types of entity:
 scoring {TAGGED:,} sentences. Each size in a process of its own, the least of {rounds}; fp32, one thread. What grows
 with the length of a row is attention, which PyTorch on a CPU makes whole (rows · heads · length²) where it has dropout.
 
@@ -195,12 +192,12 @@ def main() -> None:
         return
     asked = [(axis, size) for axis in arguments.axes for size in arguments.sizes or SIZES[axis]]
     rounds = [{key: elsewhere(*key) for key in asked} for _ in range(arguments.rounds)]
-    least: dict[str, dict[str, dict[str, float]]] = {axis: {} for axis in arguments.axes}
+    found: dict[str, dict[str, dict[str, float]]] = {axis: {} for axis in arguments.axes}
     for axis, size in asked:
-        least[axis][str(size)] = min((each[axis, size] for each in rounds), key=lambda each: each["seconds"])
+        found[axis][str(size)] = min((each[axis, size] for each in rounds), key=lambda each: each["seconds"])
     machine = report.versions(prepare(pick_device("cpu"), "fp32", 0)) | {"threads": 1, "OMP_WAIT_POLICY": "PASSIVE"}
-    text = markdown(least, arguments.rounds, machine)
-    result = {"rounds": arguments.rounds, "machine": machine, "found": least}
+    text = markdown(found, arguments.rounds, machine)
+    result = {"rounds": arguments.rounds, "machine": machine, "found": found}
     report.write(arguments.results / "performance", "growth", result, text)
     print(text)
 

@@ -1,12 +1,13 @@
-"""A thousand finished cells in one results directory: how long do the board and a `run` that finds all done take?
+"""Thousands of finished cells in one results directory: how long do the board and a `run` that finds all done take?
 
     python -m benchmarks.cost.load
 
-Ten models, ten tasks and ten seeds. One cell is run; the other records are copies of it with their own cell, random
-predictions and the scores of these, written by the store. Models are the embedded one with ten different weights, tasks
-have some sentences. Every command runs in a process of its own, imports and all, and the best of ``--rounds`` counts;
-the first board, which computes the intervals that later ones read, is measured once. Opened files are counted by
-Python's audit hook. The table goes to ``--results``/performance/load.md and load.json.
+Twenty tasks, five seeds, and ten models or more. One cell is run; the other records are copies of it with their own
+cell, random predictions and the scores of these, written by the store. Models are the embedded one with different
+weights, tasks have some sentences. Every command runs in a process of its own, imports and all, and the least of
+``--rounds`` counts; the first board, which computes the intervals that later ones read, and the first page, which adds
+the confusion matrices, are measured once. What a command opens is counted by Python's audit hook, in a run that is not
+timed. The table goes to ``--results``/performance/load.md and load.json.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import io
 import json
 import shutil
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 from benchmarks.common import processes
 
@@ -34,26 +37,29 @@ max_length = 32
 """
 ROWS = {"train": 32, "validation": 32, "test": 400}
 
+TASKS, SEEDS = 20, 5
+
 COUNTED = """
-import collections, json, os, sys, time
-began, counted = time.perf_counter(), collections.Counter()
-root, figures = sys.argv[1:3]
-del sys.argv[1:3]
+import collections, json, sys, time
+counted = collections.Counter()
+root, figures, hooked = sys.argv[1:4]
+del sys.argv[1:4]
 
 def count(event, details):
     if event in ("open", "os.scandir", "os.listdir") and str(details[0]).startswith(root):
         ours = "folders" if event != "open" else "predictions" if str(details[0]).endswith(".parquet") else "files"
         counted[ours] += 1
 
-sys.addaudithook(count)
+if hooked == "counted":
+    sys.addaudithook(count)
 from flue_bench.cli import main
 try:
     main()
 finally:
     with open(figures, "w") as file:
-        json.dump({"seconds": time.perf_counter() - began, "processor": time.process_time(), **counted}, file)
+        json.dump({"processor": time.process_time(), **counted}, file)
 """
-"""A command that reports its time, and what it opened below a folder."""
+"""A command that reports its processor time and, if asked, what it opened below a folder."""
 
 
 OPENED = ("files", "predictions", "folders")
@@ -98,69 +104,84 @@ def fill(folder: Path, models: int, tasks: int, seeds: int) -> Filled:
         (home / "task.toml").write_text(TASK.replace("NAME", f"task-{number}"), encoding="utf-8")
         words += ["-t", str(home / "task.toml")]
 
-    registered = registry.select([word for word in words if word.endswith(".toml")])
-    grid = Grid([words[1]], registered[:1], [0], device="cpu")
+    found = registry.select([word for word in words if word.endswith(".toml")])
+    grid = Grid([words[1]], found[:1], [0], device="cpu")
     (first,) = run_grid(grid, store, Display(Console(file=io.StringIO()))).records
-    for number, task in enumerate(registered):
-        data = sources.load(task)
-        examples = data.splits["test"]
-        gold = np.array([example.label for example in examples])
-        for model in (known.resolve(word) for word in words[1 : 2 * models : 2]):
-            for seed in range(seeds):
-                update = {"model": model.ref, "task": task.task.name, "data": data.ref.digest, "seed": seed}
-                cell = first.cell.model_copy(update=update)
-                draw = np.random.default_rng([number, seed, *model.ref.digest.encode()])
-                predicted = np.where(draw.random(len(gold)) < 0.8, gold, 1 - gold)
-                scores = sentence_scores(gold, predicted, task.task.labels)
-                more: dict[str, Any] = {
-                    "cell": cell, "cell_digest": cell.digest, "setting_digest": cell.setting_digest,
-                    "task_title": cell.task, "column": cell.task, "column_members": (cell.task,), "data": data.ref,
-                    "scores": scores.scores, "per_class": scores.per_class, "collapsed": None,
-                }  # fmt: skip
+    loaded = [(task, sources.load(task)) for task in found]
+    for model in (known.resolve(word) for word in words[1 : 2 * models : 2]):
+        # Each write looks for older files of its cell: in a directory of this model's alone, which is moved then.
+        part = Store(folder / "part")
+        for (number, (task, data)), seed in product(enumerate(loaded), range(seeds)):
+            examples = data.splits["test"]
+            gold = np.array([example.label for example in examples])
+            update = {"model": model.ref, "task": task.task.name, "data": data.ref.digest, "seed": seed}
+            cell = first.cell.model_copy(update=update)
+            draw = np.random.default_rng([number, seed, *model.ref.digest.encode()])
+            predicted = np.where(draw.random(len(gold)) < 0.8, gold, 1 - gold)
+            scores = sentence_scores(gold, predicted, task.task.labels)
+            more: dict[str, Any] = {
+                "cell": cell, "cell_digest": cell.digest, "setting_digest": cell.setting_digest,
+                "task_title": cell.task, "column": cell.task, "column_members": (cell.task,), "data": data.ref,
+                "scores": scores.scores, "per_class": scores.per_class, "collapsed": None,
+            }  # fmt: skip
 
-                def build(predictions: Predictions, more: dict[str, Any] = more) -> RunRecord:
-                    return first.model_copy(update=more | {"predictions": predictions})
+            def build(predictions: Predictions, more: dict[str, Any] = more) -> RunRecord:
+                return first.model_copy(update=more | {"predictions": predictions})
 
-                columns = {"id": [each.id for each in examples], "group": [each.group for each in examples]}
-                store.write(build, pyarrow.table({**columns, "gold": gold, "predicted": predicted}), cell)
+            columns = {"id": [each.id for each in examples], "group": [each.group for each in examples]}
+            with mock.patch("os.fsync"):  # no power cut is awaited
+                part.write(build, pyarrow.table({**columns, "gold": gold, "predicted": predicted}), cell)
+        for made in (part.root / "runs").iterdir():
+            shutil.copytree(made, store.root / "runs" / made.name, dirs_exist_ok=True)
+        shutil.rmtree(part.root)
     return Filled(store.root, [*words, "--seeds", str(seeds), "--device", "cpu"])
 
 
-def measure(filled: Filled, *words: str) -> dict[str, float]:
-    """Run a command in a process of its own.
+def measure(filled: Filled, *words: str, counted: bool = False) -> dict[str, float]:
+    """Run a command in a process of its own, with a cache beside the results directory.
 
     Returns:
-        ``seconds``, those of the ``processor``, and what was opened in the results directory: ``files`` without
+        ``processor``, its seconds; where ``counted``, also what was opened in the results directory: ``files`` without
         ``predictions``, and ``folders`` listed.
     """
-    figures = filled.results.with_name("figures.json")
-    results = str(filled.results)
-    processes.python("-c", COUNTED, results, str(figures), *words, "--results", results, OMP_NUM_THREADS="1")
-    opened: dict[str, float] = json.loads(figures.read_text())
-    return dict.fromkeys(OPENED, 0.0) | opened
+    figures, cache = filled.results.with_name("figures.json"), str(filled.results.with_name("cache"))
+    asked = [str(filled.results), str(figures), "counted" if counted else "timed"]
+    environment = {"OMP_NUM_THREADS": "1", "FLUE_BENCH_CACHE": cache}
+    processes.python("-c", COUNTED, *asked, *words, "--results", str(filled.results), **environment)
+    found: dict[str, float] = json.loads(figures.read_text())
+    return dict.fromkeys(OPENED, 0.0) | found if counted else found
+
+
+def measured(models: int, rounds: int) -> dict[str, Any]:
+    """Fill a directory with the records of so many models, and measure every command on it."""
+    with tempfile.TemporaryDirectory() as folder:
+        filled, page = fill(Path(folder), models, TASKS, SEEDS), Path(folder) / "board.html"
+        board, html = ["leaderboard"], ["leaderboard", "--format", "html", "--out", str(page)]
+        commands = {
+            "leaderboard, first": measure(filled, *board, counted=True),
+            "leaderboard, HTML, first": measure(filled, *html, counted=True),
+        }
+        for name, words in {
+            "leaderboard": board,
+            "leaderboard, HTML": html,
+            "run, all done": ["run", *filled.words],
+        }.items():
+            opened = measure(filled, *words, counted=True)
+            least = min(measure(filled, *words)["processor"] for _ in range(rounds))
+            commands[name] = opened | {"processor": least}
+            print(models, name, commands[name], flush=True)
+        records = sum(1 for _ in filled.results.glob("runs/*/*/*.parquet"))
+        return {"records": records, "page_bytes": page.stat().st_size, "commands": commands}
 
 
 def main() -> None:
-    """Fill, measure, and write the table."""
+    """Measure every size, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--models", type=int, nargs="+", default=(10, 30, 100), help="default: 10 30 100")
+    parser.add_argument("--rounds", type=int, default=3, help="default: 3")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        filled = fill(Path(folder), 10, 10, 10)
-        page = str(Path(folder) / "board.html")
-        commands = {
-            "leaderboard, first": (1, ["leaderboard"]),
-            "leaderboard": (arguments.rounds, ["leaderboard"]),
-            "leaderboard, HTML": (arguments.rounds, ["leaderboard", "--format", "html", "--out", page]),
-            "run, all done": (arguments.rounds, ["run", *filled.words]),
-        }
-        table = {
-            name: min((measure(filled, *words) for _ in range(rounds)), key=lambda figures: figures["seconds"])
-            for name, (rounds, words) in commands.items()
-        }
-        size = Path(page).stat().st_size
-        rows = sum(1 for _ in filled.results.glob("runs/*/*/*.parquet"))
+    sizes = [measured(models, arguments.rounds) for models in arguments.models]
 
     import torch
 
@@ -168,19 +189,25 @@ def main() -> None:
     from flue_bench.training.device import prepare
 
     here = report.versions(prepare(torch.device("cpu"), "fp32", 128))
-    lines = [
-        [name, f"{of['seconds']:.2f}", f"{of['processor']:.2f}", *(f"{of[key]:,.0f}" for key in OPENED)]
-        for name, of in table.items()
-    ]
+    lines = []
+    for name in sizes[0]["commands"]:
+        for before, size in zip((None, *sizes), sizes, strict=False):
+            of = size["commands"][name]
+            seconds = (before["commands"][name]["processor"], of["processor"]) if before else None
+            exponent = report.exponent((before["records"], size["records"]), seconds) if before and seconds else ""
+            opened = [f"{of[key]:,.0f}" for key in OPENED]
+            lines.append([f"{name}: {size['records']:,}", f"{of['processor']:.2f}", exponent, *opened])
+    pages = ", ".join(f"{size['page_bytes'] / 1e6:.2f}" for size in sizes)
+    header = ["command: records", "processor seconds", "exponent", *OPENED]
     text = (
-        f"# {rows:,} cells in one results directory\n\n"
+        f"# Thousands of cells in one results directory\n\n"
         f"`python -m benchmarks.cost.load`. {report.machine_line(here)}\n\n"
-        f"{report.markdown_table(['command', 'seconds', 'processor seconds', *OPENED], lines)}\n\n"
-        f"Opened and listed: below the results directory. Where the machine is shared with other work, only processor "
-        f"seconds compare. The HTML board has {size / 1e6:.2f} MB.\n"
+        f"{report.markdown_table(header, lines)}\n\n"
+        f"{TASKS} tasks and {SEEDS} seeds of each model. The exponent is that of the growth of time from the size "
+        f"before: 1 is linear. Opened and listed: below the results directory. The pages have {pages} MB.\n"
     )
     print(text)
-    report.write(arguments.results / "performance", "load", {"machine": here, "commands": table}, text)
+    report.write(arguments.results / "performance", "load", {"machine": here, "sizes": sizes}, text)
 
 
 if __name__ == "__main__":

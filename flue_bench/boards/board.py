@@ -27,8 +27,6 @@ from flue_bench.statistics.intervals import mean_sd
 
 FLUE = ("cls", "paws-x", "xnli", "wikiner")
 """These columns come first, in this order."""
-VARIANTS = 64
-"""The largest number of columns that several versions and data of one column's tasks may make."""
 
 
 @dataclass(frozen=True)
@@ -293,11 +291,12 @@ def build(
     if metric is not None and metric not in known:
         raise UnknownNameError("metric", metric, known)
 
+    scored = {record.cell.task for record in records if metric in record.scores}
     named = named_rows(records)
     entries: dict[tuple[RowKey, Column], Entry | None] = {}
     for each in named:
         label = f"{each.label} ({each.key.recipe}, {each.key.precision})"
-        usable = _usable(each.records, metric, records, label, left_out)
+        usable = _usable(each.records, metric, scored, label, left_out)
         for family, of_family in grouped(usable, lambda record: _family(record, metric)).items():
             by_task = {
                 task: [
@@ -309,10 +308,6 @@ def build(
             if missing := [task for task in family.members if task not in by_task]:
                 there = "; ".join(_said(setting, family.metric) for task in by_task for setting in by_task[task])
                 reason = f"{_family_title(family)}: {', '.join(missing)} missing ({there})"
-                left_out.add(Note(label, reason))
-                continue
-            if (ways := math.prod(len(by_task[task]) for task in family.members)) > VARIANTS:
-                reason = f"{_family_title(family)}: versions and data of its tasks combine in {ways:,} ways"
                 left_out.add(Note(label, reason))
                 continue
             for settings in product(*(by_task[task] for task in family.members)):
@@ -395,10 +390,17 @@ def _once(records: Iterable[RunRecord], left_out: set[Note]) -> list[RunRecord]:
 
 
 def _usable(
-    of_row: Sequence[RunRecord], metric: str | None, records: list[RunRecord], label: str, left_out: set[Note]
+    of_row: Sequence[RunRecord], metric: str | None, scored: set[str], label: str, left_out: set[Note]
 ) -> list[RunRecord]:
-    """Return the records with a score of the metric, and those whose task has no such score at all."""
-    scored = {record.cell.task for record in records if metric in record.scores}
+    """Return the records with a score of the metric, and those whose task has no such score at all.
+
+    Args:
+        of_row: the records of a row.
+        metric: as for ``build``.
+        scored: the tasks of which any record has a score of the metric.
+        label: the row's, for ``left_out``.
+        left_out: takes what has no score of its task's metric.
+    """
     usable = []
     for record in of_row:
         score = record.scores.get(metric or record.metric)

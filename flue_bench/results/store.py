@@ -26,8 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from flue_bench import files
-from flue_bench.errors import RecordError, TaskFileError, UnknownNameError, cause, faults, quoted
-from flue_bench.kinds.kind import kind_of
+from flue_bench.errors import RecordError, faults
 from flue_bench.locks import Lock
 from flue_bench.record import SCHEMA_VERSION, Cell, Failure, ModelRef, Predictions, RunRecord, SpeedRecord, digest_of
 
@@ -172,21 +171,18 @@ class Store:
     def read(self) -> Contents:
         """Read all records, failures and speeds, in the order of their paths, and list files that are none of these."""
         contents = Contents([], [], [], [])
-        for path in sorted((*self.root.glob("runs/*/*/*.json"), *self.root.glob("speed/*/*.json"))):
+        speeds = set(self.root.glob("speed/*/*.json"))
+        for path in sorted((*self.root.glob("runs/*/*/*.json"), *speeds), key=lambda path: path.parts):
             try:
-                if path.parent.parent == self.root / "speed":
+                if path in speeds:
                     contents.speeds.append(_read(path, SpeedRecord, self.root))
                 elif path.name.endswith(FAILED):
                     contents.failures.append(_read(path, Failure, self.root))
                 else:
-                    record = read_record(path, self.root)
-                    _check_names(record)
-                    contents.records.append(record)
-            except TaskFileError:  # a broken plugin, whatever the records
-                raise
-            except Exception as error:  # one file of a stranger ends no board
-                why = cause(error).removeprefix(f"{path}: ")
-                contents.damaged.append(Damaged(path.relative_to(self.root), why))
+                    contents.records.append(read_record(path, self.root))
+            except RecordError as error:
+                reason = str(error).removeprefix(f"{path}: ")
+                contents.damaged.append(Damaged(path.relative_to(self.root), reason))
         return contents
 
     def records(self) -> list[RunRecord]:
@@ -214,30 +210,9 @@ def read_record(path: Path, root: Path | None = None) -> RunRecord:
             those of its cell, or was written by a later flue-bench.
     """
     record = _read(path, RunRecord, root or path.parent)
-    if record.cell_digest != record.cell.digest or record.setting_digest != record.cell.setting_digest:
+    if (record.cell_digest, record.setting_digest) != record.cell.digests():
         raise RecordError(f"{path}: 'cell_digest' or 'setting_digest' is not that of 'cell'; was the file edited?")
     return record
-
-
-def _check_names(record: RunRecord) -> None:
-    """Refuse scores that the record's kind of task does not have, if that kind is installed.
-
-    Raises:
-        RecordError: there are such scores, or the kind cannot use the labels.
-        TaskFileError: as for ``kind_of``.
-    """
-    try:
-        kind = kind_of(record)
-    except RecordError:
-        return
-    try:
-        known = kind.metrics(record)
-    except Exception as error:  # labels that a kind cannot use
-        raise RecordError(f"not of kind '{record.kind}': {cause(error)}.") from error
-    for name in (record.metric, *record.scores, *record.measures):
-        if name not in known:
-            unknown = UnknownNameError(f"score of kind '{record.kind}'", name, known)
-            raise RecordError(str(unknown))
 
 
 def read_predictions(
@@ -266,7 +241,8 @@ def read_predictions(
     try:
         return pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)).read(columns=columns)
     except (OSError, pyarrow.ArrowException) as error:
-        raise RecordError(f"{path}: damaged: {cause(error)}.") from error
+        reason = str(error).partition("\n")[0]
+        raise RecordError(f"{path}: damaged: {reason}.") from error
 
 
 def _slug(name: str, otherwise: str) -> str:
@@ -280,16 +256,21 @@ def _model_slug(model: ModelRef) -> str:
 
 def _read(path: Path, kind: type[_Kept], root: Path) -> _Kept:
     try:
-        content = json.loads(files.read(path, root=root))
+        written = files.read(path, root=root)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}.") from error
+    with suppress(ValidationError):  # the quick way for files as they should be; of others, what is wrong is said below
+        kept = kind.model_validate_json(written)
+        if kept.schema_version <= SCHEMA_VERSION:
+            return kept
+    try:
+        content = json.loads(written)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{path}: not JSON: {error}.") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise _NewerRecordError(
-            f"{path}: schema version {quoted(version)}, but this flue-bench reads up to {SCHEMA_VERSION}: "
-            "upgrade flue-bench."
+            f"{path}: schema version {version}, but this flue-bench reads up to {SCHEMA_VERSION}: upgrade flue-bench."
         )
     try:
         return kind.model_validate(content)

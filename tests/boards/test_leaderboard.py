@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,36 @@ def reasons(board: Board) -> list[str]:
 def flue(model: str, seeds: int = 3, **more: Any) -> list[RunRecord]:
     tasks = [*CLS, "paws-x", "xnli", "wikiner"]
     return [make_record(model, task, seed, 0.8 + 0.01 * seed, **more) for task in tasks for seed in range(seeds)]
+
+
+class Watched(dict[str, float]):
+    """Scores that count how often they are looked at."""
+
+    looks = 0
+
+    def __contains__(self, key: object) -> bool:
+        Watched.looks += 1
+        return super().__contains__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        Watched.looks += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("metric", [None, "accuracy"])
+def test_every_record_is_looked_at_as_often_whatever_the_number_of_rows(metric: str | None) -> None:
+    looks = []
+    for models in (5, 20):
+        records = [
+            record.model_copy(update={"scores": Watched(record.scores)})
+            for model in range(models)
+            for task in ("xnli", "paws-x")
+            for record in (make_record(f"org/m{model}", task, seed) for seed in (0, 1))
+        ]
+        Watched.looks = 0
+        assert len(build(records, metric=metric).rows) == models
+        looks.append(Watched.looks / len(records))
+    assert looks[0] == looks[1] > 0
 
 
 def test_mean_and_sample_deviation_over_seeds() -> None:

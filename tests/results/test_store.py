@@ -242,6 +242,40 @@ def test_a_damaged_record_is_listed_and_run_again(tmp_path: Path, damage: Any, r
     assert len(store.records()) == 2
 
 
+@pytest.mark.parametrize(
+    "rewritten",
+    [
+        lambda text: text.encode("utf-8-sig"),
+        lambda text: text.encode("utf-16"),
+        lambda text: text.replace('"train_loss": 0.5', '"train_loss": NaN').encode(),
+        lambda text: text.replace('"train_loss": 0.5', '"train_loss": 1e400').encode(),
+        lambda text: text.replace('"train_loss": 0.5', '"train_loss": 0.1000000000000000055511151231257827').encode(),
+        lambda text: text.replace('"seed": 0', '"seed": 0, "seed": 0.0').encode(),
+        lambda text: text.replace('"steps": 10,', '"steps": "10",').encode(),
+        lambda text: text.replace('"steps": 10,', '"steps": true,').encode(),
+        lambda text: text.replace('"steps": 10,', f'"steps": {10**30},').encode(),
+        lambda text: text.replace('"created": "', '"created": "\\ud800').encode(),
+        lambda text: text.replace('"scores"', '"measures": {"x": -0.0}, "scores"').encode(),
+        lambda text: text.replace('"scheme": null', '"scheme": null, "options": {"a": [1, 2.50, "é", null]}').encode(),
+        lambda text: text.replace('"schema_version": 1', '"schema_version": "1"').encode(),
+        lambda text: text.replace('"schema_version": 1', '"schema_version": 0').encode(),
+    ],
+)
+def test_a_record_reads_as_python_reads_its_json(tmp_path: Path, rewritten: Any) -> None:
+    """Records are validated from their bytes, which is quicker; what may be written in JSON means the same."""
+    put(Store(tmp_path))
+    path = only_record(tmp_path)
+    path.write_bytes(rewritten(before := path.read_text(encoding="utf-8")))
+    assert path.read_bytes() != before.encode()
+    try:
+        expected = repr(RunRecord.model_validate(json.loads(path.read_bytes())))
+    except ValueError:
+        with pytest.raises(RecordError):
+            read_record(path)
+    else:
+        assert repr(read_record(path)) == expected
+
+
 def test_foreign_files_do_no_harm(tmp_path: Path) -> None:
     store = Store(tmp_path)
     written = put(store)
