@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -216,10 +216,16 @@ Counts = Annotated[
 """Row counts, each of which is canonical; in a task file one number or a list."""
 
 
-def _not_bio(name: Any) -> Any:
-    if str(name).upper() in ("BIO", "BIO2"):
-        raise ValueError(f"'{name}' is called IOB2 here; IO, IOB1, IOB2, BILOU and IOBES are known")
-    return name
+_OTHER_NAMES = {"BIO": "IOB2", "BIO2": "IOB2", "IOB": "IOB1", "BILUO": "BILOU", "BIOUL": "BILOU", "BIOES": "IOBES"}
+
+
+def _known_name(name: Any) -> Any:
+    """Return a scheme's name; raise ``ValueError`` for another one, with the name that is used here."""
+    if name is None or name in (*get_args(Scheme), *AS_IOB2):
+        return name
+    ours = _OTHER_NAMES.get(str(name).upper(), str(name).upper())
+    known = "IO, IOB1, IOB2, BILOU and IOBES are known"
+    raise ValueError(f"'{name}' is called {ours} here; {known}" if ours in known else f"no scheme '{name}'; {known}")
 
 
 class Task(Schema):
@@ -234,7 +240,7 @@ class Task(Schema):
     """Names of the classes or tags; none for a kind without labels."""
     metric: str
     """The headline metric: selects the best epoch, heads the board."""
-    scheme: Annotated[Scheme | None, BeforeValidator(_not_bio)] = None
+    scheme: Annotated[Scheme | None, BeforeValidator(_known_name)] = None
     """Tokens only: how entities are written in ``labels``. BILOU and IOBES are of the files, and become IOB2."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings that only this kind has."""

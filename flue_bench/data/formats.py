@@ -109,7 +109,10 @@ def rows(path: Path, wanted: Sequence[Column], layout: Layout = PLAIN, hints: li
         return _objects(path, wanted, _json(path, layout))
     unsaid, usual = layout.quoting is None, "," if kind == "csv" else "\t"
     if layout.quoting or (unsaid and kind == "csv"):
-        return _table(path, wanted, _quoted(path, layout, usual))
+        quoted = _quoted(path, layout, usual)
+        return _table(
+            path, wanted, quoted if hints is None else _swallowed(path, quoted, layout.delimiter or usual, hints)
+        )
     table = _table(path, wanted, _bare(path, layout, usual))
     return table if hints is None or not unsaid else _watched(path, table, len(wanted), hints)
 
@@ -347,6 +350,39 @@ def _watched(path: Path, table: Iterator[Row], width: int, hints: list[str]) -> 
         )
 
 
+def _swallowed(
+    path: Path, table: Iterator[tuple[int, list[str]]], delimiter: str, hints: list[str]
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the same rows; add a hint if quoted fields seem to hold whole rows, from a stray quote to the next one.
+
+    The lines of such a field part where rows part, and what then stands in another column stands there in other rows
+    too, as labels do.
+    """
+    common: list[set[str]] = []
+    suspects: list[tuple[int, list[str], int]] = []
+    for number, cells in table:
+        common = common or [set() for _ in cells]
+        for column, cell in enumerate(cells[: len(common)]):
+            if len(common[column]) <= 100:
+                common[column].add(cell)
+            if "\n" in cell:
+                first, *inner, last = (line.rstrip("\r").split(delimiter) for line in cell.split("\n"))
+                widths = [column + len(first), *map(len, inner), len(common) - column - 1 + len(last)]
+                if all(width == len(common) for width in widths):
+                    suspects.append((number, first, column))
+        yield number, cells
+    rows = [
+        number
+        for number, first, column in suspects
+        if any(cell and cell in common[at] for at, cell in enumerate(first[1:], column + 1) if len(common[at]) <= 100)
+    ]
+    if rows:
+        hints.append(
+            f"{path.name}: {len(rows):,} quoted fields hold whole rows (the first ends on line {rows[0]}): is a quote "
+            "left open? In the source `quoting = false` says that quotes are text"
+        )
+
+
 _QUOTED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"', re.DOTALL)
 
 
@@ -370,7 +406,9 @@ def _table(path: Path, wanted: Sequence[Column], table: Iterator[tuple[int, list
     cut = itemgetter(*(names.index(c) if isinstance(c, str) else c for c in wanted), 0)  # of one item it is no tuple
     for number, cells in table:
         if len(cells) != width:
-            raise DataError(f"{place(path, number)} has {len(cells)} columns, the first line has {width}.")
+            broken = any(cell.count('"') % 2 for cell in cells)
+            advice = " Where quotes enclose line breaks: quoting = true in the source." if broken else ""
+            raise DataError(f"{place(path, number)} has {len(cells)} columns, the first line has {width}.{advice}")
         yield number, cut(cells)
 
 

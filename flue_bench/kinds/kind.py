@@ -9,6 +9,7 @@ All kinds, built-in ones too, are found by entry points (group ``flue_bench.kind
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cache
@@ -138,6 +139,8 @@ class Kind(ABC, Generic[E]):
         Raises:
             ValueError: they contradict each other; the message says how, and what to declare.
         """
+        for split, examples in splits.items():
+            yield from _of_texts(split, [text for example in examples for text in self.texts(example)])
         counts = {split: self.balance(examples, task) for split, examples in splits.items()}
         absent = {label: [split for split in splits if not counts[split].get(label)] for label in task.labels}
         if nowhere := [label for label, where in absent.items() if len(where) == len(splits)]:
@@ -294,3 +297,19 @@ def lists(column: pyarrow.ChunkedArray) -> tuple[Ints, Ints]:
         raise ValueError(f"expected lists, not {column.type} with {column.null_count} empty cells")
     whole = column.combine_chunks()
     return integers(pyarrow.chunked_array([whole.flatten()])), whole.value_lengths().to_numpy().astype(np.int64)
+
+
+_MOJIBAKE = re.compile("[ÃÂâ][\u0080-\u00bf\u0152-\u0192\u2013-\u2122]")
+"""An accented letter's or a quotation mark's bytes in UTF-8, each read as a character of Windows-1252."""
+
+
+def _of_texts(split: str, texts: Sequence[str]) -> Iterator[str]:
+    """Yield hints on texts that are empty, or that somebody read in another encoding than theirs."""
+    if empty := sum(not text.strip() for text in texts):
+        yield f"{split}: {empty:,} texts are empty"
+    for found, what in (
+        (sum(_MOJIBAKE.search(text) is not None for text in texts), "hold UTF-8 that was read as Windows-1252 (Ã©)"),
+        (sum("\ufffd" in text for text in texts), "hold \ufffd, left by a decoder that did not know what stood there"),
+    ):
+        if found * 100 > len(texts):
+            yield f"{split}: {found:,} of {len(texts):,} texts {what}: the file was damaged before"

@@ -142,6 +142,8 @@ class Tokens(Kind[Example]):
     def remarks(self, splits: Mapping[Split, Sequence[Example]], task: Declared) -> Iterator[str]:
         """Yield a hint for each split with tags that the scheme does not allow; more than another's are an error."""
         yield from super().remarks(splits, task)
+        for split, examples in splits.items():
+            yield from _of_words(split, examples)
         if task.scheme in (None, "IO"):
             return
         of_scheme: Scheme = "IOB2" if task.scheme == "IOB2" else "IOB1"
@@ -204,6 +206,25 @@ class Tokens(Kind[Example]):
 
 TOKENS = Tokens()
 
+
+def _of_words(split: str, examples: Sequence[Example]) -> Iterator[str]:
+    """Yield hints on words that are probably none; raise ``ValueError`` where they certainly are none."""
+    several = [example.words for example in examples if len(example.words) > 1]
+    if several and all(words in (_numbers(0, len(words)), _numbers(1, len(words))) for words in several):
+        raise ValueError(f"{split}: the words are their own numbers, {', '.join(several[0][:3])}: name another column")
+    words = [word for example in examples for word in example.words]
+    if (left_out := words.count("_")) > len(words) / 2:
+        raise ValueError(f"{split}: {left_out:,} of {len(words):,} words are '_': the corpus comes without its text")
+    if len(examples) > 1 and not several:
+        yield f"{split}: each of {len(examples):,} sentences is a single word: are there blank lines between words?"
+    elif len(words) > 20 and all(len(word) < 2 for word in words):
+        yield f"{split}: all words are single characters: is the file tagged by characters?"
+
+
+def _numbers(first: int, count: int) -> tuple[str, ...]:
+    return tuple(map(str, range(first, first + count)))
+
+
 UNSEEN = -1
 """What is predicted for a word that the model never saw, where no label is O."""
 _SCHEMES = "IO, IOB1, IOB2 (also called BIO), BILOU or IOBES"
@@ -225,6 +246,8 @@ def known_scheme(scheme: str) -> Scheme:
 
 def label_fault(labels: Sequence[str], scheme: str) -> str:
     """Return which labels a scheme does not have, and which schemes fit all of them; empty where it has them."""
+    if bare := [tag for tag in labels if tag in ("B", "I", "L", "U", "E", "S")]:
+        return f"'{bare[0]}' has no type: call it '{bare[0]}-X', where X is the type, and say so in 'label_names'"
     prefixes = {tag: tag[:2] if _PREFIX.match(tag) else "" for tag in labels if tag != "O"}
     used = set(prefixes.values())
     if used <= _PREFIXES[scheme]:

@@ -376,7 +376,11 @@ def test_a_few_slips_are_told_and_an_unknown_prefix_says_its_scheme(tmp_path: Pa
     ("fields", "message"),
     [
         ({"scheme": "BIO"}, r"scheme: 'BIO' is called IOB2 here; IO, IOB1, IOB2, BILOU and IOBES are known"),
-        ({"scheme": "IOBE"}, r"scheme: Input should be 'IO', 'IOB1' or 'IOB2', not 'IOBE'"),
+        ({"scheme": "BILUO"}, r"scheme: 'BILUO' is called BILOU here"),
+        ({"scheme": "iob2"}, r"scheme: 'iob2' is called IOB2 here"),
+        ({"scheme": "IOE1"}, r"scheme: no scheme 'IOE1'; IO, IOB1, IOB2, BILOU and IOBES are known"),
+        ({"scheme": 3}, r"scheme: no scheme '3'"),
+        ({"scheme": "IO", "labels": ["O", "B", "I"]}, r"labels: 'B' has no type: call it 'B-X'"),
         ({}, r"scheme: 'entity_f1_micro' counts entities: say how 'labels' encode them, IO, IOB1, IOB2 \("),
         ({"metric": "word_accuracy"}, r"scheme: 'B-PER' is part of an entity: say how"),
         ({"scheme": "IO"}, r"labels: scheme IO has no tags such as B-PER, B-LOC: they would be IOB2 or IOB1"),
