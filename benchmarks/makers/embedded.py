@@ -30,18 +30,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import AutoModelForMaskedLM, AutoTokenizer, CamembertConfig, PreTrainedTokenizerFast, pipeline
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast, pipeline
 
 from benchmarks.common import ROOT
+from benchmarks.makers import camembert
 from flue_distill.training.student import from_config, student_of
 
 TEXTS = ("orangesum_news", "eltec_fra_novels")
-SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 VOCABULARY = 6_400
 CHARACTERS = 10_000_000
 """Characters of each text for training the tokenizer."""
-MAX_LENGTH = 512
 EMBEDDED = ROOT / "flue_bench" / "embedded"
 
 PROMPTS = (
@@ -128,7 +127,7 @@ def make_tokenizer(files: list[Path]) -> PreTrainedTokenizerFast:
         sentence_iterator=lines(files),
         model_writer=model,
         model_type="unigram",
-        vocab_size=VOCABULARY - len(SPECIAL) + 1,  # <unk> is counted there too
+        vocab_size=VOCABULARY - len(camembert.SPECIAL) + 1,  # <unk> is counted there too
         normalization_rule_name="identity",
         max_sentencepiece_length=16,
         max_sentence_length=100_000,
@@ -139,8 +138,8 @@ def make_tokenizer(files: list[Path]) -> PreTrainedTokenizerFast:
     )
     made = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     pieces = [(made.IdToPiece(i), made.GetScore(i)) for i in range(len(made)) if not made.IsUnknown(i)]
-    vocabulary = [(token, 0.0) for token in SPECIAL] + pieces
-    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=SPECIAL.index("<unk>")))
+    vocabulary = [(token, 0.0) for token in camembert.SPECIAL] + pieces
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=camembert.SPECIAL.index("<unk>")))
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.NFKC(),
@@ -150,41 +149,21 @@ def make_tokenizer(files: list[Path]) -> PreTrainedTokenizerFast:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
-    start, end = (("<s>", 0), ("</s>", 2))
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[start, end]
-    )
-    tokenizer.add_special_tokens([*SPECIAL[:-1], AddedToken("<mask>", lstrip=True, special=True)])  # takes its space
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer,
-        model_max_length=MAX_LENGTH,
-        bos_token="<s>",
-        cls_token="<s>",
-        eos_token="</s>",
-        sep_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        mask_token=AddedToken("<mask>", lstrip=True, special=True),
-        model_input_names=["input_ids", "attention_mask"],  # CamemBERT has a single token type
-    )
+    mask = AddedToken("<mask>", lstrip=True, special=True)  # takes its space
+    tokenizer.add_special_tokens([*camembert.SPECIAL[:-1], mask])
+    return camembert.wrapped(tokenizer, mask)
 
 
 def start(arguments: argparse.Namespace) -> None:
     """Write tokenizer and configuration without weights: ``flue-bench distill --student`` starts with random ones."""
     tokenizer = make_tokenizer([arguments.corpus / f"{name}.txt.xz" for name in TEXTS])
-    config = CamembertConfig(
+    config = camembert.configuration(
+        tokenizer,
         architectures=["CamembertForMaskedLM"],
-        vocab_size=len(tokenizer),
         hidden_size=256,
         num_hidden_layers=4,
         num_attention_heads=4,
         intermediate_size=768,
-        max_position_embeddings=MAX_LENGTH + 2,  # positions start after the padding index, at 2
-        type_vocab_size=1,
-        bos_token_id=0,
-        pad_token_id=1,
-        eos_token_id=2,
-        layer_norm_eps=1e-5,
         hidden_dropout_prob=0.0,  # less than one pass over the text: nothing is seen twice
         attention_probs_dropout_prob=0.0,
     )
@@ -198,13 +177,11 @@ def ship(arguments: argparse.Namespace) -> None:
     network = AutoModelForMaskedLM.from_pretrained(trained, dtype=torch.float32)
     network.config.hidden_dropout_prob = network.config.attention_probs_dropout_prob = 0.1
     folder = EMBEDDED / arguments.name
-    network.half().save_pretrained(folder)
-    AutoTokenizer.from_pretrained(trained).save_pretrained(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(trained / "distillation.json", folder)
     parts = [json.loads((part / "distillation.json").read_text(encoding="utf-8")) for part in arguments.trained]
-    (folder / "README.md").write_text(card(arguments.name, folder, parts), encoding="utf-8")
-    for file in sorted(folder.iterdir()):
-        print(f"{file.stat().st_size:>10,} bytes  {file.name}")
+    tokenizer = AutoTokenizer.from_pretrained(trained)
+    camembert.write(folder, network, tokenizer, lambda: card(arguments.name, folder, parts))
 
 
 def controls(arguments: argparse.Namespace) -> None:

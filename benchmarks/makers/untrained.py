@@ -15,15 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import CamembertConfig, CamembertForMaskedLM, PreTrainedTokenizerFast
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import CamembertForMaskedLM, PreTrainedTokenizerFast
 
 from benchmarks.common import ROOT
+from benchmarks.makers import camembert
 
 TARGET = ROOT / "flue_bench" / "embedded" / "untrained"
-SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 VOCABULARY = 3_600
-MAX_LENGTH = 512
 
 CARD = """---
 language: fr
@@ -68,25 +67,14 @@ def make_tokenizer(files: list[Path], megabytes: float) -> PreTrainedTokenizerFa
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
     trainer = trainers.UnigramTrainer(
-        vocab_size=VOCABULARY, special_tokens=SPECIAL, unk_token="<unk>", max_piece_length=12, show_progress=False
+        vocab_size=VOCABULARY,
+        special_tokens=list(camembert.SPECIAL),
+        unk_token="<unk>",
+        max_piece_length=12,
+        show_progress=False,
     )
     tokenizer.train_from_iterator((line for file in files for line in lines_of(file, megabytes)), trainer)
-    start, end = (("<s>", 0), ("</s>", 2))
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[start, end]
-    )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer,
-        model_max_length=MAX_LENGTH,
-        bos_token="<s>",
-        cls_token="<s>",
-        eos_token="</s>",
-        sep_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        mask_token="<mask>",
-        model_input_names=["input_ids", "attention_mask"],  # CamemBERT has a single token type
-    )
+    return camembert.wrapped(tokenizer, "<mask>")
 
 
 def main() -> None:
@@ -102,40 +90,22 @@ def main() -> None:
     if not files:
         parser.error(f"{arguments.corpus} holds none of {', '.join(arguments.files)} as .txt or .txt.xz")
     tokenizer = make_tokenizer(files, arguments.megabytes)
-    config = CamembertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=512,
-        max_position_embeddings=MAX_LENGTH + 2,  # positions start after the padding index, at 2
-        type_vocab_size=1,
-        bos_token_id=0,
-        pad_token_id=1,
-        eos_token_id=2,
-        layer_norm_eps=1e-5,
+    config = camembert.configuration(
+        tokenizer, hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512
     )
     torch.manual_seed(0)
     model = CamembertForMaskedLM(config)
-    model.half()  # type: ignore[no-untyped-call]
-
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(arguments.output)
-    model.save_pretrained(arguments.output)
-    (arguments.output / "README.md").write_text(
-        CARD.format(
-            parameters=model.num_parameters(),
-            layers=config.num_hidden_layers,
-            hidden=config.hidden_size,
-            heads=config.num_attention_heads,
-            vocabulary=len(tokenizer),
-            megabytes=f"{arguments.megabytes:g}",
-            files=", ".join(f"`{f.name.split('.')[0]}`" for f in files),
-        ),
-        encoding="utf-8",
+    card = CARD.format(
+        parameters=model.num_parameters(),
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        heads=config.num_attention_heads,
+        vocabulary=len(tokenizer),
+        megabytes=f"{arguments.megabytes:g}",
+        files=", ".join(f"`{f.name.split('.')[0]}`" for f in files),
     )
-    for file in sorted(arguments.output.iterdir()):
-        print(f"{file.stat().st_size:>10,} bytes  {file.name}")
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    camembert.write(arguments.output, model, tokenizer, lambda: card)
 
 
 if __name__ == "__main__":
