@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 20000
 
-.PHONY: run test check clean install floors
+.PHONY: run test check clean install floors other-python
 
 run: $(INSTALLED)
 	$(BIN)/flue-bench run --seeds 3 --results $(RESULTS)
@@ -46,6 +46,20 @@ floors:
 		PIP_CONSTRAINT="$$pins" build/floors/bin/python -m pip install --disable-pip-version-check \
 		--only-binary=:all: --no-binary=seqeval --use-pep517 -e ".[dev]"
 	build/floors/bin/python -m pytest -q -n auto --dist worksteal -m "$(MARKS) and not slow"
+
+# An environment keeps the interpreter it was made with. Where another is asked for by name, that is an error.
+ifneq ($(filter command environment,$(origin PYTHON)),)
+VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+ASKED := $(shell "$(PYTHON)" $(VERSION))
+THERE := $(if $(wildcard $(BIN)/python),$(shell $(BIN)/python $(VERSION)),$(ASKED))
+ifneq ($(THERE),$(ASKED))
+$(INSTALLED): other-python
+endif
+endif
+
+other-python:
+	@echo "$(VENV) has Python $(THERE), but $(PYTHON) is Python $(ASKED). Run 'make clean' first (results stay), or leave PYTHON out." >&2
+	@exit 1
 
 # Everything comes as a wheel; seqeval, which the tests compare with, is published as source only. The two variables pin
 # the build back-ends too (pip 25.3 and newer reads the second). pip builds those elsewhere, and splits the variables at

@@ -30,8 +30,23 @@ if TYPE_CHECKING:
 
 def quoted(value: object) -> str:
     """Return a value as a message quotes it: on one line, shortened where it is long, addresses as they are shown."""
-    text = plain_addresses(repr(value))
-    return text if len(text) <= 80 else f"{text[:80]}…"
+    try:
+        text = plain_addresses(repr(value))
+    except (RecursionError, ValueError):  # nested too deeply; a number of more digits than Python turns into text
+        return f"a {type(value).__name__} too large to show"
+    return _short(text, 80)
+
+
+def cause(error: Exception) -> str:
+    """Return why something that a stranger made cannot be used, whatever the exception."""
+    if isinstance(error, FlueBenchError):
+        return str(error)
+    said = _short(str(error).strip().partition("\n")[0].rstrip("."), 1000)
+    return said if said and isinstance(error, ValueError) else f"{type(error).__name__}: {said}".removesuffix(": ")
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
 
 
 def address(url: str) -> str:
@@ -69,7 +84,7 @@ class Fault(NamedTuple):
     @property
     def key(self) -> str:
         """The dotted key of the value, e.g. ``cell.recipe.epochs``."""
-        return ".".join(map(str, self.place))
+        return _short(".".join(map(str, self.place)), 200)
 
     def __str__(self) -> str:
         return f"field '{self.key}': {self.reason}" if self.place else self.reason

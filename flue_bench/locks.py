@@ -45,6 +45,8 @@ class Lock:
 
         try:
             files.make_folder(self.path.parent, self.root)
+            if self.path.is_symlink():  # filelock follows none either, and says so in the system's words
+                raise OSError(errno.ELOOP, "it is a link, and nothing is written through one")
             lock = FileLock(self.path, is_singleton=True, fallback_to_soft=False)
             lock.acquire(timeout, blocking=blocking)
         except TimeoutError:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import AfterValidator, BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from flue_bench.recipe import Precision, Recipe
-from flue_bench.task import Schema, Scheme, Split
+from flue_bench.task import LABELS, Count, Options, Positive, Schema, Scheme, Short, Shorts, Split
 
 SCHEMA_VERSION = 1
 """Version of the record's JSON, raised when a field changes its meaning."""
@@ -25,8 +26,26 @@ OwnHead = Literal["absent", "replaced", "kept", "permuted"]
 not, and a new head started from the seed. ``absent``: the model is only pretrained and has no head.
 """
 
-Score = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+Score = Annotated[float, Field(ge=-1, le=1)]
 """A fraction of 1; MCC from -1 to 1."""
+Share = Annotated[float, Field(ge=0, le=1)]
+Amount = Annotated[float, Field(ge=0, le=1e18)]
+"""Seconds, operations, or something per second."""
+Speed = Annotated[float, Field(ge=1e-9, le=1e18)]
+"""A quotient of two of these is finite, and so is its picture."""
+
+
+def _real(date: str) -> str:
+    datetime.fromisoformat(date)
+    return date
+
+
+Time = Annotated[
+    str,
+    Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|\+00:00)$"),
+    AfterValidator(_real),
+]
+"""UTC, ISO 8601."""
 
 
 def digest_of(value: Any) -> str:
@@ -38,7 +57,7 @@ def digest_of(value: Any) -> str:
 class ModelRef(Schema):
     """A model by content: the same weights have the same digest on the hub, in a directory, and under another path."""
 
-    name: str
+    name: Short
     """Hub id, ``embedded:NAME``, or a directory's last component."""
     origin: Literal["hub", "directory", "embedded"]
     revision: str | None = None
@@ -48,7 +67,7 @@ class ModelRef(Schema):
     weights: Literal["safetensors", "bin"] = "safetensors"
     teacher: str | None = None
     """Digest of the model it was distilled from, as its ``distillation.json`` says."""
-    weights_bytes: int | None = None
+    weights_bytes: Count | None = None
     """Size of the files that hold the weights; None in records made before 0.2."""
 
 
@@ -61,7 +80,7 @@ class DataRef(Schema):
     """File, relative to its source → SHA-256."""
     digest: str
     """Hash of the normalised examples of all splits, after missing splits are cut and before any ``--limit``."""
-    rows: dict[Split, int]
+    rows: dict[Split, Count]
     """Examples per split, before any ``--limit``."""
     canonical: bool
     """Whether the row counts are as published. Other data never shares a board column with canonical data."""
@@ -75,16 +94,16 @@ class Cell(Schema):
     """One (model, task, data, recipe, seed): what has to be run once. Neither time, host nor path belongs to it."""
 
     model: ModelRef
-    task: str
-    task_version: int
+    task: Short
+    task_version: Positive
     data: str
     """``DataRef.digest``."""
-    limit: int | None = None
+    limit: Positive | None = None
     """Maximum number of examples of each split."""
     recipe: Recipe
     """As resolved, precision included."""
-    seed: int
-    protocol: int = PROTOCOL
+    seed: Count
+    protocol: Positive = PROTOCOL
 
     def _identity(self) -> dict[str, Any]:
         said = _without_later(self, FIRST_OF_CELL) | {"model": self.model.digest}
@@ -130,21 +149,21 @@ def _without_later(words: BaseModel, first: frozenset[str]) -> dict[str, Any]:
 class ClassScores(Schema):
     """Scores of one class, one entity type, or one tag, as fractions of 1."""
 
-    precision: float
-    recall: float
-    f1: float
-    support: int
+    precision: Share
+    recall: Share
+    f1: Share
+    support: Count
     """Gold items of this class."""
 
 
 class Epoch(Schema):
     """One epoch of the validation history."""
 
-    epoch: int
+    epoch: Positive
     """From 1."""
-    step: int
-    train_loss: float
-    """Mean over the epoch's steps."""
+    step: Count
+    train_loss: Annotated[float, Field(allow_inf_nan=True)]
+    """Mean over the epoch's steps; NaN or infinite where the run diverged."""
     scores: dict[str, Score]
     """Every metric of the task on validation."""
 
@@ -152,34 +171,34 @@ class Epoch(Schema):
 class Truncation(Schema):
     """What ``max_length`` cut off."""
 
-    examples: dict[Split, int]
+    examples: dict[Split, Count]
     """Examples that lost sub-words."""
-    words: dict[Split, int] = Field(default_factory=dict)
+    words: dict[Split, Count] = Field(default_factory=dict)
     """Tokens only: words whose tag was lost; on validation and test they count as predicted O."""
 
 
 class Cost(Schema):
     """What the run cost on the machine named in ``Environment``."""
 
-    seconds: float
+    seconds: Amount
     """Wall time of the cell, encoding included where this cell did it."""
-    train_seconds: float
+    train_seconds: Amount
     """Time of forward and backward passes and optimiser steps."""
-    predict_seconds: float
+    predict_seconds: Amount
     """Time of predicting the test set."""
-    steps: int
-    train_examples_per_second: float
-    predict_examples_per_second: float
-    real_tokens: int
+    steps: Count
+    train_examples_per_second: Amount
+    predict_examples_per_second: Amount
+    real_tokens: Count
     """Non-padding sub-words trained on."""
-    padded_tokens: int
+    padded_tokens: Count
     """Positions computed for them, padding included."""
-    peak_memory_bytes: int | None
+    peak_memory_bytes: Count | None
     """Peak memory of the device on CUDA, of the process (resident set) on the CPU; None where a note says why."""
-    parameters: int
-    flops_per_example: float | None
+    parameters: Positive
+    flops_per_example: Amount | None
     """Forward pass over a mean test example, by torch's flop counter; None where a note says why."""
-    resumed: int = 0
+    resumed: Count = 0
     """Number of times the cell was resumed from a checkpoint; the times above then cover the last part only."""
 
 
@@ -195,7 +214,7 @@ class Environment(Schema):
     platform: str
     device: str
     """The hardware's name."""
-    threads: int
+    threads: Positive
     deterministic: bool
     """Same cell, same machine, same threads: the same predictions to the bit."""
     notes: tuple[str, ...] = ()
@@ -205,16 +224,16 @@ class Environment(Schema):
 class Predictions(Schema):
     """The file beside the record: one row a test example. Never a text of the data set."""
 
-    file: str
-    """Relative to the record."""
+    file: str = Field(pattern=r"^[^/\\\x00]+$", max_length=255)
+    """The name of the file beside the record."""
     sha256: str
-    rows: int
+    rows: Count
 
 
 class RunRecord(Schema):
     """One cell, done."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Positive = SCHEMA_VERSION
     cell: Cell
     cell_digest: str
     setting_digest: str
@@ -223,37 +242,36 @@ class RunRecord(Schema):
     task_title: str
     kind: str
     """The task's kind: the name of a ``flue_bench.kinds.kind.Kind``."""
-    labels: tuple[str, ...]
-    """Names of the classes or tags; none for a kind without labels."""
+    labels: Shorts
+    """Shorts of the classes or tags; none for a kind without labels."""
     scheme: Scheme | None
     """Tokens only: how entities are written in ``labels``."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     """Settings of the task that only this kind has."""
     metric: str
     """The task's headline metric."""
-    column: str
+    column: Short
     """The task's board column; members of one column are averaged."""
-    column_members: tuple[str, ...]
+    column_members: Annotated[tuple[Short, ...], Field(max_length=1000)]
     """All tasks that make up the column."""
     data: DataRef
     scores: dict[str, Score]
     """Test scores by full name, as fractions of 1 (MCC from -1 to 1)."""
-    measures: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
+    measures: dict[str, Annotated[float, Field(ge=-1e100, le=1e100)]] = Field(default_factory=dict)
     """Other results on the test set, such as a mean error: not fractions of 1, and never on a board."""
-    per_class: dict[str, dict[str, ClassScores]]
+    per_class: dict[str, Annotated[dict[str, ClassScores], Field(max_length=LABELS)]]
     """Level (``class``, ``entity``, ``word``, ``subword``) → class → scores."""
     collapsed: str | None
     """In words, if the model gives one answer throughout; None otherwise. Never averaged silently."""
-    selected_epoch: int
-    history: tuple[Epoch, ...]
+    selected_epoch: Count
+    history: Annotated[tuple[Epoch, ...], Field(max_length=100_000)]
     truncation: Truncation
     head: OwnHead | None = None
     """None in records made before 0.2."""
     predictions: Predictions
     cost: Cost
     environment: Environment
-    created: str
-    """UTC, ISO 8601."""
+    created: Time
 
     @model_serializer(mode="wrap")
     def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -265,41 +283,40 @@ class RunRecord(Schema):
 class Failure(Schema):
     """A cell that ended in an error: visible on the board, tried again by the next run."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Positive = SCHEMA_VERSION
     cell: Cell
     cell_digest: str
-    column: str
+    column: Short
     error: str
-    created: str
+    created: Time
 
 
 class SpeedRecord(Schema):
     """What one model costs on one machine, measured by ``flue-bench speed``; never compared across devices."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Positive = SCHEMA_VERSION
     model: ModelRef
     precision: Precision
-    batch_size: int
+    batch_size: Positive
     text: str
     """Digest of the French sample that was read."""
-    examples: int
+    examples: Positive
     """In the sample."""
-    parameters: int
+    parameters: Positive
     """Parameters of the encoder, without any head."""
-    flops_per_example: float | None
+    flops_per_example: Amount | None
     """Forward pass over a mean example of the sample, by torch's flop counter; None where a note says why."""
-    latency_ms_median: float
+    latency_ms_median: Speed
     """One example at a time."""
-    latency_ms_p95: float
-    examples_per_second: float
+    latency_ms_p95: Speed
+    examples_per_second: Speed
     """In batches of ``batch_size`` of similar length."""
-    tokens_per_second: float
+    tokens_per_second: Speed
     """Non-padding sub-words."""
-    share_of_peak: float | None = None
+    share_of_peak: Amount | None = None
     """Seconds that the matrix products of all batches take alone, over those of the batches: 1 is the hardware's limit.
     None where a note says why, and in records of 0.1."""
-    peak_memory_bytes: int | None
+    peak_memory_bytes: Count | None
     """None where a note says why."""
     environment: Environment
-    created: str
-    """UTC, ISO 8601."""
+    created: Time

@@ -26,6 +26,10 @@ AS_IOB2: dict[str, dict[str, str]] = {"BILOU": {"L-": "I-", "U-": "B-"}, "IOBES"
 
 CONVERTED = "refs/convert/parquet"
 """The branch where the hub keeps its own parquet copy of a data set."""
+REPOSITORY = r"\w[\w.-]*(/\w[\w.-]*)?"
+"""Pattern of a repository's name on the hub; no part of it means another folder where it becomes part of a path."""
+REVISION = r"\w[\w.-]*(/\w[\w.-]*)*"
+"""Pattern of a commit, branch or tag: likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +64,47 @@ def nfc(text: str) -> str:
 
 
 class Schema(BaseModel):
-    """Base of everything that is declared or recorded: values are frozen, and an unknown key is an error."""
+    """Base of everything that is declared or recorded: values are frozen, and an unknown key is an error.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Numbers are finite and texts at most 100,000 characters long, unless a field says otherwise.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, str_max_length=100_000)
 
 
-Name = Annotated[str, AfterValidator(nfc)]
+LABELS = 10_000
+"""The largest number of labels of a task."""
+Short = Annotated[str, Field(max_length=1000)]
+Shorts = Annotated[tuple[Short, ...], Field(max_length=LABELS)]
+Name = Annotated[Short, AfterValidator(nfc)]
 """A name of a label or a column."""
-Columns = dict[str, Name | int]
+Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
+"""A whole number that every reader of JSON reads exactly."""
+Count = Annotated[Whole, Field(ge=0)]
+Positive = Annotated[Whole, Field(ge=1)]
+
+
+def _shallow(value: Any, depth: int = 8) -> Any:
+    if isinstance(value, dict | list | tuple):
+        if not depth:
+            raise ValueError("tables and lists are nested too deeply")
+        for item in value.values() if isinstance(value, dict) else value:
+            _shallow(item, depth - 1)
+    return value
+
+
+Options = Annotated[dict[str, Any], AfterValidator(_shallow)]
+"""Settings that one kind of task alone has."""
+
+
+Columns = dict[Name, Name | Count]
 """The column of each field of a row: field → a column's name, or its number (from 0) in a file without a header.
 
 A field that the task's kind needs and that is missing here is read from the column of the same name.
 """
 
 
-Conditions = dict[Name, Annotated[bool, Field(strict=True)] | int | float | Name]
+Conditions = dict[Name, Annotated[bool, Field(strict=True)] | Whole | float | Name]
 """A column → its value: a text, a number (of a text file too), true or false; an empty text stands for null too."""
 
 
@@ -105,7 +135,7 @@ class Archive(Schema):
     """An upstream archive, and how it is recognised if a server sends a log-in page instead."""
 
     url: Annotated[str, AfterValidator(_of_file)]
-    size: int | None = Field(None, ge=1)
+    size: Positive | None = None
     """Bytes."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
 
@@ -118,6 +148,12 @@ class Archive(Schema):
     def shown(self) -> str:
         """The address without user, password and query: they may be secrets."""
         return address(self.url)
+
+    @model_validator(mode="after")
+    def _names_a_file(self) -> Archive:
+        if not self.name.strip(".") or len(self.name) > 200 or re.search(r"[\x00-\x1f\x7f\\:]", self.name):
+            raise ValueError(f"the address ends in {quoted(self.name)}, which is no name of a file")
+        return self
 
 
 def _alone(key: str) -> BeforeValidator:
@@ -138,9 +174,9 @@ def _codec(name: str) -> str:
 class Source(Schema):
     """Where a task's examples come from: ``hub``, ``archives``, or neither (files on disk, or a reader)."""
 
-    hub: str | None = Field(None, pattern=r"^\w[\w.-]*(/\w[\w.-]*)?$")
+    hub: str | None = Field(None, pattern=f"^{REPOSITORY}$", max_length=200)
     """A dataset repository, ``org/name``. Its scripts are never run: ``files`` are fetched and read."""
-    revision: str | None = Field(None, pattern=rf"^(\w[\w.-]*|{CONVERTED})$")
+    revision: str | None = Field(None, pattern=rf"^(\w[\w.-]*|{CONVERTED})$", max_length=200)
     """The commit, required with ``hub``; data of a branch, which can move, are never canonical."""
     archives: tuple[Annotated[Archive, _alone("url")], ...] = ()
     """Upstream archives (tar.*, zip, bz2), unpacked side by side into one folder."""
@@ -160,7 +196,7 @@ class Source(Schema):
     """How the tags of this source encode entities, where they are to be turned into the task's IOB2."""
     columns: Columns = Field(default_factory=dict)
     where: Conditions = Field(default_factory=dict)
-    label_names: dict[Name, Name] = Field(default_factory=dict)
+    label_names: Annotated[dict[Name, Name], Field(max_length=LABELS)] = Field(default_factory=dict)
     """A label's name in the file, or its number → its name in the task. Booleans are called true and false."""
     drop_if: Conditions = Field(default_factory=dict)
     """Drop rows in which one of these columns has this value (PAWS-X's placeholder "NS")."""
@@ -205,11 +241,11 @@ class Cut(Schema):
     """Share of train."""
     test: float = Field(0.0, ge=0, lt=1)
     """Share of train, cut before validation; 0 where the source has a test split."""
-    seed: int = 0
+    seed: Count = 0
 
 
 Counts = Annotated[
-    tuple[Annotated[int, Field(ge=0)], ...],
+    tuple[Count, ...],
     Field(min_length=1),
     BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,)),
 ]
@@ -231,22 +267,22 @@ def _known_name(name: Any) -> Any:
 class Task(Schema):
     """A task, as its TOML file declares it. A change of data, labels or metric is a new ``version``."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    version: int = Field(1, ge=1)
-    title: str = ""
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=200)
+    version: Positive = 1
+    title: Short = ""
     kind: str
     """The name of a ``flue_bench.kinds.kind.Kind``, which checks this task when the registry reads it."""
-    labels: tuple[Name, ...] = ()
+    labels: Annotated[tuple[Name, ...], Field(max_length=LABELS)] = ()
     """Names of the classes or tags; none for a kind without labels."""
     metric: str
     """The headline metric: selects the best epoch, heads the board."""
     scheme: Annotated[Scheme | None, BeforeValidator(_known_name)] = None
     """Tokens only: how entities are written in ``labels``. BILOU and IOBES are of the files, and become IOB2."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     """Settings that only this kind has."""
-    groups: tuple[str, ...] = ()
+    groups: Shorts = ()
     """Names of groups of tasks that this task belongs to; they are accepted wherever a task is."""
-    column: str = ""
+    column: Short = ""
     """Tasks that share a column are averaged there, as FLUE does with CLS's three categories. Default: the name."""
     source: tuple[Source, ...] = Field(min_length=1)
     """Tried in order; the record says which one served."""

@@ -124,6 +124,30 @@ def test_make_installs_in_a_folder_with_a_blank_and_without_a_cache(registry: No
     assert "Nothing to be done" in make()
 
 
+def test_make_does_not_keep_silently_to_another_python(tmp_path: Path) -> None:
+    for name in ("Makefile", "constraints.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    (tmp_path / ".venv/.installed").touch()
+    ours = ".".join(map(str, sys.version_info[:2]))
+    env = {name: value for name, value in os.environ.items() if name != "PYTHON" and not name.startswith("MAKE")}
+
+    def make(version: str, *words: str) -> subprocess.CompletedProcess[str]:
+        python.write_text(f"#!/bin/sh\necho {version}\n")
+        python.chmod(0o755)
+        return subprocess.run(["make", *words], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+
+    asked = f"PYTHON={sys.executable}"
+    other = make("3.9", asked, "install")
+    assert other.returncode and f".venv has Python 3.9, but {sys.executable} is Python {ours}. Run 'make clean'" in (
+        other.stderr
+    )
+    for same in (make(ours, asked, "install"), make("3.9", "install")):
+        assert same.returncode == 0 and "Nothing to be done" in same.stdout
+    assert make("3.9", asked, "clean").returncode == 0 and not python.exists()
+
+
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_no_module_imports_what_only_posix_has(module: str) -> None:
     file = MODULES[module]

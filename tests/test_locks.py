@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,49 @@ def test_the_type_of_a_file_system_is_that_of_the_nearest_mount(tmp_path: Path) 
     assert doctor._file_system(folder, mounts) == "nfs4"
     assert doctor._file_system(tmp_path, mounts) == "ext4"
     assert doctor._file_system(tmp_path, tmp_path / "none") == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links, pipes and modes of POSIX")
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("planted", ["file", "dangling", "folder link", "device", "locks", "folder", "pipe"])
+def test_what_is_planted_as_a_lock_is_named_and_neither_followed_nor_waited_for(planted: str, tmp_path: Path) -> None:
+    theirs, results = tmp_path / "theirs", tmp_path / "results"
+    theirs.write_text("precious")
+    path = results / ".locks" / "0123456789abcdef.lock"
+    (results if planted == "locks" else path.parent).mkdir(parents=True)
+    match planted:
+        case "file":
+            path.symlink_to(theirs)
+        case "dangling":
+            path.symlink_to(tmp_path / "new")
+        case "folder link":
+            path.symlink_to(tmp_path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "locks":
+            path.parent.symlink_to(tmp_path)
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+    lock = Lock(path, results)
+    if planted == "pipe":  # it can be locked as any file, and nothing is read from it
+        lock.acquire()
+        lock.release()
+    else:
+        with pytest.raises(RecordError, match=r"cannot be written: .*(link|directory).*--results") as error:
+            lock.acquire()
+        assert len(str(error.value).splitlines()) == 1 and str(path) in str(error.value)
+    assert theirs.read_text() == "precious" and {path.name for path in tmp_path.iterdir()} == {"theirs", "results"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_lock_file_has_the_mode_of_the_umask(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        with Lock(tmp_path / ".locks" / "a.lock", tmp_path):
+            pass
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / ".locks" / "a.lock").stat().st_mode) == mode

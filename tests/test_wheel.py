@@ -67,6 +67,20 @@ def test_sdist_makes_the_same_wheel_and_holds_the_tests(dist: Path, tmp_path: Pa
     assert not any(".venv" in name or name.startswith("results/local") for name in names)
 
 
+def test_every_test_of_the_sdist_finds_what_it_imports(dist: Path, tmp_path: Path) -> None:
+    (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    program = (  # without the checkout, which an editable install puts on the path
+        "import sys, pytest; "
+        f"sys.path = [path for path in sys.path if not path.startswith({str(ROOT)!r}) or 'site-packages' in path]; "
+        "sys.exit(pytest.main(['--collect-only', '-q', '-p', 'no:cacheprovider']))"
+    )
+    listed = call(sys.executable, "-c", program, cwd=folder, PYTHONPATH=f"{folder}/tasks:{folder}/distill")
+    assert "tests/benchmarks/test_benchmarks.py::" in listed
+
+
 def test_wheel_runs_in_a_fresh_environment(dist: Path, tmp_path: Path) -> None:
     """Dependencies come from this environment through a .pth file, flue-bench itself from the wheel."""
     home = tmp_path / "venv"

@@ -30,10 +30,10 @@ def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> Paired:
     Half of all ratios lie below their median, so how many of n fall below it is binomial; the interval reaches from the
     k-th smallest to the k-th largest, with the largest k that leaves at most 2.5 % on either side.
     """
-    found = sorted(a / b for a, b in zip(numerator, denominator, strict=True))
-    n, k, tail = len(found), 0, 0.5 ** len(found)
+    ordered = sorted(a / b for a, b in zip(numerator, denominator, strict=True))
+    n, k, tail = len(ordered), 0, 0.5 ** len(ordered)
     while tail <= 0.025:
         k += 1
         tail += comb(n, k) * 0.5**n
-    low, high = (found[k - 1], found[-k]) if k else (float("nan"), float("nan"))
-    return Paired(median(found), low, high, found[0], found[-1])
+    low, high = (ordered[k - 1], ordered[-k]) if k else (float("nan"), float("nan"))
+    return Paired(median(ordered), low, high, ordered[0], ordered[-1])

@@ -78,7 +78,7 @@ def steps_of(networks: dict[float, nn.Module], data: Encoded, device: Device) ->
 
 def draws_a_second(repeats: int = 7) -> dict[str, float]:
     """Return the median draws per second of PyTorch's generator and ours, for dropout of 32 x 48 x 768 values."""
-    n, found = 32 * 48 * 768, {}
+    n, draws = 32 * 48 * 768, {}
     ways: dict[str, Callable[[], Any]] = {
         PYTORCH: lambda: torch.empty(n).bernoulli_(0.9),
         OURS: lambda: draw(n, LEVELS // 10, (0, 0), (0, 0, 0, 0), 0),
@@ -89,8 +89,8 @@ def draws_a_second(repeats: int = 7) -> dict[str, float]:
             began = time.perf_counter()
             do()
             seconds.append(time.perf_counter() - began)
-        found[way] = n / median(seconds[1:])
-    return found
+        draws[way] = n / median(seconds[1:])
+    return draws
 
 
 def main() -> None:

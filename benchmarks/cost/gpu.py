@@ -76,13 +76,13 @@ EPOCH_ROWS = 20_000
 def count_lengths(tokenizer: Path, data_dir: Path) -> dict[str, list[int]]:
     """Return task → counts of rows of up to 4, 8, 12 … tokens, all splits, by this tokenizer and truncated."""
     words = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
-    found = {}
+    counted = {}
     for name, _, max_length, _, _ in TASKS.values():
         work = works.load(name, "embedded:untrained", data_dir)
         work = works.Work(work.task, work.model, words, work.splits)
         lengths = np.concatenate([work.encode(split, max_length).lengths for split in work.splits])
-        found[name] = np.bincount(-(-lengths // BIN), minlength=1)[1:].tolist()
-    return found
+        counted[name] = np.bincount(-(-lengths // BIN), minlength=1)[1:].tolist()
+    return counted
 
 
 class Bench:
@@ -172,7 +172,7 @@ def peak(bench: Bench, result: dict[str, Any]) -> None:
 
 def fine_tuning(bench: Bench, result: dict[str, Any]) -> None:
     """Measure each task in its ways, round by round."""
-    found: list[dict[str, Any]] = result.setdefault("fine_tuning", [])
+    tasks: list[dict[str, Any]] = result.setdefault("fine_tuning", [])
     for number in range(0 if bench.tiny else -1, bench.rounds):  # the first round is a warm-up
         for task, (_, _, max_length, _, _) in TASKS.items():
             for way in measure.WAYS if task in BESIDE_TRAINER else (measure.OURS,):
@@ -191,7 +191,7 @@ def fine_tuning(bench: Bench, result: dict[str, Any]) -> None:
                 )
                 timed = chosen[bench.batch :]
                 if number >= 0:
-                    found.append(
+                    tasks.append(
                         {
                             "round": number, "task": task, "way": way, "tokens": int(timed.sum()),
                             "seconds": clock.seconds[0], "positions": clock.positions, "flops": bench.flops(timed),
@@ -202,14 +202,14 @@ def fine_tuning(bench: Bench, result: dict[str, Any]) -> None:
 
 def prediction(bench: Bench, result: dict[str, Any]) -> None:
     """Measure real tokens per second of ``train.predict``, without loading."""
-    found = result.setdefault("prediction", {})
+    speed = result.setdefault("prediction", {})
     for task in TASKS:
         data = bench.rows(task, bench.lengths(task, 8 if bench.tiny else 4_000, 0))
         network = bench.network(task)
         train.predict(network, data, bench.device)
         began = bench.sync()
         train.predict(network, data, bench.device)
-        found[task] = float(data.lengths.sum() / (bench.sync() - began))
+        speed[task] = float(data.lengths.sum() / (bench.sync() - began))
         del network
         bench.empty()
 
@@ -248,7 +248,7 @@ def whole_task(bench: Bench, result: dict[str, Any]) -> None:
 
 def batches(bench: Bench, result: dict[str, Any]) -> None:
     """Double the rows of a training step until memory is full or the time is up."""
-    found = result.setdefault("batches", [])
+    sizes = result.setdefault("batches", [])
     rows = bench.batch
     network = bench.network("xnli")
     optimizer = adamw(network, 1e-5, 0.0)
@@ -264,9 +264,9 @@ def batches(bench: Bench, result: dict[str, Any]) -> None:
                 optimizer.zero_grad()
             seconds = bench.sync() - began
         except torch.OutOfMemoryError:
-            found.append({"rows": rows, "full": True})
+            sizes.append({"rows": rows, "full": True})
             break
-        found.append(
+        sizes.append(
             {"rows": rows, "tokens_per_second": lengths.sum() / seconds, "flops": bench.flops(lengths) / seconds}
         )
         rows *= 2
@@ -284,18 +284,19 @@ def distillation(bench: Bench, result: dict[str, Any]) -> None:
     )  # fmt: skip
     batch = 2 if bench.tiny else 16
     steps = {way.name: distil_step.step_of(way, shape, batch) for way in ways}
-    found = result["distillation"] = {"batch": batch, "length": shape.length, "seconds": {name: [] for name in steps}}
+    distilled: dict[str, Any] = {"batch": batch, "length": shape.length, "seconds": {name: [] for name in steps}}
+    result["distillation"] = distilled
     for number in range(bench.rounds + 1):
         for name, step in steps.items():
             began = bench.sync()
             step(number)
             if number:
-                found["seconds"][name].append(bench.sync() - began)
+                distilled["seconds"][name].append(bench.sync() - began)
     steps.clear()
     bench.empty()
-    found["largest"] = {}
+    distilled["largest"] = {}
     for way in ways:
-        batch = found["batch"]
+        batch = distilled["batch"]
         while bench.left() > 0.05 * bench.limit and batch <= (4 if bench.tiny else 2**14):
             try:
                 seconds = second_step(bench, way, shape, batch)
@@ -303,7 +304,7 @@ def distillation(bench: Bench, result: dict[str, Any]) -> None:
                 break
             finally:
                 bench.empty()
-            found["largest"][way.name] = {"batch": batch, "tokens_per_second": batch * shape.length / seconds}
+            distilled["largest"][way.name] = {"batch": batch, "tokens_per_second": batch * shape.length / seconds}
             batch *= 2
 
 
@@ -374,13 +375,13 @@ def markdown(bench: Bench, result: dict[str, Any]) -> str:
         text += (
             f"\n## Larger batches\n\nWhat the card gives; a recipe's batch size is part of its numbers.\n\n{table}\n"
         )
-    if found := result.get("distillation"):
-        plain = found["seconds"]["plain"]
+    if distilled := result.get("distillation"):
+        plain = distilled["seconds"]["plain"]
         rows = []
-        for name, seconds in found["seconds"].items():
+        for name, seconds in distilled["seconds"].items():
             gains = [a / b for a, b in zip(plain, seconds, strict=True)]
-            best = found.get("largest", {}).get(name, {})
-            speed = found["batch"] * found["length"] / median(seconds)
+            best = distilled.get("largest", {}).get(name, {})
+            speed = distilled["batch"] * distilled["length"] / median(seconds)
             rows.append(
                 [
                     name,
@@ -391,7 +392,7 @@ def markdown(bench: Bench, result: dict[str, Any]) -> str:
                 ]
             )
         header = ["way", "tokens/s", "as fast as plain", "largest batch of 2ⁿ", "tokens/s there"]
-        text += f"\n## A distillation step, {found['batch']} of {found['length']} tokens\n\n"
+        text += f"\n## A distillation step, {distilled['batch']} of {distilled['length']} tokens\n\n"
         text += report.markdown_table(header, rows) + "\n"
     if hours := result.get("hours"):
         rows = [[task, f"{each:.2f}"] for task, each in hours.items()]

@@ -147,15 +147,15 @@ def one(axis: str, size: int) -> dict[str, float]:
 def elsewhere(axis: str, size: int) -> dict[str, float]:
     """Measure in a fresh process with one thread, so that processor time is work and not waiting."""
     words = ("benchmarks.cost.growth", "--one", axis, str(size))
-    found: dict[str, float] = processes.answer(*words, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
-    print(f"{axis} {size}: {found['seconds']:.2f} s, {found['peak'] / 2**20:.0f} MiB", flush=True)
-    return found
+    cost: dict[str, float] = processes.answer(*words, OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
+    print(f"{axis} {size}: {cost['seconds']:.2f} s, {cost['peak'] / 2**20:.0f} MiB", flush=True)
+    return cost
 
 
-def markdown(found: dict[str, dict[str, dict[str, float]]], rounds: int, machine: dict[str, Any]) -> str:
+def markdown(least: dict[str, dict[str, dict[str, float]]], rounds: int, machine: dict[str, Any]) -> str:
     """Return the table with its description."""
     rows = []
-    for axis, sizes in found.items():
+    for axis, sizes in least.items():
         before: tuple[int, float] | None = None
         for size, each in ((int(size), each) for size, each in sizes.items()):
             exponent = report.exponent((before[0], size), (before[1], each["seconds"])) if before else ""
@@ -192,12 +192,12 @@ def main() -> None:
         return
     asked = [(axis, size) for axis in arguments.axes for size in arguments.sizes or SIZES[axis]]
     rounds = [{key: elsewhere(*key) for key in asked} for _ in range(arguments.rounds)]
-    found: dict[str, dict[str, dict[str, float]]] = {axis: {} for axis in arguments.axes}
+    least: dict[str, dict[str, dict[str, float]]] = {axis: {} for axis in arguments.axes}
     for axis, size in asked:
-        found[axis][str(size)] = min((each[axis, size] for each in rounds), key=lambda each: each["seconds"])
+        least[axis][str(size)] = min((each[axis, size] for each in rounds), key=lambda each: each["seconds"])
     machine = report.versions(prepare(pick_device("cpu"), "fp32", 0)) | {"threads": 1, "OMP_WAIT_POLICY": "PASSIVE"}
-    text = markdown(found, arguments.rounds, machine)
-    result = {"rounds": arguments.rounds, "machine": machine, "found": found}
+    text = markdown(least, arguments.rounds, machine)
+    result = {"rounds": arguments.rounds, "machine": machine, "found": least}
     report.write(arguments.results / "performance", "growth", result, text)
     print(text)
 

@@ -59,10 +59,10 @@ def timed(*words: str) -> dict[str, float]:
 def imports(*words: str) -> list[dict[str, Any]]:
     """Return the modules a command imports, in order, with microseconds alone and with what they import."""
     done = processes.python("-X", "importtime", *words)
-    found = re.findall(r"^import time:\s+(\d+) \|\s+(\d+) \|(\s+)(\S+)$", done.stderr, re.M)
+    lines = re.findall(r"^import time:\s+(\d+) \|\s+(\d+) \|(\s+)(\S+)$", done.stderr, re.M)
     return [
         {"name": name, "self": int(alone), "cumulative": int(whole), "depth": len(indent) // 2}
-        for alone, whole, indent, name in found
+        for alone, whole, indent, name in lines
     ]
 
 

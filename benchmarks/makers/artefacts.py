@@ -153,13 +153,13 @@ def baselines(task: Task, splits: Splits) -> dict[str, float]:
 
 def fine_tuned(records: Iterable[RunRecord], digests: Mapping[str, str]) -> dict[str, dict[str, list[float]]]:
     """Return model and recipe → task → test scores by seed, in percent, of whole runs on data with these digests."""
-    found: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    scores: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for record in sorted(records, key=lambda record: (record.cell.model.name, record.cell.seed)):
         cell = record.cell
         if record.data.digest == digests.get(cell.task) and cell.limit is None:
             model = f"{cell.model.name} ({cell.model.digest[:8]}), {record.recipe_name}, {cell.recipe.precision}"
-            found[model][cell.task].append(100 * record.scores[record.metric])
-    return {model: dict(tasks) for model, tasks in found.items()}
+            scores[model][cell.task].append(100 * record.scores[record.metric])
+    return {model: dict(tasks) for model, tasks in scores.items()}
 
 
 def spread(scores: Sequence[float] | None) -> str:
@@ -185,7 +185,7 @@ def main() -> None:
         digests[task.name] = data.ref.digest
     models = fine_tuned(Store(arguments.results).records(), digests)
 
-    names = list(dict.fromkeys(name for found in simple.values() for name in found))
+    names = list(dict.fromkeys(name for of_task in simple.values() for name in of_task))
     rows = [[name, *(f"{simple[t.name][name]:.2f}" if name in simple[t.name] else "" for t in tasks)] for name in names]
     rows += [[f"**{model}**", *(spread(scores.get(task.name)) for task in tasks)] for model, scores in models.items()]
     header = ["", *(f"{task.name} v{task.version} ({task.metric})" for task in tasks)]

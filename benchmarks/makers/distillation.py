@@ -54,18 +54,18 @@ Curves: {curves}. The records are in [`../embedded/`](../embedded/leaderboard.md
 
 def held_out(work: Path) -> dict[str, dict[str, float]]:
     """Return model → its scores on held-out text."""
-    found = {name: _made(work / folder)["losses"]["held_out"] for name, folder in TRAININGS.items()}
+    losses = {name: _made(work / folder)["losses"]["held_out"] for name, folder in TRAININGS.items()}
     # A training scores the held-out text before its first step, with the teacher's layers as they are.
-    return found | {"layers-alone": _made(work / "student")["losses"]["held_out_before"]}
+    return losses | {"layers-alone": _made(work / "student")["losses"]["held_out_before"]}
 
 
 def scores(results: Path) -> dict[str, dict[str, list[float]]]:
     """Return task → model → scores, one per seed."""
-    found: dict[str, dict[str, list[float]]] = {}
+    by_title: dict[str, dict[str, list[float]]] = {}
     for record in Store(results).records():
         title = f"{record.cell.task} ({record.metric})"
-        found.setdefault(title, {}).setdefault(record.cell.model.name, []).append(record.scores[record.metric])
-    return found
+        by_title.setdefault(title, {}).setdefault(record.cell.model.name, []).append(record.scores[record.metric])
+    return by_title
 
 
 def table(looks: dict[str, dict[str, float]], tasks: dict[str, dict[str, list[float]]]) -> str:

@@ -227,8 +227,8 @@ def _looks(part: dict[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
     return part["losses"]["held_out_before"], part["losses"]["held_out"]
 
 
-def _guessed(found: dict[str, Any]) -> str:
-    return f"{found['token_str'].strip()} ({found['score']:.0%})"
+def _guessed(guess: dict[str, Any]) -> str:
+    return f"{guess['token_str'].strip()} ({guess['score']:.0%})"
 
 
 def main() -> None:

@@ -39,8 +39,8 @@ def theirs(record: RunRecord, work: works.Work, padding: trainer.Padding, device
         settled = prepare(pick_device(device), cell.recipe.precision, work.model.config.hidden_size)
         kept = {"cell": cell.model_dump(mode="json"), "cell_digest": cell.digest, "padding": padding}
         report.write_json(path, kept | asdict(fitted) | {"environment": report.versions(settled)})
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    outcome: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return outcome
 
 
 def difference(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
@@ -57,7 +57,7 @@ def compare(records: list[RunRecord], cells: list[dict[str, Any]]) -> dict[str, 
     metric = records[0].metric
     ours = [100 * record.scores[metric] for record in records]
     trainers = [100 * cell["scores"][metric] for cell in cells]
-    found = difference(ours, trainers) if len(ours) > 1 else None
+    welch = difference(ours, trainers) if len(ours) > 1 else None
     return {
         "task": records[0].cell.task,
         "metric": metric,
@@ -71,8 +71,8 @@ def compare(records: list[RunRecord], cells: list[dict[str, Any]]) -> dict[str, 
             "flue_bench": sum(record.collapsed is not None for record in records),
             "trainer": sum(cell["collapsed"] is not None for cell in cells),
         },
-        "difference": found,
-        "contains_zero": None if found is None else found["low"] <= 0 <= found["high"],
+        "difference": welch,
+        "contains_zero": None if welch is None else welch["low"] <= 0 <= welch["high"],
     }
 
 

@@ -97,8 +97,8 @@ def step_of(way: Way, arguments: argparse.Namespace, batch: int) -> Callable[[in
         with here.autocast():
             with torch.no_grad():
                 wanted = network(input_ids=some.ids, output_hidden_states=True)
-            found = student.network(input_ids=some.ids, output_hidden_states=True)
-        ours, theirs = ((out.hidden_states[-1].float(), out.logits.float()) for out in (found, wanted))
+            outputs = student.network(input_ids=some.ids, output_hidden_states=True)
+        ours, theirs = ((out.hidden_states[-1].float(), out.logits.float()) for out in (outputs, wanted))
         real, weights = some.ids != PAD, recipe.weights
         return plain(ours, theirs, labels, real, counts, weights, recipe.temperature, recipe.kl_rows)[0]
 
@@ -125,9 +125,9 @@ def measure_speed(arguments: argparse.Namespace) -> tuple[dict[str, list[dict[st
         for name, step in steps.items():
             wall, processor = time.perf_counter(), time.process_time()
             loss = step(number)  # reading the loss waits for the device
-            found = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor, "loss": loss}
-            measured[name].append(found)
-            print(f"round {number} of {arguments.rounds} · {name}: {found['wall']:.2f} s, loss {loss:.4f}", flush=True)
+            timed = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor, "loss": loss}
+            measured[name].append(timed)
+            print(f"round {number} of {arguments.rounds} · {name}: {timed['wall']:.2f} s, loss {loss:.4f}", flush=True)
     alone = {}
     for way in WAYS:
         with Products() as products:
@@ -142,12 +142,12 @@ def in_own_process(way: Way, arguments: argparse.Namespace, batch: int) -> dict[
     for key in ("device", "length", "layers", "hidden", "vocabulary"):
         words += [f"--{key}", str(getattr(arguments, key))]
     try:
-        found: dict[str, float] = processes.answer("benchmarks.peers.distil_step", *words)
+        cost: dict[str, float] = processes.answer("benchmarks.peers.distil_step", *words)
     except processes.Failed as failed:
         print(f"{way.name}, {batch} sequences: {str(failed).strip().splitlines()[-1:]}", flush=True)
         return None
-    print(f"{way.name}, {batch} sequences: {found['peak'] / 2**30:.2f} GiB", flush=True)
-    return found
+    print(f"{way.name}, {batch} sequences: {cost['peak'] / 2**30:.2f} GiB", flush=True)
+    return cost
 
 
 def one(arguments: argparse.Namespace) -> None:
@@ -163,11 +163,11 @@ def one(arguments: argparse.Namespace) -> None:
 
 def largest(way: Way, arguments: argparse.Namespace) -> dict[str, float]:
     """Return the largest batch of 2ⁿ sequences that fits, and its speed."""
-    batch, found = 1, {"batch": 0.0}
+    batch, best = 1, {"batch": 0.0}
     while (peak := in_own_process(way, arguments, batch)) is not None:
-        found = {"batch": batch, **peak}
+        best = {"batch": batch, **peak}
         batch *= 2
-    return found
+    return best
 
 
 def ratios(measured: dict[str, list[dict[str, float]]], name: str, key: str) -> paired.Paired:
@@ -211,11 +211,11 @@ def markdown(arguments: argparse.Namespace, result: dict[str, Any]) -> str:
         f"{report.markdown_table(header, rows)}\n"
     )
     if result["largest"]:
-        found = [
+        batches = [
             [name, f"{each['batch']:.0f}", f"{each.get('tokens_per_second', 0):,.0f}"]
             for name, each in result["largest"].items()
         ]
-        table = report.markdown_table(["way", f"largest batch of {arguments.length} tokens", "tokens/s"], found)
+        table = report.markdown_table(["way", f"largest batch of {arguments.length} tokens", "tokens/s"], batches)
         text += f"\n{table}\n"
     return text
 

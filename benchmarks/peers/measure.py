@@ -88,7 +88,7 @@ class Clock(TrainerCallback):
         """Stop measuring wall and processor time."""
         self.seconds = time.perf_counter() - self.began[0], time.process_time() - self.began[1]
 
-    def found(self, order: Order, tokens: int) -> dict[str, Any]:
+    def result(self, order: Order, tokens: int) -> dict[str, Any]:
         """Return the measurement.
 
         Raises:
@@ -98,8 +98,8 @@ class Clock(TrainerCallback):
         if self.types != {wanted}:
             raise RuntimeError(f"{order}: matrices were multiplied in {self.types}")
         wall, processor = self.seconds
-        found = {"seconds": wall, "processor_seconds": processor, "tokens": tokens, "positions": self.positions}
-        return found | {"all_positions": self.all_positions}
+        timed = {"seconds": wall, "processor_seconds": processor, "tokens": tokens, "positions": self.positions}
+        return timed | {"all_positions": self.all_positions}
 
     def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         """Record the end of a step; called by Trainer."""
@@ -133,13 +133,13 @@ def measure(order: Order, work: works.Work, lengths: Ints, device: Device, recip
     gc.collect()  # Trainer's objects refer to one another, and keep the last round's model
     with Products() if order.count else nullcontext() as products:
         if order.work == PREDICTION:
-            found = _predict(order, work, device, recipe)
+            timed = _predict(order, work, device, recipe)
         else:
-            found = _fine_tune(order, work, lengths, device, recipe)
-    positions = found.pop("all_positions")
+            timed = _fine_tune(order, work, lengths, device, recipe)
+    positions = timed.pop("all_positions")
     if products is not None:
-        found["product_seconds_per_position"] = product_seconds(products, device) / positions
-    return found
+        timed["product_seconds_per_position"] = product_seconds(products, device) / positions
+    return timed
 
 
 def _fine_tune(order: Order, work: works.Work, lengths: Ints, device: Device, recipe: Recipe) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def _fine_tune(order: Order, work: works.Work, lengths: Ints, device: Device, re
     data = work.encode("train", recipe.max_length, np.concatenate(batches).tolist())
     network = models.load_model(work.model, work.task, order.round, recipe.dropout).network
     clock = train_once(order.way, network.to(device.where), work, data, recipe, order.round, device)
-    return clock.found(order, int(data.lengths[recipe.batch_size :].sum()))
+    return clock.result(order, int(data.lengths[recipe.batch_size :].sum()))
 
 
 def train_once(
@@ -199,7 +199,7 @@ def _predict(order: Order, work: works.Work, device: Device, recipe: Recipe) -> 
         else:
             built.predict(dataset)
         clock.stop()
-    return clock.found(order, int(data.lengths.sum()))
+    return clock.result(order, int(data.lengths.sum()))
 
 
 def serve(pipe: Connection, ours: bool, model: str, data_dir: Path | None, asked: str, batch_size: int | None) -> None:

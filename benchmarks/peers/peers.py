@@ -261,17 +261,17 @@ computed for each token, and in brackets those that it would have computed on th
             "\n## Scoring\n\nMilliseconds, and how many times as fast flue-bench is. 5 % of the test set's labels are "
         )
         text += "replaced; all ways of a line give the same number, to 1e-12.\n"
-    for found in result.get("scoring", []):
-        ours = found["seconds"][OURS]
+    for scored in result.get("scoring", []):
+        ours = scored["seconds"][OURS]
         table = [
             [
                 way,
                 f"{1000 * median(each):.1f}",
                 str(paired.ratios(each, ours)),
             ]
-            for way, each in found["seconds"].items()
+            for way, each in scored["seconds"].items()
         ]
-        header = [f"{found['of']}: {100 * found['score']:.4f}", "ms", "flue-bench as fast"]
+        header = [f"{scored['of']}: {100 * scored['score']:.4f}", "ms", "flue-bench as fast"]
         text += f"\n{report.markdown_table(header, table)}\n"
     if (file := results / "trainer" / "scores.json").is_file():
         trainer = json.loads(file.read_text(encoding="utf-8"))
@@ -337,8 +337,8 @@ def main() -> None:
             name = "camembert-base's shape" if asked == SHAPE else resolved.ref.name
             of = result["models"].setdefault(name, {"tasks": {}})
             of |= {"automatic": settled.precision, "machine": report.versions(settled)}
-            for task, found in speeds(place, arguments):
-                of["tasks"][task] = found
+            for task, summary in speeds(place, arguments):
+                of["tasks"][task] = summary
                 report.write(folder, "peers", result, markdown(result, arguments.results))  # what there is
     print(markdown(result, arguments.results))
 

@@ -45,10 +45,10 @@ def run(
     def ask(order: Order) -> dict[str, Any]:
         try:
             pipes[order.way == OURS].send(order)
-            found: dict[str, Any] = pipes[order.way == OURS].recv()
+            answer: dict[str, Any] = pipes[order.way == OURS].recv()
         except (EOFError, ConnectionError):
             raise SystemExit(f"The process that measured {order} broke down, see above.") from None
-        return found
+        return answer
 
     for task in arguments.tasks:
         measured = []
@@ -62,10 +62,10 @@ def run(
                 peak[way, precision] = counted["product_seconds_per_position"]
             for number in range(arguments.rounds):
                 for way, precision in ways:
-                    found = ask(Order(task, way, precision, number, size, work))
-                    found["product_seconds"] = peak[way, precision] * found["positions"]
-                    measured.append({"work": work, "round": number, "way": way, "precision": precision, **found})
-                    speed = f"{found['tokens'] / found['seconds']:,.0f} tokens/s"
+                    timed = ask(Order(task, way, precision, number, size, work))
+                    timed["product_seconds"] = peak[way, precision] * timed["positions"]
+                    measured.append({"work": work, "round": number, "way": way, "precision": precision, **timed})
+                    speed = f"{timed['tokens'] / timed['seconds']:,.0f} tokens/s"
                     where = f"{task}, {work}, round {number + 1} of {arguments.rounds}"
                     print(f"{where}, {precision} {way}: {speed}", flush=True)
         yield task, measured
@@ -140,8 +140,8 @@ def markdown(tasks: dict[str, Any], model: str, arguments: argparse.Namespace, m
                     f"{0.8 * task['padding_ratio']:.2f}",
                 ]
             )
-        if found := task["defaults"]["ratio"]:
-            defaults.append([name, *(_ratio(found[way]) for way in ("dynamic", "grouped"))])
+        if ratios := task["defaults"]["ratio"]:
+            defaults.append([name, *(_ratio(ratios[way]) for way in ("dynamic", "grouped"))])
     automatic = next(iter(tasks.values()))["defaults"]["flue_bench_precision"]
     header = [
         "task", "max_length / mean tokens", "precision", "padded", "dynamic", "grouped", "flue-bench",
@@ -178,8 +178,8 @@ are random ones padded to the longest row (dynamic); grouping has to be asked fo
 """
 
 
-def _ratio(found: dict[str, float]) -> str:
-    return str(paired.Paired(**found))
+def _ratio(ratio: dict[str, float]) -> str:
+    return str(paired.Paired(**ratio))
 
 
 def main() -> None:

@@ -129,7 +129,7 @@ def build(
 
 def rows(data: Encoded, recipe: Recipe, padding: Padding) -> Any:
     """Return a list with one dictionary of lists per row, as a tokenizer gives it."""
-    found: list[dict[str, Any]] = []
+    made: list[dict[str, Any]] = []
     for start, end in zip(data.offsets[:-1], data.offsets[1:], strict=True):
         rest = recipe.max_length - int(end - start) if padding == "padded" else 0
         row: dict[str, Any] = {
@@ -138,10 +138,10 @@ def rows(data: Encoded, recipe: Recipe, padding: Padding) -> Any:
         }
         if data.type_ids is not None:
             row["token_type_ids"] = data.type_ids[start:end].tolist() + [0] * rest
-        target = data.targets([len(found)], np.ones((1, end - start), bool), np.arange(start, end))[0].tolist()
+        target = data.targets([len(made)], np.ones((1, end - start), bool), np.arange(start, end))[0].tolist()
         row["labels"] = target + [IGNORED] * rest if isinstance(target, list) else target
-        found.append(row)
-    return found
+        made.append(row)
+    return made
 
 
 def collator(work: Work, padding: Padding) -> Any:

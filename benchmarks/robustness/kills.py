@@ -72,7 +72,7 @@ class Command(NamedTuple):
 
     words: list[str]
     """The command line, without the folder."""
-    found: Callable[[Path], dict[str, Any]]
+    finished: Callable[[Path], dict[str, Any]]
     """What is finished in a folder: it may only grow, and has to be as in the undisturbed folder in the end.
 
     Raises ``Lost`` where something is not whole.
@@ -155,10 +155,10 @@ def attempt(command: Command, out: Path, kill: Kill, checkpoints: bool, before: 
 
 def look(command: Command, out: Path, before: dict[str, Any]) -> None:
     """Read the folder as others do, and check that what was finished is still there and unchanged."""
-    found = command.found(out)
-    if gone := [name for name, value in before.items() if found.get(name) != value]:
+    whole = command.finished(out)
+    if gone := [name for name, value in before.items() if whole.get(name) != value]:
         raise Lost(f"{out}: {gone} was finished, and is gone or another")
-    before |= found
+    before |= whole
 
 
 def records(out: Path) -> dict[str, Any]:
@@ -194,10 +194,10 @@ def shards(out: Path) -> dict[str, Any]:
     if not (out / MANIFEST).exists():
         return {}
     manifest = open_corpus(out).manifest
-    found = {shard.file: sha256(out / shard.file) for shard in manifest.shards}
-    if any(found[shard.file] != shard.sha256 for shard in manifest.shards):
+    hashes = {shard.file: sha256(out / shard.file) for shard in manifest.shards}
+    if any(hashes[shard.file] != shard.sha256 for shard in manifest.shards):
         raise Lost(f"{out}: a shard is not the one that the manifest names")
-    return found | {name: sha256(out / name) for name in (MANIFEST, COUNTS)}
+    return hashes | {name: sha256(out / name) for name in (MANIFEST, COUNTS)}
 
 
 def sha256(path: Path) -> str:

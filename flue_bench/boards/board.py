@@ -27,6 +27,8 @@ from flue_bench.statistics.intervals import mean_sd
 
 FLUE = ("cls", "paws-x", "xnli", "wikiner")
 """These columns come first, in this order."""
+VARIANTS = 64
+"""The largest number of columns that several versions and data of one column's tasks may make."""
 
 
 @dataclass(frozen=True)
@@ -308,6 +310,10 @@ def build(
             if missing := [task for task in family.members if task not in by_task]:
                 there = "; ".join(_said(setting, family.metric) for task in by_task for setting in by_task[task])
                 reason = f"{_family_title(family)}: {', '.join(missing)} missing ({there})"
+                left_out.add(Note(label, reason))
+                continue
+            if (ways := math.prod(len(by_task[task]) for task in family.members)) > VARIANTS:
+                reason = f"{_family_title(family)}: versions and data of its tasks combine in {ways:,} ways"
                 left_out.add(Note(label, reason))
                 continue
             for settings in product(*(by_task[task] for task in family.members)):

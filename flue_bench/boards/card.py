@@ -41,8 +41,8 @@ class Setting(NamedTuple):
     records: tuple[RunRecord, ...]
 
 
-def settings(records: Sequence[RunRecord], model: str) -> tuple[str, list[Setting]]:
-    """Return the model's name, and everything that the board shows of it.
+def settings(records: Sequence[RunRecord], model: str) -> tuple[str, list[Setting], list[str]]:
+    """Return the model's name, everything that the board shows of it, and what cannot be shown, in words.
 
     Args:
         records: records from any number of results directories.
@@ -59,7 +59,16 @@ def settings(records: Sequence[RunRecord], model: str) -> tuple[str, list[Settin
     records_of = by_run(records)
     runs = [run for row in shown for entry in row.entries if entry for run in entry.runs]
     kept = grouped(runs, lambda run: run.setting_digest)
-    return shown[0].model, [_setting(tuple(records_of[run.key] for run in same)) for same in kept.values()]
+    of_model, left_out = [], []
+    for same in kept.values():
+        of_setting = tuple(records_of[run.key] for run in same)
+        try:
+            kind_of(of_setting[0])
+        except RecordError as error:
+            left_out.append(str(error))
+        else:
+            of_model.append(_setting(of_setting))
+    return shown[0].model, of_model, left_out
 
 
 def results(of_model: Iterable[Setting]) -> list[EvalResult]:

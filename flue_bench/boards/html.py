@@ -24,6 +24,9 @@ from flue_bench.results.rows import RunKey, by_run
 
 HERE = Path(__file__).parent
 
+CLASSES = 200
+"""The largest number of labels whose confusion matrix is shown."""
+
 Link = Callable[[Run], str | None]
 """A function that returns the path of a run's record, relative to the file that is written."""
 
@@ -54,6 +57,7 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
     return template.render(
         board=board,
         say=wording,
+        plain=escape.plain,  # before a filter that gives markup, which is not escaped again
         caption=wording.caption(board, "n"),
         best=wording.best_of(board),
         scales=scales,
@@ -243,6 +247,8 @@ def _per_class(records: list[RunRecord], kind: Kind[Any]) -> dict[str, dict[str,
 
 def _confusion(records: list[RunRecord], kind: Kind[Any], evidence: Evidence) -> Confusion | None:
     """Return the confusion matrix summed over the seeds; None for a kind without classes."""
+    if len(records[0].labels) > CLASSES:
+        raise RecordError(f"{len(records[0].labels):,} labels; a matrix is shown for up to {CLASSES}")
     key = [kind.name, records[0].labels, [record.predictions.sha256 for record in records]]
     confusion = evidence.kept(key, Confusion, lambda: _counted(records, kind, evidence), records)
     return confusion if confusion.labels else None

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from flue_bench.boards.board import Board, Column, Entry, Kept, Note, Pair, Versus
-from flue_bench.errors import RecordError, UsageError
+from flue_bench.errors import FlueBenchError
 from flue_bench.record import RunRecord
 from flue_bench.results import comparison
 from flue_bench.results.comparison import Evidence
@@ -43,7 +43,7 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
     def interval(label: str, column: Column, entry: Entry) -> Entry:
         try:
             measured = comparison.interval(runs(entry), column.metric, evidence)
-        except RecordError as error:
+        except FlueBenchError as error:
             left_out.add(Note(label, f"{column.title}: no interval: {error}"))
             return entry
         if abs(measured.mean - entry.mean) > SAME:
@@ -58,7 +58,7 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
         for i, entry in enumerate(entries):
             if entry and best and entry is not best and entry.interval and best.interval:
                 # Another protocol of the engine, or predictions gone since their interval was cached.
-                with contextlib.suppress(UsageError, RecordError):
+                with contextlib.suppress(FlueBenchError):
                     differences[i] = comparison.compare(runs(entry), runs(best), column.metric, evidence)
         tested = {i: c.p for i, c in differences.items() if c.p is not None}
         adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
@@ -76,7 +76,7 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
             return share
         try:
             retention = comparison.retention(runs(student), runs(teacher), column.metric, evidence)
-        except (RecordError, UsageError):
+        except FlueBenchError:
             return share
         if retention.low is None or retention.high is None or not math.isfinite(retention.high - retention.low):
             return share

@@ -9,6 +9,7 @@ import typer
 
 from flue_bench.cli.output import put, say
 from flue_bench.cli.results import Results, damaged, known_name, read, records_of
+from flue_bench.errors import RecordError
 
 
 def card(
@@ -32,7 +33,11 @@ def card(
     for path, reason in damaged(by_folder):
         say(f"Left out: {path}: {reason}", err=True)
     records = records_of(by_folder)
-    name, of_model = cards.settings(records, known_name(named_rows(records), model))
+    name, of_model, left_out = cards.settings(records, known_name(named_rows(records), model))
+    for words in left_out:
+        say(f"Left out: {words}", err=True)
+    if not of_model:
+        raise RecordError(f"Nothing of {name} can be shown.")
     made = cards.updated(out, name, of_model)
     if validate:
         from flue_bench.data import hub

@@ -39,8 +39,10 @@ from flue_bench.errors import (
     OfflineError,
     address,
     plain_addresses,
+    quoted,
 )
 from flue_bench.files import write
+from flue_bench.task import REVISION
 
 if TYPE_CHECKING:
     import httpx2
@@ -408,6 +410,8 @@ def _what(repo_id: str, repo_type: RepoType, revision: str | None) -> str:
 
 
 def _cached(repo_id: str, repo_type: RepoType, revision: str | None) -> _Cached | None:
+    if revision is not None and re.fullmatch(REVISION, revision) is None:  # it becomes part of a path of the cache
+        raise HubError(f"{quoted(revision)} is no revision: a commit, a branch or a tag of {repo_id} is asked for.")
     try:
         snapshot = huggingface_hub.snapshot_download(
             repo_id, repo_type=repo_type, revision=revision, allow_patterns=[], local_files_only=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from flue_bench.files import read
 from flue_bench.kinds.kind import Kind, kind_named
 from flue_bench.recipe import Recipe
 from flue_bench.task import SPLITS, Archive, Columns, Cut, Reader, Source, SplitFiles, Task
+
+LONGEST_PATH = 255
+"""Characters of the path or glob of data files."""
 
 
 @dataclass(frozen=True)
@@ -163,10 +167,21 @@ def _faults(task: Task) -> list[tuple[str, str]]:
         faults += _of_columns(kind, source.columns, f"{key}.columns")
         for split, files in source.files.items():
             faults += _of_columns(kind, files.columns or {}, f"{key}.files.{split}.columns")
-            path = PurePosixPath(files.path)
-            if path.is_absolute() or ".." in path.parts:
-                faults.append((f"{key}.files.{split}", f"'{files.path}' is not a relative path without '..'"))
+            if fault := _of_path(files.path):
+                faults.append((f"{key}.files.{split}", fault))
     return faults
+
+
+def _of_path(text: str) -> str:
+    """Return what is wrong with the path of data files; empty if nothing is."""
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts or re.search(r"[\x00-\x1f\x7f\\]|^\w:", text):
+        return f"{quoted(text)} is not a relative path without '..', with '/' between its parts"
+    if len(text) > LONGEST_PATH:
+        return f"{quoted(text)} has {len(text):,} characters, and {LONGEST_PATH} is the limit"
+    if text.count("**") > 1:  # each more multiplies the folders that are looked through
+        return f"{quoted(text)} has '**' more than once"
+    return ""
 
 
 def _of_columns(kind: Kind[Any], columns: Columns, key: str) -> list[tuple[str, str]]:

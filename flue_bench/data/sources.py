@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from glob import has_magic
 from operator import attrgetter
@@ -28,6 +28,8 @@ from flue_bench.record import DataRef
 from flue_bench.task import SPLITS, Archive, Example, Source, Split, SplitFiles, Task, nfc
 
 _OWN_FORMATS = ("parquet", "jsonl", "csv", "tsv", "conll")
+MEMORY = 2**32
+"""Bytes of memory that the examples of a task may take, by the estimate of ``_Memory``."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class _Place:
     """Archive that the folder was unpacked from → SHA-256."""
     deviations: tuple[str, ...] = ()
     """Deviations from the canonical data that do not depend on the rows, in words."""
+    root: Path | None = None
+    """The folder out of which no link leads; None below ``--data-dir``, where the user's own links may."""
 
 
 def load(registered: Registered, *, data_dir: Path | None = None, offline: bool = False) -> TaskData:
@@ -190,7 +194,9 @@ def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bo
         )
         commit = (snapshot.commit or source.revision or "")[:12]
         label = f"hub:{source.hub}@{commit}"
-        return _Place(source, label, snapshot.folder, deviations=_moving(source, commit))
+        # A snapshot's files are links to the blobs of its repository.
+        root = snapshot.folder.parents[1]
+        return _Place(source, label, snapshot.folder, deviations=_moving(source, commit), root=root)
     if source.archives:
         files = {}
         for archive in source.archives:
@@ -203,7 +209,7 @@ def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bo
         return _Place(source, source.label, cache_dir(), packed=files)
     if source.files and not _there(task_folder, source):
         raise HubError(f"{task_folder} has no {source.files['train'].path}")
-    return _Place(source, source.label, task_folder)
+    return _Place(source, source.label, task_folder, root=task_folder)
 
 
 def _offered(source: Source, task_folder: Path, data_dir: Path | None, offline: bool) -> None:
@@ -266,7 +272,50 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in paths if path.is_file())
 
 
+def _check_within(paths: Iterable[Path], root: Path) -> None:
+    """Refuse links that lead out of a folder that strangers made: what they lead to would be read, and quoted.
+
+    Raises:
+        DataError: one does.
+    """
+    real = root.resolve()
+    for path in paths:
+        if not path.resolve().is_relative_to(real):
+            raise DataError(
+                f"{path} is a link out of {root}, and none is followed there. Put the file itself in its place, or "
+                "give the folder of the data by --data-dir."
+            )
+
+
+class _Memory:
+    """The memory that the examples of a task may still take."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._left = task, MEMORY
+
+    def take(self, values: Iterable[Any]) -> None:
+        """Count an example by the values of its row. Raises DataError if it is one too many."""
+        self._left -= 256
+        for value in values:
+            if isinstance(value, str):
+                self._left -= len(value)
+            elif isinstance(value, list | tuple):
+                self._left -= 64 * len(value) + sum(len(each) for each in value if isinstance(each, str))
+        if self._left < 0:
+            raise DataError(
+                f"Task '{self._task.name}': its examples take more than {MEMORY >> 30} GiB of memory, and all are kept "
+                "there. Take fewer rows, or shorter ones."
+            )
+
+
 def _read(task: Task, located: _Place) -> TaskData:
+    try:
+        return _read_all(task, located)
+    except MemoryError:
+        raise DataError(f"Task '{task.name}': its data do not fit into the memory that there is.") from None
+
+
+def _read_all(task: Task, located: _Place) -> TaskData:
     located = _unpacked(located)
     splits: dict[Split, list[Example]] = {}
     read = list(located.archives)
@@ -275,9 +324,12 @@ def _read(task: Task, located: _Place) -> TaskData:
     skipped: list[str] = []
     hints: list[str] = []
     labels = Labels(task.labels, located.source.label_names, located.source.scheme)
+    memory = _Memory(task)
     for split in SPLITS:
         files = located.source.files.get(split)
         paths = _matching(located.folder, files.path) if files else []
+        if located.root is not None:
+            _check_within(paths, located.root)
         if files and not paths:
             raise DataError(f"{located.folder} has no {files.path}, the {split} split of task '{task.name}'.")
         if not located.archives:
@@ -285,9 +337,9 @@ def _read(task: Task, located: _Place) -> TaskData:
             hashes |= {path.relative_to(located.folder).as_posix(): sha256(path) for path in paths}
         left_out: Counter[str] = Counter()
         if located.source.reader:
-            examples, rows = _by_reader(task, located, split, left_out)
+            examples, rows = _by_reader(task, located, split, left_out, memory)
         elif files:
-            examples, rows = _by_columns(task, located.source, labels, files, split, paths, hints, left_out)
+            examples, rows = _by_columns(task, located.source, labels, files, split, paths, hints, left_out, memory)
         else:
             examples, rows = [], 0
         if files and not examples:
@@ -326,7 +378,9 @@ def _read(task: Task, located: _Place) -> TaskData:
     )
 
 
-def _by_reader(task: Task, located: _Place, split: Split, left_out: Counter[str]) -> tuple[list[Example], int]:
+def _by_reader(
+    task: Task, located: _Place, split: Split, left_out: Counter[str], memory: _Memory
+) -> tuple[list[Example], int]:
     """Return the examples of one split and the reader's row count; ``left_out`` counts skipped rows by reason."""
     reader = readers()[located.source.reader or ""]
     kind, labels = kind_named(task.kind), Labels(task.labels, {}, located.source.scheme)
@@ -335,6 +389,7 @@ def _by_reader(task: Task, located: _Place, split: Split, left_out: Counter[str]
     for row, given in enumerate(reader(located.folder, split, task)):
         rows += 1
         values = {field.name: getattr(given, field.name) for field in fields(given)}
+        memory.take(values.values())
         try:
             examples.append(kind.example(Row(_string(given.id) or f"{split}-{row}", values, labels)))
         except Skipped as reason:
@@ -358,6 +413,7 @@ def _by_columns(
     paths: Sequence[Path],
     hints: list[str],
     left_out: Counter[str],
+    memory: _Memory,
 ) -> tuple[list[Example], int]:
     """Return the examples of one split, and the number of rows before placeholders and ``left_out`` were dropped.
 
@@ -404,6 +460,7 @@ def _by_columns(
                 continue
             if not any(_holds(values[i], value) for i, value in drop):
                 given = {name: values[position] for name, position in at.items()}
+                memory.take(given.values())
                 try:
                     examples.append(kind.example(Row(_string(given.get("id")) or f"{split}-{row}", given, labels)))
                 except Skipped as reason:

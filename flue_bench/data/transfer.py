@@ -18,7 +18,7 @@ import httpcore2
 import httpx2
 from huggingface_hub import constants
 
-from flue_bench.errors import HubError, address
+from flue_bench.errors import HubError, address, quoted
 
 TRIES = 3
 """Requests for the same bytes of the same file before giving up; a download that makes progress may continue."""
@@ -247,6 +247,7 @@ class Client(httpx2.Client):
         if (status in _BUSY or status >= 500) and (wait := _asked_to_wait(response)) > LONGEST_WAIT:
             raise HubError(f"{address(url)} answered HTTP {status}: it wants a pause of {wait:,.0f} s. Try later.")
         if response.request.method == "HEAD":
+            _check_names(response)
             self._announced(response)
             return
         whole = _here.streams and status in (200, 206)
@@ -257,6 +258,8 @@ class Client(httpx2.Client):
                 _here.allowance.limit(REST_BYTES)
         elif (size := self._sizes.get(url)) is not None:
             _here.allowance.limit(size + REST_BYTES)
+        if not _here.streams:
+            _check_names(response)
 
     def _announced(self, response: httpx2.Response) -> None:
         """Remember how large a file is, and where it lies; keep the token from servers that hand out others."""
@@ -278,6 +281,33 @@ class Client(httpx2.Client):
             f"{constants.HF_HUB_DOWNLOAD_TIMEOUT} s of silence each ({', '.join(failures) or 'it broke off'}). "
             "Try later; HF_HUB_DOWNLOAD_TIMEOUT sets the seconds."
         )
+
+
+def _check_names(response: httpx2.Response) -> None:
+    """Refuse an answer whose commit or hash, which become names of files in the cache, lead out of their folder.
+
+    Raises:
+        HubError: one does.
+    """
+    path, headers = response.request.url.path, response.headers
+    names = []
+    if response.request.method == "HEAD" and "/resolve/" in path:
+        names = [headers.get(name, "").removeprefix("W/").strip('"') for name in ("X-Linked-Etag", "ETag")]
+        names.append(headers.get("X-Repo-Commit", ""))
+    elif response.status_code == 200 and _INFO.fullmatch(path):
+        response.read()
+        try:
+            names = [str(response.json()["sha"])]
+        except (ValueError, RecursionError, LookupError, TypeError):
+            return  # huggingface_hub says what it misses
+    if unfit := [name for name in names if name and not re.fullmatch(r"\w[\w.+=:-]{0,200}", name)]:
+        raise HubError(
+            f"{address(str(response.request.url))} gives {quoted(unfit[0])} as a commit or a hash: no hub does. "
+            "Check HF_ENDPOINT."
+        )
+
+
+_INFO = re.compile(r".*/api/(?:models|datasets)/[^/]+(?:/[^/]+)?(?:/revision/.+)?")
 
 
 def _same(request: httpx2.Request) -> tuple[str, str, str | None]:

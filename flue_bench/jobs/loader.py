@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 from flue_bench.data import registry, sources
 from flue_bench.data.registry import Registered
 from flue_bench.data.sources import TaskData, limited
-from flue_bench.errors import UsageError
+from flue_bench.errors import UsageError, quoted
 from flue_bench.kinds.network.network import Encoded, network_of
 from flue_bench.progress import Display
 from flue_bench.record import PROTOCOL, Cell, ModelRef
-from flue_bench.task import SPLITS, Example, Split
+from flue_bench.task import REPOSITORY, SPLITS, Example, Split
 from flue_bench.training import models
 from flue_bench.training.models import Resolved
 
@@ -113,6 +114,9 @@ class Loader:
         if name is None:
             if ref.origin == "directory" and known is None:
                 raise UsageError(f"{ref.name} was a directory: give its path with --model")
+            pattern = REPOSITORY if ref.origin == "hub" else r"embedded:[\w-]+"
+            if ref.origin != "directory" and re.fullmatch(pattern, ref.name) is None:  # a record may name any place
+                raise UsageError(f"{quoted(ref.name)} is no {ref.origin} model's name: give its path with --model")
             name = f"{ref.name}@{ref.revision}" if ref.revision else ref.name
             name = str(known.folder) if known is not None and ref.origin == "directory" else name
         resolved = self.resolve(name)

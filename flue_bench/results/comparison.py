@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from flue_bench import files
-from flue_bench.errors import RecordError, UnknownNameError, UsageError
+from flue_bench.errors import FlueBenchError, RecordError, UnknownNameError, UsageError, cause
 from flue_bench.kinds.counts import Metric
 from flue_bench.kinds.kind import kind_of
 from flue_bench.record import RunRecord
@@ -42,6 +42,9 @@ Question = Literal["pretrained", "trained"]
 
 METHOD = 4
 """Version of the method, raised when the same predictions would give another interval: caches are then recomputed."""
+
+CELLS = 2**26
+"""Numbers in memory at once for an interval: so many counts or resampled counts are half a gigabyte."""
 
 LEVEL = 0.05
 """Level of the tests; the intervals have 95 %."""
@@ -172,8 +175,8 @@ class Evidence:
         """Return the cached value of this key, or compute and cache it.
 
         Raises:
-            RecordError: the predictions of a record are missing: what is shown of a results directory must not depend
-                on what its reader has seen before.
+            RecordError: nothing can be computed from the predictions, for whatever reason; or those of a record are
+                missing: what is shown of a results directory must not depend on what its reader has seen before.
         """
         for record in records:
             self._files_of(record)
@@ -183,7 +186,7 @@ class Evidence:
         with contextlib.suppress(OSError, ValueError, RecursionError):  # a damaged file is written again
             kept: _Kept = _adapter(kind).validate_python(json.loads(files.read(path, root=cache)))
             return kept
-        computed = compute()
+        computed = _attempted(compute)
         with contextlib.suppress(OSError):
             files.write(path, json.dumps(asdict(cast(Any, computed))).encode(), cache)
         return computed
@@ -191,6 +194,16 @@ class Evidence:
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 """Adapters are expensive to make, and one serves all values of a type."""
+
+
+def _attempted(compute: Callable[[], _Kept]) -> _Kept:
+    """Return what is computed, and raise ``RecordError`` for what predictions of a stranger may cause."""
+    try:
+        return compute()
+    except FlueBenchError:
+        raise
+    except Exception as error:
+        raise RecordError(f"the predictions cannot be scored: {cause(error)}") from error
 
 
 def interval(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> Interval:
@@ -504,7 +517,7 @@ def _counts(records: Sequence[RunRecord], metric: Metric, evidence: Evidence) ->
     """
     gold: list[Any] | None = None
     ids: list[str] = []
-    cluster = np.empty(0, np.int64)
+    cluster = first = np.empty(0, np.int64)
     counted = []
     for record in records:
         table = evidence.predictions(record).sort_by("id")
@@ -516,6 +529,12 @@ def _counts(records: Sequence[RunRecord], metric: Metric, evidence: Evidence) ->
             raise RecordError(
                 f"{record.predictions.file}: not the test set of {records[0].predictions.file}, "
                 "though both name the same data; run one of them again."
+            )
+        width = 3 * max(len(record.labels), 1)
+        if len(records) * width * max(len(first), intervals.REPLICATES) > CELLS:
+            raise RecordError(
+                f"{record.cell.task}: {len(record.labels):,} labels, {len(first):,} groups of examples and "
+                f"{len(records):,} runs are too many for an interval."
             )
         try:
             counted.append(kind_of(record).counts(table, record, metric.level, cluster).astype(np.float64))

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from flue_bench import files
-from flue_bench.errors import RecordError, faults
+from flue_bench.errors import RecordError, TaskFileError, UnknownNameError, cause, faults, quoted
+from flue_bench.kinds.kind import kind_of
 from flue_bench.locks import Lock
 from flue_bench.record import SCHEMA_VERSION, Cell, Failure, ModelRef, Predictions, RunRecord, SpeedRecord, digest_of
 
@@ -179,10 +180,14 @@ class Store:
                 elif path.name.endswith(FAILED):
                     contents.failures.append(_read(path, Failure, self.root))
                 else:
-                    contents.records.append(read_record(path, self.root))
-            except RecordError as error:
-                reason = str(error).removeprefix(f"{path}: ")
-                contents.damaged.append(Damaged(path.relative_to(self.root), reason))
+                    record = read_record(path, self.root)
+                    _check_names(record)
+                    contents.records.append(record)
+            except TaskFileError:  # a broken plugin, whatever the records
+                raise
+            except Exception as error:  # one file of a stranger ends no board
+                why = cause(error).removeprefix(f"{path}: ")
+                contents.damaged.append(Damaged(path.relative_to(self.root), why))
         return contents
 
     def records(self) -> list[RunRecord]:
@@ -215,6 +220,27 @@ def read_record(path: Path, root: Path | None = None) -> RunRecord:
     return record
 
 
+def _check_names(record: RunRecord) -> None:
+    """Refuse scores that the record's kind of task does not have, if that kind is installed.
+
+    Raises:
+        RecordError: there are such scores, or the kind cannot use the labels.
+        TaskFileError: as for ``kind_of``.
+    """
+    try:
+        kind = kind_of(record)
+    except RecordError:
+        return
+    try:
+        known = kind.metrics(record)
+    except Exception as error:  # labels that a kind cannot use
+        raise RecordError(f"not of kind '{record.kind}': {cause(error)}.") from error
+    for name in (record.metric, *record.scores, *record.measures):
+        if name not in known:
+            unknown = UnknownNameError(f"score of kind '{record.kind}'", name, known)
+            raise RecordError(str(unknown))
+
+
 def read_predictions(
     record: RunRecord, folder: Path, columns: Sequence[str] | None = None, root: Path | None = None
 ) -> pyarrow.Table:
@@ -241,8 +267,7 @@ def read_predictions(
     try:
         return pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)).read(columns=columns)
     except (OSError, pyarrow.ArrowException) as error:
-        reason = str(error).partition("\n")[0]
-        raise RecordError(f"{path}: damaged: {reason}.") from error
+        raise RecordError(f"{path}: damaged: {cause(error)}.") from error
 
 
 def _slug(name: str, otherwise: str) -> str:
@@ -270,7 +295,8 @@ def _read(path: Path, kind: type[_Kept], root: Path) -> _Kept:
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise _NewerRecordError(
-            f"{path}: schema version {version}, but this flue-bench reads up to {SCHEMA_VERSION}: upgrade flue-bench."
+            f"{path}: schema version {quoted(version)}, but this flue-bench reads up to {SCHEMA_VERSION}: "
+            "upgrade flue-bench."
         )
     try:
         return kind.model_validate(content)

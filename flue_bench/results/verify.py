@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flue_bench.data import registry
-from flue_bench.errors import RecordError
+from flue_bench.errors import RecordError, TaskFileError, cause
 from flue_bench.kinds.counts import Scores
 from flue_bench.kinds.kind import kind_of
 from flue_bench.record import SCHEMA_VERSION, ClassScores, RunRecord
@@ -54,8 +54,10 @@ def faults(path: Path) -> list[str]:
         return [*reasons, *_of_predictions(record, read_predictions(record, path.parent))]
     except RecordError as error:
         return [*reasons, _without(path.parent, error)]
-    except (KeyError, OSError, TypeError, ValueError) as error:  # raised by columns, pyarrow or scoring
-        return [*reasons, f"its predictions cannot be scored: {str(error).strip() or type(error).__name__}"]
+    except TaskFileError:
+        raise
+    except Exception as error:  # whatever columns, pyarrow or scoring raise
+        return [*reasons, f"its predictions cannot be scored: {cause(error)}"]
 
 
 def _without(path: Path, error: RecordError) -> str:

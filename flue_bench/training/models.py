@@ -22,7 +22,7 @@ from flue_bench.kinds.network.network import Network, network_of
 from flue_bench.kinds.network.sentence import SENTENCE
 from flue_bench.progress import quiet
 from flue_bench.record import ModelRef, OwnHead, digest_of
-from flue_bench.task import Task
+from flue_bench.task import REPOSITORY, REVISION, Task
 from flue_bench.training import heads
 from flue_bench.training.folder import alone, check_config, check_index, check_size, own_switches, read_json, root_of
 
@@ -93,13 +93,13 @@ def resolve(name: str, offline: bool = False) -> Resolved:
     if name.startswith("embedded:"):
         origin, shown = "embedded", name
         folder = EMBEDDED / name.removeprefix("embedded:")
-        if not (folder / "config.json").is_file():
+        if not re.fullmatch(r"embedded:[\w-]+", name) or not (folder / "config.json").is_file():
             known = (f"embedded:{path.parent.name}" for path in EMBEDDED.glob("*/config.json"))
             raise UnknownNameError("embedded model", name, known)
     elif name and Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
         origin, shown = "directory", folder.name
-    elif re.fullmatch(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?", name) and not name.startswith((".", "/")):
+    elif re.fullmatch(rf"{REPOSITORY}(@{REVISION})?", name):
         shown, _, asked = name.partition("@")
         snapshot = _fetch(shown, asked or None, offline)
         origin, folder, revision = "hub", snapshot.folder, snapshot.commit

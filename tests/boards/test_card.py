@@ -33,7 +33,7 @@ def xnli(seed: int, score: float, canonical: bool = True, **cell: Any) -> RunRec
 
 def by_name(records: list[RunRecord]) -> dict[tuple[str, str], Any]:
     """(data set, metric) → result."""
-    _, of_model = card.settings(records, MODEL)
+    _, of_model, _ = card.settings(records, MODEL)
     return {(each.dataset_name, each.metric_name): each for each in card.results(of_model)}
 
 
@@ -72,7 +72,9 @@ def test_other_data_keep_their_own_name(cell: Any, title: str) -> None:
 
 
 def test_two_recipes_are_two_settings() -> None:
-    _, of_model = card.settings([xnli(0, 0.8), xnli(0, 0.7, recipe={"epochs": 1}, recipe_name="quick epochs=1")], MODEL)
+    _, of_model, _ = card.settings(
+        [xnli(0, 0.8), xnli(0, 0.7, recipe={"epochs": 1}, recipe_name="quick epochs=1")], MODEL
+    )
     assert sorted(each.metric_value for each in card.results(of_model) if each.metric_name == "f1_macro") == [0.7, 0.8]
     text = card.section(of_model)
     assert f"flue-bench run --model {MODEL}@{REVISION} --task xnli --recipe standard --precision fp32 --seed 0" in text
@@ -80,7 +82,7 @@ def test_two_recipes_are_two_settings() -> None:
 
 
 def test_the_section_has_mean_spread_seeds_and_definitions() -> None:
-    _, of_model = card.settings(
+    _, of_model, _ = card.settings(
         [
             xnli(0, 0.8),
             xnli(1, 0.9, collapsed="predicts only 'positif'"),
@@ -229,7 +231,7 @@ def test_a_name_drives_neither_the_terminal_nor_the_page(tmp_path: Path) -> None
     record = record.model_copy(
         update={"cell": record.cell.model_copy(update={"model": record.cell.model.model_copy(update={"name": name})})}
     )
-    _, of_model = card.settings([record], name)
+    _, of_model, _ = card.settings([record], name)
     out = tmp_path / "README.md"
     made = str(card.updated(out, name, of_model))
     text = made.rpartition("---\n")[2]

@@ -185,10 +185,10 @@ def test_the_picture_and_the_card_mark_it(tmp_path: Path) -> None:
     page = drawn(store)["html"]
     assert re.search(rf'text-anchor="\w+">{STUDENT} {COLLAPSED}</text>', page)
     assert page.count('class="on"') == 1  # the faster one collapsed: it is not on the front
-    _, of_model = card.settings(store.records(), STUDENT)
+    _, of_model, _ = card.settings(store.records(), STUDENT)
     (result, *_) = card.results(of_model)
     words = "predicts only 'entailment' (gold has 3 classes) in 3 of 3 seeds"
     assert result.metric_args and result.metric_args["collapsed"] == [words]
     assert f" {COLLAPSED}" in card.section(of_model) and "they allow no verdict" in card.section(of_model)
-    _, of_teacher = card.settings(store.records(), TEACHER)
+    _, of_teacher, _ = card.settings(store.records(), TEACHER)
     assert all("collapsed" not in (each.metric_args or {}) for each in card.results(of_teacher))

@@ -243,6 +243,34 @@ def test_a_malformed_name(standin: StandIn, tmp_path: Path) -> None:
     assert "org/name" in result["message"]
 
 
+@pytest.mark.parametrize("revision", ["../../../../../secret", "main/../..", "/dev/zero", "a//b", ".", "a\0b", "-x"])
+def test_what_is_no_revision_names_no_file(standin: StandIn, tmp_path: Path, revision: str) -> None:
+    """A revision becomes part of paths: ``refs/REVISION`` is read as a commit, and written."""
+    standin.add_repo("org/data", "dataset", FILES)
+    (tmp_path / "secret").write_text("a" * 40)
+    for offline in (False, True):
+        result = fetch(standin.env(tmp_path), revision=revision, offline=offline)
+        assert result["error"] == "HubError" and "is no revision" in result["message"]
+    assert (tmp_path / "secret").read_text() == "a" * 40
+
+
+@pytest.mark.parametrize("revision", [None, PINNED])
+@pytest.mark.parametrize("name", ["../../../../stolen", "/stolen", "..", "a/b", "..\\..\\stolen"])
+@pytest.mark.parametrize("key", ["sha", "ETag", "X-Linked-Etag", "X-Repo-Commit"])
+def test_what_a_server_calls_a_commit_or_a_hash_names_no_file_elsewhere(
+    standin: StandIn, tmp_path: Path, key: str, name: str, revision: str | None
+) -> None:
+    standin.add_repo("org/data", "dataset", FILES, revisions={PINNED: FILES})
+    standin.names[key] = name if key == "sha" else f'"{name}"'
+    result = fetch(standin.env(tmp_path), revision=revision)
+    if key == "sha" and revision:  # it is not asked for
+        assert "error" not in result
+    else:
+        assert result["error"] == "HubError" and len(result["message"].splitlines()) == 1
+        assert "as a commit or a hash" in result["message"]
+    assert not [path for path in tmp_path.rglob("*") if "stolen" in path.name]
+
+
 def test_gated(standin: StandIn, tmp_path: Path) -> None:
     standin.add_repo("org/data", "dataset", FILES, gated=True)
     result = fetch(standin.env(tmp_path))

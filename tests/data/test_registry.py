@@ -223,3 +223,51 @@ def test_unknown_names_have_neighbours() -> None:
         registry.select(["xnli", "pawsx"])
     with pytest.raises(UnknownNameError, match=r"Did you mean .*flue"):
         registry.select(["fluee"])
+
+
+HUB = 'hub = "org/data"\nrevision = {}'
+PLACES = [
+    ("files.train", 'files = { train = "../secret" }'),
+    ("files.train", 'files = { train = "/dev/zero" }'),
+    ("files.train", 'files = { train = "a/../../secret" }'),
+    ("files.train", "files = { train = '..\\\\secret' }"),
+    ("files.train", "files = { train = 'C:secret' }"),
+    ("files.train", 'files = { train = "a\\u0000b.tsv" }'),
+    ("files.train", 'files = { train = "a\\nb.tsv" }'),
+    ("files.train", f'files = {{ train = "{"*/" * 200}a.tsv" }}'),
+    ("files.train", f'files = {{ train = "{"**/" * 12}a.tsv" }}'),
+    ("files.train", 'files = { train = "**/a/**/b.tsv" }'),
+    ("revision", HUB.format('"../../../secret"')),
+    ("revision", HUB.format('"/dev/zero"')),
+    ("revision", HUB.format('"a/b"')),
+    ("revision", HUB.format('".."')),
+    ("revision", HUB.format('"refs/../../x"')),
+    ("revision", HUB.format(f'"{"a" * 300}"')),
+    ("hub", 'hub = "../../secret"\nrevision = "main"'),
+    ("hub", 'hub = "/etc"\nrevision = "main"'),
+    ("archives", 'archives = ["https://example.org/.."]'),
+    ("archives", 'archives = ["https://example.org/a\\u0000.zip"]'),
+    ("archives", "archives = ['https://example.org/..\\\\a.zip']"),
+    ("archives", f'archives = ["https://example.org/{"a" * 300}.zip"]'),
+    ("archives", 'archives = ["file:///etc/passwd"]'),
+]
+
+
+@pytest.mark.parametrize(("key", "source"), PLACES)
+def test_a_task_file_names_no_place_outside_its_folder(tmp_path: Path, key: str, source: str) -> None:
+    text = TASK.format(name="essai", more="").replace('files = { train = "train.tsv" }', source)
+    if "files" not in source:
+        text += 'files = { train = "train.tsv" }\n'
+    (tmp_path / "essai.toml").write_text(text)
+    with pytest.raises(TaskFileError, match=rf"essai\.toml: source\[0\]\.{key}") as error:
+        registry.load_file(tmp_path / "essai.toml")
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "revision", ["main", "v1.0", "refs/convert/parquet", "b8dd5d7af51114dbda02c0e3f6133f332186418e"]
+)
+def test_revisions_of_the_hub_are_accepted(tmp_path: Path, revision: str) -> None:
+    hub = HUB.format(f'"{revision}"')
+    (tmp_path / "essai.toml").write_text(TASK.format(name="essai", more="").replace("[[source]]", f"[[source]]\n{hub}"))
+    assert registry.load_file(tmp_path / "essai.toml").task.source[0].revision == revision

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import os
 import re
 import threading
 import time
@@ -890,3 +891,87 @@ def test_the_registry_reads_what_source_reads(tmp_path: Path) -> None:
     )
     (only,) = registry.select([str(tmp_path / "mien.toml")])
     assert sources.load(only).splits == sources.load(task(tmp_path, {"files": FILES})).splits
+
+
+SECRET = "root:x:0:0 secret"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+@pytest.mark.parametrize("how", ["file", "folder", "glob", "chain", "device", "packed", "conll", "reader", "loop"])
+def test_a_link_out_of_a_tasks_folder_is_not_read(how: str, tmp_path: Path) -> None:
+    """The file it leads to would be quoted in the error on its rows."""
+    folder, elsewhere = all_splits(tmp_path / "theirs"), tmp_path / "private"
+    elsewhere.mkdir()
+    for name in ("train.tsv", "a.conll", "train.tsv.gz"):
+        (elsewhere / name).write_text(f"{SECRET}\n{SECRET}\n")
+    files, declared = dict(FILES), {}
+    match how:
+        case "file" | "reader":
+            (folder / "train.tsv").unlink()
+            (folder / "train.tsv").symlink_to(elsewhere / "train.tsv")
+        case "folder" | "glob":
+            (folder / "data").symlink_to(elsewhere)
+            files["train"] = "data/train.tsv" if how == "folder" else "*/train.tsv"
+        case "chain":
+            (folder / "link").symlink_to("../private")
+            (folder / "train.tsv").unlink()
+            (folder / "train.tsv").symlink_to("link/train.tsv")
+        case "device":
+            (folder / "train.tsv").unlink()
+            (folder / "train.tsv").symlink_to("/dev/zero")
+        case "loop":
+            (folder / "train.tsv").unlink()
+            (folder / "train.tsv").symlink_to("train.tsv")
+        case "packed":
+            files["train"] = "train.tsv.gz"
+            (folder / "train.tsv.gz").symlink_to(elsewhere / "train.tsv.gz")
+        case "conll":
+            files = dict.fromkeys(SPLITS, "a.conll")
+            (folder / "a.conll").symlink_to("../private/a.conll")
+            declared = {"kind": "tokens"}
+    reader = {"reader": "webis-cls"} if how == "reader" else {}
+    with pytest.raises(DataError) as error:
+        sources.load(task(folder, {"files": files, **reader}, **declared))
+    assert "secret" not in str(error.value)
+    assert "is a link out of" in str(error.value) or how in ("device", "loop")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_links_within_a_tasks_folder_and_those_of_a_data_directory_are_read(tmp_path: Path) -> None:
+    folder = all_splits(tmp_path / "real")
+    (folder / "train.tsv").rename(folder / "kept.tsv")
+    (folder / "train.tsv").symlink_to("kept.tsv")
+    (tmp_path / "linked").symlink_to(folder)
+    data = sources.load(task(tmp_path / "linked", {"files": FILES}))
+    (tmp_path / "placed" / "essai").mkdir(parents=True)
+    for name in FILES.values():
+        (tmp_path / "placed" / "essai" / name).symlink_to(folder / name)
+    by_hand = sources.load(task(tmp_path / "nowhere", {"files": FILES}), data_dir=tmp_path / "placed")
+    assert data.ref.digest == by_hand.ref.digest
+
+
+@pytest.mark.parametrize("kind", ["sentence", "tokens", "reader"])
+def test_examples_that_take_too_much_memory_are_refused(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "MEMORY", 2**20)
+    if kind == "tokens":
+        (tmp_path / "a.jsonl").write_text(f"{json.dumps({'words': ['a'] * 9000, 'tags': ['O'] * 9000})}\n" * 3)
+        declared = task(tmp_path, {"files": dict.fromkeys(SPLITS, "a.jsonl")}, kind="tokens")
+    elif kind == "sentence":
+        tsv(tmp_path, "train", [("", "oui")] * 5000)
+        declared = task(tmp_path, {"files": dict.fromkeys(SPLITS, "train.tsv")})
+    else:
+        (tmp_path / "a.xml").write_text("<item><rating>1</rating><text>a</text></item>" * 5000)
+        declared = task(tmp_path, {"files": dict.fromkeys(SPLITS, "a.xml"), "reader": "webis-cls"})
+    with pytest.raises(DataError, match="Task 'essai': its examples take more than"):
+        sources.load(declared)
+
+
+def test_memory_that_runs_out_while_data_are_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(sources.formats, "rows", full)
+    with pytest.raises(DataError, match="its data do not fit into the memory"):
+        sources.load(task(all_splits(tmp_path), {"files": FILES}))

@@ -118,7 +118,7 @@ def test_the_same_weights_go_by_each_of_their_names() -> None:
 
 
 def test_of_one_cell_the_newest_record_counts() -> None:
-    old, new = (make_record(score=score, created=f"2025-01-0{day}") for day, score in ((1, 0.1), (2, 0.2)))
+    old, new = (make_record(score=score, created=f"2025-01-0{day}T00:00:00Z") for day, score in ((1, 0.1), (2, 0.2)))
     other = new.predictions.model_copy(update={"sha256": "f" * 64})
     once, others = newest([new.model_copy(update={"predictions": other}), old])
     assert [record.scores["f1_macro"] for record in once] == [0.2] and others == {old.cell_digest: 1}
@@ -171,6 +171,6 @@ def test_the_path_of_a_directory_is_the_model_that_lies_there(tmp_path: Path) ->
 
 def test_a_card_of_one_row_is_of_that_row_alone() -> None:
     records = [make_record("org/m"), make_record("org/m", recipe_name="flue", recipe={"batch_size": 8})]
-    name, settings = card.settings(records, "org/m (flue, fp32)")
+    name, settings, _ = card.settings(records, "org/m (flue, fp32)")
     assert name == "org/m" and [each.records for each in settings] == [(records[1],)]
     assert len(card.settings(records, "org/m")[1]) == 2

@@ -22,7 +22,7 @@ from flue_bench.jobs import rerun
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.jobs.loader import Loader
 from flue_bench.progress import Console, Display
-from flue_bench.record import PROTOCOL, SCHEMA_VERSION, Cell, RunRecord
+from flue_bench.record import PROTOCOL, SCHEMA_VERSION, Cell, ModelRef, RunRecord
 from flue_bench.results.store import FAILED, Store, read_record
 from flue_bench.results.verify import faults, schema
 from support import ROOT
@@ -292,6 +292,26 @@ def test_what_a_rerun_finds(run: tuple[Path, Path, RunRecord], tmp_path: Path) -
     edit_predictions(path, lambda columns: columns["gold"][0].__setitem__(0, 0))
     with pytest.raises(RecordError, match="'gold' in its predictions is not that of the data"):
         again()
+
+
+@pytest.mark.parametrize(
+    ("origin", "name"),
+    [
+        ("hub", "FOLDER"),
+        ("hub", "../.."),
+        ("hub", "a/../../b"),
+        ("hub", "org/m@main"),
+        ("hub", "embedded:teacher"),
+        ("embedded", "FOLDER"),
+        ("embedded", "embedded:../models"),
+        ("embedded", "embedded:a/b"),
+    ],
+)
+def test_a_record_names_no_place_of_this_disk(origin: Any, name: str, tmp_path: Path) -> None:
+    folder = tiny_camembert(tmp_path / "private")
+    ref = ModelRef(name=name.replace("FOLDER", str(folder)), origin=origin, digest="0" * 16)
+    with pytest.raises(UsageError, match=f"is no {origin} model's name: give its path with --model"):
+        Loader(offline=True).model(ref)
 
 
 def test_a_rerun_wants_the_protocol_and_the_task(record: Path) -> None:

@@ -65,6 +65,8 @@ class StandIn:
         """Part of a path, or method and part of a path → what goes wrong there."""
         self.elsewhere = ""
         """The address of another server."""
+        self.names: dict[str, str] = {}
+        """``sha`` of a repository, or a header (``ETag``, ``X-Repo-Commit``) → what to send in its place."""
         self._repos: dict[tuple[str, str], _Repo] = {}
         self._plain: dict[str, bytes] = {}
         self._closing = threading.Event()
@@ -273,7 +275,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         repo, commit = found
         siblings = [{"rfilename": path} for path in sorted(repo.commits[commit])]
-        answer = {"id": repo_id, "sha": commit, "private": False, "gated": repo.gated, "siblings": siblings}
+        answer = {
+            "id": repo_id,
+            "sha": self.hub.names.get("sha", commit),
+            "private": False,
+            "gated": repo.gated,
+            "siblings": siblings,
+        }
         self._body(json.dumps(answer).encode(), {"Content-Type": "application/json"}, fault)
 
     def _tree(self, repo_type: str, repo_id: str, revision: str, folder: str, fault: Any) -> None:
@@ -322,7 +330,7 @@ class _Handler(BaseHTTPRequestHandler):
             if fault == "warns":
                 said = f"\x1b[31mtoken; you are {self.headers.get('Authorization')} {self.hub.elsewhere}"
                 headers |= {"X-HF-Warning": said}
-            self._body(content, headers, fault)
+            self._body(content, headers | {key: self.hub.names[key] for key in headers if key in self.hub.names}, fault)
 
     def _refused(self, repo: _Repo) -> bool:
         """Refuse a gated repository as the hub does: 401 to the unknown, 403 to those who have not been let in."""

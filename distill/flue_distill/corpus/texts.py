@@ -13,7 +13,7 @@ from flue_bench import files
 from flue_bench.data import formats
 from flue_bench.errors import DataError, HubError, OfflineError, UsageError
 from flue_bench.lines import lines
-from flue_bench.task import Schema
+from flue_bench.task import REVISION, Schema
 
 SUFFIXES = re.compile(r"\.(txt|jsonl)(\.(gz|xz|bz2|zst))?$|\.parquet$")
 BATCH = 2**18
@@ -183,7 +183,7 @@ def _hub_source(given: str) -> Source:
     """Return the source ``hub:org/name[@revision][:config]``, its revision resolved to a commit."""
     from flue_bench.data import hub
 
-    asked = re.fullmatch(r"hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?(?::([\w.-]+))?", given)
+    asked = re.fullmatch(rf"hub:(\w[\w.-]*/\w[\w.-]*)(?:@({REVISION}))?(?::([\w.-]+))?", given)
     if asked is None:
         raise UsageError(f"'{given}' is not a data set of the hub: write hub:org/name[@revision][:config].")
     repo_id, revision, config = asked.groups()
