@@ -36,6 +36,7 @@ LIMITS = {
 
 DRIVER = """
 import json, resource, sys, time
+from pathlib import Path
 from flue_bench.data import hub, transfer
 from flue_bench.errors import FlueBenchError
 calls, limits = json.loads(sys.argv[1])
@@ -50,6 +51,8 @@ for call, kwargs in calls:
     except FlueBenchError as error:
         result = {"error": type(error).__name__, "message": str(error)}
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if (status := Path("/proc/self/status")).exists():  # what Linux gives above is inherited from the parent
+        used = int(status.read_text().partition("VmHWM:")[2].split()[0])
     print(json.dumps(result | {"seconds": time.monotonic() - started, "kilobytes": used}))
 """
 
