@@ -90,8 +90,8 @@ def take(folder: Path, corpus: Path, rows: int) -> None:
     Raises:
         SystemExit: the corpus has fewer.
     """
-    found = list(islice(sentences(corpus), 2 * (rows + sum(REAL.values()))))
-    pairs = list(zip(found[::2], found[1::2], strict=False))
+    texts = list(islice(sentences(corpus), 2 * (rows + sum(REAL.values()))))
+    pairs = list(zip(texts[::2], texts[1::2], strict=False))
     if len(pairs) < rows + sum(REAL.values()):
         raise SystemExit(f"{corpus}: {len(pairs):,} pairs of sentences, {rows + sum(REAL.values()):,} are wanted")
     random.Random(0).shuffle(pairs)
@@ -137,13 +137,13 @@ def measure(folder: Path, steps: Sequence[str]) -> dict[str, Any]:
     from flue_bench.training import models
     from flue_bench.training.batches import training_batches
 
-    found: dict[str, Any] = {"seconds": {}, "peak_mb": {}}
+    cost: dict[str, Any] = {"seconds": {}, "peak_mb": {}}
     began = 0.0
 
     def done(step: str) -> None:
         nonlocal began
-        found["seconds"][step] = time.process_time() - began
-        found["peak_mb"][step] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        cost["seconds"][step] = time.process_time() - began
+        cost["peak_mb"][step] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         began = time.process_time()
 
     (task,) = registry.select([str(folder / "task.toml")])
@@ -160,11 +160,11 @@ def measure(folder: Path, steps: Sequence[str]) -> dict[str, Any]:
             for block in (batch.inputs["input_ids"], batch.labels):
                 content.update(block.numpy().tobytes())
         done("epoch")
-        found |= {"subwords": len(encoded.ids), "content": content.hexdigest()}
+        cost |= {"subwords": len(encoded.ids), "content": content.hexdigest()}
     made = audit.audit(task.task, data, Display(Console(quiet=True)))
     done("audit")
     near = {view: {place: each.rows for place, each in places.items()} for view, places in made.near.items()}
-    return found | {"rows": data.ref.rows["train"], "near": near}
+    return cost | {"rows": data.ref.rows["train"], "near": near}
 
 
 def main() -> None:
@@ -179,7 +179,7 @@ def main() -> None:
         folder, *steps = arguments.measure
         print(json.dumps(measure(Path(folder), steps)))
         return
-    found = [in_own_process(STEPS, partial(generate, rows=rows)) for rows in arguments.rows]
+    costs = [in_own_process(STEPS, partial(generate, rows=rows)) for rows in arguments.rows]
     real = []
     if arguments.corpus:
         of_corpus = partial(take, corpus=arguments.corpus)
@@ -193,7 +193,7 @@ def main() -> None:
     here = report.versions(prepare(torch.device("cpu"), "fp32", 128))
     text = (
         f"# A task of XNLI's size\n\n`python -m benchmarks.cost.large_task`. {report.machine_line(here)}\n\n"
-        f"{table(found, STEPS)}\n\n"
+        f"{table(costs, STEPS)}\n\n"
         "Seconds of processor time; in brackets the exponent of the growth from the size before: 1 is linear, 2 "
         "quadratic. Peaks of the process so far. 'start' is Python with torch and transformers loaded, 'epoch' draws "
         "and pads all batches of one epoch, 'audit' is that of `flue-bench tasks audit`.\n"
@@ -203,7 +203,7 @@ def main() -> None:
         text += f"\nPairs of real sentences (`--corpus`), {held_out} of them in validation and test:\n\n"
         text += f"{table(real, AUDIT)}\n"
     print(text)
-    result = {"machine": here, "sizes": found, "real": real}
+    result = {"machine": here, "sizes": costs, "real": real}
     report.write(arguments.results / "performance", "large_task", result, text)
 
 
@@ -211,14 +211,14 @@ AUDIT = ("start", "load", "audit")
 """The steps on real sentences."""
 
 
-def table(found: Sequence[dict[str, Any]], steps: Sequence[str]) -> str:
+def table(costs: Sequence[dict[str, Any]], steps: Sequence[str]) -> str:
     """Return the table of these sizes."""
     from benchmarks.common import report
 
     whole = "encode" in steps
     header = ["rows", *(["sub-words"] if whole else []), *(f"{step}, s" for step in steps)]
     lines = []
-    for before, each in zip((None, *found), found, strict=False):
+    for before, each in zip((None, *costs), costs, strict=False):
         cells = [f"{each['rows']:,}", *([f"{each['subwords']:,}"] if whole else [])]
         for step in steps:
             seconds = each["seconds"][step]
@@ -235,9 +235,9 @@ def in_own_process(steps: Sequence[str], fill: Callable[[Path], None]) -> dict[s
     with tempfile.TemporaryDirectory() as folder:
         fill(Path(folder))
         words = ("benchmarks.cost.large_task", "--measure", folder, *steps)
-        found: dict[str, Any] = processes.answer(*words, FLUE_BENCH_CACHE=folder, HF_HUB_OFFLINE="1")
-    print(found["rows"], found["seconds"], flush=True)
-    return found
+        cost: dict[str, Any] = processes.answer(*words, FLUE_BENCH_CACHE=folder, HF_HUB_OFFLINE="1")
+    print(cost["rows"], cost["seconds"], flush=True)
+    return cost
 
 
 if __name__ == "__main__":

@@ -104,10 +104,10 @@ def fill(folder: Path, models: int, tasks: int, seeds: int) -> Filled:
         (home / "task.toml").write_text(TASK.replace("NAME", f"task-{number}"), encoding="utf-8")
         words += ["-t", str(home / "task.toml")]
 
-    found = registry.select([word for word in words if word.endswith(".toml")])
-    grid = Grid([words[1]], found[:1], [0], device="cpu")
+    registered = registry.select([word for word in words if word.endswith(".toml")])
+    grid = Grid([words[1]], registered[:1], [0], device="cpu")
     (first,) = run_grid(grid, store, Display(Console(file=io.StringIO()))).records
-    loaded = [(task, sources.load(task)) for task in found]
+    loaded = [(task, sources.load(task)) for task in registered]
     for model in (known.resolve(word) for word in words[1 : 2 * models : 2]):
         # Each write looks for older files of its cell: in a directory of this model's alone, which is moved then.
         part = Store(folder / "part")
@@ -148,8 +148,8 @@ def measure(filled: Filled, *words: str, counted: bool = False) -> dict[str, flo
     asked = [str(filled.results), str(figures), "counted" if counted else "timed"]
     environment = {"OMP_NUM_THREADS": "1", "FLUE_BENCH_CACHE": cache}
     processes.python("-c", COUNTED, *asked, *words, "--results", str(filled.results), **environment)
-    found: dict[str, float] = json.loads(figures.read_text())
-    return dict.fromkeys(OPENED, 0.0) | found if counted else found
+    cost: dict[str, float] = json.loads(figures.read_text())
+    return dict.fromkeys(OPENED, 0.0) | cost if counted else cost
 
 
 def measured(models: int, rounds: int) -> dict[str, Any]:

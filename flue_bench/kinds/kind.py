@@ -307,9 +307,9 @@ def _of_texts(split: str, texts: Sequence[str]) -> Iterator[str]:
     """Yield hints on texts that are empty, or that somebody read in another encoding than theirs."""
     if empty := sum(not text.strip() for text in texts):
         yield f"{split}: {empty:,} texts are empty"
-    for found, what in (
+    for count, what in (
         (sum(_MOJIBAKE.search(text) is not None for text in texts), "hold UTF-8 that was read as Windows-1252 (Ã©)"),
         (sum("\ufffd" in text for text in texts), "hold \ufffd, left by a decoder that did not know what stood there"),
     ):
-        if found * 100 > len(texts):
-            yield f"{split}: {found:,} of {len(texts):,} texts {what}: the file was damaged before"
+        if count * 100 > len(texts):
+            yield f"{split}: {count:,} of {len(texts):,} texts {what}: the file was damaged before"

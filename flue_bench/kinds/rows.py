@@ -58,10 +58,10 @@ class Labels:
     def __call__(self, value: Any) -> int:
         """Return the index of a label; raise ``ValueError`` for one that the task does not have."""
         if value.__class__ is str or value.__class__ is int:  # True equals 1, and so does 1.0
-            found = self._read.get(value)
-            if found is None:
-                found = self._read[value] = self._first(value)
-            return found
+            index = self._read.get(value)
+            if index is None:
+                index = self._read[value] = self._first(value)
+            return index
         return self._first(value)
 
     def next_column(self) -> None:
@@ -81,17 +81,17 @@ class Labels:
         Raises:
             ValueError: a number is another label there than its position says.
         """
-        index = {name.casefold(): found for name, found in self._index.items()} | self._index
+        index = {name.casefold(): at for name, at in self._index.items()} | self._index
         ours = {i: index.get(nfc(name), index.get(nfc(name).casefold())) for i, name in enumerate(names)}
         if self.scheme and None not in ours.values():
-            self._positions = {number: found for number, found in ours.items() if found is not None}
+            self._positions = {number: at for number, at in ours.items() if at is not None}
         if not self._positions or all(name == str(number) for number, name in enumerate(names)):
             return ""
         self._counted = True
-        if all(self._positions.get(number) == found for number, found in ours.items()):
+        if all(self._positions.get(number) == at for number, at in ours.items()):
             return ""
-        if any(found not in (None, self._positions.get(number)) for number, found in ours.items()):
-            wanted = {str(number): found for number, found in ours.items() if found is not None}
+        if any(at not in (None, self._positions.get(number)) for number, at in ours.items()):
+            wanted = {str(number): at for number, at in ours.items() if at is not None}
             raise ValueError(
                 f"its numbers stand for {', '.join(names)}, the task's labels are {', '.join(self.names)}: say "
                 f"{self._naming(wanted)}"
@@ -101,10 +101,10 @@ class Labels:
     def check(self) -> None:
         """Raise ``ValueError`` if what was read are positions that are probably not counted from 0."""
         if self._taken and 0 not in self._taken and not self._counted:
-            found = sorted(self._taken)
-            wanted = dict(zip(map(str, found), range(len(self.names)), strict=False))
+            taken = sorted(self._taken)
+            wanted = dict(zip(map(str, taken), range(len(self.names)), strict=False))
             raise ValueError(
-                f"the labels are the numbers {', '.join(map(str, found[:9]))}, never 0, which is '{self.names[0]}': "
+                f"the labels are the numbers {', '.join(map(str, taken[:9]))}, never 0, which is '{self.names[0]}': "
                 f"say what they stand for, such as {self._naming(wanted)}"
             )
 
@@ -115,18 +115,18 @@ class Labels:
             name = name.lower() if name.lower() in self._index else name
         elif isinstance(value, float) and value.is_integer():
             name = str(int(value))
-        if (found := self._index.get(name)) is not None and isinstance(value, str | int | float):
+        if (index := self._index.get(name)) is not None and isinstance(value, str | int | float):
             if self._number:
                 raise ValueError(self._mixed(value, f"'{self._number}' before it is a number", self._number))
             self._name = self._name or name
-            return found
+            return index
         number = isinstance(value, str | int | float) and not isinstance(value, bool) and _NUMBER.fullmatch(name)
-        if number and (found := self._positions.get(int(name))) is not None:
+        if number and (index := self._positions.get(int(name))) is not None:
             if self._name:
                 raise ValueError(self._mixed(value, f"'{self._name}' before it is a name", name))
             self._number = name
             self._taken.add(int(name))
-            return found
+            return index
         raise ValueError(self._unknown(value, name))
 
     def _mixed(self, value: Any, other: str, number: str) -> str:

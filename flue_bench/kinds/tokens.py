@@ -148,8 +148,8 @@ class Tokens(Kind[Example]):
             return
         of_scheme: Scheme = "IOB2" if task.scheme == "IOB2" else "IOB1"
         for split, examples in splits.items():
-            found = misfits([example.tags for example in examples], task.labels)
-            wrong, other = found[of_scheme], found["IOB1" if of_scheme == "IOB2" else "IOB2"]
+            by_scheme = misfits([example.tags for example in examples], task.labels)
+            wrong, other = by_scheme[of_scheme], by_scheme["IOB1" if of_scheme == "IOB2" else "IOB2"]
             if not wrong.count:
                 continue
             said = f"{split}: scheme {task.scheme}, but {wrong.count:,} of {wrong.of:,} entities {wrong.what}"

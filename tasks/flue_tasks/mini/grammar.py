@@ -109,8 +109,8 @@ def this(noun: Noun) -> str:
 def elide(text: str) -> str:
     """Apply elision and contraction: "de le avocat" → "de l'avocat", "de le maire" → "du maire"."""
 
-    def cut(found: re.Match[str]) -> str:
-        return found[1][:-1] + "'" if starts_with_vowel(found[2]) else found[0]
+    def cut(match: re.Match[str]) -> str:
+        return match[1][:-1] + "'" if starts_with_vowel(match[2]) else match[0]
 
     text = _ELIDES.sub(cut, text)
     text = re.sub(r"\bsi (?=ils?\b)", "s'", text)

@@ -43,7 +43,7 @@ def _objects(rng: Random) -> Draft:
             (no_thing, (without_it, unclear, with_it)),
         ),
     )
-    follows, is_open, excluded = (tuple(f"{who} {premise}" for premise in found) for found in premises)
+    follows, is_open, excluded = (tuple(f"{who} {premise}" for premise in of_reader) for of_reader in premises)
     return f"{who} {claim}", (follows, is_open, excluded)
 
 
