@@ -10,7 +10,8 @@ FlueBenchError            exit 1  one or two lines: what was found, where, what 
 ├── HubError                      the hub refused, broke off, or sent an invalid answer
 │   └── OfflineError              no network (or ``--offline``) and not in the cache
 ├── ModelError                    a model or tokenizer that exists but cannot be used as requested
-└── RecordError                   a result file that cannot be read or written
+├── RecordError                   a result file that cannot be read or written
+└── IncompleteError               part of what was asked for failed; the rest is done and attached
 
 The command line prints ``str(error)`` and exits with ``error.exit_code``; anything else that escapes is a bug of ours
 and keeps its traceback.
@@ -20,8 +21,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -152,3 +153,14 @@ class ModelError(FlueBenchError):
 
 class RecordError(FlueBenchError):
     """Raised when a result file cannot be read or written."""
+
+
+class IncompleteError(FlueBenchError):
+    """Raised at the end when part of what was asked for failed; ``results`` holds what was done, which is also kept."""
+
+    def __init__(self, what: str, done: int, reasons: Sequence[str], results: Any) -> None:
+        others = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        first = reasons[0].partition("\n")[0]
+        super().__init__(f"The {what} is incomplete: {done} done, {len(reasons)} not.\n{first}{others}")
+        self.reasons = tuple(reasons)
+        self.results = results

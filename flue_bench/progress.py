@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from rich import console as rich_console
@@ -91,7 +92,7 @@ class Display:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Show the live area during the block."""
-        if not self.console.is_terminal:
+        if not _draws(self.console):
             yield
             return
         columns: list[ProgressColumn] = [
@@ -134,6 +135,13 @@ class Display:
         if text not in self.said:
             self.said.add(text)
             self.line(text)
+
+
+def _draws(console: Console) -> bool:
+    """Return whether a console shows a live area: a terminal, or a notebook that has the package for it."""
+    if console.quiet:
+        return False
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 def _clock(seconds: float) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from flue_bench.errors import UnknownNameError, address, quoted
 from flue_bench.recipe import Recipe
@@ -295,6 +295,9 @@ class Task(Schema):
     citation: str = ""
     homepage: str = ""
     notes: str = ""
+    _file: Path | None = PrivateAttr(None)
+    """The task file, beside which a source without ``hub`` and ``archives`` has its files; None for a task made in
+    Python, whose files are relative to the working directory."""
 
     @model_validator(mode="before")
     @classmethod

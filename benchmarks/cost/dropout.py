@@ -25,8 +25,9 @@ from torch import nn
 from benchmarks.common import report
 from benchmarks.common.paired import ratios
 from flue_bench.kinds.network.network import Encoded
+from flue_bench.memory import keep_freed_memory
 from flue_bench.recipe import Precision
-from flue_bench.training.device import Device, keep_freed_memory, pick_device, prepare
+from flue_bench.training.device import Device, pick_device, prepare
 from flue_bench.training.dropout import LEVELS, draw
 from flue_bench.training.optim import adamw
 from flue_bench.training.train import add_gradient

@@ -39,6 +39,7 @@ def child(task: str, cells: int) -> list[dict[str, float]]:
 
     from flue_bench.jobs.cell import run_cell
     from flue_bench.jobs.grid import Grid, run_grid
+    from flue_bench.memory import keep_freed_memory
     from flue_bench.progress import Console, Display
     from flue_bench.results.store import Store
     from flue_bench.training import train
@@ -64,6 +65,7 @@ def child(task: str, cells: int) -> list[dict[str, float]]:
         mock.patch.object(train, "add_gradient", step),
         mock.patch("flue_bench.jobs.grid.run_cell", cell),
     ):
+        keep_freed_memory()  # as the command does
         outcome = run_grid(asked, Store(Path(folder)), Display(Console(stderr=True)))
     if outcome.failures or outcome.unloaded:
         raise SystemExit("The run failed, see above.")

@@ -34,10 +34,11 @@ from flue_bench.data import registry
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.kinds.network.network import Encoded
 from flue_bench.kinds.tokens import token_scores
+from flue_bench.memory import keep_freed_memory
 from flue_bench.progress import Console, Display
 from flue_bench.results.store import Store
 from flue_bench.training import models
-from flue_bench.training.device import Device, keep_freed_memory, peak_memory, pick_device, prepare
+from flue_bench.training.device import Device, peak_memory, pick_device, prepare
 from flue_bench.training.optim import adamw
 from flue_bench.training.train import add_gradient
 
@@ -104,6 +105,7 @@ def run(folder: Path, rows: int | None = None, classes: int = 2, seeds: int = 1,
     )
 
     def work() -> None:
+        keep_freed_memory()  # as the command does
         outcome = run_grid(grid, Store(folder / "results"), Display(Console(file=io.StringIO())))
         assert len(outcome.records) == seeds * count, outcome
 

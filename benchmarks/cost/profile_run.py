@@ -38,6 +38,7 @@ from flue_bench.kinds.network.sentence import SentenceNetwork
 from flue_bench.kinds.network.tokens import EncodedWords, TokensNetwork
 from flue_bench.kinds.sentence import Sentence
 from flue_bench.kinds.tokens import Tokens
+from flue_bench.memory import keep_freed_memory
 from flue_bench.progress import Console, Display
 from flue_bench.results.store import Store
 from flue_bench.training import models
@@ -147,6 +148,7 @@ def run(grid: Grid) -> None:
         SystemExit: a cell failed.
     """
     with TemporaryDirectory() as folder:
+        keep_freed_memory()  # as the command does
         outcome = run_grid(grid, Store(Path(folder)), Display(Console(stderr=True)))
     if outcome.failures or outcome.unloaded:
         raise SystemExit("The run failed, see above.")

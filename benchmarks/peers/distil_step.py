@@ -27,7 +27,8 @@ import torch
 from transformers import CamembertConfig
 
 from benchmarks.common import paired, processes, report
-from flue_bench.training.device import Device, keep_freed_memory, peak_memory, pick_device, prepare
+from flue_bench.memory import keep_freed_memory
+from flue_bench.training.device import Device, peak_memory, pick_device, prepare
 from flue_bench.training.optim import adamw
 from flue_bench.training.peak import Products, product_seconds
 from flue_distill.training.data import Data, Stream, to_device

@@ -21,10 +21,11 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from benchmarks.common import works
 from benchmarks.peers import trainer
 from flue_bench.kinds.network.network import Encoded
+from flue_bench.memory import keep_freed_memory
 from flue_bench.recipe import Recipe
 from flue_bench.training import models, train
 from flue_bench.training.batches import Ints, training_batches
-from flue_bench.training.device import Device, keep_freed_memory, pick_device, prepare
+from flue_bench.training.device import Device, pick_device, prepare
 from flue_bench.training.peak import Products, product_seconds
 
 OURS = "flue-bench"

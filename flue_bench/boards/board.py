@@ -79,7 +79,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Versus:
-    """An entry against the best of its column, as pretrained models: ``flue_bench.results.comparison.Comparison``."""
+    """An entry against the best of its column, as pretrained models: ``flue_bench.results.comparison.Difference``."""
 
     difference: float
     """Entry minus best; a fraction of 1."""

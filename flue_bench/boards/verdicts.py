@@ -54,7 +54,7 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
 
     def versus(column: Column, entries: list[Entry | None]) -> list[Entry | None]:
         best = max((entry for entry in entries if entry and entry.stands), key=lambda entry: entry.mean, default=None)
-        differences: dict[int, comparison.Comparison] = {}
+        differences: dict[int, comparison.Difference] = {}
         for i, entry in enumerate(entries):
             if entry and best and entry is not best and entry.interval and best.interval:
                 # Another protocol of the engine, or predictions gone since their interval was cached.

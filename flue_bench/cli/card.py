@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flue_bench.cli.output import put, say
-from flue_bench.cli.results import Results, damaged, known_name, read, records_of
+from flue_bench.cli.results import Results, folders
 from flue_bench.errors import RecordError
 
 
@@ -26,14 +26,15 @@ def card(
     ] = False,
 ) -> None:
     """Write a model's scores as a hub model card: model-index metadata and an evaluation section."""
+    import flue_bench
+    from flue_bench.api import known_name
     from flue_bench.boards import card as cards
     from flue_bench.results.rows import named_rows
 
-    by_folder = read(results)
-    for path, reason in damaged(by_folder):
+    found = flue_bench.read_results(folders(results))
+    for path, reason in found.damaged:
         say(f"Left out: {path}: {reason}", err=True)
-    records = records_of(by_folder)
-    name, of_model, left_out = cards.settings(records, known_name(named_rows(records), model))
+    name, of_model, left_out = cards.settings(found.records, known_name(named_rows(found.records), model))
     for words in left_out:
         say(f"Left out: {words}", err=True)
     if not of_model:

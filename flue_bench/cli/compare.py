@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flue_bench import escape
 from flue_bench.cli.output import put
-from flue_bench.cli.results import Results, damaged, known_name, read, records_of
-from flue_bench.errors import RecordError, UnknownNameError, UsageError
+from flue_bench.cli.results import Results, folders
+from flue_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from flue_bench.record import RunRecord
-    from flue_bench.results.comparison import Comparison, Retention
-
-KEPT = 0.97
-"""The share of its teacher's score that a student should keep, where ``--retention`` is not given."""
+    from flue_bench.boards.compared import Comparison
 
 
 class QuestionChoice(StrEnum):
@@ -41,35 +32,11 @@ class Format(StrEnum):
     json = "json"
 
 
-QUESTIONS = {
-    "pretrained": "Which pretrained model is better to fine-tune? Intervals cover seeds and test examples.",
-    "trained": "Which of these two fine-tuned models is better? Intervals cover test examples only.",
+FORMATS: dict[Format, Callable[[Comparison], str]] = {
+    Format.terminal: str,
+    Format.markdown: lambda answer: answer.to_markdown(),
+    Format.json: lambda answer: answer.to_json(),
 }
-LEGEND = "Scores and differences in percent; intervals of 95 %; verdicts at 5 % after Holm's adjustment over the tasks."
-
-
-class Line(NamedTuple):
-    """One task of the answer."""
-
-    task: str
-    comparison: Comparison
-    p_holm: float | None
-    verdict: str
-    retention: Retention | None
-    retention_p_holm: float | None
-    retention_verdict: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Everything that the command shows."""
-
-    question: str
-    a: str
-    b: str
-    lines: list[Line]
-    notes: list[str]
-    """What the table leaves out, and what to keep in mind when reading it."""
 
 
 def compare(
@@ -107,345 +74,20 @@ def compare(
     if seed is not None and question is not QuestionChoice.trained:
         raise UsageError("--seed needs --question trained: the comparison of pretrained models uses all seeds.")
 
+    import flue_bench
     from flue_bench.progress import Console
-    from flue_bench.results.comparison import Evidence
-    from flue_bench.results.rows import find_one, named_rows, newest
 
-    contents = read(results)
-    records = records_of(contents)
-    notes = [f"{path}: {reason}" for path, reason in damaged(contents)]
-    once, _ = newest(records)
-    rows = named_rows(once)
-    row_a, row_b = (find_one(rows, known_name(rows, name)) for name in (a, b))
-    if row_a is row_b:
-        raise UsageError(f"A and B are both {row_a.title}: name two different rows of the board.")
-    if metric and metric not in (known := {name for record in records for name in record.scores}):
-        raise UnknownNameError("metric", metric, known)
-    if retention is None and row_a.records[0].cell.model.teacher == row_b.key.model:
-        retention = KEPT
-    pairs = _pairs(row_a.records, row_b.records, task, metric, notes)
-    if question is QuestionChoice.trained:
-        pairs = _one_seed(pairs, seed, notes)
-    if not pairs:
-        raise UsageError("\n".join([f"No task on which to compare {row_a.title} and {row_b.title}.", *notes[:1]]))
-
-    lines = _lines(pairs, metric, question, retention, Evidence(tuple(contents)), notes)
-    if not lines:
-        raise RecordError(
-            "\n".join([f"No predictions by which to compare {row_a.title} and {row_b.title}.", *notes[-1:]])
-        )
-    notes = _reasons(lines) + notes + _collapsed(pairs) + _fine_tuned(pairs)
-    answer = Answer(question.value, row_a.title, row_b.title, lines, notes)
+    answer = flue_bench.compare(
+        a,
+        b,
+        folders(results),
+        tasks=task or (),
+        question=question.value,
+        metric=metric,
+        retention=retention,
+        seed=seed,
+    )
     if format_ is Format.terminal and out is None:
-        _print(answer, Console())
+        Console().print(answer)
         return
-    text = FORMATS[format_](answer)
-    put(text, out)
-
-
-class _Pair(NamedTuple):
-    """The records of both models on one task."""
-
-    title: str
-    a: list[RunRecord]
-    b: list[RunRecord]
-
-
-def _pairs(
-    a: Sequence[RunRecord], b: Sequence[RunRecord], tasks: list[str] | None, metric: str | None, notes: list[str]
-) -> list[_Pair]:
-    """Return the tasks that both models were run on with the same version, data and limit; note why others are not.
-
-    Raises:
-        UnknownNameError: neither was run on one of ``tasks``.
-    """
-    known = {name for record in (*a, *b) for name in (record.cell.task, record.column)}
-    for name in tasks or ():
-        if name not in known:
-            raise UnknownNameError("task", name, known)
-
-    def asked(record: RunRecord) -> bool:
-        return not tasks or record.cell.task in tasks or record.column in tasks
-
-    variants_a, variants_b = (_variants(filter(asked, records)) for records in (a, b))
-    pairs = []
-    for task in sorted(variants_a.keys() | variants_b.keys()):
-        of_a, of_b = variants_a.get(task, {}), variants_b.get(task, {})
-        if not of_a or not of_b:
-            notes.append(f"{task}: only {'A' if of_a else 'B'} has been run on it")
-            continue
-        shared = [key for key in of_a if key in of_b]
-        if not shared:
-            notes.append(f"{task}: not comparable: {_differs(next(iter(of_a.values())), next(iter(of_b.values())))}")
-        for key in shared:
-            ours, theirs = of_a[key], of_b[key]
-            name = metric or ours[0].metric
-            if any(name not in record.scores for record in ours + theirs):
-                notes.append(f"{task}: has no score {name}")
-                continue
-            limit = ours[0].cell.limit
-            variant = "" if len(shared) == 1 and limit is None else f" limit {limit:,}" if limit else " whole"
-            pairs.append(_Pair(f"{task}{variant}", ours, theirs))
-    return pairs
-
-
-def _variants(records: Iterable[RunRecord]) -> dict[str, dict[tuple[Any, ...], list[RunRecord]]]:
-    """Return, by task and by what it was run on, the records of the setting with most seeds; on a tie, the newest."""
-    from flue_bench.results.rows import by_setting, grouped
-
-    def run_on(record: RunRecord) -> tuple[Any, ...]:
-        return record.cell.task_version, record.cell.data, record.cell.limit, record.cell.protocol
-
-    return {
-        task: {key: by_setting(variant)[0] for key, variant in grouped(of_task, run_on).items()}
-        for task, of_task in grouped(records, lambda record: record.cell.task).items()
-    }
-
-
-def _differs(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> str | None:
-    from flue_bench.results.comparison import differs
-
-    return differs(a[0], b[0])
-
-
-def _one_seed(pairs: list[_Pair], seed: int | None, notes: list[str]) -> list[_Pair]:
-    """Return one fine-tuned model of each: that of ``seed``, or of the lowest seed that both have."""
-    chosen = []
-    for pair in pairs:
-        by_seed = [{record.cell.seed: record for record in records} for records in (pair.a, pair.b)]
-        seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
-        if not seeds or (seed is not None and seed not in seeds):
-            said = [", ".join(map(str, sorted(of_model))) for of_model in by_seed]
-            wanted = "no seed in common" if seed is None else f"seed {seed} is missing from one of them"
-            notes.append(f"{pair.title}: {wanted} (A: {said[0]}; B: {said[1]})")
-            continue
-        taken = seeds[0] if seed is None else seed
-        chosen.append(_Pair(pair.title, *([of_model[taken]] for of_model in by_seed)))
-    return chosen
-
-
-def _lines(
-    pairs: list[_Pair],
-    metric: str | None,
-    question: QuestionChoice,
-    margin: float | None,
-    evidence: Any,
-    notes: list[str],
-) -> list[Line]:
-    """Return every pair's comparison, with p-values adjusted over the tasks; note pairs whose predictions are gone."""
-    from flue_bench.results import comparison
-
-    kind: comparison.Question = "trained" if question is QuestionChoice.trained else "pretrained"
-    whole, compared, kept = [], [], []
-    for pair in pairs:
-        name = metric or pair.a[0].metric
-        try:
-            difference = comparison.compare(pair.a, pair.b, name, evidence, kind)
-            share = None if margin is None else comparison.retention(pair.a, pair.b, name, evidence, kind, margin)
-        except RecordError as error:
-            notes.append(f"{pair.title}: {error}")
-            continue
-        whole.append(pair)
-        compared.append(difference)
-        kept.append(share)
-    adjusted = _adjusted([each.p for each in compared])
-    adjusted_kept = _adjusted([each.p if each else None for each in kept])
-    return [
-        Line(pair.title, difference, p, _verdict(difference, p), share, p_kept, _retention_verdict(share, p_kept))
-        for pair, difference, p, share, p_kept in zip(whole, compared, adjusted, kept, adjusted_kept, strict=True)
-    ]
-
-
-def _adjusted(p_values: list[float | None]) -> list[float | None]:
-    """Return the p-values, those that exist adjusted by Holm's method over each other."""
-    from flue_bench.statistics.significance import holm
-
-    adjusted = iter(holm([p for p in p_values if p is not None]))
-    return [None if p is None else next(adjusted) for p in p_values]
-
-
-def _verdict(comparison: Comparison, p_holm: float | None) -> str:
-    from flue_bench.results.comparison import LEVEL
-
-    if p_holm is None:
-        return "no verdict"
-    if p_holm > LEVEL:
-        return "no difference shown"
-    return "A is better" if comparison.difference > 0 else "B is better"
-
-
-def _retention_verdict(retention: Retention | None, p_holm: float | None) -> str:
-    from flue_bench.results.comparison import LEVEL
-
-    if retention is None:
-        return ""
-    if p_holm is None:
-        return "no verdict"
-    return f"{'keeps' if p_holm <= LEVEL else 'not shown to keep'} at least {100 * retention.margin:g} %"
-
-
-def _reasons(lines: list[Line]) -> list[str]:
-    """Return why there is no verdict, each reason once."""
-    tasks: dict[str, list[str]] = {}
-    for line in lines:
-        for result in (line.comparison, line.retention):
-            if result and result.reason and line.task not in tasks.setdefault(result.reason, []):
-                tasks[result.reason].append(line.task)
-    return [f"no verdict on {', '.join(of_reason)}: {reason}" for reason, of_reason in tasks.items()]
-
-
-def _collapsed(pairs: list[_Pair]) -> list[str]:
-    from flue_bench.kinds.counts import TRY
-
-    return [
-        f"{pair.title}: {name}, seed {record.cell.seed}: {record.collapsed}; {TRY}"
-        for pair in pairs
-        for name, records in (("A", pair.a), ("B", pair.b))
-        for record in records
-        if record.collapsed
-    ]
-
-
-def _fine_tuned(pairs: list[_Pair]) -> list[str]:
-    from flue_bench.boards.board import own_head
-
-    return [
-        f"{name} is not only pretrained: its checkpoint has a classification head, which was {'; '.join(words)}"
-        for name, records in (
-            ("A", [r for pair in pairs for r in pair.a]),
-            ("B", [r for pair in pairs for r in pair.b]),
-        )
-        if (words := own_head(records))
-    ]
-
-
-HEADERS = ("task", "A", "B", "A \N{MINUS SIGN} B\n[95 %]", "p\n(Holm)", "seeds\nA, B", "examples\n(groups)", "verdict")
-RETENTION_HEADERS = ("task", "A / B\n[95 %]", "p\n(Holm)", "verdict")
-
-
-def _cells(answer: Answer) -> list[list[str]]:
-    """Return the rows of the table of differences, under ``HEADERS``."""
-    return [
-        [
-            f"{line.task}\n{(difference := line.comparison).metric}",
-            f"{100 * difference.a:.2f}",
-            f"{100 * difference.b:.2f}",
-            f"{100 * difference.difference:+.2f}{_span(difference.low, difference.high, '+.2f')}",
-            _p(difference.p, line.p_holm),
-            f"{len(difference.seeds_a)}, {len(difference.seeds_b)}",
-            f"{difference.examples:,}\n({difference.clusters:,})",
-            line.verdict,
-        ]
-        for line in answer.lines
-    ]
-
-
-def _retention_cells(answer: Answer) -> list[list[str]]:
-    """Return the rows of the table of retention, under ``RETENTION_HEADERS``; none if it was not asked for."""
-    return [
-        [
-            line.task,
-            "\N{EN DASH}" if kept.ratio is None else f"{100 * kept.ratio:.1f} %{_span(kept.low, kept.high, '.1f')}",
-            _p(kept.p, line.retention_p_holm),
-            line.retention_verdict,
-        ]
-        for line in answer.lines
-        if (kept := line.retention)
-    ]
-
-
-def _span(low: float | None, high: float | None, form: str) -> str:
-    return "" if low is None or high is None else f"\n[{100 * low:{form}}, {100 * high:{form}}]"
-
-
-def _p(p: float | None, holm: float | None) -> str:
-    if p is None or holm is None:
-        return "\N{EN DASH}"
-    shown, adjusted = ("<0.001" if value < 0.001 else f"{value:.3f}" for value in (p, holm))
-    return f"{shown}\n({adjusted})"
-
-
-def _said(answer: Answer) -> list[str]:
-    """Return the lines above the table."""
-    seeds = sorted({seed for line in answer.lines for seed in line.comparison.seeds_a})
-    taken = f" Seed {', '.join(map(str, seeds))} of each." if answer.question == "trained" else ""
-    return [f"{QUESTIONS[answer.question]}{taken}", f"A: {answer.a}", f"B: {answer.b}"]
-
-
-def _methods(answer: Answer) -> str:
-    tests = sorted({line.comparison.test for line in answer.lines if line.comparison.test})
-    return f"{LEGEND} Test: {', '.join(tests)}." if tests else LEGEND
-
-
-def _print(answer: Answer, console: Any) -> None:
-    """Print the answer to the terminal."""
-    for text in _said(answer):
-        console.print(escape.plain(text))
-    for headers, cells in (HEADERS, _cells(answer)), (RETENTION_HEADERS, _retention_cells(answer)):
-        if cells:
-            console.print()
-            console.print(_table(headers, cells))
-    console.print(f"\n{_methods(answer)}", style="dim")
-    for note in answer.notes:
-        console.print(f"- {escape.plain(note)}")
-
-
-def _table(headers: Sequence[str], cells: list[list[str]]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for header in headers:
-        words = header in ("task", "verdict")
-        table.add_column(header, justify="left" if words else "right", no_wrap=not words, overflow="fold")
-    for line in cells:
-        table.add_row(*(Text("\n".join(map(escape.plain, cell.split("\n")))) for cell in line))
-    return table
-
-
-def _terminal(answer: Answer) -> str:
-    import io
-
-    from flue_bench.progress import Console
-
-    drawn = io.StringIO()
-    _print(answer, Console(file=drawn, width=120, color_system=None))
-    return drawn.getvalue()
-
-
-def _markdown(answer: Answer) -> str:
-    from tabulate import tabulate
-
-    parts = ["\n".join(f"{escape.markdown(text)}  " for text in _said(answer)).rstrip()]
-    for headers, cells in (HEADERS, _cells(answer)), (RETENTION_HEADERS, _retention_cells(answer)):
-        if cells:
-            lines = [[escape.markdown(cell) for cell in line] for line in cells]
-            plain_headers = [header.replace("\n", " ") for header in headers]
-            align = ["left" if header in ("task", "verdict") else "right" for header in headers]
-            parts.append(tabulate(lines, plain_headers, tablefmt="pipe", colalign=align, disable_numparse=True))
-    parts.append(_methods(answer))
-    if answer.notes:
-        parts.append("\n".join(f"- {escape.markdown(note)}" for note in answer.notes))
-    return "\n\n".join(parts) + "\n"
-
-
-def _json(answer: Answer) -> str:
-    def finite(result: Comparison | Retention) -> dict[str, Any]:
-        """Return the fields; an infinite end of an interval becomes null, since JSON has no infinity."""
-        return {k: None if isinstance(v, float) and math.isinf(v) else v for k, v in asdict(result).items()}
-
-    lines = [
-        line._asdict()
-        | {"comparison": finite(line.comparison), "retention": finite(line.retention) if line.retention else None}
-        for line in answer.lines
-    ]
-    content = {"question": answer.question, "a": answer.a, "b": answer.b, "lines": lines, "notes": answer.notes}
-    return escape.json(content)
-
-
-FORMATS: dict[Format, Callable[[Answer], str]] = {
-    Format.terminal: _terminal,
-    Format.markdown: _markdown,
-    Format.json: _json,
-}
+    put(FORMATS[format_](answer), out)

@@ -40,7 +40,9 @@ def doctor(
     if self_test:
         with console.status("Loading PyTorch and transformers"):
             from flue_bench.jobs.selftest import self_test as check
+            from flue_bench.memory import keep_freed_memory
             from flue_bench.training.device import pick_device
+        keep_freed_memory()
         where = pick_device(device)
         console.print(f"\nSelf-test on {where}, about two minutes. Paste all of this into a bug report.")
         checks = check(where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +13,7 @@ from urllib.parse import quote
 import typer
 
 from flue_bench.cli.output import put
-from flue_bench.cli.results import Results, damaged, known_name, read, records_of
-from flue_bench.errors import UsageError
+from flue_bench.cli.results import Results, folders
 
 if TYPE_CHECKING:
     from flue_bench.boards.board import Run
@@ -53,32 +52,18 @@ def leaderboard(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
 ) -> None:
     """Show the board: a row for each model, a column for each task, mean ± sd over seeds, with 95 % intervals."""
-    if bool(teacher) != bool(student):
-        raise UsageError("--teacher and --student go together: give both, with their names on the board.")
-
-    from flue_bench.boards import board, published, render, verdicts
+    import flue_bench
+    from flue_bench.boards import render
     from flue_bench.progress import Console
     from flue_bench.results.comparison import Evidence
-    from flue_bench.results.rows import named_rows
 
-    by_folder = read(results)
-    folders, records = list(by_folder), records_of(by_folder)
-    rows = named_rows(records)
-    built = board.build(
-        records,
-        [failure for contents in by_folder.values() for failure in contents.failures],
-        damaged(by_folder),
-        metric,
-        [speed for contents in by_folder.values() for speed in contents.speeds],
-        (known_name(rows, teacher), known_name(rows, student)) if teacher and student else None,
-    )
-    proof = Evidence(tuple(folders))
-    built = verdicts.weigh(built, records, proof)
-    built = published.quote(built, records, published.load())
+    found = flue_bench.read_results(folders(results))
+    built = flue_bench.build_board(found, metric=metric, teacher=teacher, student=student)
     if format_ is Format.html:
         from flue_bench.boards.html import html
 
-        text = html(built, records, proof, _link(records, folders, out))
+        link = _link(found.records, found.folders, out)
+        text = html(built, found.records, Evidence(found.folders), link)
     elif format_ is not Format.terminal:
         text = render.FORMATS[format_](built)
     elif out is not None:
@@ -91,7 +76,7 @@ def leaderboard(
     put(text, out)
 
 
-def _link(records: list[RunRecord], folders: list[Path], out: Path | None) -> Callable[[Run], str | None]:
+def _link(records: list[RunRecord], folders: Sequence[Path], out: Path | None) -> Callable[[Run], str | None]:
     """Return a function from a run to the relative address of its record, or None where the page is not near it.
 
     A path that climbs through the whole disk would publish the names of its folders.

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from flue_bench.errors import UsageError
-
-if TYPE_CHECKING:
-    from flue_bench.jobs.grid import Outcome
-
-EMBEDDED = ["embedded:teacher", "embedded:student"]
-"""The models that run where none is named."""
+from flue_bench.cli.settings import settings
+from flue_bench.errors import IncompleteError, UsageError
 
 
 class PrecisionChoice(StrEnum):
@@ -64,63 +59,41 @@ def run(
     """
     if seed and seeds:
         raise UsageError("--seeds N runs seeds 0 to N-1, --seed K a single one: give one or the other.")
-    overrides = _settings(set_ or [])
+    overrides = settings(set_ or [])
 
-    from flue_bench.data import registry
-    from flue_bench.progress import Console
-
-    tasks = registry.select(task or (["flue"] if model else ["mini"]))  # before torch: names are checked at once
-    console = Console(stderr=True)
-    if not model:
-        console.print(f"No --model given: {' and '.join(EMBEDDED)}, small enough for any machine.")
-    with console.status("Loading PyTorch and transformers"):
-        from flue_bench.jobs.grid import Grid, run_grid
-        from flue_bench.progress import Display
-        from flue_bench.results.store import Store
-
-    grid = Grid(
-        models=list(dict.fromkeys(model or EMBEDDED)),
-        tasks=tasks,
-        seeds=sorted(set(seed)) if seed else list(range(seeds or 1)),
-        recipe=recipe,
-        overrides=overrides,
-        precision=precision.value if precision else None,
-        device=device,
-        limit=limit,
-        data_dir=data_dir,
-        offline=offline,
-        force=force,
-    )
-    display = Display(console)
-    outcome = run_grid(grid, Store(results), display)
-    _show(outcome)
-    if outcome.reused:
-        display.line(f"{outcome.reused} of {len(outcome.records)} cells had a record already; --force runs them again.")
-    display.line(f"Records: {results / 'runs'}   The whole board: flue-bench leaderboard --results {results}")
-    if outcome.failures or outcome.unloaded:
-        raise typer.Exit(1)
-
-
-def _settings(pairs: list[str]) -> dict[str, str]:
-    """Return ``key=value`` options as a dictionary.
-
-    Raises:
-        UsageError: one of them has no equals sign.
-    """
-    settings = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UsageError(f"--set needs KEY=VALUE, not '{pair}'.")
-        settings[key.strip()] = value.strip()
-    return settings
-
-
-def _show(outcome: Outcome) -> None:
-    """Print the board of this grid alone, on stdout."""
-
+    import flue_bench
+    from flue_bench.api import EMBEDDED
     from flue_bench.boards import board, render
-    from flue_bench.progress import Console
+    from flue_bench.memory import keep_freed_memory
+    from flue_bench.progress import Console, Display
 
-    if outcome.records or outcome.failures:
-        Console().print(render.terminal(board.build(outcome.records, outcome.failures)))
+    keep_freed_memory()
+    display = Display(Console(stderr=True))
+    if not model:
+        display.line(f"No --model given: {' and '.join(EMBEDDED)}, small enough for any machine.")
+    incomplete = False
+    try:
+        done = flue_bench.run(
+            model,
+            task,
+            seeds=seed or seeds or 1,
+            recipe=recipe,
+            overrides=overrides,
+            precision=precision.value if precision else None,
+            device=device,
+            limit=limit,
+            data_dir=data_dir,
+            offline=offline,
+            results=results,
+            force=force,
+            progress=display,
+        )
+    except IncompleteError as error:  # each reason was printed when it came up
+        done, incomplete = error.results, True
+    if done.records or done.failures:
+        Console().print(render.terminal(board.build(done.records, done.failures)))
+    if done.reused:
+        display.line(f"{done.reused} of {len(done)} cells had a record already; --force runs them again.")
+    display.line(f"Records: {results / 'runs'}   The whole board: flue-bench leaderboard --results {results}")
+    if incomplete:
+        raise typer.Exit(1)

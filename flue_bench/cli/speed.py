@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flue_bench.cli.run import PrecisionChoice
+from flue_bench.errors import IncompleteError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,25 +35,25 @@ def speed(
 
     Compare models only by ratios from one run on one machine; the last line of the table has them.
     """
-    from flue_bench.progress import Console
+    import flue_bench
+    from flue_bench.memory import keep_freed_memory
+    from flue_bench.progress import Console, Display
 
-    console = Console(stderr=True)
-    with console.status("Loading PyTorch and transformers"):
-        from flue_bench.jobs import speed
-        from flue_bench.progress import Display
-        from flue_bench.results.store import Store
-
-    display = Display(console)
-    names = list(dict.fromkeys(model))
-    with display.running(), display.bar(f"Measuring {', '.join(names)}") as bar:
-        records, ratios, failed = speed.measure(names, device, precision.value, offline, bar.update)
+    keep_freed_memory()
+    display = Display(Console(stderr=True))
+    failed: dict[str, str] = {}
+    try:
+        measured = flue_bench.measure_speed(
+            model, device=device, precision=precision.value, offline=offline, results=results, progress=display
+        )
+    except IncompleteError as error:
+        measured = error.results
+        failed = measured.failed
     for name, reason in failed.items():
         display.line(f"{name}: not measured: {reason}")
+    records, ratios = measured.records, measured.ratios
     if not records:
         raise typer.Exit(1)
-    store = Store(results)
-    for record in records:
-        store.write_speed(record)
     shown = Console()
     shown.print(_table(records, ratios))
     shown.print(

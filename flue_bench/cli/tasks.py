@@ -28,16 +28,15 @@ def table(context: typer.Context) -> None:
     from rich import box
     from rich.table import Table
 
-    from flue_bench.data import registry
+    import flue_bench
     from flue_bench.progress import Console
 
     columns = ("task", "version", "kind", "labels", "metric", "rows: train, validation, test", "groups", "licence")
     shown = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     shown.columns[0].no_wrap = True
-    for name, each in registry.registered().items():
-        task = each.task
+    for task in flue_bench.list_tasks():
         cells = (
-            name,
+            task.name,
             str(task.version),
             task.kind,
             ", ".join(task.labels),
@@ -75,14 +74,15 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
 ) -> None:
     """Check a task file: validate it, load its data, and print some rows as a model will see them."""
-    from flue_bench.data import registry, sources
+    import flue_bench
+    from flue_bench.data import registry
     from flue_bench.kinds.kind import kind_named
     from flue_bench.task import SPLITS
 
     for each in registry.select(files):
         task = each.task
         kind = kind_named(task.kind)
-        data = sources.load(each, data_dir=data_dir, offline=offline)
+        data = flue_bench.load_data(task, data_dir=data_dir, offline=offline, progress=False)
         say(f"{task.name} (version {task.version}, {task.kind}): {each.file}")
         say(f"source: {data.ref.source}, digest {data.ref.digest}; examples and labels:")
         for split in SPLITS:

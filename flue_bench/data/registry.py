@@ -53,6 +53,7 @@ def load_file(path: Path) -> Registered:
         raise TaskFileError("\n".join(f"{path}: {line}" for line in _explained(error, data))) from None
     except UsageError as error:  # an invalid recipe
         raise TaskFileError(f"{path}: {_recipe_at_fault(data)}: {error}") from None
+    task._file = path
     for key, fault in _faults(task):
         raise TaskFileError(f"{path}: {key}: {fault if fault.endswith(('.', '?')) else f'{fault}.'}")
     return Registered(task, path, "")
@@ -93,8 +94,8 @@ def registered() -> dict[str, Registered]:
     return dict(sorted(tasks.items()))
 
 
-def select(names: Sequence[str]) -> list[Registered]:
-    """Return tasks by name, by group, or by the path of a ``.toml`` file, in the given order and without repeats.
+def select(names: Sequence[Task | str | Path]) -> list[Registered]:
+    """Return tasks by name, by group, by the path of a ``.toml`` file, or as such, in this order and without repeats.
 
     Raises:
         UnknownNameError: no task or group has that name.
@@ -103,15 +104,17 @@ def select(names: Sequence[str]) -> list[Registered]:
     known = registered()
     chosen: dict[str, Registered] = {}
     for name in names:
-        if name.endswith(".toml"):
-            tasks = [_loose(Path(name), known)]
+        if isinstance(name, Task):
+            tasks = [_given(name, known)]
+        elif str(name).endswith(".toml"):
+            tasks = [_loose(load_file(Path(name)), known)]
         elif name in known:
             tasks = [known[name]]
         else:
             tasks = [each for each in known.values() if name in each.task.groups]
         if not tasks:
             groups = {group for each in known.values() for group in each.task.groups}
-            raise UnknownNameError("task", name, {*known, *groups}, "`flue-bench tasks` lists all.")
+            raise UnknownNameError("task", str(name), {*known, *groups}, "`flue-bench tasks` lists all.")
         for each in tasks:
             before = chosen.setdefault(each.task.name, each)
             if before.file.resolve() != each.file.resolve():
@@ -134,10 +137,18 @@ def readers() -> dict[str, Reader]:
     return plugins.load_all(plugins.READERS)
 
 
-def _loose(path: Path, known: dict[str, Registered]) -> Registered:
-    loose = load_file(path)
+def _given(task: Task, known: dict[str, Registered]) -> Registered:
+    """Return a task that was made or loaded in Python."""
+    for key, fault in _faults(task):
+        raise TaskFileError(f"task {task.name}: {key}: {fault if fault.endswith(('.', '?')) else f'{fault}.'}")
+    return _loose(Registered(task, task._file or Path(), ""), known)
+
+
+def _loose(loose: Registered, known: dict[str, Registered]) -> Registered:
+    """Return a task that is not installed, after a check of its names; an installed one is returned as such."""
+    path = loose.file
     for each in known.values():
-        if each.file.resolve() == path.resolve():
+        if each.file.resolve() == path.resolve() and each.task == loose.task:
             return each
         task = each.task
         if loose.task.name in (task.name, *task.groups) or loose.task.board_column == task.board_column:

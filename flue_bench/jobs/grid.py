@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import groupby, product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from filelock import Timeout
@@ -23,7 +23,7 @@ from flue_bench.record import Cell, Failure, RunRecord
 from flue_bench.results.store import Store
 from flue_bench.task import Task
 from flue_bench.training import models
-from flue_bench.training.device import keep_freed_memory, pick_device, prepare
+from flue_bench.training.device import pick_device, prepare, random_state_kept
 from flue_bench.training.models import Resolved
 
 
@@ -35,7 +35,7 @@ class Grid:
     tasks: Sequence[Registered]
     seeds: Sequence[int]
     recipe: str = "standard"
-    overrides: dict[str, str] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
     precision: str | None = None
     """Replaces the recipe's precision."""
     device: str = "auto"
@@ -46,8 +46,9 @@ class Grid:
 
     @property
     def recipe_name(self) -> str:
-        """The recipe and its changed fields: ``standard learning_rate=0.0001``."""
-        return " ".join([self.recipe, *(f"{key}={value}" for key, value in sorted(self.overrides.items()))])
+        """The recipe and its changed fields, however their values are written: ``standard learning_rate=0.0001``."""
+        changed = Recipe().override(self.overrides)
+        return " ".join([self.recipe, *(f"{key}={getattr(changed, key)}" for key in sorted(self.overrides))])
 
 
 @dataclass
@@ -81,7 +82,6 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
         UsageError: something in ``grid`` is invalid; found before the first cell runs.
         HubError: a model cannot be fetched.
     """
-    keep_freed_memory()
     if grid.data_dir is not None and not grid.data_dir.is_dir():
         raise UsageError(f"--data-dir {grid.data_dir}: no such folder.")
     device = pick_device(grid.device)
@@ -126,7 +126,7 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
             display.once(f"{cell.model.name} has the content of {known}, and is shown under that name")
         return True
 
-    with display.running():
+    with display.running(), random_state_kept(device):
         # Cells that another process runs are postponed, so that several share a grid, and waited for at the end.
         cells = _cells(grid, recipes, resolved, device, loader, outcome, display)
         put_off = [planned for planned in cells if not runs(planned, wait=False)]

@@ -6,18 +6,19 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from flue_bench.errors import RecordError
+from flue_bench.errors import FlueBenchError, RecordError
 from flue_bench.jobs.cell import run_cell
 from flue_bench.jobs.loader import Loader
 from flue_bench.progress import Display
 from flue_bench.record import Environment, RunRecord
-from flue_bench.results.store import Store, read_predictions
-from flue_bench.training.device import keep_freed_memory, pick_device
+from flue_bench.results.store import Store, read_predictions, read_record
+from flue_bench.results.verify import Checked
+from flue_bench.training.device import pick_device, random_state_kept
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,12 @@ def rerun(
         RecordError: the gold labels in the predictions are not those of the data.
         FlueBenchError: model or data cannot be loaded, or the run failed.
     """
-    keep_freed_memory()
     loader.find(record.cell, display, model)
-    with tempfile.TemporaryDirectory(prefix="flue-bench-") as scratch, _threads(record.environment.threads):
+    where = pick_device(device)
+    scratch_folder = tempfile.TemporaryDirectory(prefix="flue-bench-")
+    with scratch_folder as scratch, _threads(record.environment.threads), random_state_kept(where):
         store = Store(Path(scratch))
-        again, _ = run_cell(record.cell, loader, store, pick_device(device), display, recipe_name=record.recipe_name)
+        again, _ = run_cell(record.cell, loader, store, where, display, recipe_name=record.recipe_name)
         after = read_predictions(again, store.folder(again.cell))
     before = read_predictions(record, folder)
     for column in ("id", "gold"):
@@ -86,6 +88,19 @@ def rerun(
         after=again.scores[record.metric],
         changed=tuple(_changes(record.environment, again.environment)),
     )
+
+
+def checked_again(
+    checked: Checked, loader: Loader, display: Display, *, model: str | None = None, device: str = "auto"
+) -> Checked:
+    """Return a checked record with what training its cell again shows; arguments as for ``rerun``."""
+    try:
+        record = read_record(checked.file)
+        compared = rerun(record, checked.file.parent, loader, display, model=model, device=device)
+    except FlueBenchError as error:
+        return replace(checked, faults=(f"rerun: {error}",))
+    said = f"rerun: {compared}"
+    return replace(checked, rerun=said, faults=() if compared.same_file else (said,))
 
 
 @contextmanager

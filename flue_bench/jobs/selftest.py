@@ -27,7 +27,7 @@ from flue_bench.progress import Console, Display
 from flue_bench.recipe import Recipe
 from flue_bench.training import models, train
 from flue_bench.training.checks import REPORT, near, same_bits
-from flue_bench.training.device import Device, keep_freed_memory, prepare
+from flue_bench.training.device import Device, prepare, random_state_kept
 from flue_bench.training.optim import adamw
 from flue_bench.training.peak import Products, share_of_peak
 
@@ -56,11 +56,11 @@ def self_test(device: torch.device) -> Iterator[Finding]:
     Args:
         device: from ``pick_device``.
     """
-    keep_freed_memory()
     checks: dict[str, Check] = {"fine-tuning": fine_tuning, "speed": speed} | plugins.load_all(plugins.CHECKS)
     for name, check in checks.items():
         try:
-            yield from check(device)
+            with random_state_kept(device):
+                yield from check(device)
         except Exception as error:
             what = error if isinstance(error, FlueBenchError) else f"{type(error).__name__}: {error}"
             yield Finding("problem", name, f"failed: {str(what).partition(chr(10))[0]}", REPORT)

@@ -28,7 +28,7 @@ from flue_bench.kinds.network.network import encode_texts
 from flue_bench.record import SpeedRecord, digest_of
 from flue_bench.training import models
 from flue_bench.training.batches import training_batches
-from flue_bench.training.device import Device, environment, keep_freed_memory, pick_device, prepare
+from flue_bench.training.device import Device, environment, pick_device, prepare, random_state_kept
 from flue_bench.training.models import Resolved
 from flue_bench.training.peak import Products, share_of_peak
 from flue_bench.training.train import flops_per_example
@@ -102,7 +102,6 @@ def measure(
         UsageError: a name, the device or the precision is invalid.
         FlueBenchError: the only model cannot be loaded.
     """
-    keep_freed_memory()
     where, done, steps = pick_device(device), 0, len(names) * (ROUNDS + 2)
     subjects: dict[str, Subject] = {}
     failed: dict[str, str] = {}
@@ -125,14 +124,15 @@ def measure(
     def load(name: str) -> None:
         subjects[name] = _subject(models.resolve(name, offline), where, precision)
 
-    for name in names:
-        step(name, partial(load, name))
-    for number in range(ROUNDS + 1):
-        for name, subject in list(subjects.items())[:: 1 if number % 2 else -1]:
-            step(name, partial(_round, subject))
-    for subject in subjects.values():
-        del subject.seconds[0], subject.latencies[: len(subject.singles)]  # warm-up
-    records = [_record(subject) for subject in subjects.values()]
+    with random_state_kept(where):
+        for name in names:
+            step(name, partial(load, name))
+        for number in range(ROUNDS + 1):
+            for name, subject in list(subjects.items())[:: 1 if number % 2 else -1]:
+                step(name, partial(_round, subject))
+        for subject in subjects.values():
+            del subject.seconds[0], subject.latencies[: len(subject.singles)]  # warm-up
+        records = [_record(subject) for subject in subjects.values()]
     first = next((np.array(subject.seconds) for subject in subjects.values()), np.empty(0))
     return Measured(records, [(first / subject.seconds).tolist() for subject in subjects.values()], failed)
 

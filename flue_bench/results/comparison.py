@@ -78,7 +78,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Difference:
     """The difference of two models on one task, or on one column's mean; fractions of 1."""
 
     question: Question
@@ -247,7 +247,7 @@ def compare(
     metric: str,
     evidence: Evidence,
     question: Question = "pretrained",
-) -> Comparison:
+) -> Difference:
     """Return the difference of two board entries.
 
     Args:
@@ -264,7 +264,7 @@ def compare(
     """
     first, second = _pair(a, b, metric, question)
 
-    def compute() -> Comparison:
+    def compute() -> Difference:
         measured = _measure([first, second], metric, evidence)
         score_a, score_b = (float(scores.mean()) for scores in measured.scores)
         estimate, p, test, low, high = None, None, "", None, None
@@ -277,7 +277,7 @@ def compare(
                 p, test = _trained_test(measured)
             else:
                 p, test = significance.t_test(estimate), "t with Satterthwaite's degrees of freedom"
-        return Comparison(
+        return Difference(
             question=question,
             metric=metric,
             a=score_a,
@@ -298,7 +298,7 @@ def compare(
         )
 
     key = [metric, question, first.key, second.key]
-    return evidence.kept(key, Comparison, compute, first.used + second.used)
+    return evidence.kept(key, Difference, compute, first.used + second.used)
 
 
 def retention(

@@ -4,22 +4,58 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flue_bench.data import registry
-from flue_bench.errors import RecordError, TaskFileError, cause
+from flue_bench.errors import RecordError, TaskFileError, UsageError, cause
 from flue_bench.kinds.counts import Scores
 from flue_bench.kinds.kind import kind_of
 from flue_bench.record import SCHEMA_VERSION, ClassScores, RunRecord
-from flue_bench.results.store import read_predictions, read_record
+from flue_bench.results.store import FAILED, read_predictions, read_record
 
 if TYPE_CHECKING:
     import pyarrow
 
 SAME = 1e-9
 """Scores that differ by less are equal: another version of NumPy may add in another order."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A record's file and what is wrong with it."""
+
+    file: Path
+    faults: tuple[str, ...]
+    """In words; empty if the record is what it says it is."""
+    rerun: str = ""
+    """What training its cell again gave, in words; empty if that was not asked for."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+
+def records_in(paths: Iterable[Path]) -> list[Path]:
+    """Return the files of records, each once, in the order given: those named, and all in the results directories.
+
+    Raises:
+        UsageError: a path is neither a file nor a folder with records.
+    """
+    files: dict[Path, None] = {}
+    for path in paths:
+        if path.is_file():
+            files[path] = None
+            continue
+        inside = [file for file in sorted(path.glob("runs/*/*/*.json")) if not file.name.endswith(FAILED)]
+        if not inside:
+            what = "a folder without runs/MODEL/TASK/*.json" if path.is_dir() else "neither a file nor a folder"
+            raise UsageError(f"{path} is {what}: give records or a results directory.")
+        files |= dict.fromkeys(inside)
+    return list(files)
 
 
 def schema() -> str:

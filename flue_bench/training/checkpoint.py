@@ -108,7 +108,8 @@ def interruption() -> Iterator[Interruption]:
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield flag
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    now = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in now.items() if handler is not None}  # None: not Python's to set
 
     def note(number: int, frame: FrameType | None) -> None:
         flag.signal = number

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import platform
 import subprocess
 import sys
@@ -170,18 +169,23 @@ def prepare(device: torch.device, asked: str, hidden_size: int) -> Device:
     return Device(device, "bf16" if asked == "bf16" else "fp32", "")
 
 
-def keep_freed_memory() -> None:
-    """Ask glibc to keep freed memory instead of returning it and faulting it in again at every step.
+@contextlib.contextmanager
+def random_state_kept(device: torch.device) -> Iterator[None]:
+    """Give PyTorch's generators their states back after a block that seeds them: they are the caller's.
 
-    Measured in ``results/performance``; does nothing except on Linux with glibc.
+    Args:
+        device: where the block computes.
     """
-    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
-        return
-    mallopt = ctypes.CDLL(None).mallopt
-    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # <malloc.h>
-    mallopt(m_mmap_max, 0)
-    mallopt(m_trim_threshold, 2**31 - 1)
-    mallopt(m_top_pad, 256 * 2**20)
+    if device.type == "cuda":
+        torch.cuda.init()  # otherwise the caller's own seeds, still to be applied then, would be lost
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    mps = torch.mps.get_rng_state() if device.type == "mps" else None
+    with torch.random.fork_rng(devices):
+        try:
+            yield
+        finally:
+            if mps is not None:
+                torch.mps.set_rng_state(mps)
 
 
 def seed_step(seed: int, step: int, first: int = 0) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import os
 import pickle
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -25,9 +25,6 @@ from flue_bench.record import ModelRef, OwnHead, digest_of
 from flue_bench.task import REPOSITORY, REVISION, Task
 from flue_bench.training import heads
 from flue_bench.training.folder import alone, check_config, check_index, check_size, own_switches, read_json, root_of
-
-# For repositories without safetensors transformers would start a conversion on the hub (and a thread here).
-os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
 
@@ -329,19 +326,32 @@ def _configured(model: Resolved, kind: Network[Any], labels: Sequence[str], drop
     return config
 
 
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep transformers from drawing bars of its own during a block."""
+    import transformers
+
+    log: Any = transformers.utils.logging
+    shown = log.is_progress_bar_enabled()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            log.enable_progress_bar()
+
+
 def _load(model: Resolved, loader: Any, config: Any, seed: int) -> tuple[Any, dict[str, Any]]:
     """Load the network, check that its weights are finite, and return it with its loading information.
 
     ``loader`` is that of ``Network.loader``; ``seed`` is for weights that the checkpoint lacks.
     """
-    import transformers
 
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the display is ours
     torch.manual_seed(seed)
     try:
         weights = SAFETENSORS if model.ref.weights == "safetensors" else BIN
         shown = alone(model.folder, ("config.json", *_there(model.folder, weights)), model.ref.name)
-        with quiet("transformers"), shown as view:
+        with quiet("transformers"), _without_bars(), shown as view:
             loaded, info = loader.from_pretrained(
                 view,
                 config=config,

@@ -14,7 +14,7 @@ from flue_bench.errors import DataError, ModelError, RecordError, UsageError
 from flue_bench.progress import Bar, Display
 from flue_bench.record import ModelRef
 from flue_bench.training import checkpoint, models
-from flue_bench.training.device import environment, keep_freed_memory, peak_memory, prepare
+from flue_bench.training.device import environment, peak_memory, prepare
 from flue_bench.training.models import Resolved
 from flue_distill.corpus import demo
 from flue_distill.corpus.shards import Manifest, open_corpus
@@ -119,7 +119,6 @@ def distil(
         checkpoint.drop(out / CHECKPOINTS)  # a kill may have left them
         return False
     _check_out(out, resume)
-    keep_freed_memory()
     accelerator = processes(device)
     if not accelerator.is_main_process:
         display.console.quiet = True

@@ -1,0 +1,438 @@
+"""What flue-bench does, as functions: each command parses its options, calls one of these and prints what it returns.
+
+The functions take and return Python values, raise the exceptions of ``flue_bench.errors``, and leave the process as
+they found it: random states, threads, signal handlers and environment. Ctrl-C ends a run after its current step with a
+checkpoint, and the same call continues from there. Where a message names an option of the command line, the argument
+here has the same name; ``--set KEY=VALUE`` is ``overrides={"KEY": VALUE}``.
+
+A process that fine-tunes on Linux runs faster if it keeps freed memory. The command line asks for it; from Python the
+allocator is the caller's, who may start the process with ``MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647
+MALLOC_TOP_PAD_=268435456``. The numbers are the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from flue_bench.errors import IncompleteError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from flue_bench.boards.board import Board
+    from flue_bench.boards.compared import Comparison
+    from flue_bench.data.registry import Registered
+    from flue_bench.data.sources import TaskData
+    from flue_bench.jobs.speed import Measured
+    from flue_bench.progress import Display
+    from flue_bench.results.rows import NamedRow
+    from flue_bench.results.runs import Results
+    from flue_bench.results.verify import Checked
+    from flue_bench.task import Task
+
+EMBEDDED = ("embedded:teacher", "embedded:student")
+"""The models that run where none is named."""
+
+
+def list_tasks(group: str | None = None) -> list[Task]:
+    """Return the installed tasks, sorted by name.
+
+    Args:
+        group: only those of this group, such as ``flue`` or ``mini``.
+
+    Raises:
+        UnknownNameError: no task or group has that name.
+        TaskFileError: a plugin or one of its tasks is broken.
+    """
+    from flue_bench.data import registry
+
+    chosen = registry.registered().values() if group is None else registry.select([group])
+    return [each.task for each in chosen]
+
+
+def get_task(name: str | Path) -> Task:
+    """Return a task by its name or by the path of its TOML file.
+
+    Raises:
+        UnknownNameError: no task has that name.
+        TaskFileError: the file is not a task.
+        UsageError: the name is that of a group.
+    """
+    return _one(name).task
+
+
+def load_data(
+    task: Task | str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    progress: bool | Display = True,
+) -> TaskData:
+    """Return the examples of a task, as every model is trained and scored on them, and where they come from.
+
+    Args:
+        task: a task, its name, or the path of its TOML file.
+        data_dir: the folder of data to use instead of downloads; None: the environment variable ``FLUE_BENCH_DATA``.
+        offline: make no network call.
+        progress: show what is being done.
+
+    Raises:
+        DataError, HubError: the data cannot be found or read.
+        UsageError: there is no such task or folder.
+    """
+    from flue_bench.data import sources
+
+    registered, display = _one(task), _display(progress)
+    with display.running(), display.bar(f"{registered.task.name}: reading data"):
+        return sources.load(registered, data_dir=_data_dir(data_dir), offline=offline)
+
+
+def run(
+    models: str | Path | Sequence[str | Path] | None = None,
+    tasks: Task | str | Path | Sequence[Task | str | Path] | None = None,
+    *,
+    seeds: int | Iterable[int] = 1,
+    recipe: str = "standard",
+    overrides: Mapping[str, Any] | None = None,
+    precision: Literal["auto", "fp32", "bf16"] | None = None,
+    device: str = "auto",
+    limit: int | None = None,
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    results: str | Path = "results",
+    force: bool = False,
+    progress: bool | Display = True,
+) -> Results:
+    """Fine-tune and score models on tasks. Every cell (model, task, seed) is run once and recorded.
+
+    Args:
+        models: hub ids (``org/name`` or ``org/name@revision``), directories, or ``embedded:NAME``; None: the embedded
+            teacher and student.
+        tasks: tasks, their names, groups, or paths of TOML files; None: the group ``flue``, or without ``models`` the
+            group ``mini``.
+        seeds: the seeds; a number N stands for the seeds 0 to N-1.
+        recipe: named recipe of the tasks: standard, flue, quick.
+        overrides: fields of the recipe to change.
+        precision: instead of the recipe's; auto chooses bf16 where the hardware gains from it.
+        device: auto, cpu, cuda, cuda:N or mps.
+        limit: at most this many examples of each split.
+        data_dir: the folder of data to use instead of downloads; None: the environment variable ``FLUE_BENCH_DATA``.
+        offline: make no network call.
+        results: the folder to write records to.
+        force: run cells again that have a record.
+        progress: show bars in a terminal or a notebook; False: nothing.
+
+    Returns:
+        The records of these cells, whether they were run now or before.
+
+    Raises:
+        UsageError: something that was asked for is invalid; found before the first cell runs.
+        IncompleteError: some cells failed or could not be loaded, after all others were run; its ``results`` has these.
+        FlueBenchError: the only model cannot be loaded, or the folder of results cannot be written.
+        KeyboardInterrupt: after Ctrl-C; the same call continues from the last finished step.
+    """
+    from flue_bench.data import registry
+
+    named = _several(models) or EMBEDDED
+    chosen = registry.select(_several(tasks) or (["flue"] if models else ["mini"]))  # before torch: names at once
+    wanted = list(range(seeds)) if isinstance(seeds, int) else sorted(set(seeds))
+    if not wanted or not all(0 <= seed < 2**32 for seed in wanted):
+        raise UsageError(f"seeds {seeds}: give at least one, each from 0 to 4294967295.")
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: at least 1 example of each split.")
+    display = _display(progress)
+    with display.console.status("Loading PyTorch and transformers"):
+        from flue_bench.jobs.grid import Grid, run_grid
+        from flue_bench.results.runs import Results
+        from flue_bench.results.store import Store
+
+    grid = Grid(
+        models=list(dict.fromkeys(map(str, named))),
+        tasks=chosen,
+        seeds=wanted,
+        recipe=recipe,
+        overrides=dict(overrides or {}),
+        precision=precision,
+        device=device,
+        limit=limit,
+        data_dir=_data_dir(data_dir),
+        offline=offline,
+        force=force,
+    )
+    outcome = run_grid(grid, Store(Path(results)), display)
+    made = Results(
+        (Path(results),),
+        outcome.records,
+        outcome.failures,
+        unloaded=outcome.unloaded,
+        reused=outcome.reused,
+    )
+    if outcome.failures or outcome.unloaded:
+        reasons = [f"{each.cell.model.name} on {each.cell.task}: {each.error}" for each in outcome.failures]
+        raise IncompleteError("run", len(outcome.records), [*reasons, *outcome.unloaded], made)
+    return made
+
+
+def read_results(folders: str | Path | Sequence[str | Path] = "results") -> Results:
+    """Read the records of one or more results directories.
+
+    Raises:
+        UsageError: a folder does not exist, or none holds anything.
+    """
+    from flue_bench.results import runs
+
+    return runs.read([Path(folder) for folder in _several(folders)])
+
+
+def build_board(
+    results: Results | str | Path | Sequence[str | Path] = "results",
+    *,
+    metric: str | None = None,
+    teacher: str | None = None,
+    student: str | None = None,
+) -> Board:
+    """Return the board of these results: mean and spread over seeds, 95 % intervals, tests, published scores.
+
+    Args:
+        results: what ``run`` or ``read_results`` returned, or results directories.
+        metric: the score to show, such as ``accuracy``; None: each task's headline metric.
+        teacher: with ``student``: show how much of this model's scores the student keeps.
+        student: None: every student is paired with the model that it was distilled from.
+
+    Raises:
+        UnknownNameError: no record has that metric, or no model that name.
+        UsageError: only one of ``teacher`` and ``student`` is given, or a folder holds nothing.
+    """
+    from flue_bench.boards import board, published, verdicts
+    from flue_bench.results.comparison import Evidence
+    from flue_bench.results.rows import named_rows
+
+    if bool(teacher) != bool(student):
+        raise UsageError("--teacher and --student go together: give both, with their names on the board.")
+    results = _results(results)
+    rows = named_rows(results.records)
+    built = board.build(
+        results.records,
+        results.failures,
+        results.damaged,
+        metric,
+        results.speeds,
+        (known_name(rows, teacher), known_name(rows, student)) if teacher and student else None,
+    )
+    built = verdicts.weigh(built, results.records, Evidence(results.folders))
+    return published.quote(built, results.records, published.load())
+
+
+def compare(
+    a: str,
+    b: str,
+    results: Results | str | Path | Sequence[str | Path] = "results",
+    *,
+    tasks: str | Sequence[str] = (),
+    question: Literal["pretrained", "trained"] = "pretrained",
+    metric: str | None = None,
+    retention: float | None = None,
+    seed: int | None = None,
+) -> Comparison:
+    """Test whether one model is better than another, on the tasks they share, or the difference is chance.
+
+    Args:
+        a: a model's name on the board, the start of its digest, or its directory; ``NAME (RECIPE, PRECISION)`` names
+            one of several rows.
+        b: the other model.
+        results: what ``run`` or ``read_results`` returned, or results directories.
+        tasks: tasks or columns of the board; none: all that both models were run on.
+        question: ``pretrained``: which pretrained model is better to fine-tune, over all seeds; ``trained``: which of
+            two fine-tuned models of one seed is better, as they are.
+        metric: the score to compare by; None: each task's headline metric.
+        retention: the share of B's score that A is tested to keep; None: 0.97 if B is the teacher of A.
+        seed: with ``trained``: the seed of both; None: the lowest that both have.
+
+    Raises:
+        UnknownNameError: a model, task or metric has no record.
+        UsageError: there is nothing to compare.
+        RecordError: there are no predictions to compare.
+    """
+    from flue_bench.boards import compared
+    from flue_bench.results.comparison import Evidence
+    from flue_bench.results.rows import find_one, named_rows, newest
+
+    if question not in ("pretrained", "trained"):
+        raise UnknownNameError("question", question, ("pretrained", "trained"))
+    if seed is not None and question != "trained":
+        raise UsageError("--seed needs --question trained: the comparison of pretrained models uses all seeds.")
+    if retention is not None and not 0 <= retention <= 1:
+        raise UsageError(f"retention {retention}: a share, from 0 to 1.")
+    results = _results(results)
+    once, _ = newest(results.records)
+    rows = named_rows(once)
+    row_a, row_b = (find_one(rows, known_name(rows, name)) for name in (a, b))
+    if metric and metric not in (known := {name for record in results.records for name in record.scores}):
+        raise UnknownNameError("metric", metric, known)
+    return compared.compare(
+        row_a,
+        row_b,
+        Evidence(results.folders),
+        tasks=_several(tasks),
+        question=question,
+        metric=metric,
+        retention=retention,
+        seed=seed,
+        damaged=results.damaged,
+    )
+
+
+def verify_records(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    rerun: bool = False,
+    tasks: Task | str | Path | Sequence[Task | str | Path] = (),
+    model: str | Path | None = None,
+    device: str = "auto",
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    progress: bool | Display = True,
+) -> list[Checked]:
+    """Recompute every score of records from their predictions, and check hashes, digests and schema.
+
+    Args:
+        paths: records (``.json``), or results directories for all in them.
+        rerun: also train each cell again and compare the predictions.
+        tasks: with ``rerun``: tasks that are not installed.
+        model: with ``rerun``: the model's hub id or directory; None: the record's, at its revision.
+        device: with ``rerun``: auto, cpu, cuda, cuda:N or mps.
+        data_dir: with ``rerun``: the folder of data to use instead of downloads; None: ``FLUE_BENCH_DATA``.
+        offline: make no network call.
+        progress: show bars in a terminal or a notebook; False: nothing.
+
+    Returns:
+        For each record, once and in the order given, what is wrong with it: a fault is returned, not raised.
+
+    Raises:
+        UsageError: a path is neither a record nor a folder with records.
+    """
+    from flue_bench.data import registry
+    from flue_bench.results import verify
+
+    if not rerun and (tasks or model):
+        raise UsageError("--task and --model say what to train again: they need --rerun.")
+    files = verify.records_in([Path(path) for path in _several(paths)])
+    display, checked = _display(progress), []
+    with display.running(), display.bar(f"verifying {len(files):,} records") as bar:
+        for done, file in enumerate(files):
+            bar.update(done, len(files))
+            checked.append(verify.Checked(file, tuple(verify.faults(file))))
+    if not rerun:
+        return checked
+    chosen = registry.select(_several(tasks))
+    with display.console.status("Loading PyTorch and transformers"):
+        from flue_bench.jobs.loader import Loader
+        from flue_bench.jobs.rerun import checked_again
+    loader = Loader(chosen, data_dir=_data_dir(data_dir), offline=offline)  # one for all: a model is hashed once
+    named = None if model is None else str(model)
+    return [checked_again(each, loader, display, model=named, device=device) if each.ok else each for each in checked]
+
+
+def measure_speed(
+    models: str | Path | Sequence[str | Path],
+    *,
+    device: str = "auto",
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    offline: bool = False,
+    results: str | Path = "results",
+    progress: bool | Display = True,
+) -> Measured:
+    """Measure models in turns: parameters, arithmetic, latency, throughput and memory of the encoder on French texts.
+
+    Compare models only by ratios from one call on one machine.
+
+    Args:
+        models: hub ids, directories, or ``embedded:NAME``.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto chooses bf16 where the hardware gains from it.
+        offline: make no network call.
+        results: the folder to write records to.
+        progress: show bars in a terminal or a notebook; False: nothing.
+
+    Raises:
+        UsageError: a name, the device or the precision is invalid.
+        IncompleteError: some models could not be measured; its ``results`` has the others.
+        FlueBenchError: the only model cannot be loaded.
+    """
+    display = _display(progress)
+    with display.console.status("Loading PyTorch and transformers"):
+        from flue_bench.jobs import speed
+        from flue_bench.results.store import Store
+
+    names = list(dict.fromkeys(map(str, _several(models))))
+    with display.running(), display.bar(f"Measuring {', '.join(names)}") as bar:
+        measured = speed.measure(names, device, precision, offline, bar.update)
+    store = Store(Path(results))
+    for record in measured.records:
+        store.write_speed(record)
+    if measured.failed:
+        reasons = [f"{name}: {reason}" for name, reason in measured.failed.items()]
+        raise IncompleteError("measurement", len(measured.records), reasons, measured)
+    return measured
+
+
+def known_name(rows: Sequence[NamedRow], wanted: str) -> str:
+    """Return a name that ``rows.find`` knows: ``wanted``, or for the path of a directory its model's digest.
+
+    Raises:
+        UnknownNameError: no row has this name, nor is it a directory whose model has been run.
+        UsageError: several models have it.
+    """
+    from flue_bench.results.rows import find
+
+    try:
+        find(rows, wanted)
+    except UnknownNameError:
+        if not Path(wanted).expanduser().is_dir():
+            raise
+        from flue_bench.training import models  # reads the weights; all other names cost nothing
+
+        given = models.resolve(wanted, offline=True).ref
+        if not any(row.key.model == given.digest for row in rows):
+            raise UnknownNameError(
+                "model",
+                wanted,
+                {row.label for row in rows},
+                f"No record has the weights in that directory ({given.digest[:7]}).",
+            ) from None
+        return given.digest
+    return wanted
+
+
+def _several(given: Any) -> list[Any]:
+    """Return one value, several, or None as a list."""
+    if given is None or isinstance(given, str | Path):
+        return [] if given is None else [given]
+    return list(given) if isinstance(given, Sequence) else [given]
+
+
+def _one(task: Task | str | Path) -> Registered:
+    from flue_bench.data import registry
+
+    chosen = registry.select([task])
+    if len(chosen) > 1:
+        raise UsageError(f"{task} is a group: name one of {', '.join(each.task.name for each in chosen)}.")
+    return chosen[0]
+
+
+def _results(given: Results | str | Path | Sequence[str | Path]) -> Results:
+    from flue_bench.results.runs import Results
+
+    return given if isinstance(given, Results) else read_results(given)
+
+
+def _data_dir(given: str | Path | None) -> Path | None:
+    given = given or os.environ.get("FLUE_BENCH_DATA") or None
+    return None if given is None else Path(given)
+
+
+def _display(progress: bool | Display) -> Display:
+    from flue_bench.progress import Console, Display
+
+    return Display(Console(stderr=True, quiet=not progress)) if isinstance(progress, bool) else progress

@@ -1,0 +1,122 @@
+"""The records of one or more results directories, read as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flue_bench.errors import UsageError
+from flue_bench.record import Failure, RunRecord, SpeedRecord
+from flue_bench.results.store import Damaged, Store
+from flue_bench.tabular import Tabular
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+@dataclass(frozen=True)
+class Results(Tabular):
+    """Records and what stands beside them. Its length is the number of records, and iteration yields them."""
+
+    folders: tuple[Path, ...]
+    """The results directories, where the predictions are."""
+    records: list[RunRecord] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    """Cells that ended in an error."""
+    damaged: list[Damaged] = field(default_factory=list)
+    """Files that cannot be read, and why."""
+    speeds: list[SpeedRecord] = field(default_factory=list)
+    unloaded: list[str] = field(default_factory=list)
+    """After a run: the tasks whose data and the models whose files could not be loaded, with the reason."""
+    reused: int = 0
+    """After a run: the number of records that were there before it."""
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[RunRecord]:
+        return iter(self.records)
+
+    def __repr__(self) -> str:
+        counts = {"failures": len(self.failures), "damaged": len(self.damaged), "speeds": len(self.speeds)}
+        said = ", ".join([f"{len(self):,} records", *(f"{count:,} {name}" for name, count in counts.items() if count)])
+        return f"<Results: {said} in {', '.join(map(str, self.folders))}>"
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Return a table with a row for each record.
+
+        Scores are fractions of 1, in columns named ``scores.accuracy`` and so on, null where the run's task does not
+        have the score; other results on the test set are in ``measures.…``, and costs in ``cost.…``.
+        """
+        import pyarrow
+
+        lines = [_line(record) for record in self.records]
+        names = dict.fromkeys(name for line in lines for name in line)
+        families = ("scores.", "measures.", "cost.")
+        ordered = [name for name in names if not name.startswith(families)]
+        ordered += [name for family in families for name in sorted(names) if name.startswith(family)]
+        return pyarrow.table({name: [line.get(name) for line in lines] for name in ordered})
+
+
+def _line(record: RunRecord) -> dict[str, Any]:
+    cell, model = record.cell, record.cell.model
+    return {
+        "model": model.name,
+        "revision": model.revision,
+        "model_digest": model.digest,
+        "origin": model.origin,
+        "teacher": model.teacher,
+        "weights_bytes": model.weights_bytes,
+        "task": cell.task,
+        "task_version": cell.task_version,
+        "kind": record.kind,
+        "column": record.column,
+        "data": cell.data,
+        "canonical": record.data.canonical,
+        "limit": cell.limit,
+        "recipe": record.recipe_name,
+        "precision": cell.recipe.precision,
+        "epochs": cell.recipe.epochs,
+        "protocol": cell.protocol,
+        "seed": cell.seed,
+        "metric": record.metric,
+        "score": record.scores.get(record.metric),
+        "collapsed": record.collapsed,
+        "head": record.head,
+        "selected_epoch": record.selected_epoch,
+        "device": record.environment.device,
+        "threads": record.environment.threads,
+        "flue_bench": record.environment.flue_bench,
+        "created": record.created,
+        "cell_digest": record.cell_digest,
+        "setting_digest": record.setting_digest,
+        "predictions_sha256": record.predictions.sha256,
+        **{f"scores.{name}": score for name, score in record.scores.items()},
+        **{f"measures.{name}": value for name, value in record.measures.items()},
+        **{f"cost.{name}": value for name, value in record.cost.model_dump().items()},
+    }
+
+
+def read(folders: Sequence[Path]) -> Results:
+    """Read the results directories as a whole.
+
+    Raises:
+        UsageError: one of them does not exist, or none holds a record, a failure or a speed.
+    """
+    advice = "Make some with flue-bench run, or name another results directory."
+    for folder in folders:
+        if not folder.is_dir():
+            what = "not a directory" if folder.exists() else "there is no such folder"
+            raise UsageError(f"No records in {folder}: {what}. {advice}")
+    results = Results(tuple(folders))
+    for folder in folders:
+        contents = Store(folder).read()
+        results.records.extend(contents.records)
+        results.failures.extend(contents.failures)
+        results.damaged.extend(Damaged(folder / path, reason) for path, reason in contents.damaged)
+        results.speeds.extend(contents.speeds)
+    if not any((results.records, results.failures, results.damaged, results.speeds)):
+        raise UsageError(f"No records in {', '.join(map(str, folders))}. {advice}")
+    return results
