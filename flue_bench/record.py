@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
+from flue_bench import files
+from flue_bench.errors import RecordError, cause
 from flue_bench.recipe import Precision, Recipe
 from flue_bench.task import LABELS, Count, Options, Positive, Schema, Scheme, Short, Shorts, Split
+
+if TYPE_CHECKING:
+    import pyarrow
 
 SCHEMA_VERSION = 1
 """Version of the record's JSON, raised when a field changes its meaning."""
@@ -222,12 +229,68 @@ class Environment(Schema):
 
 
 class Predictions(Schema):
-    """The file beside the record: one row a test example. Never a text of the data set."""
+    """The file beside the record: one row a test example. Never a text of the data set.
+
+    ``record.predictions()`` returns it as an Arrow table.
+    """
 
     file: str = Field(pattern=r"^[^/\\\x00]+$", max_length=255)
     """The name of the file beside the record."""
     sha256: str
     rows: Count
+    _folders: tuple[Path, Path] | None = PrivateAttr(None)
+    """Where the record was read or written: its folder, and the results directory out of which no link is followed."""
+
+    def at(self, folder: Path, root: Path) -> Self:
+        """Note where the file is, for calls without a folder, and return these."""
+        self._folders = folder, root
+        return self
+
+    def __call__(self) -> pyarrow.Table:
+        """Return the predictions on the test set, a row for each example.
+
+        Raises:
+            RecordError: the file is missing, damaged, or not the one that the record was written with; or the record
+                was made in memory.
+        """
+        if self._folders is None:
+            raise RecordError(f"{self.file}: this record was not read from a results directory: see read_results.")
+        return self.read(*self._folders)
+
+    def read(self, folder: Path, root: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
+        """Read the file.
+
+        Args:
+            folder: the folder of the record's file.
+            root: the results directory, out of which no link is followed.
+            columns: read only those of these columns that exist.
+
+        Raises:
+            RecordError: the file is missing, damaged, or not the one that the record was written with.
+        """
+        import pyarrow.parquet
+
+        path = folder / Path(self.file).name
+        try:
+            content = files.read(path, files.LARGE, root)
+        except OSError as error:
+            raise RecordError(f"{path}: cannot be read: {error.strerror}.") from error
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise RecordError(f"{path}: not the file that its record was written with (SHA-256 differs).")
+        try:
+            return pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)).read(columns=columns)
+        except (OSError, pyarrow.ArrowException) as error:
+            raise RecordError(f"{path}: damaged: {cause(error)}.") from error
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether it is the same file, wherever it lies."""
+        return isinstance(other, Predictions) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[str, str, int]:
+        return self.file, self.sha256, self.rows
 
 
 class RunRecord(Schema):

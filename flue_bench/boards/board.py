@@ -12,18 +12,25 @@ Whatever these leave out is listed with its reason.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flue_bench.errors import UnknownNameError, UsageError
+from flue_bench.progress import Console
 from flue_bench.record import Failure, OwnHead, RunRecord, SpeedRecord
 from flue_bench.results.comparison import LEVEL, Interval, collapsed
 from flue_bench.results.rows import NamedRow, RowKey, RunKey, by_setting, find, grouped, named_rows, newest, told_apart
 from flue_bench.statistics.intervals import mean_sd
+from flue_bench.tabular import Tabular
+
+if TYPE_CHECKING:
+    import pyarrow
+    from rich.console import RenderableType
 
 FLUE = ("cls", "paws-x", "xnli", "wikiner")
 """These columns come first, in this order."""
@@ -238,8 +245,8 @@ class Note(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Board:
-    """A leaderboard, ready to be drawn."""
+class Board(Tabular):
+    """A leaderboard, ready to be drawn. ``str``, a rich console and a notebook show it."""
 
     metric: str | None
     """The requested metric; None for each task's headline metric."""
@@ -253,6 +260,85 @@ class Board:
     """From ``published.quote``."""
     sources: tuple[str, ...] = ()
     """Title, address and remark of each quoted source."""
+
+    def __rich__(self) -> RenderableType:
+        from flue_bench.boards import render
+
+        return render.terminal(self)
+
+    def __str__(self) -> str:
+        drawn = io.StringIO()
+        Console(file=drawn, width=100, color_system=None).print(self)
+        return drawn.getvalue()
+
+    def _repr_html_(self) -> str:
+        from flue_bench.boards import notebook
+
+        return notebook.html(self)
+
+    def to_arrow(self) -> pyarrow.Table:
+        """Return a table with a row for each entry: one model, fine-tuned in one way, on one column of the board.
+
+        Scores are fractions of 1. ``versus_…`` compares with the best of the column, ``kept_…`` with the teacher;
+        ``runs`` holds every run behind the entry, ``speeds`` what the model costs on each machine.
+        """
+        import pyarrow
+
+        kept = {pair.student: pair.kept for pair in self.pairs}
+        lines = [
+            _line(self, row, column, entry, share)
+            for number, row in enumerate(self.rows)
+            for column, entry, share in zip(
+                self.columns, row.entries, kept.get(number, (None,) * len(self.columns)), strict=True
+            )
+            if entry
+        ]
+        return (
+            pyarrow.table({name: [line[name] for line in lines] for name in lines[0]}) if lines else pyarrow.table({})
+        )
+
+
+def _line(board: Board, row: Row, column: Column, entry: Entry, kept: Kept | None) -> dict[str, Any]:
+    """Return every figure of an entry, by the name of its column in a table."""
+    return {
+        "model": row.model,
+        "label": row.label,
+        "revision": row.revision,
+        "model_digest": row.model_digest,
+        "recipe": row.recipe,
+        "precision": row.precision,
+        "protocol": row.protocol,
+        "parameters": row.parameters,
+        "weights_bytes": row.weights_bytes,
+        "teacher": row.teacher,
+        "fine_tuned": list(row.fine_tuned),
+        "column": column.title,
+        "metric": column.metric,
+        "limit": column.limit,
+        "canonical": column.canonical,
+        "deviations": list(column.deviations),
+        "tasks": [member.task for member in column.members],
+        "mean": entry.mean,
+        "sd": entry.sd,
+        "n": entry.n,
+        "seeds": list(entry.seeds),
+        "scores": list(entry.scores),
+        "collapsed": list(entry.collapsed),
+        **{name: entry.interval and getattr(entry.interval, name) for name in _OF_INTERVAL},
+        "as_good": entry.as_good,
+        **{f"versus_{each.name}": entry.versus and getattr(entry.versus, each.name) for each in fields(Versus)},
+        **{f"kept_{each.name}": kept and getattr(kept, each.name) for each in fields(Kept)},
+        "runs": [asdict(run) for run in entry.runs],
+        "speeds": [
+            asdict(machine) | asdict(speed)
+            for machine, speed in zip(board.machines, row.speeds, strict=True)
+            if speed is not None
+        ],
+    }
+
+
+_OF_INTERVAL = ("low", "high", "se_seeds", "se_examples", "examples", "clusters")
+"""Fields of an interval that are columns of a table."""
 
 
 class _Family(NamedTuple):

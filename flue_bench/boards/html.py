@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
-from flue_bench import escape
 from flue_bench.boards import wording
 from flue_bench.boards.board import Board, Entry, Row, Run
+from flue_bench.boards.notebook import environment
 from flue_bench.errors import RecordError
 from flue_bench.kinds.kind import Kind, kind_of
 from flue_bench.record import ClassScores, RunRecord
@@ -45,15 +44,7 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
     records_of = by_run(records)
     script = (HERE / "board.js").read_text(encoding="utf-8")
     scales = [_scale([row.entries[i] for row in board.rows]) for i in range(len(board.columns))]
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        # No name can change the direction of the text around it.
-        finalize=lambda value: escape.plain(value) if type(value) is str else value,
-    )
-    template = environment.from_string((HERE / "board.html").read_text(encoding="utf-8"))
+    template = environment().from_string((HERE / "board.html").read_text(encoding="utf-8"))
     return template.render(
         board=board,
         say=wording,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -67,11 +66,9 @@ def leaderboard(
     elif format_ is not Format.terminal:
         text = render.FORMATS[format_](built)
     elif out is not None:
-        drawn = io.StringIO()
-        Console(file=drawn, width=100, color_system=None).print(render.terminal(built))
-        text = drawn.getvalue()
+        text = str(built)
     else:
-        Console().print(render.terminal(built))
+        Console().print(built)
         return
     put(text, out)
 

@@ -63,7 +63,7 @@ def run(
 
     import flue_bench
     from flue_bench.api import EMBEDDED
-    from flue_bench.boards import board, render
+    from flue_bench.boards import board
     from flue_bench.memory import keep_freed_memory
     from flue_bench.progress import Console, Display
 
@@ -91,7 +91,7 @@ def run(
     except IncompleteError as error:  # each reason was printed when it came up
         done, incomplete = error.results, True
     if done.records or done.failures:
-        Console().print(render.terminal(board.build(done.records, done.failures)))
+        Console().print(board.build(done.records, done.failures))
     if done.reused:
         display.line(f"{done.reused} of {len(done)} cells had a record already; --force runs them again.")
     display.line(f"Records: {results / 'runs'}   The whole board: flue-bench leaderboard --results {results}")

@@ -122,9 +122,8 @@ class Store:
         folder, stem = self.folder(cell), f"seed{cell.seed}-{cell.digest}"
         predictions_path, record_path = folder / f"{stem}.predictions.parquet", folder / f"{stem}.json"
         content = _parquet(table)
-        record = build(
-            Predictions(file=predictions_path.name, sha256=hashlib.sha256(content).hexdigest(), rows=table.num_rows)
-        )
+        made = Predictions(file=predictions_path.name, sha256=hashlib.sha256(content).hexdigest(), rows=table.num_rows)
+        record = build(made.at(folder, self.root))
         with (
             _explained(record_path),
             files.staged(predictions_path, content, self.root) as place_predictions,
@@ -217,6 +216,7 @@ def read_record(path: Path, root: Path | None = None) -> RunRecord:
     record = _read(path, RunRecord, root or path.parent)
     if (record.cell_digest, record.setting_digest) != record.cell.digests():
         raise RecordError(f"{path}: 'cell_digest' or 'setting_digest' is not that of 'cell'; was the file edited?")
+    record.predictions.at(path.parent, root or path.parent)
     return record
 
 
@@ -255,19 +255,7 @@ def read_predictions(
     Raises:
         RecordError: the file is missing, damaged, or not the one that the record was written with.
     """
-    import pyarrow.parquet
-
-    path = folder / Path(record.predictions.file).name
-    try:
-        content = files.read(path, files.LARGE, root or folder)
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read: {error.strerror}.") from error
-    if hashlib.sha256(content).hexdigest() != record.predictions.sha256:
-        raise RecordError(f"{path}: not the file that its record was written with (SHA-256 differs).")
-    try:
-        return pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)).read(columns=columns)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise RecordError(f"{path}: damaged: {cause(error)}.") from error
+    return record.predictions.read(folder, root or folder, columns)
 
 
 def _slug(name: str, otherwise: str) -> str:

@@ -82,9 +82,11 @@ def distill(
     if epochs:
         settings["steps"] = None
 
+    from flue_bench.memory import keep_freed_memory
     from flue_bench.progress import Console
     from flue_distill.training.recipe import DistilRecipe
 
+    keep_freed_memory()
     chosen = DistilRecipe.load(recipe, settings)  # before torch, so that a misspelt key is reported at once
     console = Console(stderr=True)
     with console.status("Loading PyTorch and transformers"):
