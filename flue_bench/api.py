@@ -83,7 +83,7 @@ def load_data(
     """
     from flue_bench.data import sources
 
-    registered, display = _one(task), _display(progress)
+    registered, display = _one(task), display_for(progress)
     with display.running(), display.bar(f"{registered.task.name}: reading data"):
         return sources.load(registered, data_dir=_data_dir(data_dir), offline=offline)
 
@@ -141,7 +141,7 @@ def run(
         raise UsageError(f"seeds {seeds}: give at least one, each from 0 to 4294967295.")
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: at least 1 example of each split.")
-    display = _display(progress)
+    display = display_for(progress)
     with display.console.status("Loading PyTorch and transformers"):
         from flue_bench.jobs.grid import Grid, run_grid
         from flue_bench.results.runs import Results
@@ -318,7 +318,7 @@ def verify_records(
     if not rerun and (tasks or model):
         raise UsageError("--task and --model say what to train again: they need --rerun.")
     files = verify.records_in([Path(path) for path in _several(paths)])
-    display, checked = _display(progress), []
+    display, checked = display_for(progress), []
     with display.running(), display.bar(f"verifying {len(files):,} records") as bar:
         for done, file in enumerate(files):
             bar.update(done, len(files))
@@ -360,7 +360,7 @@ def measure_speed(
         IncompleteError: some models could not be measured; its ``results`` has the others.
         FlueBenchError: the only model cannot be loaded.
     """
-    display = _display(progress)
+    display = display_for(progress)
     with display.console.status("Loading PyTorch and transformers"):
         from flue_bench.jobs import speed
         from flue_bench.results.store import Store
@@ -432,7 +432,8 @@ def _data_dir(given: str | Path | None) -> Path | None:
     return None if given is None else Path(given)
 
 
-def _display(progress: bool | Display) -> Display:
+def display_for(progress: bool | Display) -> Display:
+    """Return where to draw: in a terminal or a notebook, nowhere, or on a display that is there already."""
     from flue_bench.progress import Console, Display
 
     return Display(Console(stderr=True, quiet=not progress)) if isinstance(progress, bool) else progress

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
-import os
 import pkgutil
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import types
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 import flue_bench
 from flue_bench.errors import IncompleteError, UnknownNameError, UsageError
 from flue_bench.record import RunRecord
+from support import process
 from support.boards import teacher_and_student
 from support.command_line import done
 from support.command_line import flue_bench as command
@@ -103,46 +98,18 @@ def test_no_function_is_hidden_by_a_module_and_each_can_be_called_twice(results:
         assert type(once) is type(again), name
 
 
-def changes(before: dict[str, Any]) -> set[str]:
-    """Names of what differs from ``before``."""
-    after = process()
-    return {name for name in before if before[name] != after[name]}
-
-
-def process() -> dict[str, Any]:
-    """What a library must leave as it was."""
-    return {
-        "environment": dict(os.environ),
-        "signals": {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)},
-        "threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
-        "torch": torch.get_rng_state().tolist(),
-        "numpy": repr(np.random.get_state()),
-        "python": random.getstate(),
-        "type": torch.get_default_dtype(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "gradients": torch.is_grad_enabled(),
-        "folder": Path.cwd(),
-        "warnings": list(warnings.filters),
-        "logs": {name: logging.getLogger(name).level for name in ("", "transformers", "huggingface_hub")},
-    }
-
-
 @pytest.mark.slow
 def test_the_process_is_left_as_it_was(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``mallopt`` has no getter, so that what counts is who asks for it: the command does."""
-    import transformers
-
     asked: list[str] = []
     monkeypatch.setattr("flue_bench.memory.keep_freed_memory", lambda: asked.append("memory"))
-    transformers.utils.logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     every = calls(results, tmp_path)
     every["rerun"] = lambda: flue_bench.verify_records(tmp_path, rerun=True, device="cpu", progress=False)
     for name in sorted(every, key=lambda name: name != "run"):
         torch.manual_seed(7)
-        before = process()
+        before = process.state()
         every[name]()
-        assert not changes(before), name
-        assert transformers.utils.logging.is_progress_bar_enabled(), name  # type: ignore[no-untyped-call]
+        assert not process.changes(before), name
     assert not asked
     assert done("verify", tmp_path, "--rerun", "--device", "cpu") and asked
 

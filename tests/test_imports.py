@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "flue_distill.corpus": {".", "data", "flue_distill.corpus"},
     "flue_distill.training": {".", "data", "training", "flue_distill.corpus", "flue_distill.training"},
     "flue_distill.cli": {".", "flue_distill.cli"},
+    "flue_distill.api": {".", "flue_distill.api"},
 }
 """Who → the folders it may import. Nobody but itself imports a plugin: entry points are the only door."""
 NOT_FOR_HELP = ("torch", "transformers", "evaluate", "datasets", "sklearn", "scipy", "pandas", "pyarrow")
@@ -105,7 +106,13 @@ def faults(module: str, source: str, is_package: bool = False) -> list[str]:
             continue  # a command imports what it needs when it runs
         if lazy and (folder == "api" or module == "flue_bench") and package == "flue_bench":
             continue  # the front door loads what is asked for
-        if folder == "flue_distill.cli" and lazy and package in ("flue_bench", "flue_distill", *HEAVY):
+        if lazy and module == "flue_distill" and package == module:
+            continue
+        if (
+            folder in ("flue_distill.api", "flue_distill.cli")
+            and lazy
+            and package in ("flue_bench", "flue_distill", *HEAVY)
+        ):
             continue
         if package in HEAVY and folder not in MAY_IMPORT_HEAVY:
             found.append(f"{module}:{line} ({folder}) imports {name}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -50,48 +50,26 @@ def corpus(
     In a .txt file a line is a paragraph, and a blank line separates documents (or see --lines). After a kill the same
     command continues.
     """
+    import flue_distill
     from flue_bench.cli.output import say
     from flue_bench.progress import Console, Display
-    from flue_distill.corpus import shards
 
-    console = Console(stderr=True)
-    with console.status("Loading the tokenizer"):
-        loaded = _load_tokenizer(tokenizer, offline)
-    display = Display(console)
-    manifest = shards.build(
+    display = Display(Console(stderr=True))
+    manifest = flue_distill.build_corpus(
         inputs,
-        loaded,
+        tokenizer,
         out,
         field=field,
-        processes=processes,
-        shard_tokens=shard_tokens,
-        min_tokens=min_tokens,
-        held_out=held_out,
         lines=lines,
-        show=display,
+        processes=processes,
+        held_out=held_out,
+        min_tokens=min_tokens,
+        shard_tokens=shard_tokens,
+        offline=offline,
+        progress=display,
     )
     say(_summary(manifest))
     display.line(f"Corpus: {out}   Train on it: flue-bench distill --corpus {out}")
-
-
-def _load_tokenizer(name: str, offline: bool) -> Any:
-    """Load the tokenizer of a hub repository, or of a directory that need not hold a model."""
-    from flue_bench.data import hub
-    from flue_bench.training import models
-
-    folder = Path(name).expanduser()
-    if name.startswith("embedded:"):
-        folder = models.resolve(name).folder
-    elif not folder.is_dir():
-        repo_id, _, revision = name.partition("@")
-        present = hub.files(repo_id, repo_type="model", revision=revision or None, offline=offline)
-        wanted = models.matching(present, ("config.json", *models.TOKENIZER_FILES))
-        folder = hub.fetch(
-            repo_id, repo_type="model", revision=revision or None, patterns=wanted, offline=offline
-        ).folder
-    tokenizer = models.read_tokenizer(folder, name)
-    models.check_french(tokenizer, name)
-    return tokenizer
 
 
 def _summary(manifest: Manifest) -> str:

@@ -7,11 +7,6 @@ from typing import Annotated
 
 import typer
 
-from flue_bench.errors import UsageError
-
-DEMO = "demo"
-"""The recipe that has its own text."""
-
 
 def distill(
     recipe: Annotated[
@@ -65,40 +60,32 @@ def distill(
     Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss. Every other choice is a field of the recipe. Without
     arguments it runs a demonstration of about a minute, with a small embedded teacher and text.
     """
-    if corpus is None and recipe in (None, DEMO):
-        recipe, out = DEMO, out or Path("student")
-    if out is None or (corpus is None and recipe != DEMO):
-        raise UsageError("distill needs --corpus FOLDER (made by flue-bench corpus) and --out FOLDER.")
-    if steps and epochs:
-        raise UsageError("--steps or --epochs: give one or the other.")
-    settings: dict[str, object] = {}
-    for pair in set_ or []:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UsageError(f"--set needs KEY=VALUE, not '{pair}'.")
-        settings[key.strip()] = value.strip()
-    named = {"teacher": teacher, "student": student, "steps": steps, "epochs": epochs}
-    settings |= {key: value for key, value in named.items() if value is not None}
-    if epochs:
-        settings["steps"] = None
-
+    import flue_distill
+    from flue_bench.cli.settings import settings
     from flue_bench.memory import keep_freed_memory
-    from flue_bench.progress import Console
-    from flue_distill.training.recipe import DistilRecipe
+    from flue_bench.progress import Console, Display
 
     keep_freed_memory()
-    chosen = DistilRecipe.load(recipe, settings)  # before torch, so that a misspelt key is reported at once
-    console = Console(stderr=True)
-    with console.status("Loading PyTorch and transformers"):
-        from flue_bench.progress import Display
-        from flue_distill.training import run
-
-    display = Display(console)
-    if not run.distil(chosen, corpus, out, display, device=device, resume=resume, offline=offline, compiled=compile_):
-        display.line(f"{out} is already finished: nothing to do.")
-        return
-    if corpus:
-        display.line(f"Student: {out}   Try it: flue-bench run --model {out}")
-        return
-    models = f"--model {chosen.teacher} --model {out}" if chosen.teacher else f"--model {out}"
-    display.line(f"Student: {out}   Score it: flue-bench run {models} --task mini")
+    display = Display(Console(stderr=True))
+    done = flue_distill.distill(
+        recipe,
+        teacher=teacher,
+        student=student,
+        corpus=corpus,
+        out=out,
+        steps=steps,
+        epochs=epochs,
+        overrides=settings(set_ or []),
+        resume=resume,
+        device=device,
+        compile=compile_,
+        offline=offline,
+        progress=display,
+    )
+    if done.was_finished:
+        display.line(f"{done.folder} is already finished: nothing to do.")
+    elif corpus:
+        display.line(f"Student: {done.folder}   Try it: flue-bench run --model {done.folder}")
+    else:
+        both = [f"--model {name}" for name in (done.recipe.teacher, done.folder) if name]
+        display.line(f"Student: {done.folder}   Score it: flue-bench run {' '.join(both)} --task mini")

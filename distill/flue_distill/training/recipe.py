@@ -129,14 +129,34 @@ class DistilRecipe(Schema):
             if key not in cls.model_fields:
                 hint = f"({path})" if key not in settings else ""
                 raise UnknownNameError("recipe field", key, cls.model_fields, hint)
-        try:
-            return cls.model_validate(data | settings)
-        except ValidationError as error:
-            first = faults(error)[0]
-            key = str(first.place[0]) if first.place else ""
-            where = f"{path}: " if path is not None and key not in settings else ""
-            about = f"recipe field '{key}' cannot be {quoted(first.value)}" if key else "the recipe contradicts itself"
-            raise UsageError(f"{where}{about}: {first.reason}.") from None
+        return _checked(data, settings, path)
+
+    def override(self, settings: dict[str, Any]) -> DistilRecipe:
+        """Return this recipe with some fields replaced.
+
+        Args:
+            settings: as for ``load``.
+
+        Raises:
+            UsageError: a value does not fit its field.
+            UnknownNameError: a key is not a field of a recipe.
+        """
+        for key in settings:
+            if key not in DistilRecipe.model_fields:
+                raise UnknownNameError("recipe field", key, DistilRecipe.model_fields)
+        return _checked(self.model_dump(), settings, None)
+
+
+def _checked(data: dict[str, Any], settings: dict[str, Any], path: Path | None) -> DistilRecipe:
+    """Return the recipe with these fields; ``path`` is the file of ``data``, for messages."""
+    try:
+        return DistilRecipe.model_validate(data | settings)
+    except ValidationError as error:
+        first = faults(error)[0]
+        key = str(first.place[0]) if first.place else ""
+        where = f"{path}: " if path is not None and key not in settings else ""
+        about = f"recipe field '{key}' cannot be {quoted(first.value)}" if key else "the recipe contradicts itself"
+        raise UsageError(f"{where}{about}: {first.reason}.") from None
 
 
 def _find(name: str) -> Path:

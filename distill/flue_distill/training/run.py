@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from accelerate import Accelerator
 
 from flue_bench import files
 from flue_bench.errors import DataError, ModelError, RecordError, UsageError
 from flue_bench.progress import Bar, Display
 from flue_bench.record import ModelRef
 from flue_bench.training import checkpoint, models
-from flue_bench.training.device import environment, peak_memory, prepare
+from flue_bench.training.device import environment, peak_memory, prepare, random_state_kept
 from flue_bench.training.models import Resolved
 from flue_distill.corpus import demo
 from flue_distill.corpus.shards import Manifest, open_corpus
@@ -122,6 +123,21 @@ def distil(
     accelerator = processes(device)
     if not accelerator.is_main_process:
         display.console.quiet = True
+    with random_state_kept(accelerator.device):
+        _distil(recipe, corpus_folder, out, display, accelerator, offline, compiled)
+    return True
+
+
+def _distil(
+    recipe: DistilRecipe,
+    corpus_folder: Path | None,
+    out: Path,
+    display: Display,
+    accelerator: Accelerator,
+    offline: bool,
+    compiled: bool,
+) -> None:
+    """Run a recipe in the processes of ``accelerator``; arguments as for ``distil``."""
     with accelerator.main_process_first():  # the others find it in the cache
         loaded = find(recipe, offline)
     student = MaskedLM(loaded.student)
@@ -181,7 +197,6 @@ def distil(
             display.line(line)
     accelerator.wait_for_everyone()
     accelerator.end_training()
-    return True
 
 
 def _data(folder: Path, tokenizer: Any, length: int) -> tuple[Manifest, Data]:

@@ -1,0 +1,208 @@
+"""What the commands ``corpus`` and ``distill`` do, as functions; see ``flue_bench.api`` for what holds for all of them.
+
+Texts are tokenised in processes of their own, which Python starts by importing the main script again: a script calls
+these functions under ``if __name__ == "__main__":``. A notebook needs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flue_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from flue_bench.progress import Display
+    from flue_distill.corpus.shards import Manifest
+    from flue_distill.training.recipe import DistilRecipe
+
+DEMO = "demo"
+"""The recipe that has its own text."""
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A finished student."""
+
+    folder: Path
+    """A directory that ``flue_bench.run`` and transformers load as a model."""
+    made: dict[str, Any]
+    """How it was made: the content of its ``distillation.json``, with losses, held-out scores and cost."""
+    recipe: DistilRecipe
+    """The recipe that was asked for; ``made`` holds it as it was resolved."""
+    was_finished: bool
+    """Whether the folder held the finished student already."""
+
+
+def distill(
+    recipe: DistilRecipe | str | Path | None = None,
+    *,
+    teacher: str | Path | None = None,
+    student: str | Path | None = None,
+    corpus: str | Path | None = None,
+    out: str | Path | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    compile: bool = False,
+    offline: bool = False,
+    progress: bool | Display = True,
+) -> Distilled:
+    """Distil a masked LM, or train one without a teacher; also in the processes of ``accelerate launch``.
+
+    Args:
+        recipe: a recipe, its file, or the name of an included one: distilcamembert, laptop, demo; None: the reference's
+            settings, or without ``corpus`` the demonstration.
+        teacher: masked LM: hub id or directory; None: the recipe's.
+        student: start from this masked LM instead of the teacher's layers.
+        corpus: the folder that ``build_corpus`` wrote; the recipe demo has its own text.
+        out: the directory of the student: a new one, or with ``resume`` that of an interrupted run.
+        steps: optimiser steps.
+        epochs: passes over the corpus, instead of ``steps``.
+        overrides: other fields of the recipe to change.
+        resume: continue from the newest checkpoint in ``out``.
+        device: auto, cpu, cuda or cuda:N.
+        compile: use ``torch.compile``: minutes at the start, faster steps on some GPUs.
+        offline: make no network call.
+        progress: show bars in a terminal or a notebook; False: nothing.
+
+    Raises:
+        UsageError: something that was asked for is invalid.
+        FlueBenchError: models or corpus cannot be loaded or do not fit, or the training is no longer finite.
+        KeyboardInterrupt: after Ctrl-C; the same call with ``resume=True`` continues from the last finished step.
+    """
+    import json
+
+    from flue_bench import files
+    from flue_bench.api import display_for
+    from flue_distill.training.recipe import DistilRecipe
+
+    if corpus is None and recipe in (None, DEMO):
+        recipe, out = DEMO, out or Path("student")
+    if out is None or (corpus is None and recipe != DEMO):
+        raise UsageError("distill needs --corpus FOLDER (made by flue-bench corpus) and --out FOLDER.")
+    if steps and epochs:
+        raise UsageError("--steps or --epochs: give one or the other.")
+    named = {"teacher": teacher, "student": student}
+    settings: dict[str, Any] = {**(overrides or {}), **{key: str(value) for key, value in named.items() if value}}
+    settings |= {key: value for key, value in {"steps": steps, "epochs": epochs}.items() if value is not None}
+    if epochs:
+        settings["steps"] = None
+    if isinstance(recipe, DistilRecipe):
+        chosen = recipe.override(settings)
+    else:  # before torch, so that a misspelt key is reported at once
+        chosen = DistilRecipe.load(None if recipe is None else str(recipe), settings)
+    display = display_for(progress)
+    with display.console.status("Loading PyTorch and transformers"):
+        from flue_distill.training import result, run
+
+    out, folder = Path(out), None if corpus is None else Path(corpus)
+    with _own_accelerate():
+        fresh = run.distil(
+            chosen, folder, out, display, device=device, resume=resume, offline=offline, compiled=compile
+        )
+    made = json.loads(files.read(out / result.DISTILLATION, root=out))
+    return Distilled(out, made, chosen, was_finished=not fresh)
+
+
+def build_corpus(
+    inputs: str | Path | Sequence[str | Path],
+    tokenizer: str | Path,
+    out: str | Path,
+    *,
+    field: str = "text",
+    lines: bool = False,
+    processes: int | None = None,
+    held_out: float = 0.01,
+    min_tokens: int = 12,
+    shard_tokens: int = 2**26,
+    offline: bool = False,
+    progress: bool | Display = True,
+) -> Manifest:
+    """Turn texts into a corpus of token shards for ``distill``; after a kill the same call continues.
+
+    Args:
+        inputs: files (.txt, .jsonl, plain or .gz, .xz, .bz2, .zst; .parquet), folders, globs, or data sets of the hub
+            such as ``hub:wikimedia/wikipedia:20231101.fr``, which are streamed.
+        tokenizer: hub id, directory, or ``embedded:NAME``.
+        out: the folder to write.
+        field: the field that holds a row's text.
+        lines: read each line of a .txt file as a document; otherwise blank lines separate them.
+        processes: number of processes that tokenise; None: one per core.
+        held_out: share of the documents to keep from training, for evaluation.
+        min_tokens: drop documents of fewer tokens.
+        shard_tokens: tokens in a shard.
+        offline: make no network call.
+        progress: show bars in a terminal or a notebook; False: nothing.
+
+    Returns:
+        The description of the corpus, as in its ``manifest.json``.
+
+    Raises:
+        DataError: no text, an unreadable or unknown file, a missing field.
+        FlueBenchError: the tokenizer cannot be used, a data set cannot be streamed, or the folder cannot be written.
+    """
+    from flue_bench.api import display_for
+    from flue_distill.corpus import shards
+
+    display = display_for(progress)
+    with display.console.status("Loading the tokenizer"):
+        loaded = _load_tokenizer(str(tokenizer), offline)
+    return shards.build(
+        [inputs] if isinstance(inputs, str | Path) else list(inputs),
+        loaded,
+        Path(out),
+        field=field,
+        processes=processes,
+        shard_tokens=shard_tokens,
+        min_tokens=min_tokens,
+        held_out=held_out,
+        lines=lines,
+        show=display,
+    )
+
+
+def _load_tokenizer(name: str, offline: bool) -> Any:
+    """Load the tokenizer of a hub repository, or of a directory that need not hold a model."""
+    from flue_bench.data import hub
+    from flue_bench.training import models
+
+    folder = Path(name).expanduser()
+    if name.startswith("embedded:"):
+        folder = models.resolve(name).folder
+    elif not folder.is_dir():
+        repo_id, _, revision = name.partition("@")
+        present = hub.files(repo_id, repo_type="model", revision=revision or None, offline=offline)
+        wanted = models.matching(present, ("config.json", *models.TOKENIZER_FILES))
+        folder = hub.fetch(
+            repo_id, repo_type="model", revision=revision or None, patterns=wanted, offline=offline
+        ).folder
+    tokenizer = models.read_tokenizer(folder, name)
+    models.check_french(tokenizer, name)
+    return tokenizer
+
+
+@contextlib.contextmanager
+def _own_accelerate() -> Iterator[None]:
+    """Keep to a block what training sets for the process: accelerate's one state, and the current CUDA device."""
+    import torch
+    from accelerate.state import AcceleratorState, GradientState, PartialState
+
+    kinds = (PartialState, AcceleratorState, GradientState)
+    before = [dict(kind._shared_state) for kind in kinds]
+    device = torch.cuda.current_device() if torch.cuda.is_initialized() else 0
+    for kind in kinds:
+        kind._shared_state.clear()
+    try:
+        yield
+    finally:
+        for kind, state in zip(kinds, before, strict=True):
+            kind._shared_state.clear()
+            kind._shared_state.update(state)
+        if torch.cuda.is_initialized():
+            torch.cuda.set_device(device)

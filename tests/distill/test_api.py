@@ -1,0 +1,128 @@
+"""The front door of distillation: what its commands do, from Python."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+import flue_distill
+from flue_bench.errors import UnknownNameError, UsageError
+from support import process
+from support.command_line import done
+
+SMALL: dict[str, Any] = {
+    "steps": 2,
+    "overrides": {"length": 32, "batch_sequences": 4, "micro_batch": 4, "evaluate_sequences": 4},
+    "device": "cpu",
+    "progress": False,
+}
+HEAVY = ("torch", "transformers", "accelerate", "pydantic", "numpy", "rich", "typer")
+
+
+def texts(folder: Path) -> Path:
+    """A file of two hundred short documents."""
+    file = folder / "textes.txt"
+    lines = [f"Le document numéro {i} parle de la rue {i * i} et de ses {i % 7} maisons basses." for i in range(200)]
+    file.write_text("\n\n".join(lines), encoding="utf-8")
+    return file
+
+
+def calls(folder: Path) -> dict[str, Callable[[], object]]:
+    """A call of each public function; each of them may be made again."""
+    return {
+        "build_corpus": lambda: flue_distill.build_corpus(
+            texts(folder), "embedded:teacher", folder / "corpus", processes=1, progress=False
+        ),
+        "distill": lambda: flue_distill.distill(
+            flue_distill.DistilRecipe(teacher="embedded:teacher"),
+            corpus=folder / "corpus",
+            out=folder / "student",
+            resume=True,
+            **SMALL,
+        ),
+    }
+
+
+def test_the_surface_is_sorted_and_light() -> None:
+    assert flue_distill.__all__ == sorted(flue_distill.__all__) and set(flue_distill.__all__) <= set(dir(flue_distill))
+    for name in flue_distill.__all__:
+        assert getattr(flue_distill, name).__doc__, name
+    functions = {name for name in flue_distill.__all__ if isinstance(getattr(flue_distill, name), types.FunctionType)}
+    assert functions == set(calls(Path()))
+    with pytest.raises(AttributeError, match="no attribute 'distil'"):
+        flue_distill.distil  # type: ignore[attr-defined]  # noqa: B018
+    program = f"import flue_distill, sys; print(*(name for name in {HEAVY!r} if name in sys.modules))"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert said.stdout.strip() == ""
+
+
+@pytest.mark.slow
+def test_each_can_be_called_twice_and_leaves_the_process_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in pkgutil.walk_packages(flue_distill.__path__, "flue_distill."):
+        importlib.import_module(module.name)
+    monkeypatch.setattr("flue_bench.memory.keep_freed_memory", lambda: pytest.fail("the allocator is the caller's"))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    Accelerator(cpu=True, mixed_precision="bf16")  # the caller's own training, with other settings than ours
+    kept = dict(AcceleratorState._shared_state)
+    for name, call in calls(tmp_path).items():
+        torch.manual_seed(7)
+        before = process.state()
+        once, again = call(), call()
+        assert type(once) is type(again), name
+        assert not process.changes(before), name
+    assert dict(AcceleratorState._shared_state) == kept
+    assert isinstance(again, flue_distill.Distilled) and again.was_finished and not once.was_finished  # type: ignore[attr-defined]
+    assert again.made["cost"]["steps"] == 2 and again.made == once.made  # type: ignore[attr-defined]
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.slow
+def test_the_command_makes_the_same_student(tmp_path: Path) -> None:
+    manifest = calls(tmp_path)["build_corpus"]()
+    made = calls(tmp_path)["distill"]()
+    done("corpus", texts(tmp_path), "-t", "embedded:teacher", "-o", tmp_path / "same", "--processes", "1")
+    settings = [word for key, value in SMALL["overrides"].items() for word in ("--set", f"{key}={value}")]
+    words = (
+        "--teacher",
+        "embedded:teacher",
+        "--corpus",
+        tmp_path / "same",
+        "--out",
+        tmp_path / "other",
+        "--steps",
+        "2",
+    )
+    done("distill", *words, *settings, "--device", "cpu")
+    assert isinstance(made, flue_distill.Distilled)
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        assert (made.folder / name).read_bytes() == (tmp_path / "other" / name).read_bytes(), name
+    assert (tmp_path / "corpus" / "manifest.json").read_text() == (tmp_path / "same" / "manifest.json").read_text()
+    assert manifest.documents > 150  # type: ignore[attr-defined]
+
+
+def test_what_is_asked_for_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs --corpus"):
+        flue_distill.distill("laptop", out=tmp_path / "out", progress=False)
+    with pytest.raises(UsageError, match="one or the other"):
+        flue_distill.distill(steps=1, epochs=1, out=tmp_path / "out", progress=False)
+    with pytest.raises(UnknownNameError, match="Did you mean temperature"):
+        flue_distill.distill(out=tmp_path / "out", overrides={"temperatur": 1}, progress=False)
+    recipe = flue_distill.DistilRecipe(teacher="embedded:teacher")
+    with pytest.raises(UnknownNameError, match="Did you mean length"):
+        flue_distill.distill(recipe, corpus=tmp_path, out=tmp_path / "out", overrides={"lenght": 1}, progress=False)
+    with pytest.raises(UsageError, match="'length' cannot be 3"):
+        flue_distill.distill(recipe, corpus=tmp_path, out=tmp_path / "out", overrides={"length": 3}, progress=False)
+    assert not (tmp_path / "out").exists()
