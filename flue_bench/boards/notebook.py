@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from flue_bench import escape
 from flue_bench.boards import wording
@@ -51,7 +50,7 @@ def html(board: Board) -> str:
         below = [each.caption] if each.caption else []
         tables.append(_Table(each.title, each.headers, each.lines, frozenset(each.numbers), below))
     template = environment().from_string((HERE / "notebook.html").read_text(encoding="utf-8"))
-    return template.render(tables=tables, notes=wording.notes(board), lines=_lines)
+    return template.render(tables=tables, notes=wording.notes(board))
 
 
 def _main(board: Board) -> _Table:
@@ -83,9 +82,3 @@ def _cell(entry: Entry | None) -> str:
         return wording.NONE
     interval = f"\n{wording.interval_text(entry.interval)}" if entry.interval else ""
     return f"{wording.percent(entry, ' ± ')}{wording.marks(entry)}{interval}\nn={entry.n}"
-
-
-def _lines(text: str, bold: bool = False) -> Markup:
-    """Return lines of a cell, escaped; with ``bold`` the first stands out."""
-    first, *others = (Markup.escape(escape.plain(line)) for line in text.split("\n"))
-    return Markup("<br>").join([Markup("<b>{}</b>").format(first) if bold else first, *others])
