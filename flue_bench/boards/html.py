@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flue_bench import escape
 from flue_bench.boards import wording
 from flue_bench.boards.board import Board, Entry, Row, Run
 from flue_bench.boards.notebook import environment

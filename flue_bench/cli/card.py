@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flue_bench.cli.output import put, say
-from flue_bench.cli.results import Results, folders
+from flue_bench.cli.results import Results, read
 from flue_bench.errors import RecordError
 
 
@@ -26,12 +26,11 @@ def card(
     ] = False,
 ) -> None:
     """Write a model's scores as a hub model card: model-index metadata and an evaluation section."""
-    import flue_bench
     from flue_bench.api import known_name
     from flue_bench.boards import card as cards
     from flue_bench.results.rows import named_rows
 
-    found = flue_bench.read_results(folders(results))
+    found = read(results)
     for path, reason in found.damaged:
         say(f"Left out: {path}: {reason}", err=True)
     name, of_model, left_out = cards.settings(found.records, known_name(named_rows(found.records), model))

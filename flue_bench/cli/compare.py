@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flue_bench.cli.output import put
-from flue_bench.cli.results import Results, folders
+from flue_bench.cli.results import Results, read
 from flue_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def compare(
     answer = flue_bench.compare(
         a,
         b,
-        folders(results),
+        read(results),
         tasks=task or (),
         question=question.value,
         metric=metric,

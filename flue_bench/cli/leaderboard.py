@@ -12,7 +12,7 @@ from urllib.parse import quote
 import typer
 
 from flue_bench.cli.output import put
-from flue_bench.cli.results import Results, folders
+from flue_bench.cli.results import Results, read
 
 if TYPE_CHECKING:
     from flue_bench.boards.board import Run
@@ -56,7 +56,7 @@ def leaderboard(
     from flue_bench.progress import Console
     from flue_bench.results.comparison import Evidence
 
-    found = flue_bench.read_results(folders(results))
+    found = read(results)
     built = flue_bench.build_board(found, metric=metric, teacher=teacher, student=student)
     if format_ is Format.html:
         from flue_bench.boards.html import html

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,12 +112,24 @@ def read(folders: Sequence[Path]) -> Results:
             what = "not a directory" if folder.exists() else "there is no such folder"
             raise UsageError(f"No records in {folder}: {what}. {advice}")
     results = Results(tuple(folders))
-    for folder in folders:
+    # Records have no cycles: looking for cycles among them, again and again as they become more, costs a third of the
+    # time.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        _read_into(results)
+    finally:
+        if collects:
+            gc.enable()
+    if not any((results.records, results.failures, results.damaged, results.speeds)):
+        raise UsageError(f"No records in {', '.join(map(str, folders))}. {advice}")
+    return results
+
+
+def _read_into(results: Results) -> None:
+    for folder in results.folders:
         contents = Store(folder).read()
         results.records.extend(contents.records)
         results.failures.extend(contents.failures)
         results.damaged.extend(Damaged(folder / path, reason) for path, reason in contents.damaged)
         results.speeds.extend(contents.speeds)
-    if not any((results.records, results.failures, results.damaged, results.speeds)):
-        raise UsageError(f"No records in {', '.join(map(str, folders))}. {advice}")
-    return results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
@@ -29,6 +30,7 @@ def state() -> dict[str, Any]:
         "type": torch.get_default_dtype(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "gradients": torch.is_grad_enabled(),
+        "garbage": (gc.isenabled(), gc.get_freeze_count() > 0),
         "folder": Path.cwd(),
         "warnings": list(warnings.filters),
         "logs": {name: logging.getLogger(name).level for name in ("", "transformers", "huggingface_hub")},
