@@ -33,6 +33,7 @@ from flue_bench.training.device import Device
 from flue_bench.training.optim import adamw
 from flue_bench.training.train import POSITIONS, fine_tune, predict
 from support import ROOT
+from support.tasks import sentence_task
 
 pytestmark = pytest.mark.benchmark
 
@@ -40,19 +41,16 @@ BENCHMARKS = ROOT / "benchmarks"
 CPU = torch.device("cpu")
 MODEL = "embedded:untrained"
 
-SENTENCES = """
-name = "essai-phrases"
-kind = "sentence"
-labels = ["non", "oui"]
-metric = "accuracy"
-[[source]]
-files = { train = "phrases.csv", validation = "phrases.csv", test = "phrases.csv" }
-[recipe.standard]
-epochs = 2
-batch_size = 4
-learning_rate = 1e-3
-max_length = 24
-"""
+SENTENCES = sentence_task(
+    "essai-phrases",
+    train="phrases.csv",
+    validation="phrases.csv",
+    test="phrases.csv",
+    epochs=2,
+    batch_size=4,
+    learning_rate=1e-3,
+    max_length=24,
+)
 
 TOKENS = """
 name = "essai-mots"

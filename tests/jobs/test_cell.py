@@ -26,28 +26,17 @@ from flue_bench.progress import Console, Display
 from flue_bench.record import Cell, RunRecord
 from flue_bench.results.store import Store
 from flue_bench.training import models
-from support.tiny import SENTENCES, tiny
+from support.tasks import sentence_task
+from support.tiny import SENTENCES, three_models
 
-TASK = """
-name = "NAME"
-kind = "sentence"
-labels = ["non", "oui"]
-metric = "accuracy"
-[[source]]
-files = { train = "NAME.csv", validation = "NAME.csv", test = "NAME.csv" }
-[recipe.standard]
-epochs = 1
-batch_size = 8
-max_length = 60
-"""
+TASK = sentence_task("NAME", "NAME.csv", "NAME.csv", "NAME.csv", epochs=1, batch_size=8, max_length=60)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two models with one tokenizer, another with its own, and two tasks."""
     folder = tmp_path_factory.mktemp("cells")
-    for name, kind, seed in (("one", "camembert", 0), ("two", "camembert", 1), ("three", "bert", 0)):
-        tiny(kind, folder / name, seed=seed)
+    three_models(folder)
     for name, start in (("ton", 0), ("avis", 40)):
         (folder / f"{name}.toml").write_text(TASK.replace("NAME", name), encoding="utf-8")
         lines = [f'"{SENTENCES[start + i]}",{("oui", "non")[i % 2]}' for i in range(24)]

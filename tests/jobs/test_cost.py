@@ -35,20 +35,10 @@ from flue_distill.training.recipe import DistilRecipe
 from support.boards import write_run
 from support.distilling import RECIPE, data, distil
 from support.networks import encode
-from support.tiny import SENTENCES, tiny
+from support.tasks import sentence_task
+from support.tiny import SENTENCES, three_models
 
-TASK = """
-name = "ton"
-kind = "sentence"
-labels = ["non", "oui"]
-metric = "accuracy"
-[[source]]
-files = { train = "train.csv", validation = "validation.csv", test = "test.csv" }
-[recipe.standard]
-epochs = 2
-batch_size = 8
-max_length = 60
-"""
+TASK = sentence_task("ton", "train.csv", "validation.csv", "test.csv", epochs=2, batch_size=8, max_length=60)
 ROWS = {"train": 60, "validation": 10, "test": 20}
 
 
@@ -56,8 +46,7 @@ ROWS = {"train": 60, "validation": 10, "test": 20}
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two models with one tokenizer, one with another, and a task whose rows are of very unequal length."""
     folder = tmp_path_factory.mktemp("cost")
-    for name, kind, seed in (("one", "camembert", 0), ("two", "camembert", 1), ("three", "bert", 0)):
-        tiny(kind, folder / name, seed=seed)
+    three_models(folder)
     (folder / "ton.toml").write_text(TASK, encoding="utf-8")
     random = np.random.RandomState(0)
     for split, rows in ROWS.items():

@@ -25,6 +25,7 @@ from flue_bench.results.store import Store, read_predictions
 from flue_bench.results.verify import faults
 from flue_bench.training.device import Device
 from support.hub_standin import sentences, tiny_camembert
+from support.tasks import names_task
 
 TASK = """
 name = "ton"
@@ -41,22 +42,7 @@ max_length = 32
 learning_rate = 1e-3
 """
 
-NER = """
-name = "noms"
-kind = "tokens"
-labels = ["O", "B-PER", "I-PER"]
-scheme = "IOB2"
-metric = "entity_f1_micro"
-[[source]]
-files = { train = "ner.conll", test = "ner.conll" }
-columns = { words = 0, tags = 1 }
-[split]
-validation = 0.25
-[recipe.standard]
-epochs = 1
-batch_size = 8
-max_length = 32
-"""
+NER = names_task(epochs=1, batch_size=8, max_length=32)
 
 
 @pytest.fixture(scope="module")

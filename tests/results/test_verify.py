@@ -29,6 +29,7 @@ from support import ROOT
 from support.command_line import Said, flue_bench, refused
 from support.factories import make_record
 from support.hub_standin import tiny_camembert
+from support.tasks import names_task
 
 (FIRST,) = (ROOT / "tests/fixtures/v1").glob("*.json")
 """A record as the first release wrote it, its predictions beside it."""
@@ -195,23 +196,7 @@ def test_what_cannot_be_asked(record: Path, tmp_path: Path) -> None:
         assert said in refused("verify", *words)
 
 
-NER = """
-name = "noms"
-kind = "tokens"
-labels = ["O", "B-PER", "I-PER"]
-scheme = "IOB2"
-metric = "entity_f1_micro"
-[[source]]
-files = { train = "ner.conll", test = "ner.conll" }
-columns = { words = 0, tags = 1 }
-[split]
-validation = 0.25
-[recipe.standard]
-epochs = 1
-batch_size = 8
-max_length = 12
-dropout = 0.0
-"""
+NER = names_task(epochs=1, batch_size=8, max_length=12, dropout=0.0)
 
 
 @pytest.fixture(scope="module")

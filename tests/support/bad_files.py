@@ -13,24 +13,15 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from support.tasks import sentence_task
+
 TEXTS = tuple(f"Le {noun} est {how}." for noun in ("thé", "café", "pain", "vin", "lait") for how in ("bon", "froid"))
 
 
 ROWS = tuple((text, ("non", "oui")[i % 2]) for i, text in enumerate(TEXTS))
 
 
-SENTENCE = """
-name = "essai"
-kind = "sentence"
-labels = ["non", "oui"]
-metric = "accuracy"
-[[source]]
-files = { train = "FILE", validation = "FILE", test = "FILE" }
-[recipe.standard]
-epochs = 1
-batch_size = 4
-max_length = 32
-"""
+SENTENCE = sentence_task("essai", "FILE", "FILE", "FILE", epochs=1, batch_size=4, max_length=32)
 
 
 PAIR = SENTENCE.replace('"sentence"', '"sentence-pair"')

@@ -63,6 +63,12 @@ def tiny(
     return folder
 
 
+def three_models(folder: Path) -> None:
+    """Make the models one and two, which have one tokenizer, and three, which has another."""
+    for name, kind, seed in (("one", "camembert", 0), ("two", "camembert", 1), ("three", "bert", 0)):
+        tiny(kind, folder / name, seed=seed)
+
+
 def _trained(tokenizer: Tokenizer, trainer: Any) -> dict[str, Any]:
     """The JSON of the trained tokenizer's model."""
     tokenizer.train_from_iterator(SENTENCES, trainer)
