@@ -157,7 +157,7 @@ def test_a_model_that_changed_on_disk_is_no_longer_the_cells(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"protocol": 0}, "made under protocol 0"),
+        ({"protocol": 1}, "made under protocol 1"),
         ({"task": "absente"}, "no task 'absente' is installed"),
         ({"task_version": 9}, "version 9 of ton"),
         ({"data": "0" * 16}, "the data of ton differ"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow
@@ -94,7 +95,9 @@ def make_record(
     made = make_cell(model, task, seed, **cell)
     tokens = task.startswith("wikiner")
     metric = metric or ("entity_f1_micro" if tokens else "f1_macro")
-    names = (TOKENS if tokens else SENTENCE).metrics()
+    labels, scheme = (("O", "PER"), "IO") if tokens else (("négatif", "positif"), None)
+    declared: Any = SimpleNamespace(labels=labels, scheme=scheme)
+    names = (TOKENS if tokens else SENTENCE).metrics(declared)
     column = column or ("cls" if task in CLS else task)
     return RunRecord(
         cell=made,
@@ -103,8 +106,8 @@ def make_record(
         recipe_name=recipe_name,
         task_title=task,
         kind="tokens" if tokens else "sentence",
-        labels=("O", "PER") if tokens else ("négatif", "positif"),
-        scheme="IO" if tokens else None,
+        labels=labels,
+        scheme=scheme,
         metric=metric,
         column=column,
         column_members=tuple(column_members or (CLS if column == "cls" else (task,))),
