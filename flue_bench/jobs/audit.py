@@ -203,7 +203,7 @@ def tables(audit: Audit) -> list[Table]:
             lost = f" ({cut.lost_words[split]:,} words)" if cut.lost_words else ""
             line += [_shown(cut.lengths[split]), f"{cut.truncated[split]:,}{lost}"]
     places = list(next(iter(audit.exact.values())))
-    shared = Table("Rows that stand there: exact / in the same words / nearly", ["", *places], [])
+    shared = Table("Rows that also occur there: exact / in the same words / near", ["", *places], [])
     for view in audit.exact:
         degrees = (audit.exact[view], audit.same_words[view], audit.near[view])
         shared.rows.append(

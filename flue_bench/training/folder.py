@@ -97,7 +97,7 @@ def check_size(config: Any, width: int, weights_bytes: int, name: str) -> None:
 
 
 def own_switches(config: Any) -> None:
-    """What a configuration may say of how it is computed is said by us: transformers' defaults."""
+    """Set how a model is computed to transformers' defaults, whatever its configuration says."""
     config._attn_implementation = None
     config._experts_implementation = None
     config.output_attentions = False
