@@ -53,7 +53,7 @@ def parser(description: str | None, tasks: Sequence[str], models: Sequence[str] 
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     model: dict[str, Any] = {"nargs": "+", "default": list(models)} if models else {"required": True}
     parser.add_argument("--model", help="directory, embedded:NAME, or hub id in the cache", **model)
-    parser.add_argument("--data-dir", type=Path, help="where the tasks' data lies")
+    parser.add_argument("--data-dir", type=Path, help="folder of the tasks' data")
     known = ", ".join(sorted(file.stem for file in TASKS.glob("*.toml")))
     parser.add_argument("--tasks", nargs="+", default=list(tasks), metavar="TASK", help=f"{known}, or a task file")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")

@@ -93,10 +93,10 @@ cells. Seconds before a cell's first training step: median (least to most); of t
 def main() -> None:
     """Measure, then write and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", default="mini-cls", help="default: mini-cls")
-    parser.add_argument("--cells", type=int, default=3, help="default: 3")
-    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--task", default="mini-cls", help="task to run (default: mini-cls)")
+    parser.add_argument("--cells", type=int, default=3, help="cells of each run (default: 3)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds to measure (default: 5)")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder to write to (default: results)")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:

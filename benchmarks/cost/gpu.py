@@ -409,15 +409,17 @@ def main() -> None:
     """Run the measurements in order, and write the report after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (default: cuda)")
-    parser.add_argument("--precision", choices=["bf16", "fp32"], default="bf16", help="default: bf16")
+    parser.add_argument(
+        "--precision", choices=["bf16", "fp32"], default="bf16", help="precision of all measurements (default: bf16)"
+    )
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, to test the script")
-    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
-    parser.add_argument("--steps", type=int, default=30, help="timed optimiser steps a round (default: 30)")
-    parser.add_argument("--minutes", type=float, default=7.5, help="default: 7.5")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds to measure (default: 5)")
+    parser.add_argument("--steps", type=int, default=30, help="timed optimiser steps in each round (default: 30)")
+    parser.add_argument("--minutes", type=float, default=7.5, help="stop after this many minutes (default: 7.5)")
     parser.add_argument("--lengths", action="store_true", help="count lengths instead, and write lengths.json")
     parser.add_argument("--tokenizer", type=Path, help="with --lengths: folder of CamemBERT-base's tokenizer")
-    parser.add_argument("--data-dir", type=Path, help="with --lengths: where the tasks' data lies")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--data-dir", type=Path, help="with --lengths: folder of the tasks' data")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder to write to (default: results)")
     arguments = parser.parse_args()
     if arguments.lengths:
         counted = count_lengths(arguments.tokenizer, arguments.data_dir)

@@ -183,9 +183,9 @@ def main() -> None:
     """Measure, then write and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--axes", nargs="+", choices=list(AXES), default=list(AXES))
-    parser.add_argument("--sizes", nargs="+", type=int, help="instead of each axis's own")
-    parser.add_argument("--rounds", type=int, default=2, help="default: 2")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--sizes", nargs="+", type=int, help="sizes to measure instead of each axis's own")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds to measure (default: 2)")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder to write to (default: results)")
     parser.add_argument("--one", nargs=2, metavar=("AXIS", "SIZE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     keep_freed_memory()

@@ -177,9 +177,11 @@ def measured(models: int, rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Measure every size, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=int, nargs="+", default=(10, 30, 100), help="default: 10 30 100")
-    parser.add_argument("--rounds", type=int, default=3, help="default: 3")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument(
+        "--models", type=int, nargs="+", default=(10, 30, 100), help="numbers of models to measure (default: 10 30 100)"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="rounds to measure (default: 3)")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder to write to (default: results)")
     arguments = parser.parse_args()
     sizes = [measured(models, arguments.rounds) for models in arguments.models]
 

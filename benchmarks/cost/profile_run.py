@@ -184,10 +184,10 @@ The matrix products of both alone take {result["products"]:.0f} s: {100 * result
 def main() -> None:
     """Measure, then write and print the table."""
     parser = works.parser(__doc__, ["wikineural-small"])
-    parser.add_argument("--limit", type=int, help="at most so many examples of each split")
+    parser.add_argument("--limit", type=int, help="at most this many examples of each split")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change fields of the recipe")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder to write to (default: results)")
     arguments = parser.parse_args()
     if len(arguments.tasks) != 1:
         sys.exit("One task, please.")

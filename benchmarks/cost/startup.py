@@ -116,10 +116,15 @@ intervals, took {result["first"]["wall"]:.1f} s, {result["first"]["processor"]:.
 def main() -> None:
     """Measure, then write and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=100, help="default: 100")
-    parser.add_argument("--rounds", type=int, default=9, help="default: 9")
-    parser.add_argument("--source", type=Path, default=Path("results/embedded"), help="default: results/embedded")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--records", type=int, default=100, help="records on the board (default: 100)")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds to measure (default: 9)")
+    parser.add_argument(
+        "--source",
+        type=Path,
+        default=Path("results/embedded"),
+        help="results to copy records from (default: results/embedded)",
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder to write to (default: results)")
     arguments = parser.parse_args()
     with TemporaryDirectory() as temporary:
         fill(arguments.source, Path(temporary), arguments.records)

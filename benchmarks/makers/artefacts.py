@@ -173,8 +173,12 @@ def spread(scores: Sequence[float] | None) -> str:
 def main() -> None:
     """Write and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="whose records to show beside them")
-    parser.add_argument("--out", type=Path, default=Path("results/mini"), help="default: results/mini")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="folder whose records are shown beside the baselines"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("results/mini"), help="folder to write to (default: results/mini)"
+    )
     arguments = parser.parse_args()
 
     tasks, simple, digests = [], {}, {}

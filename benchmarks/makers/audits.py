@@ -51,7 +51,7 @@ def main() -> None:
     """Audit all tasks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--model", required=True, help="whose tokenizer")
+    parser.add_argument("--model", required=True, help="model whose tokenizer counts sub-words")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "audits")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -126,8 +126,10 @@ def main() -> None:
     parser.add_argument("--recipe", default="standard")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change fields of the recipe")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
-    parser.add_argument("--padding", choices=get_args(trainer.Padding), default="dynamic", help="Trainer's")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument(
+        "--padding", choices=get_args(trainer.Padding), default="dynamic", help="how Trainer pads (default: dynamic)"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder to write to (default: results)")
     arguments = parser.parse_args()
 
     folder, results = arguments.results / "trainer", []

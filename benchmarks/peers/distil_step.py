@@ -225,11 +225,13 @@ def main() -> None:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda (default: cpu)")
-    parser.add_argument("--batch", type=int, default=4, help="sequences a step, for speed")
-    parser.add_argument("--memory-batch", type=int, default=16, help="sequences a step, for memory; 0: leave it out")
+    parser.add_argument("--batch", type=int, default=4, help="sequences in a step, where speed is measured")
+    parser.add_argument(
+        "--memory-batch", type=int, default=16, help="sequences in a step, where memory is measured (0: skip this)"
+    )
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--layers", type=int, default=12, help="of the teacher")
+    parser.add_argument("--layers", type=int, default=12, help="layers of the teacher")
     parser.add_argument("--hidden", type=int, default=768)
     parser.add_argument("--vocabulary", type=int, default=32005)
     parser.add_argument("--compile", action="store_true", help="torch.compile the encoders of the fast ways")

@@ -8,8 +8,8 @@
   bf16; same data, model, and number of optimiser steps. Each round draws its rows anew, and the ways take turns in it.
   ``camembert-base`` stands for its shape with random weights: ``--tokenizer`` is the folder of its tokenizer. Without
   ``--data-dir`` the tasks are the embedded ones.
-- **Scoring**: the same tags through seqeval, through ``evaluate`` (whose own scripts are on the hub, so that what they
-  call stands in a metric here), and through ours: the same number, and the ratio of times.
+- **Scoring**: the same tags through seqeval, through ``evaluate`` (whose own scripts are on the hub, so that a metric
+  here calls what they call), and through ours: the same number, and the ratio of times.
 - **Scores**: of whole runs with both, from ``benchmarks/peers/compare_scores.py``.
 
 Ratios are of one round; the table has their median and its 95 % interval. It is written to
@@ -309,14 +309,16 @@ def main() -> None:
     parser = works.parser(__doc__, [], ["embedded:teacher", "embedded:student"])
     parser.add_argument("--tokenizer", type=Path, help=f"of {SHAPE}, a folder")
     parser.add_argument("--quick", action="store_true", help=f"a first look: {QUICK}")
-    parser.add_argument("--rounds", type=int, default=9, help="default: 9")
-    parser.add_argument("--steps", type=int, default=4, help="timed optimiser steps a round (default: 4)")
-    parser.add_argument("--rows", type=int, default=128, help="to predict, a round (default: 128)")
-    parser.add_argument("--warmup-steps", type=int, default=1, help="before the first round, each way (default: 1)")
-    parser.add_argument("--scoring-rows", type=int, help="sentences to score (default: all; 0: leave it out)")
-    parser.add_argument("--batch-size", type=int, help="default: that of the task's recipe")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds to measure (default: 9)")
+    parser.add_argument("--steps", type=int, default=4, help="timed optimiser steps in each round (default: 4)")
+    parser.add_argument("--rows", type=int, default=128, help="rows to predict in each round (default: 128)")
+    parser.add_argument(
+        "--warmup-steps", type=int, default=1, help="untimed steps of each way before the first round (default: 1)"
+    )
+    parser.add_argument("--scoring-rows", type=int, help="sentences to score (default: all; 0: none)")
+    parser.add_argument("--batch-size", type=int, help="rows in a batch (default: that of the task's recipe)")
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
-    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder to write to (default: results)")
     arguments = parser.parse_args()
     arguments.tasks = arguments.tasks or (REAL if arguments.data_dir else EMBEDDED)
     if SHAPE in arguments.model and not arguments.tokenizer:

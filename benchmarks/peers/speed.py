@@ -185,12 +185,14 @@ def _ratio(ratio: dict[str, float]) -> str:
 def main() -> None:
     """Measure, then write and print the tables."""
     parser = works.parser(__doc__, ["wikineural-small", "pawsx-small", "sick"])
-    parser.add_argument("--rounds", type=int, default=9, help="default: 9")
-    parser.add_argument("--steps", type=int, default=12, help="timed optimiser steps a round (default: 12)")
-    parser.add_argument("--warmup-steps", type=int, default=2, help="before the first round, each way (default: 2)")
-    parser.add_argument("--batch-size", type=int, help="default: that of the task's recipe")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds to measure (default: 9)")
+    parser.add_argument("--steps", type=int, default=12, help="timed optimiser steps in each round (default: 12)")
+    parser.add_argument(
+        "--warmup-steps", type=int, default=2, help="untimed steps of each way before the first round (default: 2)"
+    )
+    parser.add_argument("--batch-size", type=int, help="rows in a batch (default: that of the task's recipe)")
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
-    parser.add_argument("--results", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder to write to (default: results)")
     arguments = parser.parse_args()
 
     settings = {"rounds": arguments.rounds, "steps": arguments.steps, "warmup_steps": arguments.warmup_steps}

@@ -221,7 +221,7 @@ def main() -> None:
     """Print one line of JSON per task."""
     parser = works.parser(__doc__, ["sick"])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=int, help="at most so many examples of each split")
+    parser.add_argument("--limit", type=int, help="at most this many examples of each split")
     parser.add_argument("--padding", choices=get_args(Padding), default="dynamic")
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="change fields of the recipe")

@@ -284,8 +284,8 @@ def write(folder: Path, rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Simulate every setting in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5000, help="made-up test sets a setting (default: 5000)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder (default: results/statistics)")
+    parser.add_argument("--rounds", type=int, default=5000, help="simulated test sets of each setting (default: 5000)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write to (default: results/statistics)")
     asked = parser.parse_args()
     kept = asked.out / "simulation.json"
     rows: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
