@@ -331,6 +331,8 @@ class RunRecord(Schema):
     truncation: Truncation
     head: OwnHead | None = None
     """None in records made before 0.2."""
+    train_from: Short | None = None
+    """The task whose train and validation rows served; None: the task's own."""
     predictions: Predictions
     cost: Cost
     environment: Environment
@@ -340,7 +342,9 @@ class RunRecord(Schema):
     def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out fields added after 0.1 that are empty, so that older records stay the same."""
         said: dict[str, Any] = write(self)
-        return {name: value for name, value in said.items() if value or name not in ("options", "measures")}
+        return {
+            name: value for name, value in said.items() if value or name not in ("options", "measures", "train_from")
+        }
 
 
 class Failure(Schema):

@@ -209,8 +209,6 @@ class Source(Schema):
             raise ValueError(f"'hub = \"{self.hub}\"' needs a pinned 'revision'")
         if not self.files and not self.reader:
             raise ValueError("a source needs 'files' or a 'reader'")
-        if self.files and "train" not in self.files:
-            raise ValueError("'files' needs at least 'train'")
         return self
 
     @property
@@ -287,6 +285,8 @@ class Task(Schema):
     source: tuple[Source, ...] = Field(min_length=1)
     """Tried in order; the record says which one served."""
     split: Cut = Cut()
+    train_from: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=200)
+    """The task whose train and validation rows are used, where this one has only a test split."""
     rows: dict[Split, Counts] = Field(default_factory=dict)
     """Canonical row counts, as published, before anything is cut; several where it is unclear which one is right."""
     recipe: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -318,6 +318,14 @@ class Task(Schema):
     def _consistent(self) -> Task:
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("'labels' holds a label twice")
+        wanted: Split = "train" if self.train_from is None else "test"
+        for number, source in enumerate(self.source):
+            if source.files and wanted not in source.files:
+                raise ValueError(f"source[{number}]: 'files' needs at least '{wanted}'")
+            if self.train_from is not None and source.files.keys() - {"test"}:
+                raise ValueError(f"source[{number}].files: only 'test', since 'train_from' says what to train on")
+        if self.train_from is not None and self.rows.keys() - {"test"}:
+            raise ValueError("rows: only 'test', since 'train_from' says what to train on")
         for name in self.recipe:
             self.named_recipe(name)
         return self

@@ -59,6 +59,8 @@ class Column:
     canonical: bool
     members: tuple[Member, ...]
     """The tasks whose scores are averaged, seed by seed."""
+    train_from: tuple[str, ...]
+    """Other tasks whose train and validation rows the models were fine-tuned on; empty for rows of their own."""
     deviations: tuple[str, ...] = field(compare=False)
     """How the data differs from the published data."""
 
@@ -646,13 +648,16 @@ def _column(family: _Family, settings: Sequence[list[RunRecord]]) -> Column:
     first = [setting[0] for setting in settings]
     rows = sum(record.data.rows.get("train", 0) for record in first)
     limit = "" if family.limit is None else f" limit {family.limit}"
+    trained = tuple(sorted({record.train_from for record in first if record.train_from}))
+    other = f" (trained on {', '.join(trained)})" if trained else ""
     return Column(
-        title=f"{family.column}{'' if family.canonical else f' ({rows:,} train rows)'}{limit}",
+        title=f"{family.column}{other}{'' if family.canonical else f' ({rows:,} train rows)'}{limit}",
         name=family.column,
         metric=family.metric,
         limit=family.limit,
         canonical=family.canonical,
         members=tuple(Member(record.cell.task, record.cell.task_version, record.cell.data) for record in first),
+        train_from=trained,
         deviations=tuple(words for record in first for words in record.data.deviations),
     )
 

@@ -196,15 +196,16 @@ def _setting(records: tuple[RunRecord, ...]) -> Setting:
     cell, data = first.cell, first.data
     installed = registry.registered().get(cell.task)
     known = installed is not None and installed.task.version == cell.task_version
+    title = f"{first.task_title}, trained on {first.train_from}" if first.train_from else first.task_title
     if data.canonical and cell.limit is None and installed is not None and known:
         flue = "FLUE: " if "flue" in installed.task.groups else ""
         hub = re.fullmatch(r"hub:([^@]+)@(\w+)", data.source)
         if hub is None:
-            return Setting(f"{flue}{first.task_title}", cell.task, None, None, records)
+            return Setting(f"{flue}{title}", cell.task, None, None, records)
         folders = {PurePosixPath(file).parts[0] for file in data.files if "/" in file}
         pinned = (each.revision or "" for each in installed.task.source if each.hub == hub[1])
         return Setting(
-            title=f"{flue}{first.task_title}",
+            title=f"{flue}{title}",
             dataset=hub[1],
             config=folders.pop() if len(folders) == 1 else None,
             revision=next((each for each in pinned if each.startswith(hub[2])), hub[2]),
@@ -214,7 +215,7 @@ def _setting(records: tuple[RunRecord, ...]) -> Setting:
     limit = f", at most {cell.limit:,} rows a split" if cell.limit is not None else ""
     other = "" if data.canonical else ", data not canonical"
     config = f"data {cell.data}" + (f" limit {cell.limit}" if cell.limit is not None else "")
-    return Setting(f"{first.task_title}{limit}{other}", cell.task, config, None, records)
+    return Setting(f"{title}{limit}{other}", cell.task, config, None, records)
 
 
 def _metrics(setting: Setting) -> dict[str, Metric]:

@@ -155,7 +155,7 @@ def quote(board: Board, records: Sequence[RunRecord], published: File) -> Board:
 
 
 def _whole(column: Column) -> bool:
-    return column.canonical and column.limit is None
+    return column.canonical and column.limit is None and not column.train_from
 
 
 def _entries(board: Board | None, name: str) -> Iterator[tuple[str, Entry]]:

@@ -212,6 +212,9 @@ def notes(board: Board) -> dict[str, list[str]]:
         f"{COLLAPSED} Collapsed runs: averaged, but without a verdict; {TRY}": collapsed,
         f"{FINE_TUNED} Fine-tuned before, not only pretrained: {what}": fine_tuned,
         "Data that is not as published": data,
+        "Trained on the train and validation rows of another task, tested on rows of its own": [
+            f"{column.title}: {', '.join(column.train_from)}" for column in board.columns if column.train_from
+        ],
         "Sources": list(board.sources),
         "Failed": [f"{what}: {reason}" for what, reason in board.failed],
         "Left out": [f"{what}: {reason}" for what, reason in board.left_out],

@@ -30,7 +30,9 @@ def run(
     task: Annotated[
         list[str] | None,
         typer.Option(
-            "--task", "-t", help="Task, group (flue, cls, mini) or task file. Repeatable. See: flue-bench tasks."
+            "--task",
+            "-t",
+            help="Task, group (flue, cls, mini), task file, or folder of them. Repeatable. See: flue-bench tasks.",
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, show_default="1", help="Run seeds 0 to N-1.")] = None,

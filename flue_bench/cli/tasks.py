@@ -203,6 +203,7 @@ def _described(registered: Registered) -> str:
         f"groups: {', '.join(task.groups) or 'none'}; column of the board: {task.board_column}",
         f"canonical rows (train, validation, test): {_rows(task) or 'not stated'}",
         f"a split that is missing is cut from train: {cut} (seed {task.split.seed})",
+        *([f"trained on: train and validation rows of {task.train_from}"] if task.train_from else []),
         "sources, in order of preference:",
     ]
     for number, source in enumerate(task.source, start=1):

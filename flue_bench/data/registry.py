@@ -6,8 +6,9 @@ import difflib
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import dropwhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -32,6 +33,8 @@ class Registered:
     file: Path
     package: str
     """Distribution (or module) that provides it; empty for a loose file."""
+    trained_on: Registered | None = None
+    """The task that ``Task.train_from`` names."""
 
 
 def load_file(path: Path) -> Registered:
@@ -81,6 +84,7 @@ def registered() -> dict[str, Registered]:
             if task.name in tasks:
                 raise TaskFileError(f"Task name '{task.name}' is taken twice: by {tasks[task.name].file} and {file}.")
             tasks[task.name] = Registered(task, file, package)
+    tasks = {name: _with_training(each, tasks) for name, each in tasks.items()}
     columns: dict[str, Registered] = {}
     for each in tasks.values():
         for group in each.task.groups:
@@ -95,26 +99,36 @@ def registered() -> dict[str, Registered]:
 
 
 def select(names: Sequence[Task | str | Path]) -> list[Registered]:
-    """Return tasks by name, by group, by the path of a ``.toml`` file, or as such, in this order and without repeats.
+    """Return tasks in the given order and without repeats.
+
+    Args:
+        names: each the name of a task or a group; the path of a ``.toml`` file; the path of a folder of such files,
+            for all of them; ``FOLDER/NAME``, for the task or the group of that name in the folder; or a task that
+            was made or loaded in Python.
 
     Raises:
         UnknownNameError: no task or group has that name.
-        TaskFileError: a task file does not validate, or its name is already taken.
+        TaskFileError: a task file does not validate, its name is already taken, or a folder holds none.
     """
     known = registered()
     chosen: dict[str, Registered] = {}
     for name in names:
+        path = Path() if isinstance(name, Task) else Path(name)
         if isinstance(name, Task):
             tasks = [_given(name, known)]
-        elif str(name).endswith(".toml"):
-            tasks = [_loose(load_file(Path(name)), known)]
-        elif name in known:
-            tasks = [known[name]]
+        elif path.suffix == ".toml" and not path.is_dir():
+            tasks = [_loose(load_file(path), known)]
+        elif named := _named(str(name), known):
+            tasks = named
+        elif path.is_dir():
+            tasks = list(_in_folder(path, known).values())
+        elif path.name != str(name) and path.parent.is_dir():
+            inside = _in_folder(path.parent, known)
+            tasks = _named(path.name, inside)
+            if not tasks:
+                raise UnknownNameError(f"task in {path.parent}", path.name, _names(inside))
         else:
-            tasks = [each for each in known.values() if name in each.task.groups]
-        if not tasks:
-            groups = {group for each in known.values() for group in each.task.groups}
-            raise UnknownNameError("task", str(name), {*known, *groups}, "`flue-bench tasks` lists all.")
+            raise UnknownNameError("task", str(name), _names(known), "`flue-bench tasks` lists all.")
         for each in tasks:
             before = chosen.setdefault(each.task.name, each)
             if before.file.resolve() != each.file.resolve():
@@ -144,6 +158,38 @@ def _given(task: Task, known: dict[str, Registered]) -> Registered:
     return _loose(Registered(task, task._file or Path(), ""), known)
 
 
+def _named(name: str, among: dict[str, Registered]) -> list[Registered]:
+    """Return the task of this name, or those of the group of this name."""
+    return [among[name]] if name in among else [each for each in among.values() if name in each.task.groups]
+
+
+def _names(among: dict[str, Registered]) -> set[str]:
+    """Return the names of tasks and of their groups."""
+    return {*among, *(group for each in among.values() for group in each.task.groups)}
+
+
+def _in_folder(folder: Path, known: dict[str, Registered]) -> dict[str, Registered]:
+    """Return the tasks of the files of a folder by name, in the order of the files.
+
+    Raises:
+        TaskFileError: there are none, one does not validate, or two have the same name or that of a group.
+    """
+    tasks: dict[str, Registered] = {}
+    for file in sorted(folder.glob("*.toml")):
+        each = _loose(load_file(file), known)
+        if each.task.name in tasks:
+            first = tasks[each.task.name].file
+            raise TaskFileError(f"Task name '{each.task.name}' is taken twice: by {first} and {file}.")
+        tasks[each.task.name] = each
+    if not tasks:
+        raise TaskFileError(f"{folder} is a folder without task files (*.toml).")
+    for each in tasks.values():
+        for group in each.task.groups:
+            if group in tasks:
+                raise TaskFileError(f"'{group}' is a group in {each.file} and a task in {tasks[group].file}.")
+    return tasks
+
+
 def _loose(loose: Registered, known: dict[str, Registered]) -> Registered:
     """Return a task that is not installed, after a check of its names; an installed one is returned as such."""
     path = loose.file
@@ -156,7 +202,38 @@ def _loose(loose: Registered, known: dict[str, Registered]) -> Registered:
                 f"{path}: '{loose.task.name}' (column '{loose.task.board_column}') takes a name of {each.file}. "
                 "Choose another."
             )
-    return loose
+    if loose.task.train_from is None or loose.task.train_from in known:
+        return _with_training(loose, known)
+    beside = path.parent / f"{loose.task.train_from}.toml"
+    own = [load_file(beside)] if beside.is_file() else []
+    return _with_training(loose, known | {each.task.name: each for each in own})
+
+
+def _with_training(each: Registered, known: dict[str, Registered]) -> Registered:
+    """Return the task with the one that it is trained on, if it names one.
+
+    Raises:
+        TaskFileError: there is no such task, or one that does not fit.
+    """
+    name = each.task.train_from
+    if name is None:
+        return each
+    if name not in known:
+        raise TaskFileError(
+            f"{each.file}: train_from: {UnknownNameError('task', name, known)} A task of your own is looked for in "
+            f"{name}.toml beside this file."
+        )
+    trained_on = known[name]
+    if trained_on.task.train_from is not None:
+        raise TaskFileError(f"{each.file}: train_from: '{name}' has no training rows of its own either.")
+    for key in ("kind", "labels", "scheme", "options"):
+        ours, theirs = getattr(each.task, key), getattr(trained_on.task, key)
+        if ours != theirs:
+            raise TaskFileError(
+                f"{each.file}: {key}: {quoted(ours)} should be as in {trained_on.file}, on which the task is trained: "
+                f"{quoted(theirs)}."
+            )
+    return replace(each, trained_on=trained_on)
 
 
 def _faults(task: Task) -> list[tuple[str, str]]:
@@ -178,16 +255,18 @@ def _faults(task: Task) -> list[tuple[str, str]]:
         faults += _of_columns(kind, source.columns, f"{key}.columns")
         for split, files in source.files.items():
             faults += _of_columns(kind, files.columns or {}, f"{key}.files.{split}.columns")
-            if fault := _of_path(files.path):
+            if fault := _of_path(files.path, upwards=not source.hub and not source.archives):
                 faults.append((f"{key}.files.{split}", fault))
     return faults
 
 
-def _of_path(text: str) -> str:
-    """Return what is wrong with the path of data files; empty if nothing is."""
+def _of_path(text: str, upwards: bool) -> str:
+    """Return what is wrong with the path of data files; empty if nothing is. ``upwards`` allows '..' at its start."""
     path = PurePosixPath(text)
-    if path.is_absolute() or ".." in path.parts or re.search(r"[\x00-\x1f\x7f\\]|^\w:", text):
-        return f"{quoted(text)} is not a relative path without '..', with '/' between its parts"
+    inner = list(dropwhile("..".__eq__, path.parts)) if upwards else path.parts
+    if path.is_absolute() or ".." in inner or re.search(r"[\x00-\x1f\x7f\\]|^\w:", text):
+        where = "except at its start" if upwards else "in a repository or an archive"
+        return f"{quoted(text)} is not a relative path without '..' {where}, with '/' between its parts"
     if len(text) > LONGEST_PATH:
         return f"{quoted(text)} has {len(text):,} characters, and {LONGEST_PATH} is the limit"
     if text.count("**") > 1:  # each more multiplies the folders that are looked through

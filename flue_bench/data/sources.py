@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from glob import has_magic
 from operator import attrgetter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from flue_bench.data import archives, formats, hub
@@ -65,7 +65,8 @@ def load(registered: Registered, *, data_dir: Path | None = None, offline: bool 
     """Return the examples of a task, from the first of its sources that is available.
 
     Texts are in Unicode's NFC. A source that is present but cannot be read as declared is an error; the next one is
-    not tried silently.
+    not tried silently. A task with ``train_from`` has the train and validation rows of that task, and its own test
+    rows.
 
     Args:
         registered: the task and its file.
@@ -78,12 +79,13 @@ def load(registered: Registered, *, data_dir: Path | None = None, offline: bool 
         UsageError: ``data_dir`` does not exist.
     """
     task = registered.task
+    training = load(registered.trained_on, data_dir=data_dir, offline=offline) if registered.trained_on else None
     if located := _by_hand(task, data_dir):
-        return _read(task, located)
+        return _read(task, located, training)
     reasons: list[HubError] = []
     for source in task.source:
         try:
-            return _read(task, _fetch(source, registered.file.parent, data_dir, offline))
+            return _read(task, _fetch(source, registered.file.parent, data_dir, offline), training)
         except HubError as error:
             reasons.append(error)
     kind = OfflineError if all(isinstance(reason, OfflineError) for reason in reasons) else DataError
@@ -103,6 +105,8 @@ def lacking(registered: Registered, *, data_dir: Path | None = None, offline: bo
     Raises:
         UsageError: ``data_dir`` does not exist.
     """
+    if registered.trained_on and (why := lacking(registered.trained_on, data_dir=data_dir, offline=offline)):
+        return why
     try:
         if _by_hand(registered.task, data_dir):
             return ""
@@ -141,7 +145,12 @@ def limited(examples: list[Example], limit: int | None) -> list[Example]:
 
 
 def _there(folder: Path, source: Source) -> bool:
-    return "train" in source.files and bool(_matching(folder, source.files["train"].path))
+    return bool(source.files) and bool(_matching(folder, _first(source).path))
+
+
+def _first(source: Source) -> SplitFiles:
+    """Return the files of train, or of test where a task has no other split."""
+    return next(source.files[split] for split in SPLITS if split in source.files)
 
 
 def _by_hand(task: Task, data_dir: Path | None) -> _Place | None:
@@ -168,7 +177,8 @@ def _in(data_dir: Path, source: Source, task: Task) -> _Place | None:
         if all((data_dir / name).exists() for name in unpacked):
             return _Place(source, f"data-dir:{','.join(unpacked)}", data_dir)
         return None
-    for folder in (data_dir / task.name, data_dir):
+    upwards = any(".." in PurePosixPath(files.path).parts for files in source.files.values())
+    for folder in () if upwards else (data_dir / task.name, data_dir):
         if _there(folder, source):
             return _Place(source, source.label, folder)
     return None
@@ -183,7 +193,11 @@ def _own_format(task: Task, data_dir: Path) -> _Place | None:
             raise DataError(f"{folder} holds {' and '.join(there)}: which of them is the {split} split?")
         if there:
             files[split] = SplitFiles(path=there[0])
-    return _Place(Source(files=files), f"data-dir:{task.name}", folder) if "train" in files else None
+    return (
+        _Place(Source(files=files), f"data-dir:{task.name}", folder)
+        if ("train" if task.train_from is None else "test") in files
+        else None
+    )
 
 
 def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bool) -> _Place:
@@ -208,7 +222,7 @@ def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bo
                 hub.download(archive.url, file, size=archive.size, sha256=archive.sha256, offline=offline)
         return _Place(source, source.label, cache_dir(), packed=files)
     if source.files and not _there(task_folder, source):
-        raise HubError(f"{task_folder} has no {source.files['train'].path}")
+        raise HubError(f"{task_folder} has no {_first(source).path}")
     return _Place(source, source.label, task_folder, root=task_folder)
 
 
@@ -308,14 +322,14 @@ class _Memory:
             )
 
 
-def _read(task: Task, located: _Place) -> TaskData:
+def _read(task: Task, located: _Place, training: TaskData | None) -> TaskData:
     try:
-        return _read_all(task, located)
+        return _read_all(task, located, training)
     except MemoryError:
         raise DataError(f"Task '{task.name}': its data do not fit into the memory that there is.") from None
 
 
-def _read_all(task: Task, located: _Place) -> TaskData:
+def _read_all(task: Task, located: _Place, training: TaskData | None) -> TaskData:
     located = _unpacked(located)
     splits: dict[Split, list[Example]] = {}
     read = list(located.archives)
@@ -323,13 +337,22 @@ def _read_all(task: Task, located: _Place) -> TaskData:
     off = list(located.deviations)
     skipped: list[str] = []
     hints: list[str] = []
+    if training:
+        splits |= {split: rows for split, rows in training.splits.items() if split != "test"}
+        read += training.files
+        hashes |= {f"{task.train_from}: {file}": digest for file, digest in training.ref.files.items()}
+        found = [f"{task.train_from}, trained on: {words}" for words in training.ref.deviations]
+        (skipped if training.ref.canonical else off).extend(found)
+        hints += training.hints
     labels = Labels(task.labels, located.source.label_names, located.source.scheme)
     memory = _Memory(task)
-    for split in SPLITS:
+    own: tuple[Split, ...] = ("test",) if training else SPLITS
+    for split in own:
         files = located.source.files.get(split)
         paths = _matching(located.folder, files.path) if files else []
-        if located.root is not None:
-            _check_within(paths, located.root)
+        if located.root is not None and files:
+            above = [part for part in PurePosixPath(files.path).parts if part == ".."]  # at the start alone
+            _check_within(paths, located.root.joinpath(*above))
         if files and not paths:
             raise DataError(f"{located.folder} has no {files.path}, the {split} split of task '{task.name}'.")
         if not located.archives:
@@ -365,13 +388,13 @@ def _read_all(task: Task, located: _Place) -> TaskData:
     except ValueError as error:
         raise DataError(f"Task '{task.name}', {error}.") from None
     ref = DataRef(
-        source=located.label,
+        source=f"{located.label}, trained on {training.ref.source}" if training else located.label,
         files=hashes,
         digest=_digest(splits),
         rows={split: len(splits[split]) for split in SPLITS},
         canonical=not off,
         deviations=(*off, *skipped),
-        cut=cut,
+        cut=tuple(split for split in training.ref.cut if split != "test") if training else cut,
     )
     return TaskData(
         ref, {split: splits[split] for split in SPLITS}, tuple(dict.fromkeys(read)), tuple(dict.fromkeys(hints))

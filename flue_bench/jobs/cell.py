@@ -270,6 +270,7 @@ def _record(
             words={split: lost for split, lost in lost_words.items() if lost is not None},
         ),
         head=tested.head,
+        train_from=task.train_from,
         predictions=predictions,
         cost=Cost(
             seconds=seconds,

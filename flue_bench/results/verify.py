@@ -137,6 +137,7 @@ def _of_task(record: RunRecord) -> Iterator[str]:
         ("options", record.options, task.options),
         ("metric", record.metric, task.metric),
         ("column", record.column, task.board_column),
+        ("train_from", record.train_from, task.train_from),
     ):
         if theirs != ours:
             yield f"{name}: {_said(theirs)}, the installed task {task.name} version {task.version} has {_said(ours)}"

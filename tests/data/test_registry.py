@@ -227,7 +227,9 @@ def test_unknown_names_have_neighbours() -> None:
 
 HUB = 'hub = "org/data"\nrevision = {}'
 PLACES = [
-    ("files.train", 'files = { train = "../secret" }'),
+    ("files.train", HUB.format('"main"') + '\nfiles = { train = "../secret" }'),
+    ("files.train", 'archives = ["https://example.org/a.zip"]\nfiles = { train = "../secret" }'),
+    ("files.train", 'files = { train = "../a/../secret" }'),
     ("files.train", 'files = { train = "/dev/zero" }'),
     ("files.train", 'files = { train = "a/../../secret" }'),
     ("files.train", "files = { train = '..\\\\secret' }"),
