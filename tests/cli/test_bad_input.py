@@ -69,7 +69,7 @@ TASK_FILES = {
     "version is a text": (SENTENCE.replace("kind", 'version = "deux"\nkind'), r"version: .*not 'deux'"),
     "name is a path": (SENTENCE.replace('"essai"', '"../../essai"'), r"name: .*not '\.\./\.\./essai'"),
     "source is no table": (SENTENCE.replace("[[source]]", "[source]"), r"source: "),
-    "a file outside": (SENTENCE.replace("FILE", "../../secret.tsv"), r"source\[0\]\.files\.train: .*without '\.\.'"),
+    "a file outside": (SENTENCE.replace("FILE", "a/../../secret.tsv"), r"source\[0\]\.files\.train: .*without '\.\.'"),
     "an absolute file": (SENTENCE.replace("FILE", "/etc/passwd"), r"is not a relative path"),
     "names code": (
         SENTENCE.replace("[[source]]", '[[source]]\nreader = "os:system"'),
@@ -100,7 +100,7 @@ def test_a_task_file(case: str, flue_bench: Call, tmp_path: Path) -> None:
 
 def test_a_task_file_that_is_a_folder(flue_bench: Call, tmp_path: Path) -> None:
     (tmp_path / "essai.toml").mkdir()
-    told(flue_bench("run", "-t", "essai.toml"), 2, r"essai\.toml cannot be read: Is a directory")
+    told(flue_bench("run", "-t", "essai.toml"), 2, r"essai\.toml is a folder without task files")
 
 
 # Data ---------------------------------------------------------------------------------------------------------------
