@@ -75,9 +75,9 @@ def test_what_it_says(root: Path) -> None:
 
 
 def test_models_that_are_alike(root: Path) -> None:
-    found = answer(root, "org/a", "org/twin")
-    assert [line["task"] for line in found["lines"]] == ["paws-x", "xnli"]
-    for line in found["lines"]:
+    given = answer(root, "org/a", "org/twin")
+    assert [line["task"] for line in given["lines"]] == ["paws-x", "xnli"]
+    for line in given["lines"]:
         assert line["verdict"] == "no difference shown"
         assert line["comparison"]["low"] < 0 < line["comparison"]["high"]
         assert line["retention"] is None
@@ -93,21 +93,21 @@ def test_holm_over_the_tasks(root: Path) -> None:
 
 
 def test_turned_round(root: Path) -> None:
-    found = answer(root, "org/b", "org/a", "--metric", "accuracy")
-    assert {line["verdict"] for line in found["lines"]} == {"B is better"}
-    assert {line["comparison"]["metric"] for line in found["lines"]} == {"accuracy"}
+    given = answer(root, "org/b", "org/a", "--metric", "accuracy")
+    assert {line["verdict"] for line in given["lines"]} == {"B is better"}
+    assert {line["comparison"]["metric"] for line in given["lines"]} == {"accuracy"}
 
 
 def test_trained_models(root: Path) -> None:
     words = ("org/a", "org/b", "--question", "trained", "--metric", "accuracy")
-    for seed, found in (
+    for seed, given in (
         (0, answer(root, *words)),
         (
             2,
             answer(root, *words, "--seed", "2"),
         ),
     ):
-        for line in found["lines"]:
+        for line in given["lines"]:
             assert line["comparison"]["seeds_a"] == line["comparison"]["seeds_b"] == [seed]
             assert line["comparison"]["test"] == "exact McNemar"
     assert "Which of these two fine-tuned models is better?" in compared(root, *words)
@@ -138,17 +138,17 @@ def test_a_student_and_its_teacher(root: Path) -> None:
     assert line["retention_verdict"] == "keeps at least 50 %"
     (line,) = answer(root, "org/a", "org/student")["lines"]
     assert line["retention"] is None
-    found = answer(root, "org/b", "org/a", "--retention", "0.97")
-    assert {line["retention_verdict"] for line in found["lines"]} == {"not shown to keep at least 97 %"}
+    given = answer(root, "org/b", "org/a", "--retention", "0.97")
+    assert {line["retention_verdict"] for line in given["lines"]} == {"not shown to keep at least 97 %"}
 
 
 def test_a_name_for_several_rows_is_refused_with_the_choices(root: Path) -> None:
     seeds(root, "org/a", [0.5, 0.6], task="xnli", examples=300, recipe={"epochs": 9}, recipe_name="standard epochs=9")
     said = refused(root, "org/a", "org/b")
     assert "org/a (standard epochs=9, fp32); org/a (standard, fp32)" in said
-    found = answer(root, "org/a (standard epochs=9, fp32)", "org/b")
-    assert [line["task"] for line in found["lines"]] == ["xnli"]
-    assert found["notes"] == ["paws-x: only B has been run on it"]
+    given = answer(root, "org/a (standard epochs=9, fp32)", "org/b")
+    assert [line["task"] for line in given["lines"]] == ["xnli"]
+    assert given["notes"] == ["paws-x: only B has been run on it"]
 
 
 def test_the_start_of_a_digest_is_a_name(root: Path) -> None:
@@ -192,14 +192,14 @@ def test_other_data_is_not_compared(root: Path) -> None:
 def test_limits_stand_apart(root: Path) -> None:
     for model in ("org/a", "org/b"):
         seeds(root, model, BAD, task="xnli", limit=100, examples=100)
-    found = answer(root, "org/a", "org/b", "-t", "xnli")
-    assert sorted(line["task"] for line in found["lines"]) == ["xnli limit 100", "xnli whole"]
+    given = answer(root, "org/a", "org/b", "-t", "xnli")
+    assert sorted(line["task"] for line in given["lines"]) == ["xnli limit 100", "xnli whole"]
 
 
 def test_collapsed_runs_are_named(root: Path) -> None:
     seeds(root, "org/c", BAD, task="xnli", examples=300, collapsed="predicts only 'neutre' (gold has 3 classes)")
-    found = answer(root, "org/a", "org/c")
-    assert "xnli: B, seed 1: predicts only 'neutre' (gold has 3 classes); " + TRY in found["notes"]
+    given = answer(root, "org/a", "org/c")
+    assert "xnli: B, seed 1: predicts only 'neutre' (gold has 3 classes); " + TRY in given["notes"]
 
 
 def test_a_model_that_was_fine_tuned_before_is_named(root: Path) -> None:
@@ -240,8 +240,8 @@ def test_it_starts_without_torch(root: Path) -> None:
 def test_a_task_without_its_predictions_is_noted(root: Path) -> None:
     files = sorted(root.glob("runs/*/xnli/*.parquet"))
     files[0].unlink()
-    found = answer(root, "org/a", "org/b")
-    assert [line["task"] for line in found["lines"]] == ["paws-x"]
-    assert any("xnli" in note and "not found" in note for note in found["notes"])
+    given = answer(root, "org/a", "org/b")
+    assert [line["task"] for line in given["lines"]] == ["paws-x"]
+    assert any("xnli" in note and "not found" in note for note in given["notes"])
     told = flue_bench("compare", "org/a", "org/b", "-t", "xnli", "--results", root)
     assert told.code == 1 and "No predictions by which to compare" in told.err

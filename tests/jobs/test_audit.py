@@ -64,8 +64,8 @@ def audited(file: Path) -> audit.Audit:
     return audit.audit(registered.task, sources.load(registered), Display(QUIET))
 
 
-def rows(found: dict[str, audit.Matched]) -> dict[str, int]:
-    return {place: each.rows for place, each in found.items() if each.rows}
+def rows(by_place: dict[str, audit.Matched]) -> dict[str, int]:
+    return {place: each.rows for place, each in by_place.items() if each.rows}
 
 
 def test_each_degree_and_view(task_file: Path) -> None:

@@ -22,8 +22,8 @@ def examined(env: dict[str, str], cwd: Path, *words: str) -> tuple[int, dict[str
     done = in_a_process("doctor", *words, cwd=cwd, env=env | {"COLUMNS": "1000"})
     assert "Traceback" not in done.stderr and TOKEN not in done.stdout + done.stderr
     lines = re.findall(r"^(ok|note|problem) +(.+?)  +(.*?) *$(?:\n +(→ .*?) *$)?", done.stdout, re.MULTILINE)
-    found = {name: (state, f"{said} {advice}".strip()) for state, name, said, advice in lines}
-    return done.returncode, found
+    findings = {name: (state, f"{said} {advice}".strip()) for state, name, said, advice in lines}
+    return done.returncode, findings
 
 
 def test_a_machine_that_is_well(tmp_path: Path) -> None:
@@ -34,30 +34,30 @@ def test_a_machine_that_is_well(tmp_path: Path) -> None:
         env |= {"FLUE_BENCH_DATA": str(tmp_path / "D")}
         (tmp_path / "hf").mkdir()
         (tmp_path / "hf" / "blob").write_bytes(bytes(1500))
-        code, found = examined(env, tmp_path)
-    assert code == 0, found
-    assert {state for state, _ in found.values()} <= {"ok", "note"}
-    assert found["hub"] == ("ok", f"{hub.endpoint} answers")
-    assert found["hub token"] == ("ok", "present")
-    assert found["HF_HOME"][1].startswith(f"{tmp_path / 'hf'}, 1.5 kB, ")
-    assert "not there yet" in found["FLUE_BENCH_CACHE"][1] and not (tmp_path / "flue-bench").exists()
-    assert "torch 2." in found["packages"][1] and "ruff" not in found["packages"][1]
-    assert found["threads"][1].startswith("1 on ")
-    assert found["precision"][1].startswith(("fp32: ", "bf16: "))
-    assert found["data"][1].startswith("on this machine: cls-books, cls-dvd, cls-merged, cls-music, mini-cls")
-    assert "data on request" not in found
+        code, findings = examined(env, tmp_path)
+    assert code == 0, findings
+    assert {state for state, _ in findings.values()} <= {"ok", "note"}
+    assert findings["hub"] == ("ok", f"{hub.endpoint} answers")
+    assert findings["hub token"] == ("ok", "present")
+    assert findings["HF_HOME"][1].startswith(f"{tmp_path / 'hf'}, 1.5 kB, ")
+    assert "not there yet" in findings["FLUE_BENCH_CACHE"][1] and not (tmp_path / "flue-bench").exists()
+    assert "torch 2." in findings["packages"][1] and "ruff" not in findings["packages"][1]
+    assert findings["threads"][1].startswith("1 on ")
+    assert findings["precision"][1].startswith(("fp32: ", "bf16: "))
+    assert findings["data"][1].startswith("on this machine: cls-books, cls-dvd, cls-merged, cls-music, mini-cls")
+    assert "data on request" not in findings
 
 
 def test_no_network_is_a_note_and_data_to_ask_for_are_named(tmp_path: Path) -> None:
-    code, found = examined(no_network(tmp_path), tmp_path)
+    code, findings = examined(no_network(tmp_path), tmp_path)
     assert code == 0
-    state, said = found["hub"]
+    state, said = findings["hub"]
     assert state == "note" and "out of reach" in said and "→ Check the network" in said
-    assert found["hub token"][1].startswith("none")
-    state, said = found["data"]
+    assert findings["hub token"][1].startswith("none")
+    state, said = findings["data"]
     assert state == "ok" and said.startswith("on this machine: mini-cls, ")
     assert said.endswith("downloaded when needed: paws-x, wikiner, xnli")
-    state, said = found["data on request"]
+    state, said = findings["data on request"]
     assert state == "note" and said.startswith("cls-books, cls-dvd, cls-merged, cls-music → Zenodo gives")
     assert "https://zenodo.org/records/3251672" in said and "D/cls-acl10-unprocessed.tar.gz" in said
 
@@ -69,14 +69,14 @@ def test_what_is_broken_is_a_problem(tmp_path: Path) -> None:
         "HF_HOME": str(tmp_path / "file" / "hf"),
         "FLUE_BENCH_DATA": str(tmp_path / "nowhere"),
     }
-    code, found = examined(env, tmp_path, "--results", str(tmp_path / "file"))
+    code, findings = examined(env, tmp_path, "--results", str(tmp_path / "file"))
     assert code == 1
     for name, setting in (("HF_HOME", "HF_HOME"), ("results", "--results")):
-        state, said = found[name]
+        state, said = findings[name]
         assert state == "problem" and "cannot be written (Not a directory)" in said and setting in said
-    assert found["FLUE_BENCH_DATA"][0] == "problem" and "no such folder" in found["FLUE_BENCH_DATA"][1]
-    assert found["FLUE_BENCH_CACHE"][0] != "problem"
-    assert found["hub"][0] == "note" and "HF_HUB_OFFLINE" in found["hub"][1]
+    assert findings["FLUE_BENCH_DATA"][0] == "problem" and "no such folder" in findings["FLUE_BENCH_DATA"][1]
+    assert findings["FLUE_BENCH_CACHE"][0] != "problem"
+    assert findings["hub"][0] == "note" and "HF_HUB_OFFLINE" in findings["hub"][1]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
@@ -90,8 +90,8 @@ def test_a_read_only_cache_serves_where_the_network_is_switched_off(tmp_path: Pa
 @pytest.mark.parametrize(("free", "state"), [(1e8, "problem"), (1e9, "note"), (1e12, "ok")])
 def test_room_on_the_disk(free: float, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: doctor.shutil._ntuple_diskusage(2e12, 0, free))
-    found = doctor._folder("results", tmp_path, "--results", may_be_read_only=False)
-    assert found.state == state and bool(found.advice) == (state != "ok")
+    finding = doctor._folder("results", tmp_path, "--results", may_be_read_only=False)
+    assert finding.state == state and bool(finding.advice) == (state != "ok")
 
 
 def test_more_threads_than_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,10 +101,10 @@ def test_more_threads_than_cores_are_told(monkeypatch: pytest.MonkeyPatch) -> No
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        found = {finding.what: finding for finding in doctor._machine()}["threads"]
+        threads = {finding.what: finding for finding in doctor._machine()}["threads"]
     finally:
         torch.set_num_threads(before)
-    assert found.state == "note" and found.found == "2 on 1 cores" and "OMP_NUM_THREADS=1" in found.advice
+    assert threads.state == "note" and threads.found == "2 on 1 cores" and "OMP_NUM_THREADS=1" in threads.advice
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_torch_that_cannot_be_imported_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise OSError('libtorch_cpu.so: cannot open shared object file')\n")
-    code, found = examined(no_network(tmp_path) | {"PYTHONPATH": str(tmp_path)}, tmp_path)
+    code, findings = examined(no_network(tmp_path) | {"PYTHONPATH": str(tmp_path)}, tmp_path)
     assert code == 1
-    state, said = found["torch"]
+    state, said = findings["torch"]
     assert state == "problem" and "libtorch_cpu.so" in said and "→ Install torch again" in said

@@ -35,9 +35,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_it_passes_here() -> None:
-    found = list(selftest.self_test(CPU))
-    assert {finding.state for finding in found} == {"ok"}, found
-    assert [finding.what for finding in found] == [
+    findings = list(selftest.self_test(CPU))
+    assert {finding.state for finding in findings} == {"ok"}, findings
+    assert [finding.what for finding in findings] == [
         "two runs, fp32",
         "resumed = uninterrupted, fp32",
         "two runs, bf16",
@@ -63,8 +63,8 @@ def test_draws_of_chance_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Device, "training", unseeded)
     monkeypatch.setattr(selftest, "precisions", lambda _: ["fp32"])
-    found = states(selftest.fine_tuning)
-    assert found["two runs, fp32"] == found["resumed = uninterrupted, fp32"] == "problem"
+    by_check = states(selftest.fine_tuning)
+    assert by_check["two runs, fp32"] == by_check["resumed = uninterrupted, fp32"] == "problem"
 
 
 def test_a_batch_that_is_cut_wrongly_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

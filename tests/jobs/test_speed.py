@@ -163,9 +163,9 @@ def test_a_model_that_fails_in_the_midst_costs_the_others_nothing(
         rounds(subject)
 
     monkeypatch.setattr(speed, "_round", failing)
-    found = speed.measure(two, precision="fp32")
-    assert [record.model.name for record in found.records] == ["bert-4"] and found.ratios == [[1.0] * 3]
-    assert list(found.failed) == [two[0]] and "OutOfMemoryError: no room" in found.failed[two[0]]
+    measured = speed.measure(two, precision="fp32")
+    assert [record.model.name for record in measured.records] == ["bert-4"] and measured.ratios == [[1.0] * 3]
+    assert list(measured.failed) == [two[0]] and "OutOfMemoryError: no room" in measured.failed[two[0]]
 
 
 @pytest.mark.parametrize(

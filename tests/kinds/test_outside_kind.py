@@ -99,11 +99,11 @@ def results(task: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _records(results: Path) -> dict[tuple[str, int], Path]:
-    found = {}
+    paths = {}
     for path in results.glob("runs/*/*/seed*-*.json"):
         record = RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
-        found[Path(record.cell.model.name).name, record.cell.seed] = path
-    return found
+        paths[Path(record.cell.model.name).name, record.cell.seed] = path
+    return paths
 
 
 def _record(path: Path) -> RunRecord:
@@ -174,13 +174,13 @@ def test_fields_of_their_own_are_part_of_the_data(task: Path, results: Path, tmp
 @pytest.mark.parametrize("metric", ["pearson", "close"])
 def test_two_models_are_compared(results: Path, metric: str) -> None:
     words = ("compare", "bert", "camembert", "--results", results, "--metric", metric, "--format", "json")
-    found = json.loads(done(*words))["lines"][0]["comparison"]
+    difference = json.loads(done(*words))["lines"][0]["comparison"]
     scores = [
         sum(_record(path).scores[metric] for (of, _), path in _records(results).items() if of == name) / 2
         for name in ("bert", "camembert")
     ]
-    assert found["difference"] == pytest.approx(scores[0] - scores[1], abs=1e-9)
-    assert 0 < found["p"] <= 1
+    assert difference["difference"] == pytest.approx(scores[0] - scores[1], abs=1e-9)
+    assert 0 < difference["p"] <= 1
     trained = json.loads(done(*words, "--question", "trained"))["lines"][0]["comparison"]
     assert 0 < trained["p"] <= 1 and trained["low"] <= trained["difference"] <= trained["high"]
 
@@ -193,8 +193,8 @@ def test_no_verdict_stands_on_a_collapsed_regression(results: Path) -> None:
 def test_audit_finds_the_answer_that_contradicts_another(task: Path, tmp_path: Path) -> None:
     said = done("tasks", "audit", task, "--out", tmp_path / "audit.json")
     assert "under 3" in said
-    found = json.loads((tmp_path / "audit.json").read_text(encoding="utf-8"))
-    assert "again" in json.dumps(found["contradictory"])
+    audited = json.loads((tmp_path / "audit.json").read_text(encoding="utf-8"))
+    assert "again" in json.dumps(audited["contradictory"])
 
 
 def test_verify_says_ok_and_finds_what_was_changed(results: Path, site: Path, tmp_path: Path) -> None:
@@ -210,8 +210,8 @@ def test_verify_says_ok_and_finds_what_was_changed(results: Path, site: Path, tm
         content = json.loads(path.read_text(encoding="utf-8"))
         content[field][name] += 0.01
         path.write_text(json.dumps(content), encoding="utf-8")
-        found = flue_bench("verify", copy)
-        assert found.code == 1 and f"{field}: {name} is " in found.out + found.err, found
+        verified = flue_bench("verify", copy)
+        assert verified.code == 1 and f"{field}: {name} is " in verified.out + verified.err, verified
 
 
 def test_without_the_package_a_record_says_what_is_missing(results: Path, tmp_path: Path) -> None:

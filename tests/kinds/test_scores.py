@@ -376,11 +376,11 @@ def test_counts_by_cluster_add_up_and_keep_empty_clusters() -> None:
     rng = np.random.default_rng(0)
     gold, predicted, weights = rng.integers(4, size=200), rng.integers(4, size=200), rng.integers(3, size=200)
     cluster = rng.integers(7, size=200)
-    found = formulas.class_counts(gold, predicted, 4, cluster, 9, weights)
-    assert found.shape == (9, 4, 3) and not found[7:].any()
+    by_cluster = formulas.class_counts(gold, predicted, 4, cluster, 9, weights)
+    assert by_cluster.shape == (9, 4, 3) and not by_cluster[7:].any()
     for each in range(7):
         of_one = cluster == each
         alone = formulas.class_counts(gold[of_one], predicted[of_one], 4, weights=weights[of_one])
-        assert (found[each] == alone[0]).all()
+        assert (by_cluster[each] == alone[0]).all()
     with pytest.raises(ValueError, match="predicted holds 4, which is not an index of 4 labels"):
         formulas.class_counts(gold, predicted + 4, 4)

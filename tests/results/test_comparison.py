@@ -34,12 +34,12 @@ def evidence(root: Path) -> Evidence:
 @pytest.mark.parametrize("metric", sorted(set(METRICS) - {"f1_binary"}))
 def test_the_mean_is_that_of_the_records(metric: str, tmp_path: Path) -> None:
     records = seeds(tmp_path, "org/a", [0.7, 0.8, 0.75], each=2)
-    found = interval(records, metric, evidence(tmp_path))
-    assert found.mean == pytest.approx(np.mean([record.scores[metric] for record in records]))
-    assert found.low < found.mean < found.high
-    assert (found.seeds, found.examples, found.clusters) == (3, 120, 60)
-    assert found.sd == pytest.approx(np.std([record.scores[metric] for record in records], ddof=1))
-    assert found.sd and found.se_seeds == pytest.approx(found.sd / 3**0.5) and found.se_examples > 0.01
+    score = interval(records, metric, evidence(tmp_path))
+    assert score.mean == pytest.approx(np.mean([record.scores[metric] for record in records]))
+    assert score.low < score.mean < score.high
+    assert (score.seeds, score.examples, score.clusters) == (3, 120, 60)
+    assert score.sd == pytest.approx(np.std([record.scores[metric] for record in records], ddof=1))
+    assert score.sd and score.se_seeds == pytest.approx(score.sd / 3**0.5) and score.se_examples > 0.01
 
 
 def test_two_classes_have_an_f1_of_the_last(tmp_path: Path) -> None:
@@ -53,9 +53,9 @@ def test_two_classes_have_an_f1_of_the_last(tmp_path: Path) -> None:
 @pytest.mark.parametrize("metric", (*ENTITY_METRICS, *word_metrics("O")))
 def test_every_score_of_tags_follows_from_counts(metric: str, tmp_path: Path) -> None:
     records = [tagged(tmp_path, seed)[0] for seed in range(2)]
-    found = interval(records, metric, evidence(tmp_path))
-    assert found.mean == pytest.approx(np.mean([record.scores[metric] for record in records]))
-    assert found.clusters == 80
+    score = interval(records, metric, evidence(tmp_path))
+    assert score.mean == pytest.approx(np.mean([record.scores[metric] for record in records]))
+    assert score.clusters == 80
 
 
 def test_entity_f1_from_counts_is_seqevals(tmp_path: Path) -> None:
@@ -80,21 +80,27 @@ def test_neither_order_nor_names_of_groups_matter(seed: int, prefix: str, tmp_pa
 
 def test_one_seed_gives_an_interval_of_examples_only(tmp_path: Path) -> None:
     one, three = seeds(tmp_path, "org/a", [0.7]), seeds(tmp_path, "org/b", [0.7, 0.8, 0.9])
-    found = interval(one, "accuracy", evidence(tmp_path))
-    assert found.covers == "test examples (one seed)" and found.sd is found.se_seeds is None
-    p = found.mean
-    assert found.se_examples == pytest.approx((p * (1 - p) / 119) ** 0.5, rel=0.06)
+    single = interval(one, "accuracy", evidence(tmp_path))
+    assert single.covers == "test examples (one seed)" and single.sd is single.se_seeds is None
+    p = single.mean
+    assert single.se_examples == pytest.approx((p * (1 - p) / 119) ** 0.5, rel=0.06)
     assert interval(three, "accuracy", evidence(tmp_path)).covers == "seeds and test examples"
 
 
 def test_one_seed_gives_no_verdict(tmp_path: Path) -> None:
     one, three = seeds(tmp_path, "org/a", [0.7]), seeds(tmp_path, "org/b", [0.7, 0.8, 0.9])
-    found = compare(one, three, "accuracy", evidence(tmp_path))
-    assert found.p is found.low is found.high is None
-    assert found.reason and "one seed of org/a" in found.reason
-    assert found.difference == pytest.approx(one[0].scores["accuracy"] - np.mean([r.scores["accuracy"] for r in three]))
+    difference = compare(one, three, "accuracy", evidence(tmp_path))
+    assert difference.p is difference.low is difference.high is None
+    assert difference.reason and "one seed of org/a" in difference.reason
+    assert difference.difference == pytest.approx(
+        one[0].scores["accuracy"] - np.mean([r.scores["accuracy"] for r in three])
+    )
     kept = retention(one, three, "accuracy", evidence(tmp_path))
-    assert kept.p is kept.low is None and kept.reason == found.reason and kept.ratio == pytest.approx(found.a / found.b)
+    assert (
+        kept.p is kept.low is None
+        and kept.reason == difference.reason
+        and kept.ratio == pytest.approx(difference.a / difference.b)
+    )
     both = compare(one, three[:1], "accuracy", evidence(tmp_path))
     assert both.reason and "one seed each" in both.reason
 
@@ -111,10 +117,10 @@ def test_the_better_model_is_found_and_turns_round(tmp_path: Path) -> None:
 def test_retention_is_a_ratio_with_a_margin(tmp_path: Path) -> None:
     teacher = seeds(tmp_path, "org/t", [0.85, 0.86, 0.87], examples=600)
     student = seeds(tmp_path, "org/s", [0.84, 0.85, 0.86], examples=600)
-    found = retention(student, teacher, "accuracy", evidence(tmp_path), margin=0.5)
-    assert found.ratio == pytest.approx(found.student / found.teacher)
-    assert found.low is not None and found.high is not None and found.low < found.ratio < found.high
-    assert found.p is not None and found.p < 0.001
+    share = retention(student, teacher, "accuracy", evidence(tmp_path), margin=0.5)
+    assert share.ratio == pytest.approx(share.student / share.teacher)
+    assert share.low is not None and share.high is not None and share.low < share.ratio < share.high
+    assert share.p is not None and share.p < 0.001
     hard = retention(student, teacher, "accuracy", evidence(tmp_path), margin=1.0)
     difference = compare(student, teacher, "accuracy", evidence(tmp_path))
     assert hard.p is not None and difference.p is not None
@@ -123,17 +129,19 @@ def test_retention_is_a_ratio_with_a_margin(tmp_path: Path) -> None:
 
 def test_a_teacher_at_zero_has_nothing_to_keep(tmp_path: Path) -> None:
     teacher, student = seeds(tmp_path, "org/t", [0, 0]), seeds(tmp_path, "org/s", [0.5, 0.6])
-    found = retention(student, teacher, "accuracy", evidence(tmp_path))
-    assert found.ratio is found.low is found.p is None and found.reason == "the teacher's score is not above zero"
+    nothing = retention(student, teacher, "accuracy", evidence(tmp_path))
+    assert (
+        nothing.ratio is nothing.low is nothing.p is None and nothing.reason == "the teacher's score is not above zero"
+    )
 
 
 def test_a_column_averages_its_tasks_seed_by_seed(tmp_path: Path) -> None:
     books = seeds(tmp_path, "org/a", [0.7, 0.8, 0.9], task="cls-books")
     music = seeds(tmp_path, "org/a", [0.9, 0.7], task="cls-music", examples=60)  # seed 2 is missing
-    found = interval([*books, *music], "accuracy", evidence(tmp_path))
+    mean = interval([*books, *music], "accuracy", evidence(tmp_path))
     expected = [(b.scores["accuracy"] + m.scores["accuracy"]) / 2 for b, m in zip(books, music, strict=False)]
-    assert found.mean == pytest.approx(np.mean(expected)) and found.seeds == 2
-    assert (found.examples, found.clusters) == (180, 180)
+    assert mean.mean == pytest.approx(np.mean(expected)) and mean.seeds == 2
+    assert (mean.examples, mean.clusters) == (180, 180)
     # The test sets are independent: variances add.
     alone = [interval(records[:1], "accuracy", evidence(tmp_path)).se_examples for records in (books, music)]
     both = interval([books[0], music[0]], "accuracy", evidence(tmp_path)).se_examples
@@ -145,18 +153,18 @@ def test_a_column_averages_its_tasks_seed_by_seed(tmp_path: Path) -> None:
 
 def test_trained_models_are_paired_over_examples(tmp_path: Path) -> None:
     a, b = seeds(tmp_path, "org/a", [0.8]), seeds(tmp_path, "org/b", [0.6])
-    found = compare(a, b, "accuracy", evidence(tmp_path), "trained")
+    accuracy = compare(a, b, "accuracy", evidence(tmp_path), "trained")
     right = [
         (np.array(table["gold"]) == np.array(table["predicted"]))
         for table in (evidence(tmp_path).predictions(record) for record in (*a, *b))
     ]
     only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    assert found.test == "exact McNemar" and found.p == significance.mcnemar(*only)
-    assert found.se_seeds == 0 and found.reason is None
-    assert found.se_examples == pytest.approx(np.std(right[0] * 1.0 - right[1], ddof=1) / 120**0.5, rel=0.06)
+    assert accuracy.test == "exact McNemar" and accuracy.p == significance.mcnemar(*only)
+    assert accuracy.se_seeds == 0 and accuracy.reason is None
+    assert accuracy.se_examples == pytest.approx(np.std(right[0] * 1.0 - right[1], ddof=1) / 120**0.5, rel=0.06)
     f1 = compare(a, b, "f1_macro", evidence(tmp_path), "trained")
-    assert f1.test == "paired permutation" and f1.p is not None and found.p is not None
-    assert f1.p == pytest.approx(found.p, abs=0.05)
+    assert f1.test == "paired permutation" and f1.p is not None and accuracy.p is not None
+    assert f1.p == pytest.approx(accuracy.p, abs=0.05)
 
 
 def test_examples_of_a_group_are_not_independent(tmp_path: Path) -> None:

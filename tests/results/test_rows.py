@@ -76,8 +76,8 @@ def test_titles_are_those_of_the_board(records: list[RunRecord]) -> None:
     ],
 )
 def test_names_that_tell_a_model_from_the_others(records: list[RunRecord], wanted: str, label: str) -> None:
-    found = {row.label for row in find(rows_of(records), wanted)}
-    assert len(found) == 1 and found.pop().startswith(label)
+    labels = {row.label for row in find(rows_of(records), wanted)}
+    assert len(labels) == 1 and labels.pop().startswith(label)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_a_board_compare_and_card_take_the_same_names(tmp_path: Path) -> None:
     assert len(set(titles)) == len(CLASHING)
     alike = [title for title in titles if not title.startswith("org/old")]  # of one protocol
     for a, b in zip(alike, alike[1:] + alike[:1], strict=True):
-        found = answer("compare", escape.plain(a), escape.plain(b))
-        assert (found["a"], found["b"]) == (a, b)
+        compared = answer("compare", escape.plain(a), escape.plain(b))
+        assert (compared["a"], compared["b"]) == (a, b)
     for row in drawn:
         other = next(each for each in drawn if each["model_digest"] != row["model_digest"])
         pairs = answer(

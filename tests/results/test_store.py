@@ -43,8 +43,8 @@ def test_a_written_record_is_found_and_equal(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.find(make_cell()) is None
     written = put(store, model="cmarkea/distilcamembert-base", task="xnli", seed=3)
-    found = store.find(written.cell)
-    assert found == written
+    read = store.find(written.cell)
+    assert read == written
     stem = f"runs/cmarkea--distilcamembert-base/xnli/seed3-{written.cell_digest}"
     assert files(tmp_path) == [f"{stem}.json", f"{stem}.predictions.parquet"]
     folder = store.folder(written.cell)

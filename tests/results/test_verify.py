@@ -162,9 +162,11 @@ def test_labels_are_those_of_the_installed_task_of_that_version(tmp_path: Path) 
         path.write_text(made.model_dump_json(), encoding="utf-8")
         return "; ".join(faults(path))
 
-    found = said()
-    assert "labels: négatif, positif, the installed task xnli version 1 has entailment, neutral, contradiction" in found
-    assert "kind: sentence, the installed" in found
+    reasons = said()
+    assert (
+        "labels: négatif, positif, the installed task xnli version 1 has entailment, neutral, contradiction" in reasons
+    )
+    assert "kind: sentence, the installed" in reasons
     assert "installed" not in said(task_version=99)
 
 
@@ -257,10 +259,10 @@ def test_what_a_rerun_finds(run: tuple[Path, Path, RunRecord], tmp_path: Path) -
     edit_predictions(path, forge)
     edit(path, "environment.packages.torch", "1.0")
     edit(path, "environment.packages.scikit-learn", "1.9.1")  # which flue-bench 0.1.0 listed
-    found = again()
-    assert (found.rows, found.differing, found.same_file) == (12, 2, False)
-    assert "predictions differ in 2 of 12 rows (entity_f1_micro" in str(found)
-    assert "not promised, since torch 1.0 → " in str(found) and "scikit-learn" not in str(found)
+    differences = again()
+    assert (differences.rows, differences.differing, differences.same_file) == (12, 2, False)
+    assert "predictions differ in 2 of 12 rows (entity_f1_micro" in str(differences)
+    assert "not promised, since torch 1.0 → " in str(differences) and "scikit-learn" not in str(differences)
 
     with pytest.raises(UsageError, match="was a directory: give its path with --model"):
         again(model=None)

@@ -80,10 +80,10 @@ def random_counts(rng: np.random.Generator, models: int = 2, clusters: int = 60,
 def test_the_bootstrap_of_a_mean_is_scipys() -> None:
     right = np.random.default_rng(3).random((2, 150)) < np.array([[0.8], [0.7]])
     counts = np.stack([right, np.ones_like(right), np.ones_like(right)], axis=-1)[:, :, None, :]
-    found = covariance(resample(counts, 4000), accuracy, 150)
-    assert found == pytest.approx(np.cov(right) / 150, abs=0.1 * right.var() / 150)
+    variance = covariance(resample(counts, 4000), accuracy, 150)
+    assert variance == pytest.approx(np.cov(right) / 150, abs=0.1 * right.var() / 150)
     theirs = stats.bootstrap((right[0],), np.mean, n_resamples=4000, method="basic", rng=np.random.default_rng(1))
-    assert math.sqrt(found[0, 0] * 149 / 150) == pytest.approx(theirs.standard_error, rel=0.05)
+    assert math.sqrt(variance[0, 0] * 149 / 150) == pytest.approx(theirs.standard_error, rel=0.05)
 
 
 @pytest.mark.parametrize("formula", [accuracy, macro_f1, mcc])
@@ -120,11 +120,11 @@ def test_the_components_by_hand() -> None:
     means = seeds_and_examples([np.array([4.0, 6.0]), np.array([1.0, 5.0])], shared, 101)
     assert means.mean.tolist() == [5, 3] and means.seeds.tolist() == [1, 4] and means.freedom.tolist() == [1, 1]
     assert means.examples.tolist() == [[3, 2], [2, 5]]
-    found = estimate(means, [1, -1])
-    assert (found.value, found.se_seeds, found.se_examples) == pytest.approx((2, math.sqrt(5), 2))
-    assert found.se == pytest.approx(3)
+    difference = estimate(means, [1, -1])
+    assert (difference.value, difference.se_seeds, difference.se_examples) == pytest.approx((2, math.sqrt(5), 2))
+    assert difference.se == pytest.approx(3)
     # (1 + 4 + 4)² / (1²/1 + 4²/1 + 4²/100)
-    assert found.freedom == pytest.approx(81 / 17.16)
+    assert difference.freedom == pytest.approx(81 / 17.16)
 
 
 def test_a_single_seed_has_no_spread() -> None:
@@ -163,11 +163,13 @@ def test_two_components_cover_what_they_should(share: float, freedom: int) -> No
 def test_without_chance_from_examples_it_is_welch(a: list[float], b: list[float]) -> None:
     if min(mean_sd(a).sd or 0, mean_sd(b).sd or 0) < 1e-6:
         return
-    found, expected = estimate(means_of(a, b), [1, -1]), stats.ttest_ind(a, b, equal_var=False)
-    assert t_test(found) == pytest.approx(expected.pvalue, abs=1e-9)
+    estimated, expected = estimate(means_of(a, b), [1, -1]), stats.ttest_ind(a, b, equal_var=False)
+    assert t_test(estimated) == pytest.approx(expected.pvalue, abs=1e-9)
     ends = expected.confidence_interval(0.95)
-    assert t_interval(found) == pytest.approx((ends.low, ends.high), abs=1e-9)
-    assert t_test_above(found) == pytest.approx(stats.ttest_ind(a, b, equal_var=False, alternative="greater").pvalue)
+    assert t_interval(estimated) == pytest.approx((ends.low, ends.high), abs=1e-9)
+    assert t_test_above(estimated) == pytest.approx(
+        stats.ttest_ind(a, b, equal_var=False, alternative="greater").pvalue
+    )
 
 
 def test_without_chance_at_all() -> None:
@@ -190,19 +192,19 @@ def test_the_interval_of_a_score_stays_in_its_range(value: float, se: float, low
 
 def test_the_interval_of_a_score_by_hand() -> None:
     # logit(0.9) = 2.1972; t(0.975; inf) · 0.01 / 0.09 = 0.21777: ends at expit(1.97946) and expit(2.41500).
-    found = score_interval(one(0.9, 0.006, 0.008))
-    assert found == pytest.approx((0.878618, 0.917954), abs=1e-5)
+    ends = score_interval(one(0.9, 0.006, 0.008))
+    assert ends == pytest.approx((0.878618, 0.917954), abs=1e-5)
     # Of MCC 0.5: atanh 0.549306, ± 1.959964 · 0.1 / 0.75.
-    found = score_interval(one(0.5, 0.1, 0), -1)
-    assert found == pytest.approx((math.tanh(0.549306 - 0.261329), math.tanh(0.549306 + 0.261329)), abs=1e-5)
+    ends = score_interval(one(0.5, 0.1, 0), -1)
+    assert ends == pytest.approx((math.tanh(0.549306 - 0.261329), math.tanh(0.549306 + 0.261329)), abs=1e-5)
 
 
 def test_the_interval_of_a_perfect_score() -> None:
     """As for a proportion of as many trials as there are clusters."""
     for hits, value in ((50, 1.0), (0, 0.0)):
         theirs = stats.binomtest(hits, 50).proportion_ci(0.95, "exact")
-        found = score_interval(replace(one(value, 0, 0), clusters=50))
-        assert found == pytest.approx((theirs.low, theirs.high))
+        ends = score_interval(replace(one(value, 0, 0), clusters=50))
+        assert ends == pytest.approx((theirs.low, theirs.high))
     assert score_interval(one(-1.0, 0, 0), -1)[0] == -1
 
 
@@ -213,8 +215,8 @@ def test_fieller_holds_the_ratios_that_are_not_rejected() -> None:
     assert low < ratio < high
     t = stats.t.ppf(0.975, estimate(means, [1, -ratio]).freedom)
     for end in (low, high):
-        found = estimate(means, [1, -end])
-        assert abs(found.value) == pytest.approx(t * found.se)
+        at_end = estimate(means, [1, -end])
+        assert abs(at_end.value) == pytest.approx(t * at_end.se)
 
 
 def test_fieller_where_the_variance_from_the_examples_is_negative() -> None:

@@ -55,16 +55,21 @@ def write_run(
         cut = np.cumsum(words)[:-1]
         per = [part.tolist() for part in np.split(gold, cut)], [part.tolist() for part in np.split(predicted, cut)]
         ones = [[1] * int(count) for count in words]
-        found = token_scores(*per, labels, "IO", ones)
+        scored = token_scores(*per, labels, "IO", ones)
         columns: dict[str, Any] = {"gold": per[0], "predicted": per[1], "subwords": ones}
     else:
-        found = sentence_scores(gold, predicted, labels)
+        scored = sentence_scores(gold, predicted, labels)
         columns = {"gold": gold.tolist(), "predicted": predicted.tolist()}
-    made = make_record(model, task, seed, scores=found.scores, **more)
+    made = make_record(model, task, seed, scores=scored.scores, **more)
 
     def build(predictions: Predictions) -> RunRecord:
         return made.model_copy(
-            update={"labels": labels, "per_class": found.per_class, "predictions": predictions, "scores": found.scores}
+            update={
+                "labels": labels,
+                "per_class": scored.per_class,
+                "predictions": predictions,
+                "scores": scored.scores,
+            }
         )
 
     return store.write(build, pyarrow.table({"id": ids, "group": groups, **columns}), made.cell)

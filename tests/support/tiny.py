@@ -72,8 +72,8 @@ def three_models(folder: Path) -> None:
 def _trained(tokenizer: Tokenizer, trainer: Any) -> dict[str, Any]:
     """The JSON of the trained tokenizer's model."""
     tokenizer.train_from_iterator(SENTENCES, trainer)
-    found: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
-    return found
+    model: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
+    return model
 
 
 @cache
@@ -99,8 +99,8 @@ def _bytes(special: tuple[str, ...]) -> tuple[dict[str, int], list[tuple[str, st
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    found = _trained(tokenizer, trainer)
-    return found["vocab"], [(left, right) for left, right in found["merges"]]
+    model = _trained(tokenizer, trainer)
+    return model["vocab"], [(left, right) for left, right in model["merges"]]
 
 
 @cache
@@ -109,8 +109,8 @@ def _wordpieces() -> dict[str, int]:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordPieceTrainer(vocab_size=250, special_tokens=list(BERT), show_progress=False)
-    found: dict[str, int] = _trained(tokenizer, trainer)["vocab"]
-    return found
+    vocabulary: dict[str, int] = _trained(tokenizer, trainer)["vocab"]
+    return vocabulary
 
 
 def _camembert() -> Any:
@@ -163,11 +163,11 @@ def _flaubert() -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=250, special_tokens=special, end_of_word_suffix="</w>", show_progress=False
     )
-    found = _trained(tokenizer, trainer)
+    model = _trained(tokenizer, trainer)
     with TemporaryDirectory() as folder:
         vocabulary, merges = Path(folder) / "vocab.json", Path(folder) / "merges.txt"
-        vocabulary.write_text(json.dumps(found["vocab"]), encoding="utf-8")
-        merges.write_text("".join(f"{left} {right} 1\n" for left, right in found["merges"]), encoding="utf-8")
+        vocabulary.write_text(json.dumps(model["vocab"]), encoding="utf-8")
+        merges.write_text("".join(f"{left} {right} 1\n" for left, right in model["merges"]), encoding="utf-8")
         return transformers.FlaubertTokenizer(vocabulary, merges)
 
 
