@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader, BufferedWriter
 from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from flue_bench.errors import RecordError
 
@@ -174,11 +174,14 @@ def opened(path: Path, root: Path | None = None) -> BufferedReader:
         OSError: the file does not exist, is not a regular file, or a link leads out of ``root``.
     """
     real = os.fspath(path)
-    if root is None or not _goes_down(real, os.fspath(root)):
-        real = os.path.realpath(path)
-        if root is not None and not Path(real).is_relative_to(os.path.realpath(root)):
-            raise OSError(errno.ELOOP, f"a link leads out of {root}", str(path))
-    return os.fdopen(_descriptor(real, os.O_RDONLY), "rb")
+    try:
+        if root is None or not _goes_down(real, os.fspath(root)):
+            real = os.path.realpath(path)
+            if root is not None and not Path(real).is_relative_to(os.path.realpath(root)):
+                raise OSError(errno.ELOOP, f"a link leads out of {root}", str(path))
+        return os.fdopen(_descriptor(real, os.O_RDONLY), "rb")
+    except ValueError as error:  # a NUL, or half of a surrogate pair, in a name that a file gave
+        raise OSError(errno.EINVAL, f"not a file's name: {error}", str(path)) from None
 
 
 def _goes_down(path: str, root: str) -> bool:
@@ -215,6 +218,24 @@ def read(path: Path, limit: int = SMALL, root: Path | None = None) -> bytes:
     if len(content) > size:
         raise OSError(errno.EBUSY, "it grows while it is read", str(path))
     return content
+
+
+def repeats(described: Any, size: int, free: int = 0) -> str:
+    """Return in words that a parquet file, by its own description, repeats a few values without end; empty if not.
+
+    A row of a data set has text or an id of its own, which takes more than a byte; a run of equal rows takes none.
+
+    Args:
+        described: the file's metadata, as pyarrow gives them.
+        size: its bytes.
+        free: values in lists that it may hold whatever its size.
+    """
+    groups = [described.row_group(number) for number in range(described.num_row_groups)]
+    of_columns = (sum(group.column(column).num_values for group in groups) for column in range(described.num_columns))
+    values = max(of_columns, default=0)
+    if described.num_rows <= size and values <= max(8 * size, free):
+        return ""
+    return f"{max(described.num_rows, values):,} values in {size:,} bytes: the same ones again and again"
 
 
 def sha256(path: Path, root: Path | None = None) -> str:

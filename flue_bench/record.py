@@ -19,6 +19,8 @@ from flue_bench.task import LABELS, Count, Options, Positive, Schema, Scheme, Sh
 if TYPE_CHECKING:
     import pyarrow
 
+MOST_VALUES = 2**24
+"""Values in lists, such as tags, that a small file of predictions may hold."""
 SCHEMA_VERSION = 1
 """Version of the record's JSON, raised when a field changes its meaning."""
 
@@ -278,8 +280,11 @@ class Predictions(Schema):
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise RecordError(f"{path}: not the file that its record was written with (SHA-256 differs).")
         try:
-            return pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content)).read(columns=columns)
-        except (OSError, pyarrow.ArrowException) as error:
+            file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
+            if fault := files.repeats(file.metadata, len(content), free=MOST_VALUES):
+                raise RecordError(f"{path} has {fault}; refused.")
+            return file.read(columns=columns)
+        except (OSError, pyarrow.ArrowException, UnicodeError) as error:
             raise RecordError(f"{path}: damaged: {cause(error)}.") from error
 
     def __eq__(self, other: object) -> bool:

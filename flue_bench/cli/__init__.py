@@ -101,6 +101,12 @@ def main() -> None:
     except FlueBenchError as error:
         say(f"flue-bench: {error}", err=True)
         sys.exit(error.exit_code)
+    except MemoryError:
+        say(
+            "flue-bench: this machine's memory is full. Close other programs, or give it less to read at once.",
+            err=True,
+        )
+        sys.exit(1)
     except SystemExit as stop:
         if stop.code in (130, 143):  # Ctrl-C, which typer turns into 130, and SIGTERM
             say(

@@ -639,29 +639,11 @@ def _parquet(path: Path) -> Iterator[Any]:
         with files.opened(path) as raw:
             size = os.fstat(raw.fileno()).st_size
             with parquet.ParquetFile(raw) as file:
-                _check_described(path, file.metadata, size)
+                if fault := files.repeats(file.metadata, size):
+                    raise DataError(f"{path} has {fault}; refused.")
                 yield file
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as parquet: {str(error).partition(chr(10))[0]}") from error
-
-
-def _check_described(path: Path, described: Any, size: int) -> None:
-    """Refuse a parquet file whose own description says that it repeats a few values without end.
-
-    A row of a data set has text of its own, which takes more than a byte; a run of equal rows takes none.
-    """
-    values = max(
-        (
-            sum(described.row_group(group).column(column).num_values for group in range(described.num_row_groups))
-            for column in range(described.num_columns)
-        ),
-        default=0,
-    )
-    if described.num_rows > size or values > 8 * size:
-        raise DataError(
-            f"{path} has {max(described.num_rows, values):,} values in {size:,} bytes: the same ones again and again; "
-            "refused."
-        )
 
 
 def _missing(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from flue_bench import files
-from flue_bench.errors import RecordError
+from flue_bench.errors import FlueBenchError, RecordError
 
 FILE = "checkpoint.pt"
 
@@ -51,11 +51,30 @@ def load(folder: Path) -> dict[str, Any] | None:
         with files.opened(path, folder) as file:
             state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RecordError(
             f"Checkpoint {path} cannot be read ({reason}). Delete the folder to start the cell anew."
         ) from error
     return state
+
+
+@contextlib.contextmanager
+def applied(folder: Path) -> Iterator[None]:
+    """Turn the errors of code that applies a checkpoint's content into ours: it may hold anything.
+
+    Raises:
+        RecordError: the content is not what a run saves.
+    """
+    try:
+        yield
+    except FlueBenchError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        raise RecordError(
+            f"Checkpoint {folder / FILE} is not one of this run ({type(error).__name__}: {reason}). Delete the folder "
+            "to start anew."
+        ) from error
 
 
 def steps(folder: Path) -> list[Path]:

@@ -7,8 +7,11 @@ folder that holds the hashed files alone, and what would still lead elsewhere is
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,12 +19,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from flue_bench import files
 from flue_bench.errors import ModelError, quoted
 
 LARGEST = 2**24
 """No number of a configuration is larger: not a vocabulary, not a length."""
 LAYERS = 1000
+MODULES = 4_000
+"""Layers, blocks, groups and experts of a model, multiplied."""
+REPEATED = re.compile(r"(layer|group|expert|block|stage)(s|_num)?$|depths?$")
+"""Keys whose numbers say how often a part of a network is built."""
 TOKENIZER_BYTES = 2**26
 """Of each file of a tokenizer; the largest of multilingual encoders have 34 MB."""
 
@@ -53,13 +62,21 @@ def check_config(folder: Path, name: str) -> None:
     Raises:
         ModelError: names the key.
     """
+    repeated: dict[str, int] = {}
     try:
         content = json.loads(files.read(folder / "config.json", root=root_of(folder)))
         for key, value in _values(content):
             if key in REFUSED and value not in (None, {}, []):
                 raise ModelError(f"{name}: config.json has '{key}', which is refused: {REFUSED[key]}.")
-            if isinstance(value, int) and abs(value) > (LAYERS if "layers" in key or key == "n_layer" else LARGEST):
+            if not isinstance(value, int):
+                continue
+            found = REPEATED.search(key)
+            if abs(value) > (LAYERS if found else LARGEST):
                 raise ModelError(f"{name}: config.json has '{key}': {quoted(value)}: no model is that large.")
+            if found:
+                repeated[found[0]] = max(value, repeated.get(found[0], 1))
+        if (modules := math.prod(repeated.values())) > MODULES:
+            raise ModelError(f"{name}: config.json asks for {modules:,} layers: no model has so many.")
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error) or "nested too deep"
         raise ModelError(f"{name}: config.json cannot be used: {reason}.") from None
@@ -94,6 +111,25 @@ def check_size(config: Any, width: int, weights_bytes: int, name: str) -> None:
                 f"{name}: '{key}' of config.json is {rows:,}: more than its weights of {weights_bytes:,} bytes can "
                 "hold. Is config.json that of these weights?"
             )
+
+
+def check_parameters(loader: Any, config: Any, weights_bytes: int, name: str) -> None:
+    """Refuse a network of many times the numbers that its weights hold, before memory is taken for them.
+
+    Raises:
+        ModelError: says so.
+    """
+    try:
+        with torch.device("meta"):  # shapes alone
+            network = loader.from_config(copy.deepcopy(config))
+    except Exception:  # from_pretrained will say what is wrong, or build what cannot be built so
+        return
+    numbers = sum(each.numel() for each in (*network.parameters(), *network.buffers()))
+    if numbers > 4 * weights_bytes + 2**24:
+        raise ModelError(
+            f"{name}: config.json describes a network of {numbers:,} numbers, more than its weights of "
+            f"{weights_bytes:,} bytes can hold. Is config.json that of these weights?"
+        )
 
 
 def own_switches(config: Any) -> None:

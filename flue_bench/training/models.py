@@ -24,7 +24,16 @@ from flue_bench.progress import quiet
 from flue_bench.record import ModelRef, OwnHead, digest_of
 from flue_bench.task import REPOSITORY, REVISION, Task
 from flue_bench.training import heads
-from flue_bench.training.folder import alone, check_config, check_index, check_size, own_switches, read_json, root_of
+from flue_bench.training.folder import (
+    alone,
+    check_config,
+    check_index,
+    check_parameters,
+    check_size,
+    own_switches,
+    read_json,
+    root_of,
+)
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
 
@@ -347,6 +356,8 @@ def _load(model: Resolved, loader: Any, config: Any, seed: int) -> tuple[Any, di
     ``loader`` is that of ``Network.loader``; ``seed`` is for weights that the checkpoint lacks.
     """
 
+    with quiet("transformers"):
+        check_parameters(loader, config, model.ref.weights_bytes or 0, model.ref.name)
     torch.manual_seed(seed)
     try:
         weights = SAFETENSORS if model.ref.weights == "safetensors" else BIN

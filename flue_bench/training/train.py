@@ -210,14 +210,19 @@ class _State:
         self.best: dict[str, torch.Tensor] = {}
         self.loss = torch.zeros((), device=device.where)  # sum over the epoch's steps
         if (state := checkpoint.load(folder)) is not None:
-            model.load_state_dict(state["model"])
-            optimizer.load_state_dict(state["optimizer"])
-            self.step, self.best_epoch, self.best = state["step"], state["best_epoch"], state["best"]
-            self.history = [Epoch.model_validate_json(epoch) for epoch in state["history"]]
-            self.loss = state["loss"].to(device.where)
-            self.real_tokens, self.padded_tokens = state["real_tokens"], state["padded_tokens"]
-            self.resumed = state["resumed"] + 1
-            self.rows_at_once = state.get("rows_at_once", rows_at_once)  # not in checkpoints of 0.1
+            with checkpoint.applied(folder):
+                model.load_state_dict(state["model"])
+                optimizer.load_state_dict(state["optimizer"])
+                self.step, self.best_epoch, self.best = (
+                    int(state["step"]),
+                    int(state["best_epoch"]),
+                    dict(state["best"]),
+                )
+                self.history = [Epoch.model_validate_json(epoch) for epoch in state["history"]]
+                self.loss = state["loss"].to(device.where)
+                self.real_tokens, self.padded_tokens = int(state["real_tokens"]), int(state["padded_tokens"])
+                self.resumed = int(state["resumed"]) + 1
+                self.rows_at_once = int(state.get("rows_at_once", rows_at_once))  # not in checkpoints of 0.1
 
     def save(self) -> None:
         checkpoint.save(

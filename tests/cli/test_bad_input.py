@@ -507,6 +507,16 @@ def test_a_damaged_checkpoint(done: Path, flue_bench: Call, tmp_path: Path, task
     assert not (tmp_path / "owned").exists()
 
 
+@pytest.mark.parametrize("state", [{}, {"model": 3}, [1, 2], {"model": {"a": torch.ones(2)}}, 7], ids=repr)
+def test_a_checkpoint_of_something_else(
+    state: Any, done: Path, flue_bench: Call, tmp_path: Path, task: Path, model: Path
+) -> None:
+    folder = tmp_path / "results" / ".checkpoints" / json.loads(done.read_bytes())["cell_digest"]
+    folder.mkdir(parents=True)
+    torch.save(state, folder / "checkpoint.pt")
+    told(flue_bench("run", "-t", task, "-m", model, "--force"), 1, r"checkpoint\.pt is not one of this run .*Delete")
+
+
 def test_results_that_are_a_file(flue_bench: Call, tmp_path: Path, task: Path, model: Path) -> None:
     (tmp_path / "results").write_text("")
     told(flue_bench("run", "-t", task, "-m", model), 1, r"results.*cannot be written: .*give another --results")

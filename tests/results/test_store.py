@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -12,8 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pytest
+from pyarrow import parquet
 
 from flue_bench.errors import RecordError
 from flue_bench.record import Predictions, RunRecord
@@ -311,6 +314,28 @@ def test_predictions_are_checked_against_their_record(tmp_path: Path) -> None:
     (folder / written.predictions.file).unlink()
     with pytest.raises(RecordError, match="cannot be read: No such file"):
         read_predictions(written, folder)
+
+
+def test_predictions_of_rows_without_end_are_not_decoded(tmp_path: Path) -> None:
+    """Some kilobytes, of which a reader would make gigabytes."""
+    store = Store(tmp_path)
+    written = put(store)
+    path = store.folder(written.cell) / written.predictions.file
+    runs = pyarrow.DictionaryArray.from_arrays(np.zeros(3_000_000, dtype=np.int32), ["a"])
+    parquet.write_table(pyarrow.table({"id": runs}), path)
+    content = path.read_bytes()
+    assert len(content) < 100_000
+    listed = written.predictions.model_copy(update={"sha256": hashlib.sha256(content).hexdigest(), "rows": 3_000_000})
+    with pytest.raises(RecordError, match="the same ones again and again"):
+        read_predictions(written.model_copy(update={"predictions": listed}), path.parent)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "..", "", ".", "a" * 300, "/dev/zero", "\ud800.parquet"], ids=ascii)
+def test_predictions_under_names_that_are_none(name: str, tmp_path: Path) -> None:
+    written = put(Store(tmp_path))
+    listed = written.predictions.model_copy(update={"file": name})
+    with pytest.raises(RecordError, match="cannot be read"):
+        read_predictions(written.model_copy(update={"predictions": listed}), Store(tmp_path).folder(written.cell))
 
 
 HOLDER = """

@@ -134,6 +134,15 @@ REFUSED: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
         "config.json has 'configuration_files'",
     ),
     "quantised": (lambda m, out: edit(m / "config.json", quantization_config={"quant_method": "awq"}), "quantization"),
+    "groups": (lambda m, out: edit(m / "config.json", num_hidden_groups=10**4), "'num_hidden_groups': 10000: no model"),
+    "nested groups": (
+        lambda m, out: edit(m / "config.json", num_hidden_groups=500, inner_group_num=500),
+        "asks for [0-9,]+ layers: no model has so many",
+    ),
+    "layers of experts": (
+        lambda m, out: edit(m / "config.json", encoder_layers=900, num_local_experts=900),
+        "asks for 810,000 layers: no model has so many",
+    ),
     "layers": (lambda m, out: edit(m / "config.json", num_hidden_layers=10**9), "'num_hidden_layers': 1000000000: no"),
     "labels": (lambda m, out: edit(m / "config.json", num_labels=10**9), "'num_labels': 1000000000: no model"),
     "vocabulary": (
@@ -228,3 +237,22 @@ def test_a_tokenizer_shown_alone_is_the_tokenizer_of_its_directory(kind: str, tm
         tokenizer.save_pretrained(tmp_path / name)
     saved = {name: {f.name: f.read_bytes() for f in (tmp_path / name).iterdir()} for name in "ab"}
     assert saved["a"] == saved["b"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [
+        ("camembert", {"num_hidden_layers": 900, "intermediate_size": 2**17}),
+        ("camembert", {"hidden_size": 4096, "num_hidden_layers": 40}),
+        ("albert", {"num_hidden_groups": 20, "inner_group_num": 20, "intermediate_size": 2**16}),
+        ("distilbert", {"n_layers": 900, "hidden_dim": 2**16}),
+    ],
+)
+def test_a_network_far_larger_than_its_weights_is_not_built(kind: str, sizes: dict[str, int], model: Path) -> None:
+    """Shapes alone are: no memory is taken for its numbers."""
+    content = json.loads((model / "config.json").read_text())
+    width = {"hidden_size": 16, "num_attention_heads": 2, "n_embd": 16, "n_head": 2, "dim": 16, "n_heads": 2}
+    small = {key: content[key] for key in ("vocab_size", "pad_token_id")} | width
+    (model / "config.json").write_text(json.dumps({"model_type": kind, "embedding_size": 16, **small, **sizes}))
+    with pytest.raises(ModelError, match=r"than its weights of [\d,]+ bytes can hold"):
+        models.load_encoder(models.resolve(str(model)))

@@ -160,8 +160,10 @@ class Corpus:
         try:
             with files.opened(path, self.folder) as file:
                 counts: Ints = np.load(file)
-        except (OSError, ValueError, MemoryError) as error:
+        except (OSError, ValueError, MemoryError, EOFError) as error:
             raise DataError(f"{path} cannot be read ({error}). Build the corpus again.") from None
+        if counts.shape != (self.manifest.plan.tokenizer.vocab_size,) or counts.dtype != np.int64:
+            raise DataError(f"{path} has not one count an entry of the vocabulary. Build the corpus again.")
         return counts
 
     def _blocks(self, split: Split, length: int) -> Blocks:
@@ -183,7 +185,7 @@ def open_corpus(folder: Path, tokenizer_digest: str | None = None) -> Corpus:
     """
     path = folder / MANIFEST
     try:
-        manifest = Manifest.model_validate_json(files.read(path, files.LARGE, folder))
+        manifest = Manifest.model_validate_json(files.read(path, 4 * files.SMALL, folder))
         lengths = {}
         for shard in manifest.shards:
             with files.opened(folder / shard.file, folder) as file:
@@ -263,6 +265,8 @@ def build(
                 raise RecordError(f"{out} holds a corpus of other texts or settings: give another folder or delete it.")
         else:
             out.mkdir(parents=True, exist_ok=True)
+            if (out / STATE).is_symlink() or ((out / STATE).exists() and not (out / STATE).is_file()):
+                raise RecordError(f"{out / STATE} is a link or no file: nothing is written through it. Delete it.")
             with closing(sqlite3.connect(out / STATE, timeout=1, isolation_level=None)) as database:
                 state = _restore(database, plan, out)
                 batches = texts.batches(sources, field, state.source, state.position, lines, hints)

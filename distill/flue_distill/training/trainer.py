@@ -249,15 +249,16 @@ class _Run:
         if checkpoints := checkpoint.steps(folder / CHECKPOINTS):
             state = checkpoint.load(checkpoints[-1])
             assert state is not None
-            if state["identity"] != self.identity:
-                raise UsageError(
-                    f"{checkpoints[-1]} belongs to another run (recipe, models, corpus or protocol differ). "
-                    "Resume with the settings it was started with, or give another --out."
-                )
-            self.network.load_state_dict(state["network"])
-            optimizer.load_state_dict(state["optimizer"])
-            self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
-            self.resumed = state["resumed"] + 1
+            with checkpoint.applied(checkpoints[-1]):
+                if state["identity"] != self.identity:
+                    raise UsageError(
+                        f"{checkpoints[-1]} belongs to another run (recipe, models, corpus or protocol differ). "
+                        "Resume with the settings it was started with, or give another --out."
+                    )
+                self.network.load_state_dict(state["network"])
+                optimizer.load_state_dict(state["optimizer"])
+                self.step, self.tokens, self.seconds = int(state["step"]), int(state["tokens"]), float(state["seconds"])
+                self.resumed = int(state["resumed"]) + 1
         accelerator.wait_for_everyone()  # all have read before one writes
         if self.writes:
             with _explained(folder):
@@ -315,6 +316,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a log, without a last one that a kill cut short."""
     lines = []
     for text in files.read(path, files.LARGE, path.parent).decode(errors="replace").splitlines():
-        with contextlib.suppress(ValueError):
-            lines.append(json.loads(text))
+        with contextlib.suppress(ValueError, RecursionError):
+            line = json.loads(text)
+            if isinstance(line, dict) and isinstance(line.get("step"), int):
+                lines.append(line)
     return lines
