@@ -346,6 +346,7 @@ def _read_all(task: Task, located: _Place, training: TaskData | None) -> TaskDat
         hints += training.hints
     labels = Labels(task.labels, located.source.label_names, located.source.scheme)
     memory = _Memory(task)
+    idle = set(located.source.drop_if)
     own: tuple[Split, ...] = ("test",) if training else SPLITS
     for split in own:
         files = located.source.files.get(split)
@@ -362,7 +363,9 @@ def _read_all(task: Task, located: _Place, training: TaskData | None) -> TaskDat
         if located.source.reader:
             examples, rows = _by_reader(task, located, split, left_out, memory)
         elif files:
-            examples, rows = _by_columns(task, located.source, labels, files, split, paths, hints, left_out, memory)
+            examples, rows = _by_columns(
+                task, located.source, labels, files, split, paths, hints, left_out, memory, idle
+            )
         else:
             examples, rows = [], 0
         if files and not examples:
@@ -384,6 +387,8 @@ def _read_all(task: Task, located: _Place, training: TaskData | None) -> TaskDat
     cut = _cut(task, splits)
     try:
         labels.check()
+        for key in sorted(idle) if located.source.files and not located.source.reader else ():
+            hints.append(f"drop_if: no row has {json.dumps(located.source.drop_if[key])} as '{key}'")
         hints += kind_named(task.kind).remarks({split: splits[split] for split in SPLITS}, task)
     except ValueError as error:
         raise DataError(f"Task '{task.name}', {error}.") from None
@@ -437,10 +442,12 @@ def _by_columns(
     hints: list[str],
     left_out: Counter[str],
     memory: _Memory,
+    idle: set[str],
 ) -> tuple[list[Example], int]:
     """Return the examples of one split, and the number of rows before placeholders and ``left_out`` were dropped.
 
-    ``hints`` and ``left_out`` are as for ``formats.rows`` and ``formats.sentences``.
+    ``hints`` and ``left_out`` are as for ``formats.rows`` and ``formats.sentences``; ``idle`` loses the keys of
+    ``drop_if`` that drop a row.
     """
     kind = kind_named(task.kind)
     labels.next_column()
@@ -481,7 +488,9 @@ def _by_columns(
         for number, values in rows:
             if not all(_holds(values[i], value) for i, value in keep):
                 continue
-            if not any(_holds(values[i], value) for i, value in drop):
+            dropping = [key for key, (i, value) in zip(source.drop_if, drop, strict=True) if _holds(values[i], value)]
+            idle.difference_update(dropping)
+            if not dropping:
                 given = {name: values[position] for name, position in at.items()}
                 memory.take(given.values())
                 try:

@@ -197,7 +197,17 @@ def test_where_keeps_what_drop_if_leaves_out(
         labels = {f"{i % 3}": NAMES[i % 3] for i in range(3)}
         named = "label_names = { " + ", ".join(f'"{a}" = "{b}"' for a, b in labels.items()) + " }"
         data = load(tmp_path, file, source=f"{key} = {{ x = {wanted} }}\n{named}")
+        assert not any("drop_if" in hint for hint in data.hints)
         assert [example.text for example in data.splits["train"]] == [f"n° {i}" for i in expected], key
+
+
+def test_what_drop_if_never_finds_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label,votes\na,négatif,3\nb,positif,0\n", encoding="utf-8")
+    hints = load(tmp_path, "a.csv", source='drop_if = { votes = 0, text = "N/A" }', labels=NAMES[:2]).hints
+    assert hints == (
+        "drop_if: no row has \"N/A\" as 'text'",
+        "no split has the label positif (a mean over all labels counts it as 0)",
+    )
 
 
 # The names in a parquet's metadata.
