@@ -154,7 +154,8 @@ class Tokens(Kind[Example]):
                 continue
             said = f"{split}: scheme {task.scheme}, but {wrong.count:,} of {wrong.of:,} entities {wrong.what}"
             if other.count < wrong.count:
-                raise ValueError(f'{said}, as in {other.scheme}. Say `scheme = "{other.scheme}"`')
+                fits = f"all but {other.count:,}" if other.count else "all"
+                raise ValueError(f'{said}; {other.scheme} fits {fits}. Say `scheme = "{other.scheme}"`')
             yield f"{said}: they count as none"
 
     def schema(self) -> dict[str, Any]:

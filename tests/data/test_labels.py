@@ -376,6 +376,11 @@ def test_a_few_slips_are_told_and_an_unknown_prefix_says_its_scheme(tmp_path: Pa
     hints = load(tmp_path, "a.conll", **ner).hints
     assert hints[0] == "no split has the label I-LOC"
     assert hints[1] == "train: scheme IOB2, but 1 of 3 entities begin with I-: they count as none"
+    (tmp_path / "a.conll").write_text("a I-PER\nb O\nc I-LOC\nd O\ne B-PER\n", encoding="utf-8")
+    with pytest.raises(
+        DataError, match=r"2 of 3 entities begin with I-; IOB1 fits all but 1\. Say `scheme = \"IOB1\"`"
+    ):
+        load(tmp_path, "a.conll", **ner)
     (tmp_path / "a.conll").write_text("a U-PER\nb O\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"unknown label 'U-PER'.*in BILOU it would be one: `scheme = \"BILOU\"`"):
         load(tmp_path, "a.conll", **ner)

@@ -68,7 +68,7 @@ REPORTS = {
         "a.csv", "text,label\nÃ©tÃ©,oui\nlâ€™hiver,non\n", r"hint: train: 2 of 2 texts hold UTF-8 that was read as"
     ),
     "chakki-works/seqeval#23": Report(
-        "a.conll", "Marie I-PER\nDurand I-PER\ndort O\n", r'begin with I-, as in IOB1\. Say `scheme = "IOB1"`', NER
+        "a.conll", "Marie I-PER\nDurand I-PER\ndort O\n", r'begin with I-; IOB1 fits all\. Say `scheme = "IOB1"`', NER
     ),
     "webanno/webanno#1617": Report(
         "a.conll",

@@ -311,7 +311,7 @@ CASES = {
     "01-docstart/t": "24",
     "02-nbsp-in-word/t": "24",
     "03-zero-for-O/t": """label '0', but 'B-PER' before it is a name: .* `label_names = { "0" = "O" }`""",
-    "05-iob1-said-iob2/t": """scheme IOB2, but 48 of 48 entities begin with I-, as in IOB1. Say `scheme = "IOB1"`""",
+    "05-iob1-said-iob2/t": """scheme IOB2, but 48 of 48 entities begin with I-; IOB1 fits all. Say `scheme = "IOB1"`""",
     "05-iob1-said-iob2/t2": "scheme IO has no tags such as B-PER, B-LOC: they would be IOB2 or IOB1",
     "05-iob1-said-iob2/t3": "scheme IO has no tags such as B-PER, B-LOC: they would be IOB2 or IOB1",
     "05-iob1-said-iob2/t4": "24 examples",
