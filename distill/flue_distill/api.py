@@ -167,8 +167,8 @@ def build_corpus(
     )
 
 
-def _load_tokenizer(name: str, offline: bool) -> Any:
-    """Load the tokenizer of a hub repository, or of a directory that need not hold a model."""
+def tokenizer_folder(name: str, offline: bool) -> tuple[Path, list[str]]:
+    """Return a folder with a tokenizer's files, and the names of all files there or in its repository on the hub."""
     from flue_bench.data import hub
     from flue_bench.training import models
 
@@ -179,9 +179,16 @@ def _load_tokenizer(name: str, offline: bool) -> Any:
         repo_id, _, revision = name.partition("@")
         present = hub.files(repo_id, repo_type="model", revision=revision or None, offline=offline)
         wanted = models.matching(present, ("config.json", *models.TOKENIZER_FILES))
-        folder = hub.fetch(
-            repo_id, repo_type="model", revision=revision or None, patterns=wanted, offline=offline
-        ).folder
+        fetched = hub.fetch(repo_id, repo_type="model", revision=revision or None, patterns=wanted, offline=offline)
+        return fetched.folder, present
+    return folder, [path.name for path in folder.iterdir()]
+
+
+def _load_tokenizer(name: str, offline: bool) -> Any:
+    """Load the tokenizer of a hub repository, or of a directory that need not hold a model."""
+    from flue_bench.training import models
+
+    folder, _ = tokenizer_folder(name, offline)
     tokenizer = models.read_tokenizer(folder, name)
     models.check_french(tokenizer, name)
     return tokenizer

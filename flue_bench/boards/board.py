@@ -174,6 +174,8 @@ class Row:
     """Bytes of the weights; None where no record has them."""
     teacher: str | None
     """Digest of the model that this one was distilled from."""
+    cut: tuple[str, ...]
+    """Tasks of which half of a split or more is longer than ``max_length``, in words."""
     fine_tuned: tuple[str, ...]
     """How the checkpoint's own classification head was treated; empty for a model that is only pretrained."""
     entries: tuple[Entry | None, ...]
@@ -428,6 +430,7 @@ def build(
             weights_bytes=next((size for r in each.records if (size := r.cell.model.weights_bytes) is not None), None),
             teacher=next((teacher for r in each.records if (teacher := r.cell.model.teacher)), None),
             fine_tuned=own_head(each.records),
+            cut=cut(each.records),
             entries=tuple(entries.get((each.key, column)) for column in columns),
             speeds=tuple(measured.get((machine, each.key.model)) for machine in machines),
         )
@@ -471,6 +474,23 @@ def own_head(records: Iterable[RunRecord]) -> tuple[str, ...]:
         if became in HEADS:
             tasks.setdefault(became, set()).add(record.cell.task)
     return tuple(f"{HEADS[became]} on {', '.join(sorted(tasks[became]))}" for became in HEADS if became in tasks)
+
+
+def cut(records: Iterable[RunRecord]) -> tuple[str, ...]:
+    """Return how much of which tasks ``max_length`` cut, where that is at least half of a split."""
+    said: dict[str, str] = {}
+    for record in records:
+        limit = record.cell.limit
+        rows = {split: count if limit is None else min(count, limit) for split, count in record.data.rows.items()}
+        parts = [
+            f"{number:,} of {rows[split]:,} rows of {split}"
+            for split, number in record.truncation.examples.items()
+            if number and 2 * number >= rows.get(split, 2 * number + 1)
+        ]
+        if parts:
+            task, length = record.cell.task, record.cell.recipe.max_length
+            said[task] = f"{task}: {', '.join(parts)} at {length} sub-words"
+    return tuple(said[task] for task in sorted(said))
 
 
 def _once(records: Iterable[RunRecord], left_out: set[Note]) -> list[RunRecord]:

@@ -207,10 +207,12 @@ def notes(board: Board) -> dict[str, list[str]]:
     fine_tuned = [
         f"{row.label} ({setting_text(board, row)}): {'; '.join(row.fine_tuned)}" for row in board.rows if row.fine_tuned
     ]
+    cut = [f"{row.label} ({setting_text(board, row)}): {'; '.join(row.cut)}" for row in board.rows if row.cut]
     data = [f"{column.title}: {words}" for column in board.columns for words in column.deviations]
     by_heading = {
         f"{COLLAPSED} Collapsed runs: averaged, but without a verdict; {TRY}": collapsed,
         f"{FINE_TUNED} Fine-tuned before, not only pretrained: {what}": fine_tuned,
+        "Inputs that were cut, half of a split or more (--set max_length sets where)": cut,
         "Data that is not as published": data,
         "Trained on the train and validation rows of another task, tested on rows of its own": [
             f"{column.title}: {', '.join(column.train_from)}" for column in board.columns if column.train_from

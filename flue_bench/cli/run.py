@@ -61,7 +61,7 @@ def run(
     """
     if seed and seeds:
         raise UsageError("--seeds N runs seeds 0 to N-1, --seed K a single one: give one or the other.")
-    overrides = settings(set_ or [])
+    overrides = settings(set_ or [], {"precision": precision})
 
     import flue_bench
     from flue_bench.api import EMBEDDED

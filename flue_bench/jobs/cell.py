@@ -85,7 +85,7 @@ def run_cell(
         FlueBenchError: the model or the data cannot be loaded, or the store cannot be read or written.
         filelock.Timeout: another process is running it, and ``wait`` is false.
     """
-    title = f"{number}{cell.model.name} · {cell.task} · seed {cell.seed}"
+    title = f"{number}{loader.called(cell.model)} · {cell.task} · seed {cell.seed}"
     checkpoint_dir = store.checkpoint_dir(cell)
     earlier = None if force else store.find(cell)  # without a lock: if all is done, nothing has to be written
     if earlier is not None and not checkpoint_dir.exists():
@@ -183,7 +183,7 @@ def _fine_tune_and_test(
     notes: tuple[str, ...],
 ) -> _Tested:
     task, recipe, splits = inputs.registered.task, cell.recipe, inputs.splits(cell.limit)
-    kind = kind_named(task.kind)
+    kind, called = kind_named(task.kind), loader.called(cell.model)
     with display.bar(title) as bar:
         encoded = loader.encoded(inputs, model, cell.limit, recipe.max_length, display)
         network, load_notes, head = models.load_model(model, task, cell.seed, recipe.dropout)
@@ -194,7 +194,7 @@ def _fine_tune_and_test(
             display.once(f"--device {device.untested}")
         notes = (*notes, *model.notes, *load_notes)
         for note in notes:
-            display.once(f"{cell.model.name}: {note}")
+            display.once(f"{called}: {note}")
 
         def show(at: Progress) -> None:
             if bar.due() or at.step == at.steps:
@@ -214,14 +214,14 @@ def _fine_tune_and_test(
                 f"memory ran out with {recipe.batch_size} rows at once: each step added up gradients of {part} "
                 "at a time, over the same rows",
             )
-            display.once(f"{cell.model.name}: {notes[-1]}")
+            display.once(f"{called}: {notes[-1]}")
         before = time.perf_counter()
         cuts: list[int] = []
         test = encoded["test"]
         answers = predict(network, test, device, cuts.append)
         if cuts:
             notes += (f"memory ran out in prediction: {cuts[-1]} rows at once, which changes rounding alone",)
-            display.once(f"{cell.model.name}: {notes[-1]}")
+            display.once(f"{called}: {notes[-1]}")
         seconds = time.perf_counter() - before
     here = here.model_copy(update={"notes": (*here.notes, *notes)})
     table = kind.table(splits["test"], test.decided(answers, task) | test.kept(answers))

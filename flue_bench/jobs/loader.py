@@ -124,6 +124,19 @@ class Loader:
             raise UsageError(f"{name} is another model: digest {resolved.ref.digest}, not {ref.digest}")
         return resolved
 
+    def called(self, ref: ModelRef) -> str:
+        """Return a model's name for a line on the screen, with so much of its path as tells it from others here."""
+        mine = self._digests.get(ref.digest)
+        others = [each for each in self._digests.values() if each.ref.name == ref.name and each is not mine]
+        if mine is None or not others:
+            return ref.name
+        if ref.revision:
+            return f"{ref.name}@{ref.revision[:7]}"
+        parts, places = mine.folder.parts, {each.folder.parts for each in others}
+        lengths = (n for n in range(1, len(parts)) if all(place[-n:] != parts[-n:] for place in places))
+        length = next(lengths, 0)
+        return "/".join(parts[-length:]) if length else str(mine.folder)
+
     def task(self, cell: Cell) -> Registered:
         """Return the task that a cell names.
 

@@ -141,7 +141,12 @@ class Labels:
         if name == "-1":
             return "the label is -1, which stands for 'not published' (`drop_if` with -1 leaves such rows out)"
         advice = "see 'label_names'"
-        if isinstance(value, bool):
+        measured = re.compile(r"[-+]?\d+[.,]\d*[1-9]").fullmatch
+        if isinstance(value, list | tuple):
+            advice = "a label for each word needs kind 'tokens'"
+        elif measured(name) and not any(map(measured, self._index)):
+            advice = "a number that is measured needs a kind for numbers"
+        elif isinstance(value, bool):
             advice = f"say which they are, such as {self._naming({'false': 0, 'true': 1})}"
         elif re.fullmatch(r"-?\d+\.0+", name):
             advice = f"say what it stands for, such as {self._naming({f'{i}.0': i for i in range(len(self.names))})}"
@@ -186,7 +191,8 @@ class Row:
         """Return a list."""
         value = self.values[column]
         if not isinstance(value, list | tuple):
-            raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no list")
+            other = ": a text needs kind 'sentence', or 'sentence-pair' with another" if isinstance(value, str) else ""
+            raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no list{other}")
         return value
 
     def texts(self, column: str) -> tuple[str, ...]:
@@ -209,7 +215,8 @@ class Row:
 def text(value: Any, column: str) -> str:
     """Return a text in Unicode's NFC; raise ``ValueError`` for any other value."""
     if not isinstance(value, str):
-        raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no text")
+        other = ": a list of words needs kind 'tokens'" if isinstance(value, list | tuple) else ""
+        raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no text{other}")
     if value.isascii():
         return value
     value.encode()  # raises for half a surrogate pair, which JSON can hold and no tokenizer takes

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from flue_bench import files
 from flue_bench.errors import ModelError, quoted
@@ -96,6 +97,126 @@ def check_index(folder: Path, name: str, hashed: Iterable[str]) -> None:
         for file in named.values():
             if file not in known:
                 raise ModelError(f"{name}: {index} names {quoted(file)}, which is not one of its weight files.")
+
+
+POINTER = b"version https://git-lfs.github.com/"
+OTHERS = {
+    ".gguf": "GGUF, the format of llama.cpp",
+    ".onnx": "ONNX, a format for inference",
+    ".h5": "TensorFlow's, which transformers no longer reads",
+    ".msgpack": "Flax's, which transformers no longer reads",
+    ".ot": "those of rust-bert",
+    ".mlpackage": "Core ML's",
+    ".tflite": "TensorFlow Lite's",
+    ".pt": "PyTorch's, without transformers' names",
+    ".pth": "PyTorch's, without transformers' names",
+    ".ckpt": "a trainer's checkpoint",
+}
+"""Suffix of other files of weights → what they are."""
+ANYWHERE = (".gguf", ".onnx")
+"""Of those, the ones that often lie in a subdirectory."""
+OF_A_TRAINER = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt")
+"""What transformers' Trainer keeps beside a model."""
+
+
+def other_weights(names: Iterable[str], where: Path | str) -> str:
+    """Say what a directory without transformers' weights holds instead, and what to do; empty if nothing is known.
+
+    Args:
+        names: of its files, below it too.
+        where: the directory, or the repository on the hub.
+    """
+    present = sorted(names)
+    adapters = [name for name in present if name.rpartition("/")[2].startswith(("adapter_config.", "adapter_model."))]
+    if adapters:
+        config = read_json(where / "adapter_config.json") if isinstance(where, Path) else {}
+        base = config.get("base_model_name_or_path")
+        return (
+            f"holds an adapter of PEFT (LoRA, say: {adapters[0]}), not a model. Merge it into its base"
+            f"{f' {quoted(base)}' if base else ''} by `merge_and_unload()`,\n"
+            "and save what that returns, and the tokenizer, in one folder with `save_pretrained`."
+        )
+    for suffix, what in OTHERS.items():
+        for name in present:
+            if name.endswith(suffix) and ("/" not in name or suffix in ANYWHERE) and name not in OF_A_TRAINER:
+                return (
+                    f"holds no weights that can be fine-tuned: {name} is of another kind ({what}).\n"
+                    "Give the model that it was made from, or save that as model.safetensors with `save_pretrained`."
+                )
+    return ""
+
+
+def loaded_weights(folder: Path, weights: Iterable[str]) -> list[str]:
+    """Return those of the files of weights that transformers loads: the one file if it is there, else the index's."""
+    present = list(weights)
+    whole = [name for name in present if name in ("model.safetensors", "pytorch_model.bin")]
+    if whole:
+        return whole
+    named = {file for name in present if name.endswith(".index.json") for file in _weight_map(folder / name).values()}
+    return [name for name in present if name in named]
+
+
+def _weight_map(index: Path) -> dict[str, Any]:
+    value = read_json(index).get("weight_map")
+    return value if isinstance(value, dict) else {}
+
+
+def check_pointers(folder: Path, name: str, names: Iterable[str]) -> None:
+    """Refuse pointers of git-LFS where the files themselves should be.
+
+    Raises:
+        ModelError: names the file.
+    """
+    for file in names:
+        try:
+            with files.opened(folder / file, root_of(folder)) as opened:
+                start = opened.read(len(POINTER))
+        except OSError:  # told where it is hashed
+            continue
+        if start == POINTER:
+            raise ModelError(
+                f"{name}: {file} is a pointer of git-LFS, not the file. Run `git lfs pull` in {folder}, or download "
+                "the file."
+            )
+
+
+def check_numbers(folder: Path, name: str, weights: Iterable[str]) -> None:
+    """Refuse weights that are integers, or floating-point numbers of 8 bits: transformers would read them as they are.
+
+    A file that cannot be read is left to transformers, whose error is told.
+
+    Raises:
+        ModelError: names the tensor.
+    """
+    for file in weights:
+        for tensor, kind in _kinds(folder / file):
+            if kind not in FLOATS and tensor.rpartition(".")[2].endswith("weight"):
+                raise ModelError(
+                    f"{name}: '{tensor}' in {file} is of type {kind}: quantised weights cannot be fine-tuned. "
+                    "Give the model before it was quantised."
+                )
+
+
+FLOATS = {"F64", "F32", "F16", "BF16", "float64", "float32", "float16", "bfloat16"}
+"""Types of weights, as safetensors and torch call them."""
+
+
+def _kinds(path: Path) -> Iterator[tuple[str, str]]:
+    """Name and type of each tensor in a file of weights."""
+    try:
+        if path.name.endswith(".safetensors"):
+            with safe_open(path, framework="pt") as opened:
+                yield from [(key, opened.get_slice(key).get_dtype()) for key in opened.keys()]  # noqa: SIM118
+            return
+        state = torch.load(path, map_location="meta", weights_only=True)
+        if isinstance(state, dict):
+            yield from [
+                (str(key), str(value.dtype).removeprefix("torch."))
+                for key, value in state.items()
+                if isinstance(value, torch.Tensor)
+            ]
+    except Exception:  # whatever the readers raise for a damaged file
+        return
 
 
 def check_size(config: Any, width: int, weights_bytes: int, name: str) -> None:

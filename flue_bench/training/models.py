@@ -28,8 +28,12 @@ from flue_bench.training.folder import (
     alone,
     check_config,
     check_index,
+    check_numbers,
     check_parameters,
+    check_pointers,
     check_size,
+    loaded_weights,
+    other_weights,
     own_switches,
     read_json,
     root_of,
@@ -115,18 +119,23 @@ def resolve(name: str, offline: bool = False) -> Resolved:
         )
 
     present = sorted(path.name for path in folder.iterdir() if path.is_file())
+    weights = matching(present, SAFETENSORS) or matching(present, BIN)
+    models_inside = any(folder.glob("*/config.json"))
+    if not weights and not models_inside and (said := other_weights((*present, *_below(folder)), folder)):
+        raise ModelError(f"{folder} {said}")
     if "config.json" not in present:
         raise ModelError(f"{folder} has no config.json: not a transformers model directory. {_instead(folder)}")
-    weights = matching(present, SAFETENSORS) or matching(present, BIN)
     if not weights:
         raise ModelError(f"{folder} has no weights (model.safetensors or pytorch_model.bin). {_instead(folder)}")
     kind: Literal["safetensors", "bin"] = "safetensors" if weights[0].startswith("model") else "bin"
     notes: tuple[str, ...] = ()
     if kind == "bin":
         notes += ("no safetensors: pytorch_model.bin was read with weights_only=True",)
+    tokenizer_files = matching(present, TOKENIZER_FILES)
+    check_pointers(folder, shown, ("config.json", *weights, *tokenizer_files))
     check_index(folder, shown, weights)
     config = read_config(folder, shown)
-    weights_bytes = sum((folder / file).stat().st_size for file in weights)
+    weights_bytes = sum((folder / file).stat().st_size for file in loaded_weights(folder, weights))
     check_size(config, width(config), weights_bytes, shown)
     if config.model_type in OFFSET_POSITIONS and config.pad_token_id is None:
         raise ModelError(
@@ -135,11 +144,11 @@ def resolve(name: str, offline: bool = False) -> Resolved:
         )
     if "auto_map" in read_json(folder / "config.json"):
         notes += (f"the repository's own code was not run: transformers' {config.model_type} stands for it",)
-    tokenizer_files = matching(present, TOKENIZER_FILES)
     try:
         files = {file: sha256(folder / file, root_of(folder)) for file in ("config.json", *weights, *tokenizer_files)}
     except OSError as error:
         raise ModelError(f"{error.filename} cannot be read: {error.strerror}. Put the file itself there.") from None
+    check_numbers(folder, shown, loaded_weights(folder, weights))
     return Resolved(
         ref=ModelRef(
             name=shown,
@@ -317,6 +326,7 @@ def load_masked_lm(model: Resolved) -> Any:
     from transformers import AutoModelForMaskedLM
 
     network, info = _load(model, AutoModelForMaskedLM, copy.deepcopy(model.config), seed=0)
+    _check_prefix(network, info, model)
     if unfit := sorted({*map(str, info["missing_keys"]), *(str(key[0]) for key in info["mismatched_keys"])}):
         raise ModelError(
             f"{model.ref.name} is not a complete masked LM: its checkpoint has no fitting weights for "
@@ -404,6 +414,7 @@ def _check_weights(network: Any, info: dict[str, Any], model: Resolved) -> tuple
     body_keys = {key for key in network.state_dict() if key.startswith(body)}
     lost = sorted(key for key in missing & body_keys if "pooler" not in key)
     if lost:
+        _check_prefix(network, info, model)
         raise ModelError(
             f"{model.ref.name}: the checkpoint has no fitting weights for {len(lost)} of {len(body_keys)} tensors of "
             f"its {model.config.model_type} encoder (first: {lost[0]}). Is config.json that of these weights?"
@@ -411,6 +422,31 @@ def _check_weights(network: Any, info: dict[str, Any], model: Resolved) -> tuple
     if any("pooler" in key for key in missing):
         return ("the checkpoint has no pooler: it starts random, from the seed",)
     return ()
+
+
+WRAPPERS = {
+    "_orig_mod.": "torch.compile's: save `model._orig_mod`",
+    "module.": "DataParallel's or DistributedDataParallel's: save `model.module`",
+    "base_model.model.": "PEFT's: save `model.merge_and_unload()`",
+}
+"""Prefix of the names of tensors → the wrapper that gives it, and what to save instead."""
+
+
+def _check_prefix(network: Any, info: dict[str, Any], model: Resolved) -> None:
+    """Raise ModelError if the checkpoint has the weights that are missing, under names with a prefix."""
+    missing = [str(key) for key in info["missing_keys"]]
+    body = f"{network.base_model_prefix}."
+    there = {str(key) for key in info["unexpected_keys"]}
+    wanted = [key for key in missing if key.startswith(body)]
+    if 2 * len(wanted) > sum(key.startswith(body) for key in network.state_dict()):
+        for names in (wanted, [key.removeprefix(body) for key in wanted]):
+            for prefix in {name.removesuffix(names[0]) for name in there if name.endswith(f".{names[0]}")}:
+                if 2 * sum(f"{prefix}{name}" in there for name in names) > len(names):
+                    whose = WRAPPERS.get(prefix, "a wrapper's: save the transformers model inside it")
+                    raise ModelError(
+                        f"{model.ref.name}: the names of its tensors begin with '{prefix}', which is {whose} "
+                        "with `save_pretrained`."
+                    )
 
 
 class _Brought(NamedTuple):
@@ -477,6 +513,8 @@ def _fetch(repo_id: str, revision: str | None, offline: bool) -> hub.Snapshot:
     """Fetch configuration, tokenizer, one set of weights (safetensors if any), and ``distillation.json``."""
     present = hub.files(repo_id, repo_type="model", revision=revision, offline=offline)
     weights = SAFETENSORS if matching(present, SAFETENSORS) else BIN
+    if not matching(present, weights) and (said := other_weights(present, repo_id)):
+        raise ModelError(f"{repo_id} {said}")
     patterns = ("config.json", *weights, *TOKENIZER_FILES, DISTILLATION)
     wanted = [pattern for pattern in patterns if matching(present, [pattern])]
     return hub.fetch(repo_id, repo_type="model", revision=revision, patterns=wanted, offline=offline)
@@ -519,9 +557,20 @@ def _there(folder: Path, patterns: Sequence[str]) -> list[str]:
 
 
 def _instead(folder: Path) -> str:
-    """Return advice for a directory whose subdirectories hold models."""
-    inside = sorted(path.parent.name for path in folder.glob("*/config.json"))
-    return f"Did you mean {folder.name}/{inside[0]}?" if inside else "Is the path right?"
+    """Return advice for a directory whose subdirectories hold models: of a Trainer's checkpoints, the newest."""
+    inside = sorted((path.parent.name for path in folder.glob("*/config.json")), key=_by_number)
+    checkpoints = [name for name in inside if re.fullmatch(r"checkpoint-\d+", name)]
+    best = (checkpoints[-1:] or inside[:1] or [""])[0]
+    return f"Did you mean {folder.name}/{best}?" if best else "Is the path right?"
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _below(folder: Path) -> list[str]:
+    """Names of the files in the subdirectories of a folder, where other formats of weights often lie."""
+    return [path.relative_to(folder).as_posix() for path in folder.glob("*/*") if path.is_file()]
 
 
 def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ from flue_bench.boards.render import markdown, terminal, to_csv, to_json
 from flue_bench.cli.leaderboard import leaderboard
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.progress import Console
-from flue_bench.record import RunRecord
+from flue_bench.record import RunRecord, Truncation
 from flue_bench.results.store import Store
 from support.command_line import done, refused
 from support.factories import CLS, make_cell, make_failure, make_predictions, make_record, make_speed
@@ -298,6 +298,29 @@ def test_a_head_that_the_first_release_took_by_position_is_told() -> None:
     environment = record.environment.model_copy(update={"notes": (said,)})
     (row,) = build([record.model_copy(update={"environment": environment})]).rows
     assert row.fine_tuned == ("taken by position, whatever its labels were, on xnli",)
+
+
+def test_inputs_of_which_half_were_cut_are_told() -> None:
+    """On the board too, in every format for people: the screen of the run is gone by then."""
+
+    def cut(seed: int, limit: int | None = None, **shares: float) -> RunRecord:
+        record = make_record("org/court", "xnli", seed, limit=limit)
+        rows = {split: min(count, limit or count) for split, count in record.data.rows.items()}
+        examples = {split: round(shares.get(split, 0) * count) for split, count in rows.items()}
+        return record.model_copy(update={"truncation": Truncation(examples=examples)})
+
+    rows = make_record().data.rows
+    board = build([cut(0, test=0.5, train=0.25), make_record("org/long", "xnli"), make_record("org/court", "paws-x")])
+    said = f"xnli: {rows['test'] // 2:,} of {rows['test']:,} rows of test at 128 sub-words"
+    assert {row.label: row.cut for row in board.rows} == {"org/court": (said,), "org/long": ()}
+    for text in (drawn(board), markdown(board), latex(board).replace("{-}", "-")):
+        assert f"org/court (standard, fp32): {said}" in " ".join(text.split())
+    assert json.loads(to_json(board))["rows"][0]["cut"] == [said]
+    assert build([cut(0, test=0.4, train=0.4, validation=0.2)]).rows[0].cut == ()
+    (both,) = build([cut(0), cut(1, train=0.9, validation=0.6)]).rows  # one seed says it for the row
+    assert "rows of train" in both.cut[0] and "rows of validation" in both.cut[0] and "test" not in both.cut[0]
+    (few,) = build([cut(0, limit=10, test=0.6)]).rows
+    assert few.cut == ("xnli: 6 of 10 rows of test at 128 sub-words",)
 
 
 def test_failures_are_shown_until_their_cell_is_done() -> None:

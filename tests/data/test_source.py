@@ -143,7 +143,18 @@ def test_what_a_label_may_be(
         ({"text": "bon", "label": "U-oui"}, {}, r"line 2: unknown label 'U-oui'"),
         ({"text": "bon", "label": 0}, {"1": "oui", "-1": "non"}, r"line 2: unknown label 0"),
         ({"text": "bon", "label": -1}, {}, r"line 2: the label is -1, which stands for 'not published'"),
-        ({"text": "bon", "label": [1]}, {}, r"line 2: unknown label \[1\]"),
+        (
+            {"text": "bon", "label": [1]},
+            {},
+            r"line 2: unknown label \[1\].* \(a label for each word needs kind 'tokens'\)",
+        ),
+        (
+            {"text": "bon", "label": 3.8},
+            {},
+            r"line 2: unknown label 3\.8.* \(a number that is measured needs a kind for",
+        ),
+        ({"text": "bon", "label": "3,75"}, {}, r"line 2: unknown label '3,75'.* \(a number that is measured needs a"),
+        ({"text": ["bon", "vin"], "label": 1}, {}, r"line 2: .* is no text: a list of words needs kind 'tokens'"),
         ({"text": "bon", "label": None}, {}, r"line 2: the label is empty: None \(`drop_if` with \"\" leaves"),
         ({"text": "bon", "label": float("nan")}, {}, r"line 2: the label is empty: nan"),
         ({"text": None, "label": 1}, {}, r"line 2: the column for 'text' holds None, which is no text"),
@@ -247,7 +258,7 @@ def test_tokens_that_do_not_fit(tmp_path: Path) -> None:
     assert data.ref.deviations == tuple(f"{split}: sentences without words left out: 1" for split in SPLITS)
     for bad, message in (
         ({"words": ["Marie"], "tags": []}, "1 words but 0 tags"),
-        ({"words": "Marie", "tags": ["PER"]}, "'words' holds 'Marie', which is no list"),
+        ({"words": "Marie", "tags": ["PER"]}, "'words' holds 'Marie', which is no list: a text needs kind 'sentence'"),
         ({"words": ["Marie"], "tags": ["ORG"]}, "unknown label 'ORG'"),
         ({"words": [None], "tags": ["O"]}, "'words' holds None"),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +70,26 @@ def corpus(
         progress=display,
     )
     say(_summary(manifest))
-    display.line(f"Corpus: {out}   Train on it: flue-bench distill --corpus {out}")
+    display.line(f"Corpus: {out}   {_next(tokenizer, offline, out, manifest.tokens)}")
+
+
+def _next(name: str, offline: bool, out: Path, tokens: int) -> str:
+    """Return the command that trains on the corpus, with the tokenizer's own model as teacher if it is a masked LM."""
+    from flue_bench.training import models
+    from flue_bench.training.folder import read_json
+    from flue_distill.api import tokenizer_folder
+    from flue_distill.training.recipe import DistilRecipe
+
+    words = ["flue-bench", "distill", "--corpus", str(out), "--out", f"{out}-student"]
+    folder, names = tokenizer_folder(name, offline)
+    made_for = read_json(folder / "config.json").get("architectures") or ()
+    if not models.matching(names, (*models.SAFETENSORS, *models.BIN)) or "MaskedLM" not in str(made_for):
+        return f"Train on it with a model of this tokenizer: {shlex.join(words)} --teacher MODEL"
+    usual = DistilRecipe().length
+    length = min(usual, models.max_positions(models.read_config(folder, name)) or usual, max(tokens // 2, 8))
+    if length < usual:
+        words += ["--set", f"length={length}"]
+    return f"Train on it: {shlex.join([*words, '--teacher', name])}"
 
 
 def _summary(manifest: Manifest) -> str:

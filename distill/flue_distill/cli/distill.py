@@ -75,7 +75,7 @@ def distill(
         out=out,
         steps=steps,
         epochs=epochs,
-        overrides=settings(set_ or []),
+        overrides=settings(set_ or [], {"teacher": teacher, "student": student, "steps": steps, "epochs": epochs}),
         resume=resume,
         device=device,
         compile=compile_,

@@ -146,7 +146,9 @@ def _distil(
     for model in filter(None, (loaded.student, loaded.teacher)):
         positions = models.max_positions(model.config)
         if positions is not None and recipe.length > positions:
-            raise UsageError(f"length {recipe.length}: the model takes {positions} tokens at most (--set length=…).")
+            raise UsageError(
+                f"length {recipe.length}: the model takes {positions} tokens at most. Use --set length={positions}."
+            )
     student.to(here.where)
     teacher = None
     if loaded.teacher is not None:
@@ -211,7 +213,10 @@ def _data(folder: Path, tokenizer: Any, length: int) -> tuple[Manifest, Data]:
         mask_id=tokenizer.mask_token_id,
     )
     if not len(data.train):
-        raise DataError(f"{folder} holds {corpus.manifest.tokens:,} tokens: not one sequence of {length}.")
+        raise DataError(
+            f"{folder} holds {corpus.manifest.tokens:,} tokens: not one sequence of {length}. Give more text to "
+            "`flue-bench corpus`, or a smaller --set length."
+        )
     return corpus.manifest, data
 
 

@@ -1,0 +1,577 @@
+"""Every message that names a command, an option or a setting: it is provoked, its advice is followed, and that works.
+
+``ADVICE`` has a line for each message: how to get it, what it says, and what is done then. Advice that needs another
+machine, an account or a package is in ``ELSEWHERE`` with the test that shows the message, or in ``BEYOND``. A message
+that stands in none of them fails ``test_every_message_with_advice_is_here``.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from support import ROOT, command_line
+from support.bad_files import SENTENCE, TEXTS, put, tsv
+from support.command_line import Said
+from support.tiny import tiny
+
+Words = list[str]
+Follow = Callable[["Case", Said, Path], Words]
+"""What is done with the message: the words of the next command, after what else has to be done."""
+
+MODEL = ["--model", "embedded:student"]
+QUICK = ["--task", "mini-cls", "--limit", "16", "--set", "epochs=1"]
+RUN = ["run", *MODEL, *QUICK]
+TWO = ["run", "--model", "embedded:student", "--model", "embedded:teacher", *QUICK]
+
+LEARNT = [*TWO[:-4], "--limit", "120", "--set", "epochs=3", "--set", "learning_rate=1e-3"]
+"""So long that the predictions are more than a single class."""
+
+
+class Case(NamedTuple):
+    """A message and its advice."""
+
+    words: Words
+    """The command that gets the message."""
+    says: str
+    """A pattern of it."""
+    follow: Follow
+    before: tuple[Words, ...] = ()
+    """Commands before, which succeed."""
+    prepare: Callable[[Path, dict[str, Path]], Any] = lambda folder, models: None
+    """Makes the files that the command meets."""
+    code: int = 2
+    """Exit code of the command."""
+
+
+def instead(*changes: tuple[str, str | None]) -> Follow:
+    """The same command with words replaced, or left out where there are no others."""
+
+    def words(case: Case, said: Said, folder: Path) -> Words:
+        line = shlex.join(case.words)
+        for old, new in changes:
+            assert old in line, line
+            line = line.replace(old, new or "", 1)
+        return shlex.split(line)
+
+    return words
+
+
+def also(*more: str) -> Follow:
+    return lambda case, said, folder: [*case.words, *more]
+
+
+def command(pattern: str) -> Follow:
+    """The command that the message names, as it stands there."""
+
+    def words(case: Case, said: Said, folder: Path) -> Words:
+        named = re.search(pattern, said.out + said.err)
+        assert named, said
+        return shlex.split(named[1])
+
+    return words
+
+
+def after(act: Callable[[Path], Any]) -> Follow:
+    """The same command, after something was done by hand."""
+
+    def words(case: Case, said: Said, folder: Path) -> Words:
+        act(folder)
+        return case.words
+
+    return words
+
+
+def corpus(folder: Path, models: dict[str, Path]) -> None:
+    """Documents enough for some sequences."""
+    documents = [" ".join(TEXTS[(i + j) % len(TEXTS)] for j in range(8)) + f" Page {i}." for i in range(60)]
+    (folder / "textes.txt").write_text("\n\n".join(documents), encoding="utf-8")
+    shutil.copytree(models["small"], folder / "petit modele")
+
+
+def corpus_made(folder: Path, models: dict[str, Path]) -> None:
+    """The same, and the corpus of it."""
+    corpus(folder, models)
+    shutil.copytree(models["corpus"], folder / "corpus")
+
+
+def task_of(folder: Path, models: dict[str, Path]) -> None:
+    put(folder, SENTENCE, "d.tsv", tsv())
+    shutil.copytree(models["small"], folder / "modele")
+
+
+CORPUS = [
+    "corpus",
+    "textes.txt",
+    "--tokenizer",
+    "petit modele",
+    "--out",
+    "corpus",
+    "--held-out",
+    "0",
+    "--processes",
+    "1",
+]
+DISTIL = [
+    "distill",
+    "--corpus",
+    "corpus",
+    "--teacher",
+    "petit modele",
+    "--out",
+    "eleve",
+    "--set",
+    "length=16",
+    "--steps",
+    "2",
+]
+LOOSE = ["run", "--model", "modele", "--task", "essai.toml"]
+
+ADVICE: dict[str, Case] = {
+    # run
+    "--seeds N runs seeds 0 to N-1, --seed K": Case(
+        [*RUN, "--seeds", "2", "--seed", "1"], "give one or the other", instead(("--seeds 2", None))
+    ),
+    "--set needs KEY=VALUE": Case([*RUN, "--set", "batch_size"], "KEY=VALUE", instead(("batch_size", "batch_size=8"))),
+    "is given twice, as": Case(
+        [*RUN, "--set", "epochs=2"],
+        r"--set epochs is given twice, as '1' and '2': leave one out",
+        instead((" --set epochs=2", None)),
+    ),
+    "and --set {} are both given": Case(
+        [*RUN, "--precision", "fp32", "--set", "precision=fp32"],
+        "--precision and --set precision are both given: leave one out",
+        instead((" --precision fp32", None)),
+    ),
+    "--data-dir {}: no such folder": Case(
+        [*RUN, "--data-dir", "donnees"], "no such folder", after(lambda folder: (folder / "donnees").mkdir())
+    ),
+    "Use --set max_length={}": Case(
+        [*RUN, "--set", "max_length=900"],
+        r"Use --set max_length=\d+: the record",
+        lambda case, said, folder: [
+            *RUN,
+            "--set",
+            re.search(r"Use --set (max_length=\d+)", said.err)[1],  # type: ignore[index]
+        ],
+    ),
+    "No --model given": Case(
+        ["run", "--limit", "16", "--set", "epochs=1"], "No --model given", also(*MODEL, "--task", "mini-cls"), code=0
+    ),
+    "The whole board: flue-bench leaderboard": Case(
+        RUN, "The whole board", command(r"The whole board: flue-bench (.+)"), code=0
+    ),
+    "had a record already; --force": Case(RUN, "--force runs them again", also("--force"), before=(RUN,), code=0),
+    "finds no CUDA device": Case([*RUN, "--device", "cuda"], "Use --device cpu", instead(("cuda", "cpu"))),
+    "finds no MPS device": Case([*RUN, "--device", "mps"], "Use --device cpu", instead(("mps", "cpu"))),
+    "The training loss is no longer finite": Case(
+        [*RUN, "--set", "learning_rate=1e30"], "lower --set learning_rate", instead(("1e30", "3e-5")), code=1
+    ),
+    "or give another --results": Case(
+        [*RUN, "--results", "fichier"],
+        "or give another --results",
+        instead(("fichier", "autre")),
+        prepare=lambda folder, models: (folder / "fichier").write_text(""),
+        code=1,
+    ),
+    "`flue-bench tasks` lists all": Case(
+        ["run", "--task", "inconnue"], "lists all", command(r"`flue-bench (tasks)` lists all")
+    ),
+    "`flue-bench tasks show {}` lists them": Case(
+        LOOSE,
+        r"Put the files under --data-dir \(`flue-bench tasks show essai` lists them\)",
+        lambda case, said, folder: (shutil.copytree(folder / "loin", folder / "D"), [*LOOSE, "--data-dir", "D"])[1],
+        prepare=lambda folder, models: (
+            task_of(folder, models),
+            (folder / "loin").mkdir(),
+            shutil.move(folder / "d.tsv", folder / "loin"),
+        ),
+        code=1,
+    ),
+    # boards
+    "Inputs that were cut, half of a split or more": Case(
+        [*RUN, "--set", "max_length=8"],
+        r"Inputs that were cut, half of a split or more.* mini-cls: .* of 16 rows of test at 8 sub-words",
+        instead(("max_length=8", "max_length=60")),
+        code=0,
+    ),
+    "No records in {}. Make some with flue-bench run": Case(
+        ["leaderboard"],
+        "Make some with flue-bench run",
+        also("--results", "autre"),
+        before=([*RUN, "--results", "autre"],),
+    ),
+    "--results {}: {}": Case(
+        ["leaderboard", "--results", "autre"],
+        "there is no such folder",
+        instead((" --results autre", None)),
+        before=(RUN,),
+    ),
+    "--teacher and --student go together": Case(
+        ["leaderboard", "--teacher", "embedded:teacher"],
+        "give both",
+        also("--student", "embedded:student"),
+        before=(TWO,),
+    ),
+    "--teacher and --student are both": Case(
+        ["leaderboard", "--teacher", "embedded:teacher", "--student", "embedded:teacher"],
+        "name two models",
+        instead(("--student embedded:teacher", "--student embedded:student")),
+        before=(TWO,),
+    ),
+    "or give another --out": Case(
+        ["leaderboard", "--format", "csv", "--out", "dossier"],
+        "or give another --out",
+        instead(("dossier", "autre.csv")),
+        before=(RUN,),
+        prepare=lambda folder, models: (folder / "dossier").mkdir(),
+        code=1,
+    ),
+    "--seed needs --question trained": Case(
+        ["compare", "embedded:teacher", "embedded:student", "--seed", "0"],
+        "--seed needs --question trained",
+        also("--question", "trained"),
+        before=(TWO,),
+    ),
+    "run more with --seeds": Case(
+        ["compare", "embedded:teacher", "embedded:student"],
+        "run more with --seeds",
+        lambda case, said, folder: (command_line.done(*LEARNT, "--seeds", "2"), case.words)[1],
+        before=(LEARNT,),
+        code=0,
+    ),
+    "See: flue-bench leaderboard.": Case(
+        ["compare", "personne", "embedded:student"],
+        "See: flue-bench",
+        command(r"See: flue-bench (leaderboard)\."),
+        before=(RUN,),
+    ),
+    # fetch, audit, verify, speed
+    "fetch needs --model, --task": Case(["fetch"], "--model, --task, or both", also(*MODEL, "--task", "mini-cls")),
+    "Ready for `flue-bench run --offline`": Case(
+        ["fetch", *MODEL, "--task", "mini-cls"], "Ready for", lambda *_: [*RUN, "--offline"], code=0
+    ),
+    "--max-length says where inputs are cut": Case(
+        ["tasks", "audit", "mini-cls", "--max-length", "16"],
+        "needs --tokenizer",
+        also("--tokenizer", "embedded:student"),
+    ),
+    "they need --rerun": Case(
+        ["verify", "results", "--task", "mini-cls"], "they need --rerun", also("--rerun"), before=(RUN,)
+    ),
+    "name its file with --task": Case(
+        ["verify", "results", "--rerun", "--model", "modele"],
+        "name its file with --task",
+        also("--task", "essai.toml"),
+        before=(LOOSE,),
+        prepare=task_of,
+        code=1,
+    ),
+    "name it with --model": Case(
+        ["verify", "results", "--rerun", "--task", "essai.toml"],
+        "name it with --model",
+        also("--model", "modele"),
+        before=(LOOSE,),
+        prepare=task_of,
+        code=1,
+    ),
+    "The board: flue-bench leaderboard": Case(
+        ["speed", *MODEL], "The board:", command(r"The board: flue-bench (.+)"), before=(RUN,), code=0
+    ),
+    # doctor
+    "Make the folder, or unset FLUE_BENCH_DATA": Case(
+        ["doctor"], "Make the folder", after(lambda folder: (folder / "donnees").mkdir()), code=1
+    ),
+    "Give another folder: {}": Case(
+        ["doctor", "--results", "fichier"],
+        "Give another folder: --results",
+        instead(("fichier", "results")),
+        prepare=lambda folder, models: (folder / "fichier").write_text(""),
+        code=1,
+    ),
+    # corpus and distill
+    "Name the one that holds the text (--field)": Case(
+        [*CORPUS[:1], "textes.jsonl", *CORPUS[2:]],
+        r"\(--field\)",
+        also("--field", "contenu"),
+        prepare=lambda folder, models: (
+            corpus(folder, models),
+            (folder / "textes.jsonl").write_text(
+                "\n".join(json.dumps({"contenu": " ".join(TEXTS), "id": i}) for i in range(30)), encoding="utf-8"
+            ),
+        ),
+        code=1,
+    ),
+    "make the corpus again with --lines": Case(
+        CORPUS,
+        "make the corpus again with --lines",
+        lambda case, said, folder: (shutil.rmtree(folder / "corpus"), [*CORPUS, "--lines"])[1],
+        prepare=lambda folder, models: (
+            corpus(folder, models),
+            (folder / "textes.txt").write_text("\n".join(f"{text} {i}" for i in range(20) for text in TEXTS)),
+        ),
+        code=0,
+    ),
+    "Corpus: {}   {}": Case(
+        CORPUS,
+        "Train on it",
+        lambda case, said, folder: [
+            *command(r"Train on it: flue-bench (.+)")(case, said, folder),
+            "--steps",
+            "1",
+            "--set",
+            "batch_sequences=2",
+        ],
+        prepare=corpus,
+        code=0,
+    ),
+    "Train on it with a model of this tokenizer": Case(
+        CORPUS,
+        r"of this tokenizer: .* --teacher MODEL",
+        lambda case, said, folder: [
+            *[word.replace("MODEL", "modele") for word in command(r"tokenizer: flue-bench (.+)")(case, said, folder)],
+            *("--steps", "1", "--set", "batch_sequences=2", "--set", "length=16"),
+        ],
+        prepare=lambda folder, models: (
+            corpus(folder, models),
+            shutil.copytree(folder / "petit modele", folder / "modele"),
+            (folder / "petit modele" / "model.safetensors").unlink(),
+        ),
+        code=0,
+    ),
+    "distill needs --corpus FOLDER": Case(DISTIL[:5], "and --out FOLDER", also(*DISTIL[5:]), prepare=corpus_made),
+    "--steps or --epochs": Case(
+        [*DISTIL, "--epochs", "1"],
+        "give one or the other",
+        instead(("--epochs 1", None)),
+        prepare=corpus_made,
+    ),
+    "Nothing to train: give --teacher": Case(
+        [*DISTIL[:3], *DISTIL[5:]],
+        "give --teacher, or --student",
+        also("--teacher", "petit modele"),
+        prepare=corpus_made,
+    ),
+    "tokens at most. Use --set length": Case(
+        [*DISTIL[:7], "--set", "length=500", "--steps", "1", "--set", "batch_sequences=2"],
+        r"Use --set length=\d+",
+        lambda case, said, folder: instead(
+            ("length=500", re.search(r"Use --set (length=\d+)", said.err)[1])  # type: ignore[index]
+        )(case, said, folder),
+        prepare=corpus_made,
+    ),
+    "or a smaller --set length": Case(
+        [*DISTIL[:7], "--set", "length=60", "--steps", "1"],
+        "or a smaller --set length",
+        instead(("length=60", "length=8")),
+        before=(CORPUS,),
+        prepare=lambda folder, models: (
+            corpus(folder, models),
+            (folder / "textes.txt").write_text(" ".join(TEXTS[:2])),
+        ),
+        code=1,
+    ),
+    "is not empty: --resume": Case(
+        DISTIL, "or give another folder", instead(("eleve", "autre")), before=(DISTIL,), prepare=corpus_made
+    ),
+    "or leave --resume out": Case(
+        [*DISTIL, "--resume"],
+        "leave --resume out",
+        lambda case, said, folder: (shutil.rmtree(folder / "eleve"), DISTIL)[1],
+        prepare=lambda folder, models: (
+            corpus_made(folder, models),
+            (folder / "eleve").mkdir(),
+            (folder / "eleve" / "note.txt").write_text(""),
+        ),
+    ),
+    "--out {} holds a finished run with": Case(
+        [*DISTIL[:-1], "3", "--resume"],
+        "give another folder",
+        lambda *_: [*DISTIL[:6], "autre", *DISTIL[7:-1], "3"],
+        before=(DISTIL,),
+        prepare=corpus_made,
+    ),
+    "--out {} is a file": Case(
+        DISTIL,
+        "is a file",
+        instead(("eleve", "autre")),
+        prepare=lambda folder, models: (corpus_made(folder, models), (folder / "eleve").write_text("")),
+    ),
+    "Lower --set learning_rate": Case(
+        [*DISTIL, "--set", "learning_rate=1e30"],
+        "Lower --set learning_rate, or --set precision=fp32, with another --out",
+        instead(("1e30", "1e-4"), ("eleve", "autre")),
+        prepare=corpus_made,
+        code=1,
+    ),
+    "Try it: flue-bench run --model": Case(
+        DISTIL,
+        "Try it",
+        lambda case, said, folder: [
+            *command(r"Try it: flue-bench (.+)")(case, said, folder),
+            *QUICK,
+            "--set",
+            "max_length=32",
+        ],
+        prepare=corpus_made,
+        code=0,
+    ),
+    "or leave --student out": Case(
+        [*DISTIL, "--student", "autre vocabulaire"],
+        "leave --student out",
+        instead((" --student 'autre vocabulaire'", None)),
+        code=1,
+        prepare=lambda folder, models: (corpus_made(folder, models), tiny("bert", folder / "autre vocabulaire")),
+    ),
+}
+"""A part of the message as it stands in the code, with {} for what varies → how it is met and followed."""
+
+ELSEWHERE = {
+    "HF_ENDPOINT is no http(s) address": "test_an_endpoint_that_is_no_address_is_told",
+    "HF_ENDPOINT is {} and more": "test_an_endpoint_that_is_no_address_is_told",
+    "with --resume) continues": "test_signals",
+    "is a link that another user made": "test_cli",
+    "or put the file's contents under --data-dir": "test_download_offline",
+    "`make run` works without network": "test_download_offline",
+    "run flue-bench once on a login node": "test_fetch_is_all_that_an_offline_run_needs",
+    "and give --data-dir D.": "test_fetch_is_all_that_an_offline_run_needs",
+    "`hf auth login`": "test_gated",
+    "check HF_ENDPOINT": "test_a_broken_server",
+    "Check HF_ENDPOINT": "test_a_broken_server",
+    "HF_HUB_DOWNLOAD_TIMEOUT sets the seconds": "test_a_broken_server",
+    "out of memory on the device": "test_out_of_memory",
+    "Run `git lfs pull` in": "test_pointers_of_git_lfs",
+    "needs code of its own (trust_remote_code)": "test_code_in_the_repository_is_never_run",
+    "See flue-bench verify": "test_cli_compare",
+    "see flue-bench verify": "test_board_evidence",
+    "is no archive that flue-bench knows": "test_archive",
+    "upgrade flue-bench": "test_store",
+    "hf download {}": "test_the_layouts_and_locks_of_french_corpora_on_the_hub",
+    "--device mps: distill": "test_device",
+    "Score it: flue-bench run": "test_distil_train",
+    "switched off by HF_HUB_OFFLINE": "test_what_is_broken_is_a_problem",
+}
+"""A part of the message → the test, or the file of tests, that shows it."""
+
+BEYOND = {
+    "--device {}: this machine has {} CUDA": "needs a GPU",
+    "--precision bf16: {}; use --precision fp32": "needs a GPU without bf16, or a Mac",
+    "The model's outputs are no longer finite": "needs a model that overflows in bf16 alone",
+    "FlauBERT's comes with: pip install": "installs a package",
+    "uninstall the plugin": "removes a package",
+    "this file system has no locks": "needs such a file system",
+    "and go on from the last checkpoint with --resume": "needs a full disk",
+    "fewer --processes need less memory": "needs memory to run out",
+    "belongs to another run": "names the folder again",
+    "cannot be read ({}); give another --out": "needs a damaged file",
+    "Take a student of the teacher's sizes": "as with another vocabulary",
+    "Start one flue-bench at a time": "needs a file system without locks",
+    "Check the network, https_proxy, HF_ENDPOINT": "needs a network that fails",
+    "Set OMP_NUM_THREADS={}": "needs more threads than cores",
+    "Where machines share the folder": "needs two machines",
+    "Install flue-bench again": "needs a broken installation",
+    "Look at HF_HOME, HF_TOKEN_PATH": "needs an unreadable token",
+    "What is not cached is not to be had; unset it": "switches the network on",
+    "Give another folder: --results": "needs a file system that cannot rename",
+    "under --data-dir: {}": "says where files may lie; no error",
+    "flue-bench run record, schema version": "says what a record is; no advice",
+}
+"""A part of the message → why its advice is not followed here."""
+
+
+PIECES = {"--device {}", "--model {}", "--model {} --model {}"}
+"""Texts that are put into a message."""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A masked LM of 62 sub-words and a corpus for it, made once."""
+    folder = tmp_path_factory.mktemp("made")
+    made = {"small": tiny("camembert", folder / "small", max_position_embeddings=64), "corpus": folder / "corpus"}
+    corpus(folder, made)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        command_line.done(*CORPUS)
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("message", ADVICE)
+def test_the_advice_of_a_message_works(
+    message: str, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = ADVICE[message]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLUE_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "500")
+    if "FLUE_BENCH_DATA" in message:
+        monkeypatch.setenv("FLUE_BENCH_DATA", str(tmp_path / "donnees"))
+    case.prepare(tmp_path, models)
+    for words in case.before:
+        command_line.done(*words)
+    said = command_line.flue_bench(*case.words)
+    text = re.sub(r"\s+", " ", said.out + said.err)
+    assert said.code == case.code, said
+    assert re.search(case.says, text), text
+    assert "Traceback" not in text
+    followed = command_line.flue_bench(*case.follow(case, said, tmp_path))
+    assert followed.code == 0, followed
+    if case.code:
+        assert not re.search(case.says, re.sub(r"\s+", " ", followed.out + followed.err)), followed
+
+
+NAMES = re.compile(r"(?<![\w-])--[a-z]|flue-bench [a-z]|`(?:make|hf|git) |pip install|\bunset |HF_[A-Z_]+|OMP_NUM")
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Place and text of what the code may say."""
+    for root in ("flue_bench", "distill/flue_distill", "tasks/flue_tasks"):
+        for path in sorted((ROOT / root).rglob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            above = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+            for node in ast.walk(tree):
+                text = _text(node)
+                if text and not _is_no_message(node, above):
+                    yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}", text
+
+
+def _text(node: ast.AST) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    return ""
+
+
+def _is_no_message(node: ast.AST, above: dict[ast.AST, ast.AST]) -> bool:
+    """Docstrings, help, parts of a text that is looked at as a whole, and single words such as an option's name."""
+    parent = above.get(node)
+    if isinstance(parent, ast.Expr | ast.JoinedStr | ast.FormattedValue):
+        return True
+    while parent is not None:
+        if isinstance(parent, ast.Call) and getattr(parent.func, "attr", "") in ("Option", "Argument", "Typer"):
+            return True
+        parent = above.get(parent)
+    return " " not in _text(node)
+
+
+def test_every_message_with_advice_is_here() -> None:
+    known, said = [*ADVICE, *ELSEWHERE, *BEYOND], list(texts())
+    named = [(place, text) for place, text in said if NAMES.search(text) and text not in PIECES]
+    missing = [f"{place}: {text}" for place, text in named if not any(part in text for part in known)]
+    assert not missing, "\n".join(missing)
+    assert [part for part in known if not any(part in text for _, text in said)] == []  # all of them are still said
+
+
+@pytest.mark.parametrize("test", sorted(set(ELSEWHERE.values())))
+def test_the_test_that_is_named_is_there(test: str) -> None:
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    assert any(path.stem == test or f"def {test}(" in path.read_text(encoding="utf-8") for path in files)
