@@ -151,6 +151,28 @@ def test_a_hostile_hub_is_given_up_in_time(met: Any, case: tuple[str, Malice]) -
     assert result["kilobytes"] < 400_000
 
 
+def test_a_proxy_is_used_and_is_given_up_in_time_too(standin: StandIn, tmp_path: Path) -> None:
+    """The stand-in is the proxy: it is asked with whole addresses, for a hub that no name server knows."""
+    commit = standin.add_repo("org/data", "dataset", FILES)
+    proxy = standin.endpoint.replace("//", "//Nora:Secret-word@")
+    none = {"NO_PROXY": "", "no_proxy": "", "HF_HUB_DOWNLOAD_TIMEOUT": "5"}
+    env = standin.env(tmp_path) | none | {"HF_ENDPOINT": "http://hub.invalid", "HTTP_PROXY": proxy, "http_proxy": proxy}
+    (result,) = drive(env, fetched())
+    assert commit in result["answer"]
+    assert all(request.split()[1].startswith("http://hub.invalid/") for request in standin.requests)
+    for number, (part, malice, says) in enumerate(
+        [
+            ("/revision/", "drip", "too slowly"),
+            ("/tree/", "endless", "more than"),
+            ("GET /datasets/", "drip", "too slowly"),
+        ]
+    ):
+        standin.faults = {part: malice}  # type: ignore[dict-item]
+        (result,) = drive(env | {"HF_HOME": str(tmp_path / str(number))}, fetched())
+        assert says in result["message"] and result["seconds"] < 8
+        assert "http://hub.invalid" in result["message"] and "Secret" not in result["message"] + result["stderr"]
+
+
 # Downloads by address.
 
 
