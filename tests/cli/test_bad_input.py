@@ -391,7 +391,7 @@ MODELS: dict[str, tuple[Callable[[Path], Any], int, str]] = {
     "truncated weights": (lambda m: cut(m / "model.safetensors", -100), 1, NOT_LOADED),
     "empty weights": (weights(b""), 1, NOT_LOADED),
     "a header that claims 2^60 bytes": (weights((2**60).to_bytes(8, "little") + b"{}"), 1, NOT_LOADED),
-    "a git-lfs pointer for weights": (weights(LFS), 1, NOT_LOADED),
+    "a git-lfs pointer for weights": (weights(LFS), 1, "is a pointer of git-LFS"),
     "weights that are an index": (
         lambda m: (m / "model.safetensors").rename(m / "model.safetensors.index.json"), 1, r"has no 'weight_map'"),
     "an index that leads out": (lead_out, 1, r"names '\.\./.*', which is not one of its weight files"),

@@ -422,7 +422,7 @@ def test_a_checkpoint_of_another_width_or_vocabulary_is_refused(copy_of: Callabl
 
 def test_files_that_are_no_weights(copy_of: Callable[[str], Path]) -> None:
     folder = copy_of("bert")
-    (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    (folder / "model.safetensors").write_bytes(b"poids")
     assert "cannot be loaded" in refusal(lambda: load(folder))
 
 
