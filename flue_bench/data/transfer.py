@@ -44,7 +44,7 @@ BROKEN = (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError)
 
 _BUSY = (408, 429)
 _here = threading.local()
-"""``allowance``: that of the request which this thread made last. Its body is read in the same thread."""
+"""``allowance`` and ``streams`` of the request that this thread makes."""
 
 
 class Allowance:
@@ -111,9 +111,10 @@ class _Metered(httpcore2.NetworkStream):
 
     def __init__(self, stream: httpcore2.NetworkStream) -> None:
         self._stream = stream
+        self._allowance: Allowance = _here.allowance
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        allowance: Allowance = _here.allowance
+        allowance = self._allowance
         try:
             content = self._stream.read(max_bytes, allowance.wait(timeout))
         except httpcore2.ReadTimeout:
@@ -123,7 +124,8 @@ class _Metered(httpcore2.NetworkStream):
         return content
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _here.allowance.wait(timeout))
+        self._allowance = _here.allowance  # another thread may read the answer
+        self._stream.write(buffer, self._allowance.wait(timeout))
 
     def close(self) -> None:
         self._stream.close()

@@ -13,6 +13,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -249,6 +250,16 @@ def test_pauses_between_tries_are_not_counted(monkeypatch: pytest.MonkeyPatch) -
     assert allowance.wait(None) == pytest.approx(0.05)
     with pytest.raises(HubError, match="too slowly"):
         allowance.wait(None)
+
+
+def test_an_answer_is_charged_to_its_own_request(small: StandIn) -> None:
+    """Whichever thread reads it, and whatever that thread asked for in between."""
+    url = small.serve_file("a.bin", bytes(300_000))
+    other = small.serve_file("b.bin", bytes(10))
+    with transfer.Client(url, max_bytes=200_000) as client, client.stream("GET", url) as response:
+        client.head(other)
+        with ThreadPoolExecutor(1) as pool, pytest.raises(HubError, match=r"sends more than 200,000 bytes"):
+            pool.submit(response.read).result()
 
 
 # Secrets.
