@@ -36,7 +36,7 @@ LIMITS = {
 }
 
 DRIVER = """
-import json, resource, sys, time
+import json, re, sys, time
 from pathlib import Path
 from flue_bench.data import hub, transfer
 from flue_bench.errors import FlueBenchError
@@ -51,9 +51,8 @@ for call, kwargs in calls:
         result = {"answer": str(answer)}
     except FlueBenchError as error:
         result = {"error": type(error).__name__, "message": str(error)}
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if (status := Path("/proc/self/status")).exists():  # what Linux gives above is inherited from the parent
-        used = int(status.read_text().partition("VmHWM:")[2].split()[0])
+    status = Path("/proc/self/status")  # resource.getrusage counts what the parent had
+    used = int(re.findall("VmHWM:.*?([0-9]+)", status.read_text())[0]) if status.exists() else 0
     print(json.dumps(result | {"seconds": time.monotonic() - started, "kilobytes": used}))
 """
 
