@@ -125,9 +125,6 @@ def _of_file(url: str) -> str:
     if not re.fullmatch(r"https?://[^/]+/.*[^/]/*", shown):
         there = address(url) if re.search("[@?#]", url) else quoted(url)
         raise ValueError(f"should be the http(s) address of a file, not {there}")
-    name = urlsplit(url).path.rstrip("/").rsplit("/", 1)[-1]
-    if name in (".", "..") or re.search(r"[\\:\x00-\x1f\x7f]", name):
-        raise ValueError(f"{shown} ends in no name of a file")
     return url
 
 

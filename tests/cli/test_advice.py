@@ -203,13 +203,13 @@ ADVICE: dict[str, Case] = {
         instead(("max_length=8", "max_length=60")),
         code=0,
     ),
-    "No records in {}. Make some with flue-bench run": Case(
+    "Make some with flue-bench run, or name another": Case(
         ["leaderboard"],
         "Make some with flue-bench run",
         also("--results", "autre"),
         before=([*RUN, "--results", "autre"],),
     ),
-    "--results {}: {}": Case(
+    "No records in {}: {}": Case(
         ["leaderboard", "--results", "autre"],
         "there is no such folder",
         instead((" --results autre", None)),
@@ -448,6 +448,7 @@ ELSEWHERE = {
     "Check HF_ENDPOINT": "test_a_broken_server",
     "HF_HUB_DOWNLOAD_TIMEOUT sets the seconds": "test_a_broken_server",
     "out of memory on the device": "test_out_of_memory",
+    "is a link out of {}": "test_a_link_out_of_a_tasks_folder_is_not_read",
     "Run `git lfs pull` in": "test_pointers_of_git_lfs",
     "needs code of its own (trust_remote_code)": "test_code_in_the_repository_is_never_run",
     "See flue-bench verify": "test_cli_compare",
@@ -467,6 +468,7 @@ BEYOND = {
     "--precision bf16: {}; use --precision fp32": "needs a GPU without bf16, or a Mac",
     "The model's outputs are no longer finite": "needs a model that overflows in bf16 alone",
     "FlauBERT's comes with: pip install": "installs a package",
+    "A data frame needs pandas": "installs a package",
     "uninstall the plugin": "removes a package",
     "this file system has no locks": "needs such a file system",
     "and continue from the last checkpoint with --resume": "needs a full disk",
