@@ -183,8 +183,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds to measure (default: 3)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder to write to (default: results)")
     arguments = parser.parse_args()
-    sizes = [measured(models, arguments.rounds) for models in arguments.models]
+    sizes: list[dict[str, Any]] = []
+    for models in arguments.models:
+        sizes.append(measured(models, arguments.rounds))
+        write(sizes, arguments.results)  # each time: an interruption loses one size
 
+
+def write(sizes: list[dict[str, Any]], results: Path) -> None:
+    """Print and write the table of these sizes."""
     import torch
 
     from benchmarks.common import report
@@ -209,7 +215,7 @@ def main() -> None:
         f"before: 1 is linear. Opened and listed: below the results directory. The pages have {pages} MB.\n"
     )
     print(text)
-    report.write(arguments.results / "performance", "load", {"machine": here, "sizes": sizes}, text)
+    report.write(results / "performance", "load", {"machine": here, "sizes": sizes}, text)
 
 
 if __name__ == "__main__":
