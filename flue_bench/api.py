@@ -13,19 +13,22 @@ MALLOC_TOP_PAD_=268435456``. The numbers are the same.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from flue_bench.errors import IncompleteError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    import pyarrow
+
     from flue_bench.boards.board import Board
     from flue_bench.boards.compared import Comparison
     from flue_bench.data.registry import Registered
     from flue_bench.data.sources import TaskData
     from flue_bench.jobs.speed import Measured
     from flue_bench.progress import Display
+    from flue_bench.record import Cell, Epoch
     from flue_bench.results.rows import NamedRow
     from flue_bench.results.runs import Results
     from flue_bench.results.verify import Checked
@@ -102,6 +105,8 @@ def run(
     offline: bool = False,
     results: str | Path = "results",
     force: bool = False,
+    metrics: Mapping[str, Callable[[pyarrow.Table], float]] | None = None,
+    on_epoch: Callable[[Cell, Epoch], None] | None = None,
     progress: bool | Display = True,
 ) -> Results:
     """Fine-tune and score models on tasks. Every cell (model, task, seed) is run once and recorded.
@@ -121,6 +126,11 @@ def run(
         offline: make no network call.
         results: the folder to write records to.
         force: run cells again that have a record.
+        metrics: scores of your own: name → a function of the test predictions, which are those of
+            ``record.predictions()``. They are recorded by their names in ``record.own_scores``; what they mean is the
+            caller's responsibility: nothing recomputes them, no epoch is selected by them, and no board shows them.
+        on_epoch: called after each epoch with the cell and its losses and validation scores. What it raises ends the
+            run with a checkpoint, from which the same call continues.
         progress: show bars in a terminal or a notebook; False: nothing.
 
     Returns:
@@ -159,6 +169,8 @@ def run(
         data_dir=_data_dir(data_dir),
         offline=offline,
         force=force,
+        metrics=dict(metrics or {}),
+        on_epoch=on_epoch,
     )
     outcome = run_grid(grid, Store(Path(results)), display)
     made = Results(

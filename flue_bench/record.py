@@ -327,6 +327,9 @@ class RunRecord(Schema):
     """Test scores by full name, as fractions of 1 (MCC from -1 to 1)."""
     measures: dict[str, Annotated[float, Field(ge=-1e100, le=1e100)]] = Field(default_factory=dict)
     """Other results on the test set, such as a mean error: not fractions of 1, and never on a board."""
+    own_scores: dict[Short, Annotated[float, Field(ge=-1e100, le=1e100)]] = Field(default_factory=dict)
+    """Scores by functions of whoever ran it, under the names they gave them: not recomputed by ``verify``, and never on
+    a board."""
     per_class: dict[str, Annotated[dict[str, ClassScores], Field(max_length=LABELS)]]
     """Level (``class``, ``entity``, ``word``, ``subword``) → class → scores."""
     collapsed: str | None
@@ -348,7 +351,9 @@ class RunRecord(Schema):
         """Leave out fields added after 0.1 that are empty, so that older records stay the same."""
         said: dict[str, Any] = write(self)
         return {
-            name: value for name, value in said.items() if value or name not in ("options", "measures", "train_from")
+            name: value
+            for name, value in said.items()
+            if value or name not in ("options", "measures", "train_from", "own_scores")
         }
 
 

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
-from flue_bench.errors import UnknownNameError, address, quoted
+from flue_bench.errors import TaskFileError, UnknownNameError, address, faults, quoted
 from flue_bench.recipe import Recipe
 
 Split = Literal["train", "validation", "test"]
@@ -181,6 +190,8 @@ class Source(Schema):
     """What has to be requested to get this source, and where; shown whenever the source is missing."""
     files: dict[Split, Annotated[SplitFiles, _alone("path")]] = Field(default_factory=dict)
     """Relative to the repository, the archive, ``--data-dir``/NAME, or the task file's folder."""
+    rows: dict[Split, tuple[dict[str, Any], ...]] = Field(default_factory=dict, repr=False)
+    """The rows themselves, each as column → value, instead of files: ``Task.from_examples`` makes such a source."""
     reader: str | None = None
     """Entry-point name (group ``flue_bench.readers``) of a Python reader, for formats the engine does not know."""
     delimiter: str | None = Field(None, min_length=1, max_length=1)
@@ -204,7 +215,11 @@ class Source(Schema):
             raise ValueError("a source has 'hub' or 'archives', not both")
         if self.hub and not self.revision:
             raise ValueError(f"'hub = \"{self.hub}\"' needs a pinned 'revision'")
-        if not self.files and not self.reader:
+        if self.rows and (self.hub or self.archives or self.files or self.reader):
+            raise ValueError("a source with 'rows' has its examples there: leave out hub, archives, files and reader")
+        if self.rows and not self.rows.get("train"):
+            raise ValueError("'rows' needs at least 'train'")
+        if not self.files and not self.reader and not self.rows:
             raise ValueError("a source needs 'files' or a 'reader'")
         return self
 
@@ -226,6 +241,8 @@ class Source(Schema):
             return f"hub:{self.hub}@{(self.revision or '')[:12]}"
         if self.archives:
             return "archive:" + ",".join(archive.name for archive in self.archives)
+        if self.rows:
+            return "memory"
         return f"reader:{self.reader}" if not self.files else "files"
 
 
@@ -326,6 +343,54 @@ class Task(Schema):
         for name in self.recipe:
             self.named_recipe(name)
         return self
+
+    @classmethod
+    def from_examples(
+        cls,
+        name: str,
+        kind: str,
+        *,
+        metric: str,
+        train: Iterable[Mapping[str, Any]],
+        validation: Iterable[Mapping[str, Any]] = (),
+        test: Iterable[Mapping[str, Any]] = (),
+        labels: Sequence[str] = (),
+        columns: Mapping[str, str] | None = None,
+        label_names: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Return a task whose examples are in memory.
+
+        They are checked, cut and digested as rows of a file are: equal rows have the same digest, wherever they are.
+
+        Args:
+            name: the task's name, of lower-case letters, digits, dots and hyphens.
+            kind: sentence, sentence-pair, tokens, or an installed one.
+            metric: the headline metric.
+            train: rows, each a mapping from column to value: ``text``, ``text_pair`` and ``label``, or ``words`` and
+                ``tags``; a data frame's are ``frame.to_dict("records")``.
+            validation: none: cut from train.
+            test: none: cut from train, if ``split={"test": 0.2}`` says how much.
+            labels: names of the classes or tags.
+            columns: the kind's name of a column → its name in the rows, where it differs.
+            label_names: a label's name in the rows → its name in ``labels``, where it differs.
+            settings: other fields of a task: ``scheme``, ``split``, ``recipe``, ``version``, ….
+
+        Raises:
+            TaskFileError: the task is not valid.
+        """
+        rows = {"train": train, "validation": validation, "test": test}
+        given = {split: tuple(map(dict, rows_of)) for split, rows_of in rows.items()}
+        source = {
+            "rows": {split: rows_of for split, rows_of in given.items() if rows_of},
+            "columns": dict(columns or {}),
+            "label_names": dict(label_names or {}),
+        }
+        declared = {"name": name, "kind": kind, "metric": metric, "labels": tuple(labels), "source": (source,)}
+        try:
+            return cls.model_validate(settings | declared)
+        except ValidationError as error:
+            raise TaskFileError("\n".join(f"task {name}: {fault}." for fault in faults(error)[:2])) from None
 
     @property
     def board_column(self) -> str:

@@ -25,6 +25,10 @@ LONGEST_PATH = 255
 """Characters of the path or glob of data files."""
 
 
+MADE = Path("(made in Python)")
+"""Stands for the file of a task that has none."""
+
+
 @dataclass(frozen=True)
 class Registered:
     """A task, and the file and package that declare it."""
@@ -131,7 +135,7 @@ def select(names: Sequence[Task | str | Path]) -> list[Registered]:
             raise UnknownNameError("task", str(name), _names(known), "`flue-bench tasks` lists all.")
         for each in tasks:
             before = chosen.setdefault(each.task.name, each)
-            if before.file.resolve() != each.file.resolve():
+            if before.file.resolve() != each.file.resolve() or before.task != each.task:
                 raise TaskFileError(f"Task name '{each.task.name}' is taken twice: by {before.file} and {each.file}.")
     return list(chosen.values())
 
@@ -155,7 +159,7 @@ def _given(task: Task, known: dict[str, Registered]) -> Registered:
     """Return a task that was made or loaded in Python."""
     for key, fault in _faults(task):
         raise TaskFileError(f"task {task.name}: {key}: {fault if fault.endswith(('.', '?')) else f'{fault}.'}")
-    return _loose(Registered(task, task._file or Path(), ""), known)
+    return _loose(Registered(task, task._file or MADE, ""), known)
 
 
 def _named(name: str, among: dict[str, Registered]) -> list[Registered]:

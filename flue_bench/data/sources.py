@@ -155,7 +155,7 @@ def _first(source: Source) -> SplitFiles:
 
 def _by_hand(task: Task, data_dir: Path | None) -> _Place | None:
     """Return the source that was placed in the data directory for this task, if any."""
-    if data_dir is None:
+    if data_dir is None or any(source.rows for source in task.source):
         return None
     if not data_dir.is_dir():
         raise UsageError(f"--data-dir {data_dir}: no such folder.")
@@ -362,16 +362,17 @@ def _read_all(task: Task, located: _Place, training: TaskData | None) -> TaskDat
         left_out: Counter[str] = Counter()
         if located.source.reader:
             examples, rows = _by_reader(task, located, split, left_out, memory)
+        elif in_memory := located.source.rows.get(split):
+            examples, rows = _by_rows(task, located.source, labels, split, in_memory, left_out)
         elif files:
             examples, rows = _by_columns(
                 task, located.source, labels, files, split, paths, hints, left_out, memory, idle
             )
         else:
             examples, rows = [], 0
-        if files and not examples:
-            raise DataError(
-                f"Task '{task.name}' has no example for its {split} split from {', '.join(map(str, paths))}."
-            )
+        if (files or split in located.source.rows) and not examples:
+            where = ", ".join(map(str, paths)) or "its rows"
+            raise DataError(f"Task '{task.name}' has no example for its {split} split from {where}.")
         if len({example.id for example in examples}) < len(examples):
             raise DataError(
                 f"Task '{task.name}': an id occurs twice in {split}. Without `columns.id`, rows are numbered."
@@ -502,6 +503,33 @@ def _by_columns(
                     raise DataError(f"{formats.place(path, number)}: {error}.{advice}") from None
             row += 1
     return examples, row
+
+
+def _by_rows(
+    task: Task,
+    source: Source,
+    labels: Labels,
+    split: Split,
+    rows: Sequence[Mapping[str, Any]],
+    left_out: Counter[str],
+) -> tuple[list[Example], int]:
+    """Return the examples of one split that is in memory, and its number of rows; as ``_by_columns`` reads a file."""
+    kind = kind_named(task.kind)
+    labels.next_column()
+    names = {name: str(source.columns.get(name, name)) for name in dict.fromkeys([*kind.needs, *source.columns])}
+    examples: list[Example] = []
+    for row, values in enumerate(rows):
+        where = f"Task '{task.name}', row {row} of {split}"
+        if missing := [column for column in names.values() if column not in values]:
+            raise DataError(f"{where}: has no {', '.join(missing)}; it has {', '.join(map(str, values)) or 'nothing'}.")
+        given = {name: values[column] for name, column in names.items()}
+        try:
+            examples.append(kind.example(Row(_string(given.get("id")) or f"{split}-{row}", given, labels)))
+        except Skipped as reason:
+            left_out[str(reason)] += 1
+        except ValueError as error:
+            raise DataError(f"{where}: {error}.") from None
+    return examples, len(rows)
 
 
 def _key(name: str, numbered: bool) -> formats.Column:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from flue_bench.kinds.counts import TRY
 from flue_bench.kinds.kind import kind_named
 from flue_bench.kinds.network.network import Encoded
 from flue_bench.progress import Display
-from flue_bench.record import Cell, Cost, Environment, Failure, OwnHead, Predictions, RunRecord, Truncation
+from flue_bench.record import Cell, Cost, Environment, Epoch, Failure, OwnHead, Predictions, RunRecord, Truncation
 from flue_bench.results.store import Store
 from flue_bench.task import SPLITS, Split
 from flue_bench.training import checkpoint, models
@@ -39,6 +39,18 @@ class Finished(NamedTuple):
     record: RunRecord
     reused: bool
     """Whether it was already in the store."""
+
+
+class CallerError(BaseException):
+    """Carries what a function of the caller raised through everything that handles errors of ours."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+OnEpoch = Callable[[Cell, Epoch], None]
+"""A function of the caller for the end of each epoch."""
 
 
 class CellFailedError(FlueBenchError):
@@ -61,6 +73,7 @@ def run_cell(
     number: str = "",
     force: bool = False,
     wait: bool = True,
+    on_epoch: OnEpoch | None = None,
 ) -> Finished:
     """Run one cell, unless its record is in the store, and store its record or its failure.
 
@@ -77,8 +90,10 @@ def run_cell(
         number: a prefix for the lines of this cell.
         force: run it even if its record exists.
         wait: wait for another process that is running this cell.
+        on_epoch: called after each epoch.
 
     Raises:
+        CallerError: ``on_epoch`` raised something; the cell has a checkpoint.
         CellFailedError: it was run and failed.
         UsageError: it cannot be run here: another protocol, no such task, another version of it, another model or
             other data than the cell's.
@@ -98,7 +113,9 @@ def run_cell(
             return Finished(earlier, reused=True)
         try:
             settled = prepare(device, cell.recipe.precision, models.width(model.config))
-            record = _run_and_keep(cell, model, loader, inputs, settled, store, display, title, recipe_name, notes)
+            record = _run_and_keep(
+                cell, model, loader, inputs, settled, store, display, title, recipe_name, notes, on_epoch
+            )
         except Exception as error:
             reason = str(error) if isinstance(error, FlueBenchError) else _unexpected(error, cell, display)
             column = inputs.registered.task.board_column
@@ -108,6 +125,15 @@ def run_cell(
             raise CellFailedError(failure) from error
     display.line(f"{title}: {_result(record)}")
     return Finished(record, reused=False)
+
+
+@contextlib.contextmanager
+def theirs() -> Iterator[None]:
+    """Run a function of the caller, whose errors are no failure of a cell."""
+    try:
+        yield
+    except Exception as error:
+        raise CallerError(error) from error
 
 
 @contextlib.contextmanager
@@ -155,11 +181,12 @@ def _run_and_keep(
     title: str,
     recipe_name: str,
     notes: tuple[str, ...],
+    on_epoch: OnEpoch | None,
 ) -> RunRecord:
     began = time.perf_counter()
     folder = store.checkpoint_dir(cell)
     reset_peak_memory(device.where)
-    tested = _fine_tune_and_test(cell, model, loader, inputs, device, folder, display, title, notes)
+    tested = _fine_tune_and_test(cell, model, loader, inputs, device, folder, display, title, notes, on_epoch)
 
     def build(predictions: Predictions) -> RunRecord:
         return _record(cell, recipe_name, inputs, tested, device, predictions, time.perf_counter() - began)
@@ -181,6 +208,7 @@ def _fine_tune_and_test(
     display: Display,
     title: str,
     notes: tuple[str, ...],
+    on_epoch: OnEpoch | None,
 ) -> _Tested:
     task, recipe, splits = inputs.registered.task, cell.recipe, inputs.splits(cell.limit)
     kind, called = kind_named(task.kind), loader.called(cell.model)
@@ -205,9 +233,16 @@ def _fine_tune_and_test(
             decided = encoded["validation"].decided(predict(network, encoded["validation"], device), task)
             return kind.scores(kind.table(splits["validation"], decided), task).scores
 
+        def ended(epoch: Epoch) -> None:
+            if on_epoch:
+                with theirs():
+                    on_epoch(cell, epoch)
+
         if (folder / checkpoint.FILE).exists():
             display.line(f"{title}: continues from its checkpoint")
-        fit = fine_tune(network, encoded["train"], recipe, cell.seed, device, validate, task.metric, folder, show)
+        fit = fine_tune(
+            network, encoded["train"], recipe, cell.seed, device, validate, task.metric, folder, show, ended
+        )
         if fit.rows_at_once < recipe.batch_size:
             part = "1 row" if fit.rows_at_once == 1 else f"{fit.rows_at_once} rows"
             notes += (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import groupby, product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from filelock import Timeout
@@ -15,7 +16,7 @@ from filelock import Timeout
 from flue_bench.data import sources
 from flue_bench.data.registry import Registered
 from flue_bench.errors import DataError, FlueBenchError, HubError, ModelError, UsageError
-from flue_bench.jobs.cell import CellFailedError, run_cell
+from flue_bench.jobs.cell import CallerError, CellFailedError, OnEpoch, run_cell, theirs
 from flue_bench.jobs.loader import Loader
 from flue_bench.progress import Display
 from flue_bench.recipe import Recipe
@@ -25,6 +26,9 @@ from flue_bench.task import Task
 from flue_bench.training import models
 from flue_bench.training.device import pick_device, prepare, random_state_kept
 from flue_bench.training.models import Resolved
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ class Grid:
     data_dir: Path | None = None
     offline: bool = False
     force: bool = False
+    metrics: Mapping[str, Callable[[pyarrow.Table], float]] = field(default_factory=dict)
+    """Scores of the caller's own, by name, each a function of the test predictions."""
+    on_epoch: OnEpoch | None = None
 
     @property
     def recipe_name(self) -> str:
@@ -110,7 +117,9 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
                 number=f"{number} ",
                 force=grid.force,
                 wait=wait,
+                on_epoch=grid.on_epoch,
             )
+            record = _with_metrics(record, grid.metrics, store)
         except Timeout:
             return False
         except CellFailedError as error:
@@ -126,13 +135,34 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
             display.once(f"{cell.model.name} has the content of {known}, and is shown under that name")
         return True
 
-    with display.running(), random_state_kept(device):
-        # Cells that another process runs are postponed, so that several share a grid, and waited for at the end.
-        cells = _cells(grid, recipes, resolved, device, loader, outcome, display)
-        put_off = [planned for planned in cells if not runs(planned, wait=False)]
-        for planned in put_off:
-            runs(planned, wait=True)
+    try:
+        with display.running(), random_state_kept(device):
+            # Cells that another process runs are postponed, so that several share a grid, and waited for at the end.
+            cells = _cells(grid, recipes, resolved, device, loader, outcome, display)
+            put_off = [planned for planned in cells if not runs(planned, wait=False)]
+            for planned in put_off:
+                runs(planned, wait=True)
+    except CallerError as raised:
+        raise raised.error from None
     return outcome
+
+
+def _with_metrics(
+    record: RunRecord, metrics: Mapping[str, Callable[[pyarrow.Table], float]], store: Store
+) -> RunRecord:
+    """Return the record with the caller's own scores, and store it so; scores that it has already are kept."""
+    lacking = {name: metric for name, metric in metrics.items() if name not in record.own_scores}
+    if not lacking:
+        return record
+    table, own = record.predictions(), dict(record.own_scores)
+    for name, metric in lacking.items():
+        with theirs():
+            own[name] = float(metric(table))
+            if not math.isfinite(own[name]):
+                raise UsageError(f"metric '{name}' gives {own[name]}: a score is a finite number.")
+    record = record.model_copy(update={"own_scores": own})
+    store.write_own_scores(record)
+    return record
 
 
 def _cells(

@@ -49,13 +49,14 @@ class Results(Tabular):
         """Return a table with a row for each record.
 
         Scores are fractions of 1, in columns named ``scores.accuracy`` and so on, null where the run's task does not
-        have the score; other results on the test set are in ``measures.…``, and costs in ``cost.…``.
+        have the score; other results on the test set are in ``measures.…``, the caller's own in ``own_scores.…``, and
+        costs in ``cost.…``.
         """
         import pyarrow
 
         lines = [_line(record) for record in self.records]
         names = dict.fromkeys(name for line in lines for name in line)
-        families = ("scores.", "measures.", "cost.")
+        families = ("scores.", "measures.", "own_scores.", "cost.")
         ordered = [name for name in names if not name.startswith(families)]
         ordered += [name for family in families for name in sorted(names) if name.startswith(family)]
         return pyarrow.table({name: [line.get(name) for line in lines] for name in ordered})
@@ -96,6 +97,7 @@ def _line(record: RunRecord) -> dict[str, Any]:
         "predictions_sha256": record.predictions.sha256,
         **{f"scores.{name}": score for name, score in record.scores.items()},
         **{f"measures.{name}": value for name, value in record.measures.items()},
+        **{f"own_scores.{name}": value for name, value in record.own_scores.items()},
         **{f"cost.{name}": value for name, value in record.cost.model_dump().items()},
     }
 

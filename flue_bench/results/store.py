@@ -144,6 +144,16 @@ class Store:
                     path.unlink(missing_ok=True)
         return record
 
+    def write_own_scores(self, record: RunRecord) -> None:
+        """Store a record again that has got ``own_scores``; its predictions stay as they are.
+
+        Raises:
+            RecordError: the file cannot be written.
+        """
+        path = next(path for path in self._candidates(record.cell) if path.is_file())
+        with _explained(path):
+            files.write(path, _json(record), self.root)
+
     def write_failure(self, failure: Failure) -> None:
         """Store the failure of a cell, in place of an earlier one.
 

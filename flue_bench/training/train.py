@@ -70,6 +70,7 @@ def fine_tune(
     metric: str,
     folder: Path,
     show: Callable[[Progress], None] = lambda _: None,
+    ended: Callable[[Epoch], None] = lambda _: None,
 ) -> Fit:
     """Train ``model`` in place, and leave in it the weights of the selected epoch.
 
@@ -86,6 +87,7 @@ def fine_tune(
         metric: the one of ``validate``'s scores that selects the epoch.
         folder: for the checkpoint, written every five minutes, on a signal, and at the end of a longer training.
         show: called after each step.
+        ended: called after each epoch; if it raises, the checkpoint is written first.
 
     Raises:
         ModelError: the loss is no longer finite.
@@ -142,6 +144,11 @@ def fine_tune(
             scores = validate(model)
             validating += time.perf_counter() - before
             run.end_epoch(Epoch(epoch=epoch + 1, step=run.step, train_loss=mean_loss, scores=scores), metric)
+            try:
+                ended(run.history[-1])
+            except BaseException:
+                run.save()
+                raise
             if interruption.signal is not None:  # it came during validation
                 run.save()
                 interruption.raise_if_set()
