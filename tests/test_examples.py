@@ -83,3 +83,21 @@ def test_every_cell_runs(name: str, shown: list[str], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for words in shown:
         assert words in done.stdout, (words, done.stdout)
+
+
+@pytest.mark.slow
+def test_the_readme_from_python_runs(tmp_path: Path) -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## From Python\n")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.S)
+    check = "print(board, table.num_rows, runs.num_rows, predictions.num_rows, len(digest))"
+    done = subprocess.run(
+        [sys.executable, "-c", code + check],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mini-cls" in done.stdout and done.stdout.rstrip().endswith(" 1 1 64 16")
+    assert (tmp_path / "results" / "runs").is_dir()

@@ -47,6 +47,7 @@ def test_wheel_holds_code_tasks_and_embedded_models_only(dist: Path) -> None:
     tops = {PurePosixPath(name).parts[0] for name in names if ".dist-info/" not in name}
     assert tops == {"flue_bench", "flue_tasks", "flue_distill"}
     assert {file.relative_to(ROOT / "tasks").as_posix() for file in (ROOT / "tasks").rglob("*.toml")} <= names
+    assert {"flue_bench/py.typed", "flue_distill/py.typed", "flue_bench/boards/notebook.html"} <= names
     assert {"flue_bench/py.typed", "flue_tasks/xnli.toml", "flue_distill/corpus/demo.txt"} <= names
     assert {f"flue_distill/training/recipes/{name}.toml" for name in ("distilcamembert", "laptop")} <= names
     assert {"flue_bench/boards/published.toml", "flue_bench/boards/board.html"} <= names
@@ -96,6 +97,15 @@ def test_wheel_runs_in_a_fresh_environment(dist: Path, tmp_path: Path) -> None:
         python, "-c", "import flue_bench, flue_tasks; print(flue_bench.__file__, flue_tasks.__file__)", cwd=tmp_path
     )
     assert all(Path(file).is_relative_to(own) for file in where.split())
+
+    script = tmp_path / "script.py"
+    script.write_text((ROOT / "tests" / "support" / "typed.py").read_text(encoding="utf-8"), encoding="utf-8")
+    strict = ("--strict", "--cache-dir", tmp_path / "mypy", "--python-executable", python, script)
+    assert "no issues found" in call(sys.executable, "-m", "mypy", *strict, cwd=tmp_path)
+    wrong = script.read_text(encoding="utf-8").replace('question="trained"', 'question="both"')
+    script.write_text(wrong, encoding="utf-8")
+    with pytest.raises(AssertionError, match='incompatible type "Literal'):  # types are seen, not taken for Any
+        call(sys.executable, "-m", "mypy", *strict, cwd=tmp_path)
 
     command = home / "bin" / "flue-bench"
     listed = call(command, "tasks", cwd=tmp_path, COLUMNS="200")
