@@ -336,7 +336,7 @@ class Task(Schema):
         for number, source in enumerate(self.source):
             if source.files and wanted not in source.files:
                 raise ValueError(f"source[{number}]: 'files' needs at least '{wanted}'")
-            if self.train_from is not None and source.files.keys() - {"test"}:
+            if self.train_from is not None and (source.files.keys() | source.rows.keys()) - {"test"}:
                 raise ValueError(f"source[{number}].files: only 'test', since 'train_from' says what to train on")
         if self.train_from is not None and self.rows.keys() - {"test"}:
             raise ValueError("rows: only 'test', since 'train_from' says what to train on")

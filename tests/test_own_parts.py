@@ -111,6 +111,7 @@ def test_data_that_lie_elsewhere_do_not_replace_the_rows(tmp_path: Path, monkeyp
             "row 0 of train: .*holds 3, which is not? ?a? ?text|no text",
         ),
         ({"test": []}, DataError, "no test split"),
+        ({"train_from": "mini-cls"}, TaskFileError, "only 'test', since 'train_from' says"),
     ],
 )
 def test_what_is_wrong_is_named(more: dict[str, Any], error: type[Exception], message: str) -> None:
