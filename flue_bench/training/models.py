@@ -296,7 +296,7 @@ def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) ->
     if own.leave_out:
         kept = {name: value for name, value in network.state_dict().items() if name not in own.leave_out}
         torch.manual_seed(seed)
-        with quiet("transformers"):
+        with quiet("transformers"), _without_bars():
             network = type(network).from_pretrained(
                 None, config=network.config, state_dict=kept, dtype=torch.float32, local_files_only=True
             )

@@ -39,7 +39,7 @@ PLANT = (
 def safe(text: str) -> None:
     """No control character but the newline, no change of direction."""
     found = {c for c in text if (unicodedata.category(c)[0] == "C" or c in "\u2028\u2029") and c != "\n"}
-    assert not found, (sorted(map(repr, found)), next(line for line in text.splitlines() if set(line) & found))
+    assert not found, (sorted(map(repr, found)), [line for line in text.split("\n") if set(line) & found])
 
 
 def in_lines(said: Said) -> None:
