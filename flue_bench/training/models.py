@@ -178,6 +178,16 @@ def load_tokenizer(model: Resolved) -> Any:
     if not matching([path.name for path in model.folder.iterdir()], TOKENIZER_FILES[:1] + TOKENIZER_FILES[4:]):
         raise ModelError(f"{model.ref.name} has no tokenizer files ({model.folder}); save its tokenizer there.")
     tokenizer = read_tokenizer(model.folder, model.ref.name)
+    try:
+        _check_tokenizer(tokenizer, model)
+    except ModelError:
+        raise
+    except Exception as error:  # its settings may be of any type, and fail only when they are used
+        raise ModelError(f"The tokenizer of {model.ref.name} cannot be used: {first_line(error)}.") from error
+    return tokenizer
+
+
+def _check_tokenizer(tokenizer: Any, model: Resolved) -> None:
     size, vocabulary = len(tokenizer), getattr(model.config, "vocab_size", None)
     if vocabulary and (size > vocabulary or size < vocabulary // 2):
         raise ModelError(
@@ -189,7 +199,6 @@ def load_tokenizer(model: Resolved) -> Any:
     if not _has_segments(model.config):  # BERT's tokenizer beside a DistilBERT, say
         tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
     check_french(tokenizer, model.ref.name)
-    return tokenizer
 
 
 def read_tokenizer(folder: Path, name: str) -> Any:

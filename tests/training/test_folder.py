@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -256,3 +257,12 @@ def test_a_network_far_larger_than_its_weights_is_not_built(kind: str, sizes: di
     (model / "config.json").write_text(json.dumps({"model_type": kind, "embedding_size": 16, **small, **sizes}))
     with pytest.raises(ModelError, match=r"than its weights of [\d,]+ bytes can hold"):
         models.load_encoder(models.resolve(str(model)))
+
+
+@pytest.mark.parametrize("value", [[], {}, "long", None, -1, 10**30], ids=repr)
+@pytest.mark.parametrize("key", ["model_max_length", "padding_side", "model_input_names", "pad_token"])
+def test_a_setting_of_a_tokenizer_may_be_anything(key: str, value: Any, model: Path) -> None:
+    """It is taken, or refused in a line."""
+    edit(model / "tokenizer_config.json", **{key: value})
+    with contextlib.suppress(ModelError):
+        models.load_tokenizer(models.resolve(str(model)))
