@@ -30,10 +30,10 @@ def card(
     from flue_bench.boards import card as cards
     from flue_bench.results.rows import named_rows
 
-    found = read(results)
-    for path, reason in found.damaged:
+    contents = read(results)
+    for path, reason in contents.damaged:
         say(f"Left out: {path}: {reason}", err=True)
-    name, of_model, left_out = cards.settings(found.records, known_name(named_rows(found.records), model))
+    name, of_model, left_out = cards.settings(contents.records, known_name(named_rows(contents.records), model))
     for words in left_out:
         say(f"Left out: {words}", err=True)
     if not of_model:

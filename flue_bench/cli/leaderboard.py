@@ -56,13 +56,13 @@ def leaderboard(
     from flue_bench.progress import Console
     from flue_bench.results.comparison import Evidence
 
-    found = read(results)
-    built = flue_bench.build_board(found, metric=metric, teacher=teacher, student=student)
+    contents = read(results)
+    built = flue_bench.build_board(contents, metric=metric, teacher=teacher, student=student)
     if format_ is Format.html:
         from flue_bench.boards.html import html
 
-        link = _link(found.records, found.folders, out)
-        text = html(built, found.records, Evidence(found.folders), link)
+        link = _link(contents.records, contents.folders, out)
+        text = html(built, contents.records, Evidence(contents.folders), link)
     elif format_ is not Format.terminal:
         text = render.FORMATS[format_](built)
     elif out is not None:

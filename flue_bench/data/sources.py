@@ -341,8 +341,8 @@ def _read_all(task: Task, located: _Place, training: TaskData | None) -> TaskDat
         splits |= {split: rows for split, rows in training.splits.items() if split != "test"}
         read += training.files
         hashes |= {f"{task.train_from}: {file}": digest for file, digest in training.ref.files.items()}
-        found = [f"{task.train_from}, trained on: {words}" for words in training.ref.deviations]
-        (skipped if training.ref.canonical else off).extend(found)
+        inherited = [f"{task.train_from}, trained on: {words}" for words in training.ref.deviations]
+        (skipped if training.ref.canonical else off).extend(inherited)
         hints += training.hints
     labels = Labels(task.labels, located.source.label_names, located.source.scheme)
     memory = _Memory(task)

@@ -71,11 +71,11 @@ def check_config(folder: Path, name: str) -> None:
                 raise ModelError(f"{name}: config.json has '{key}', which is refused: {REFUSED[key]}.")
             if not isinstance(value, int):
                 continue
-            found = REPEATED.search(key)
-            if abs(value) > (LAYERS if found else LARGEST):
+            match = REPEATED.search(key)
+            if abs(value) > (LAYERS if match else LARGEST):
                 raise ModelError(f"{name}: config.json has '{key}': {quoted(value)}: no model is that large.")
-            if found:
-                repeated[found[0]] = max(value, repeated.get(found[0], 1))
+            if match:
+                repeated[match[0]] = max(value, repeated.get(match[0], 1))
         if (modules := math.prod(repeated.values())) > MODULES:
             raise ModelError(f"{name}: config.json asks for {modules:,} layers: no model has so many.")
     except (OSError, ValueError, RecursionError) as error:
