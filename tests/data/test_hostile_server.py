@@ -108,7 +108,7 @@ HOSTILE: dict[tuple[str, Malice], str] = {
     ("list", "trickle"): "too slowly",
     ("list", "endless"): "more than 1,048,576 bytes",
     ("list", "bomb"): "compressed answer",
-    ("list", "next-itself"): "",
+    ("list", "next-itself"): "too slowly",
     ("head", "drip"): "too slowly",
     ("head", "hints"): "too slowly",
     ("head", "busy"): "a pause of 86,400 s",

@@ -304,7 +304,8 @@ class _Handler(BaseHTTPRequestHandler):
                 answer.append({"type": "directory", "path": inside + name, "size": 0, "oid": _git_hash(name.encode())})
         headers = {"Content-Type": "application/json"}
         if fault in ("next-away", "next-itself"):
-            next_page = f"{self.hub.elsewhere}{self.path}" if fault == "next-away" else f"{self.path}&more"
+            server = self.hub.elsewhere if fault == "next-away" else self.hub.endpoint
+            next_page = f"{server}{self.path}&more"
             headers["Link"] = f'<{next_page}>; rel="next"'
         self._body(json.dumps(answer).encode(), headers, fault)
 
