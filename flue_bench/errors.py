@@ -118,7 +118,9 @@ class UnknownNameError(UsageError):
         known = sorted(known)
         nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         listed = f"Did you mean {' or '.join(nearest)}?" if nearest else f"Known: {', '.join(known) or 'none'}."
-        super().__init__(f"Unknown {what} '{name}'. {listed}{' ' + hint if hint else ''}")
+        super().__init__(
+            f"Unknown {what} '{name if len(name) <= 80 else name[:80] + '…'}'. {listed}{' ' + hint if hint else ''}"
+        )
         self.name = name
         self.nearest = nearest
 
