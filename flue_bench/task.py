@@ -35,9 +35,9 @@ AS_IOB2: dict[str, dict[str, str]] = {"BILOU": {"L-": "I-", "U-": "B-"}, "IOBES"
 
 CONVERTED = "refs/convert/parquet"
 """The branch where the hub keeps its own parquet copy of a data set."""
-REPOSITORY = r"\w[\w.-]*(/\w[\w.-]*)?"
+REPOSITORY = r"\w[\w.-]*(?:/\w[\w.-]*)?"
 """Pattern of a repository's name on the hub; no part of it means another folder where it becomes part of a path."""
-REVISION = r"\w[\w.-]*(/\w[\w.-]*)*"
+REVISION = r"\w[\w.-]*(?:/\w[\w.-]*)*"
 """Pattern of a commit, branch or tag: likewise."""
 
 
