@@ -354,8 +354,7 @@ def _a_page(shown: str) -> str:
 
 _PAGE = re.compile(rb"[\s\xef\xbb\xbf]*<(!doctype html|html|head|body)\b", re.IGNORECASE)
 
-_WITHOUT = "`make run` works without network"
-_OR_ELSE = f"or put the file's contents under --data-dir ({_WITHOUT})"
+_OR_ELSE = "or put the file's contents under --data-dir"
 
 
 def _is_commit(revision: str | None) -> bool:
@@ -471,14 +470,18 @@ def _cache_serves(repo_id: str, commit: str, why: str) -> None:
 def _out_of_reach(
     repo_id: str, repo_type: RepoType, revision: str | None, lacks: Sequence[str], offline: bool
 ) -> OfflineError:
-    why = "network use is switched off"
-    if not offline:  # offline not even the probe is made
-        why = f"{address(constants.ENDPOINT)} is out of reach ({_silence(constants.ENDPOINT, 0)})"
-    instead = "a model's directory" if repo_type == "model" else "--data-dir"
+    missing = f"{_what(repo_id, repo_type, revision)} is not in the cache (missing: {', '.join(lacks)})"
+    instead = "or put the files under --data-dir"
+    if repo_type == "model":
+        named = f"{repo_id}@{revision}" if revision else repo_id
+        instead = f"fetch it where there is a network (`flue-bench fetch --model {named}`), or use a model's directory"
+    if offline:  # not even the probe is made
+        return OfflineError(
+            f"{missing} and network use is switched off.\nLeave out --offline and HF_HUB_OFFLINE, {instead}."
+        )
+    silent = f"{address(constants.ENDPOINT)} is out of reach ({_silence(constants.ENDPOINT, 0)})"
     return OfflineError(
-        f"{_what(repo_id, repo_type, revision)} is not in the cache (missing: {', '.join(lacks)}) and {why}.\n"
-        f"Check the network or the proxy, run flue-bench once on a login node to fill the cache "
-        f"({constants.HF_HUB_CACHE}), or use {instead}; {_WITHOUT}."
+        f"{missing} and {silent}.\nCheck the network or the proxy, {instead}; the cache is {constants.HF_HUB_CACHE}."
     )
 
 

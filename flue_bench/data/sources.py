@@ -8,8 +8,10 @@ also accepts ``D/TASK/{train,validation,test}.{parquet,jsonl,csv,tsv,conll}``, w
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -89,7 +91,7 @@ def load(registered: Registered, *, data_dir: Path | None = None, offline: bool 
         except HubError as error:
             reasons.append(error)
     kind = OfflineError if all(isinstance(reason, OfflineError) for reason in reasons) else DataError
-    raise kind(f"No data for task '{task.name}'. {_remedy(task, reasons)}")
+    raise kind(f"No data for task '{task.name}'. {_remedy(registered, reasons)}")
 
 
 def lacking(registered: Registered, *, data_dir: Path | None = None, offline: bool = False) -> str:
@@ -119,20 +121,23 @@ def lacking(registered: Registered, *, data_dir: Path | None = None, offline: bo
             return ""
         except HubError as error:
             reasons.append(error)
-    return _remedy(registered.task, reasons)
+    return _remedy(registered, reasons)
 
 
-def _remedy(task: Task, reasons: Sequence[HubError]) -> str:
+def _remedy(registered: Registered, reasons: Sequence[HubError]) -> str:
     """Return what to do about data that no source provides, and then why each source failed."""
-    tried = "; ".join(str(reason).partition("\n")[0].rstrip(".") for reason in reasons)
+    task = registered.task
+    name = task.name if registered.package else str(registered.file)
+    tried = "; ".join(str(reason).partition("\n")[0].rstrip(".?") for reason in reasons)
     if asked := [source for source in task.source if source.access]:
         advice = " ".join(f"{' '.join(source.access.split())} {source.by_hand}" for source in asked)
-    else:
-        remote = any(source.hub or source.archives for source in task.source)
+    elif any(source.hub or source.archives for source in task.source):
         advice = (
-            f"{'Run it once with network access, or put' if remote else 'Put'} the files "
-            f"under --data-dir (`flue-bench tasks show {task.name}` lists them)."
+            f"Fetch them where there is a network (`{shlex.join(['flue-bench', 'fetch', '--task', name])}`), or put "
+            f"them under --data-dir (`{shlex.join(['flue-bench', 'tasks', 'show', name])}` lists them)."
         )
+    else:
+        advice = f"Correct `files` in {registered.file}, put the files beside it, or name their folder with --data-dir."
     return f"{advice}\n{tried}."
 
 
@@ -222,7 +227,9 @@ def _fetch(source: Source, task_folder: Path, data_dir: Path | None, offline: bo
                 hub.download(archive.url, file, size=archive.size, sha256=archive.sha256, offline=offline)
         return _Place(source, source.label, cache_dir(), packed=files)
     if source.files and not _there(task_folder, source):
-        raise HubError(f"{task_folder} has no {_first(source).path}")
+        missing = _first(source).path
+        near = difflib.get_close_matches(missing, sorted(each.name for each in task_folder.iterdir()), 1)
+        raise HubError(f"{task_folder.absolute()} has no {missing}" + (f", but {near[0]}" if near else ""))
     return _Place(source, source.label, task_folder, root=task_folder)
 
 

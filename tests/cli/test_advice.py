@@ -185,9 +185,9 @@ ADVICE: dict[str, Case] = {
     "`flue-bench tasks` lists all": Case(
         ["run", "--task", "inconnue"], "lists all", command(r"`flue-bench (tasks)` lists all")
     ),
-    "`flue-bench tasks show {}` lists them": Case(
+    "or name their folder with --data-dir": Case(
         LOOSE,
-        r"Put the files under --data-dir \(`flue-bench tasks show essai` lists them\)",
+        r"Correct `files` in .*, put the files beside it, or name their folder with --data-dir",
         lambda case, said, folder: (shutil.copytree(folder / "loin", folder / "D"), [*LOOSE, "--data-dir", "D"])[1],
         prepare=lambda folder, models: (
             task_of(folder, models),
@@ -440,8 +440,11 @@ ELSEWHERE = {
     "with --resume) continues": "test_signals",
     "is a link that another user made": "test_cli",
     "or put the file's contents under --data-dir": "test_download_offline",
-    "`make run` works without network": "test_download_offline",
-    "run flue-bench once on a login node": "test_fetch_is_all_that_an_offline_run_needs",
+    "or put the files under --data-dir": "test_offline_and_not_cached",
+    "lists them": "test_what_cannot_be_had_is_told_before_anything_trains_and_used_if_it_comes",
+    "Leave out --offline and HF_HUB_OFFLINE": "test_offline_and_not_cached",
+    "`flue-bench fetch --model {}`": "test_fetch_is_all_that_an_offline_run_needs",
+    "Fetch them where there is a network": "test_fetch_is_all_that_an_offline_run_needs",
     "and give --data-dir D.": "test_fetch_is_all_that_an_offline_run_needs",
     "`hf auth login`": "test_gated",
     "check HF_ENDPOINT": "test_a_broken_server",

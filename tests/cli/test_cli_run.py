@@ -96,7 +96,10 @@ def test_what_cannot_be_had_is_told_before_anything_trains_and_used_if_it_comes(
     assert before.count("log in and ask for it (https://zenodo.org/records/3251672") == 1
     assert "cls-books, cls-dvd: no data. Zenodo gives" in before
     assert "Save what you receive as D/cls-acl10-unprocessed.tar.gz and give --data-dir D." in before
-    assert "xnli: no data. Run it once with network access" in before and "Meanwhile 1 other task runs." in before
+    assert (
+        "xnli: no data. Fetch them where there is a network (`flue-bench fetch --task xnli`)" in before
+        and "Meanwhile 1 other task runs." in before
+    )
     assert "xnli: still no data, see above" in after and after.count("still no data") == 1
 
 

@@ -173,7 +173,7 @@ def test_offline_and_not_cached(standin: StandIn, tmp_path: Path) -> None:
         assert result["error"] == "OfflineError"
         assert result["seconds"] < 2
         assert "org/data" in result["message"]
-        for advice in ("switched off", "login node", "--data-dir", "`make run` works without network"):
+        for advice in ("switched off", "Leave out --offline", "under --data-dir"):
             assert advice in result["message"]
     assert standin.requests == []
 

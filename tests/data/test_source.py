@@ -585,7 +585,7 @@ def test_nothing_to_be_had(tmp_path: Path) -> None:
     first, second = str(caught.value).splitlines()
     assert "No data for task 'essai'" in first and "--data-dir" in first and "network" in first
     assert "personne/absent" in second and "x-final.tar.gz" in second
-    with pytest.raises(DataError, match=r"Put the files under --data-dir.*\n.*has no absent\.tsv"):
+    with pytest.raises(DataError, match=r"Correct `files` in .*--data-dir.*\n.*has no absent\.tsv"):
         sources.load(task(tmp_path, {"files": {"train": "absent.tsv"}}))
     with pytest.raises(UsageError, match="no such folder"):
         sources.load(task(tmp_path, NOBODY), data_dir=tmp_path / "absent")
