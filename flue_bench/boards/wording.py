@@ -43,6 +43,8 @@ def caption(board: Board, n: str) -> str:
             f" {AS_GOOD} not distinguishable from the column's best as a pretrained model "
             f"(p > {LEVEL:.2f}, Holm over the column)."
         )
+        if len({row.protocol for row in board.rows}) > 1:
+            said += " Entries of another protocol than that best one's are not compared with it."
     return said
 
 

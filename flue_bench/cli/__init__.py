@@ -85,6 +85,14 @@ def _add_plugins() -> None:
         app.command(name)(command)
 
 
+_KEPT = {
+    "run": "; finished cells and checkpoints are kept, and the same command continues from there",
+    "distill": "; its last checkpoint is kept, and the same command with --resume continues from there",
+    "fetch": "; what was fetched whole is kept, and the same command fetches the rest",
+}
+"""Command → what remains of it when it is interrupted; nothing of all others."""
+
+
 def main() -> None:
     """Run the command line. Errors meant for the user become one or two lines on stderr and an exit code."""
     # Before torch is loaded: threads that spin for long make a busy machine many times slower, and threads that sleep
@@ -109,9 +117,5 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as stop:
         if stop.code in (130, 143):  # Ctrl-C, which typer turns into 130, and SIGTERM
-            say(
-                "flue-bench: interrupted; what was done is kept, and the same command (distill: with --resume) "
-                "continues from there.",
-                err=True,
-            )
+            say(f"flue-bench: interrupted{_KEPT.get(next(iter(sys.argv[1:]), ''), '')}.", err=True)
         raise

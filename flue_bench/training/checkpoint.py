@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import threading
@@ -134,6 +135,8 @@ def interruption() -> Iterator[Interruption]:
         flag.signal = number
         for each, handler in before.items():
             signal.signal(each, handler)
+        with contextlib.suppress(OSError):  # unbuffered: the signal may have come while something else was printed
+            os.write(2, b"\nflue-bench: stopping when the step under way is finished; a second signal stops at once\n")
 
     for number in before:
         signal.signal(number, note)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet
@@ -69,6 +70,13 @@ def test_who_cannot_be_told_from_the_best_is_marked(board: Board) -> None:
     assert found["org/maitre"].as_good and not found["org/eleve"].as_good
     assert markdown(board).count("≈ [") == sum(e.as_good for row in board.rows for e in row.entries if e)
     assert "≈ not distinguishable from the column's best" in markdown(board)
+
+
+def test_rows_of_another_protocol_are_said_not_to_be_compared(board: Board) -> None:
+    *others, one = board.rows
+    mixed = replace(board, rows=(*others, replace(one, protocol=one.protocol + 1)))
+    said = "Entries of another protocol than that best one's are not compared with it."
+    assert said in markdown(mixed) and said not in markdown(board)
 
 
 def test_p_values_are_adjusted_over_the_column(board: Board) -> None:

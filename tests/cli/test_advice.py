@@ -437,7 +437,7 @@ ADVICE: dict[str, Case] = {
 ELSEWHERE = {
     "HF_ENDPOINT is no http(s) address": "test_an_endpoint_that_is_no_address_is_told",
     "HF_ENDPOINT is {} and more": "test_an_endpoint_that_is_no_address_is_told",
-    "with --resume) continues": "test_signals",
+    "and the same command with --resume continues from there": "test_distil_train",
     "is a link that another user made": "test_cli",
     "or put the file's contents under --data-dir": "test_download_offline",
     "or put the files under --data-dir": "test_offline_and_not_cached",

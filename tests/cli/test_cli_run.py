@@ -161,7 +161,7 @@ def test_ctrl_c_says_that_nothing_is_lost(tmp_path: Path) -> None:
         run.send_signal(signal.SIGINT)
         said = run.stderr.read()
         assert run.wait(60) == 130
-    assert "interrupted; what was done is kept" in said and "Traceback" not in said
+    assert "interrupted; finished cells and checkpoints are kept" in said and "Traceback" not in said
 
 
 NO_LOCKS = """

@@ -96,7 +96,7 @@ def test_wherever_it_comes(place: str, task: Path, whole: Path, tmp_path: Path) 
     cut = tmp_path / "cut"
     with strike():
         said = run(task, cut)
-    assert said.code == 143 and "interrupted; what was done is kept, and the same command" in said.err
+    assert said.code == 143 and "interrupted; finished cells and checkpoints are kept, and the same command" in said.err
     assert [path.name for path in cut.rglob("*") if path.suffix == ".tmp"] == []
     assert bool(list(cut.rglob("checkpoint.pt"))) == leaves_checkpoint
     assert len(Store(cut).records()) == is_done
@@ -129,6 +129,7 @@ def test_a_signal_from_outside(words: tuple[str, ...], line: str, tmp_path: Path
                 break
         said = process.stderr.read()
         assert process.wait(120) == 143, "".join(heard) + said
-    assert "interrupted; what was done is kept" in said and "Traceback" not in said
+    kept = {RUN: "finished cells and checkpoints are kept", DISTIL: "its last checkpoint is kept"}[words]
+    assert f"interrupted; {kept}" in said and "Traceback" not in said
     if line == "Step 1 of":
         assert list((tmp_path / "student").rglob("checkpoint.pt"))

@@ -502,7 +502,7 @@ def test_an_interrupted_demonstration_goes_on(tmp_path: Path) -> None:
         begun.send_signal(signal.SIGINT)
         said = begun.stderr.read()
         assert begun.wait(60) == 130
-    assert "the same command (distill: with --resume) continues" in said and "Traceback" not in said
+    assert "the same command with --resume continues" in said and "Traceback" not in said
     at = int(checkpoint.steps(out / CHECKPOINTS)[-1].name.removeprefix("step-"))
     assert 0 < at < 60
     assert f"Step {at + 1} of 60: loss" in demonstrate(*words, "--resume")
