@@ -325,13 +325,14 @@ def verify_records(
         UsageError: a path is neither a record nor a folder with records.
     """
     from flue_bench.data import registry
+    from flue_bench.progress import counted
     from flue_bench.results import verify
 
     if not rerun and (tasks or model):
         raise UsageError("--task and --model say what to train again: they need --rerun.")
     files = verify.records_in([Path(path) for path in _several(paths)])
     display, checked = display_for(progress), []
-    with display.running(), display.bar(f"verifying {len(files):,} records") as bar:
+    with display.running(), display.bar(f"verifying {counted(len(files), 'record')}") as bar:
         for done, file in enumerate(files):
             bar.update(done, len(files))
             checked.append(verify.Checked(file, tuple(verify.faults(file))))

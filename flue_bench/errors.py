@@ -94,9 +94,35 @@ class Fault(NamedTuple):
 def faults(error: ValidationError) -> list[Fault]:
     """Return everything that pydantic found wrong, at least one item."""
     return [
-        Fault(each["loc"], each["type"], each["input"], each["msg"].removeprefix("Value error, ").rstrip("."))
+        Fault(each["loc"], each["type"], each["input"], _in_plain_words(each["type"], each["msg"]))
         for each in error.errors(include_url=False)
     ]
+
+
+_PLAIN = dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "a whole number")
+_PLAIN |= dict.fromkeys(("float_type", "float_parsing"), "a number")
+_PLAIN |= dict.fromkeys(("bool_type", "bool_parsing"), "true or false")
+_PLAIN |= {"string_type": "a text", "list_type": "a list", "tuple_type": "a list", "dict_type": "a table"}
+_PLAIN |= dict.fromkeys(("model_type", "model_attributes_type"), "a table")
+
+_WHOLE = {"missing": "missing", "extra_forbidden": "not known here"}
+
+
+def _in_plain_words(kind: str, said: str) -> str:
+    """Return what pydantic says of a value, without the names of its own types and its full stop."""
+    if kind in _WHOLE:
+        return _WHOLE[kind]
+    if kind in _PLAIN:
+        return f"it has to be {_PLAIN[kind]}"
+    said = re.sub(r"^(Value error|Assertion failed), ", "", said).rstrip(".")
+    return re.sub("^Input should be ", "it has to be ", said)
+
+
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """Return the names that somebody who wrote ``name`` may have meant: the nearest, and others about as near."""
+    found = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    ratios = [difflib.SequenceMatcher(None, each, name).ratio() for each in found]
+    return [each for each, ratio in zip(found, ratios, strict=True) if ratio >= ratios[0] - 0.1]
 
 
 class FlueBenchError(Exception):
@@ -112,15 +138,23 @@ class UsageError(FlueBenchError):
 
 
 class UnknownNameError(UsageError):
-    """Raised for a name that is not registered; the message lists the nearest registered names."""
+    """Raised for a name that is not registered; the message lists the nearest registered names.
 
-    def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    Args:
+        what: what the name is of, such as ``recipe``.
+        name: the name that was given.
+        known: the names that there are.
+        hint: what else to do, as a sentence.
+        of: what should have something of that name, such as ``Task xnli``.
+    """
+
+    def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "", of: str = "") -> None:
         known = sorted(known)
-        nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        nearest = near_names(name, known)
         listed = f"Did you mean {' or '.join(nearest)}?" if nearest else f"Known: {', '.join(known) or 'none'}."
-        super().__init__(
-            f"Unknown {what} '{name if len(name) <= 80 else name[:80] + '…'}'. {listed}{' ' + hint if hint else ''}"
-        )
+        said = f"{what} '{_short(name, 80)}'"
+        unknown = f"{of} has no {said}" if of else f"Unknown {said}"
+        super().__init__(f"{unknown}. {listed}{' ' + hint if hint else ''}")
         self.name = name
         self.nearest = nearest
 

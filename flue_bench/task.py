@@ -404,7 +404,7 @@ class Task(Schema):
             UnknownNameError: this task has no recipe of that name, or the recipe has an unknown field.
         """
         if name not in self.recipe and name != "standard":
-            raise UnknownNameError(f"recipe of task {self.name}", name, {"standard", *self.recipe})
+            raise UnknownNameError("recipe", name, {"standard", *self.recipe}, of=f"Task {self.name}")
         return Recipe().override(self.recipe.get(name, {}))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Self
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
-from flue_bench.errors import Fault, faults
+from flue_bench.errors import Fault, UnknownNameError, faults, near_names
 from support import ROOT
 
 
@@ -29,9 +29,9 @@ class Outer(BaseModel):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ({"parts": [{"rate": -1}]}, "field 'parts.0.rate': Input should be greater than 0"),
-        ({"parts": [{"ratte": 1}]}, "field 'parts.0.ratte': Extra inputs are not permitted"),
-        ({}, "field 'parts': Field required"),
+        ({"parts": [{"rate": -1}]}, "field 'parts.0.rate': it has to be greater than 0"),
+        ({"parts": [{"ratte": 1}]}, "field 'parts.0.ratte': not known here"),
+        ({}, "field 'parts': missing"),
         ({"parts": []}, "parts are what it is made of"),
     ],
 )
@@ -39,6 +39,42 @@ def test_the_first_fault_in_words(value: object, said: str) -> None:
     with pytest.raises(ValidationError) as raised:
         Outer.model_validate(value)
     assert str(faults(raised.value)[0]) == said
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "said"),
+    [
+        (int, "x", "it has to be a whole number"),
+        (int, 1.5, "it has to be a whole number"),
+        (float, "x", "it has to be a number"),
+        (bool, "x", "it has to be true or false"),
+        (str, 1, "it has to be a text"),
+        (tuple[str, ...], 1, "it has to be a list"),
+        (Inner, 1, "it has to be a table"),
+    ],
+)
+def test_no_name_of_pydantics_own_types(kind: type, value: object, said: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        TypeAdapter(kind).validate_python(value)
+    assert str(faults(raised.value)[0]) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "nearest"),
+    [
+        ("learnin_rate", ["learning_rate", "warmup_ratio", "max_length"], ["learning_rate"]),
+        ("mini-clss", ["mini-cls", "mini-xnli", "mini-pawsx"], ["mini-cls"]),
+        ("org/x", ["org/a", "org/b", "autre"], ["org/b", "org/a"]),  # as near as each other
+        ("flue", ["quick", "standard"], []),
+    ],
+)
+def test_only_near_names_are_offered(name: str, known: list[str], nearest: list[str]) -> None:
+    assert near_names(name, known) == nearest
+
+
+def test_a_name_that_something_lacks() -> None:
+    error = UnknownNameError("recipe", "flue", ["standard", "quick"], of="Task xnli")
+    assert str(error) == "Task xnli has no recipe 'flue'. Known: quick, standard."
 
 
 def test_all_faults_with_what_was_found() -> None:

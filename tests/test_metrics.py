@@ -110,7 +110,7 @@ def test_unknown_label_and_unequal_lengths(settings: dict[str, Any]) -> None:
         (["O", "B-PER", "I-PER", "L-PER", "U-PER"], "BILOU", "not in 'BILOU'"),
         (["O", "B-PER", "I-PER"], "iob2", "not in 'iob2'"),
         (["O", "B-PER", "I-PER"], "IO", "scheme IO has no tags such as B-PER: they would be IOB2 or IOB1"),
-        (["O", "PER"], "IOB2", "scheme IOB2 has no tags such as PER: they would be IO"),
+        (["O", "PER"], "IOB2", "scheme IOB2 has no tags such as PER: write 'B-PER', 'I-PER', or scheme IO"),
         (["O", "B-PER", "I-PER", "E-PER", "S-PER"], "IO", "such as B-PER, E-PER, S-PER: they would be IOBES"),
         (["O", "B-PER", "L-PER"], "IOB2", "such as L-PER: they would be BILOU"),
     ],

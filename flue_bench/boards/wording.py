@@ -34,9 +34,10 @@ def caption(board: Board, n: str) -> str:
     """Return the caption that explains the figures."""
     entries = [entry for row in board.rows for entry in row.entries if entry]
     covers = {entry.interval.covers for entry in entries if entry.interval}
+    over = "seeds and test examples; where there is one seed, over test examples alone" if len(covers) > 1 else None
     said = f"Test scores in percent: mean ± sample standard deviation over {n} seeds"
     if covers:
-        said += f" [95 % interval: {'; '.join(sorted(covers))}]"
+        said += f" [95 % interval over {over or ', '.join(covers)}]"
     said += "."
     if any(entry.as_good for entry in entries):
         said += (

@@ -19,7 +19,7 @@ def say(text: str, err: bool = False) -> None:
 
 
 def put(text: str, out: Path | None) -> None:
-    """Write text to the file that ``--out`` names, atomically, or to the screen.
+    """Write text to the file that ``--out`` names, atomically, and say so on stderr; or to the screen.
 
     Raises:
         RecordError: the file cannot be written, for the operating system's reason. An existing one is unchanged.
@@ -32,5 +32,6 @@ def put(text: str, out: Path | None) -> None:
             raise RecordError(f"{out} is a link that another user made: not written through. Give another --out.")
         if out.exists() and not stat.S_ISREG(out.stat().st_mode):  # a terminal or a pipe
             out.write_text(text, encoding="utf-8", newline="\n")
-        else:
-            files.write(out.resolve(), text.encode())
+            return
+        files.write(out.resolve(), text.encode())
+    say(f"Written: {out}", err=True)

@@ -43,6 +43,7 @@ def verify(
     """
     import flue_bench
     from flue_bench.memory import keep_freed_memory
+    from flue_bench.progress import counted
 
     if rerun:
         keep_freed_memory()
@@ -51,7 +52,7 @@ def verify(
     )
     _show({each.file: "; ".join(each.faults) or each.rerun or "ok" for each in checked})
     wrong = sum(not each.ok for each in checked)
-    say(f"{len(checked):,} records: {len(checked) - wrong:,} ok, {wrong:,} not")
+    say(f"{counted(len(checked), 'record')}: {len(checked) - wrong:,} ok, {wrong:,} not")
     if wrong:
         raise typer.Exit(1)
 

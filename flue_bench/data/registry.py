@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from flue_bench import plugins
-from flue_bench.errors import Fault, TaskFileError, UnknownNameError, UsageError, faults, quoted
+from flue_bench.errors import Fault, TaskFileError, UnknownNameError, UsageError, faults, near_names, quoted
 from flue_bench.files import read
 from flue_bench.kinds.kind import Kind, kind_named
 from flue_bench.recipe import Recipe
@@ -130,7 +129,7 @@ def select(names: Sequence[Task | str | Path]) -> list[Registered]:
             inside = _in_folder(path.parent, known)
             tasks = _named(path.name, inside)
             if not tasks:
-                raise UnknownNameError(f"task in {path.parent}", path.name, _names(inside))
+                raise UnknownNameError("task", path.name, _names(inside), of=str(path.parent))
         else:
             raise UnknownNameError("task", str(name), _names(known), "`flue-bench tasks` lists all.")
         for each in tasks:
@@ -285,7 +284,7 @@ def _of_columns(kind: Kind[Any], columns: Columns, key: str) -> list[tuple[str, 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
     """Return advice on an unknown key."""
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    nearest = near_names(name, known)
     return f"Did you mean '{nearest[0]}'?" if nearest else f"Known: {', '.join(known)}."
 
 

@@ -128,7 +128,7 @@ def audit(task: Task, data: TaskData, display: Display) -> Audit:
     near: dict[str, dict[str, Matched]] = {}
     for view, view_of in kind.views.items():
         same = _same(_viewed(plain, view_of), splits)
-        nearly = _nearly(_viewed(plain, view_of), same, splits, f"{task.name}: {view}", display)
+        nearly = _nearly(_viewed(plain, view_of), same, splits, f"{task.name}: comparing each {view}", display)
         for by_view, matches in (
             (exact, _same(_viewed(raw, view_of), splits)),
             (same_words, same),
@@ -266,7 +266,7 @@ def _nearly(
             if elsewhere == other
         }
         wanted = dict.fromkeys(text for left in unlike.values() for _, texts in left for text in texts)
-        with display.bar(f"{title}, near those in {other}") as bar:
+        with display.bar(f"{title} with {other}, for near duplicates") as bar:
             partner = near(list(wanted), there, bar)
         for one, left in unlike.items():
             matches[f"{one} in {other}"] = {

@@ -95,7 +95,7 @@ class Kind(ABC, Generic[E]):
         """Yield key and fault of everything in a declaration that does not fit this kind."""
         for key in task.options:
             if key not in self.options:
-                yield "options", str(UnknownNameError(f"option of kind '{self.name}'", key, self.options))
+                yield "options", str(UnknownNameError("option", key, self.options, of=f"Kind '{self.name}'"))
         wrong = list(self.check(task))
         yield from wrong
         known = [] if wrong else [name for name, metric in self.metrics(task).items() if metric.headline]

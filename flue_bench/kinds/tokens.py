@@ -257,6 +257,10 @@ def label_fault(labels: Sequence[str], scheme: str) -> str:
     fitting = fitting or [known for known in AS_IOB2 if used <= _PREFIXES[known]]
     wrong = [tag for tag, prefix in prefixes.items() if prefix not in _PREFIXES[scheme]]
     advice = f": they would be {' or '.join(fitting)}" if fitting else ""
+    if wrong and not any(prefixes[tag] for tag in wrong):
+        written = [f"'{prefix}{tag}'" for tag in wrong[:2] for prefix in sorted(_PREFIXES[scheme])]
+        advice = f": write {', '.join(written)}{', …' if len(wrong) > 2 else ''}"
+        advice += ", or scheme IO if the data have them as they are" if "IO" in fitting else ""
     return f"scheme {scheme} has no tags such as {', '.join(wrong[:4])}{advice}"
 
 

@@ -397,7 +397,7 @@ def _entry(records: Sequence[RunRecord], metric: str) -> _Entry:
         raise UsageError(f"No seed has all of {', '.join(tasks) or 'the tasks'}: there is nothing to average.")
     for record in by_cell.values():
         if metric not in record.scores:
-            raise UnknownNameError(f"metric of {record.cell.task}", metric, record.scores)
+            raise UnknownNameError("metric", metric, record.scores, of=f"Task {record.cell.task}")
     return _Entry(records[0].cell.model.name, tuple(tasks), tuple(seeds), by_cell)
 
 

@@ -247,7 +247,7 @@ def _check_names(record: RunRecord) -> None:
         raise RecordError(f"not of kind '{record.kind}': {cause(error)}.") from error
     for name in (record.metric, *record.scores, *record.measures):
         if name not in known:
-            unknown = UnknownNameError(f"score of kind '{record.kind}'", name, known)
+            unknown = UnknownNameError("score", name, known, of=f"Kind '{record.kind}'")
             raise RecordError(str(unknown))
 
 

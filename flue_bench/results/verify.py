@@ -80,6 +80,8 @@ def faults(path: Path) -> list[str]:
     Raises:
         TaskFileError: an installed task package is broken.
     """
+    if path.name.endswith(FAILED):
+        return [f"the record of a failed cell, without scores to verify: give {path.parent} or the record of a run"]
     try:
         record = read_record(path)
     except RecordError as error:

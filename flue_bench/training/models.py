@@ -96,7 +96,7 @@ def resolve(name: str, offline: bool = False) -> Resolved:
         ModelNotFoundError: no such directory or repository.
         UnknownNameError: no such embedded model.
         HubError: the hub refused or failed; OfflineError if it cannot be reached and the cache lacks the model.
-        ModelError: it exists, but without configuration or weights, or it needs code of its own.
+        ModelError: it exists, but without configuration, weights or tokenizer, or it needs code of its own.
     """
     revision = None
     origin: Literal["hub", "directory", "embedded"]
@@ -131,6 +131,8 @@ def resolve(name: str, offline: bool = False) -> Resolved:
     notes: tuple[str, ...] = ()
     if kind == "bin":
         notes += ("no safetensors: pytorch_model.bin was read with weights_only=True",)
+    if not matching(present, TOKENIZER_FILES[:1] + TOKENIZER_FILES[4:]):
+        raise ModelError(f"{shown} has no tokenizer files ({folder}); save its tokenizer there.")
     tokenizer_files = matching(present, TOKENIZER_FILES)
     check_pointers(folder, shown, ("config.json", *weights, *tokenizer_files))
     check_index(folder, shown, weights)
@@ -173,10 +175,8 @@ def load_tokenizer(model: Resolved) -> Any:
     """Load the model's own tokenizer and check that it fits the model.
 
     Raises:
-        ModelError: it is missing, has no padding token, is of another size than the vocabulary, or cannot read French.
+        ModelError: it cannot be read, has no padding token, has another size than the vocabulary, or knows no French.
     """
-    if not matching([path.name for path in model.folder.iterdir()], TOKENIZER_FILES[:1] + TOKENIZER_FILES[4:]):
-        raise ModelError(f"{model.ref.name} has no tokenizer files ({model.folder}); save its tokenizer there.")
     tokenizer = read_tokenizer(model.folder, model.ref.name)
     try:
         _check_tokenizer(tokenizer, model)

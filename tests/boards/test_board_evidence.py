@@ -60,7 +60,7 @@ def test_an_entry_has_the_interval_of_its_records(board: Board, store: Store) ->
     assert found == comparison.interval(records(store, "org/maitre", "xnli"), "f1_macro", evidence)
     assert found.low < found.mean < found.high
     assert f"[{100 * found.low:.1f}, {100 * found.high:.1f}] (3)" in markdown(board)
-    assert "[95 % interval: seeds and test examples]" in markdown(board)
+    assert "[95 % interval over seeds and test examples]" in markdown(board)
     assert '"low": ' in to_json(board) and f"{found.low},{found.high}" in to_csv(board)
 
 
@@ -94,7 +94,7 @@ def test_with_one_seed_there_is_no_verdict(tmp_path: Path) -> None:
     (versus,) = [entry.versus for entry in entries(board).values() if entry.versus]
     assert versus.p is None and "one seed" in (versus.reason or "")
     assert "≈" not in markdown(board)
-    assert "[95 % interval: test examples (one seed)]" in markdown(board)
+    assert "[95 % interval over test examples (one seed)]" in markdown(board)
 
 
 def test_what_a_student_keeps_has_its_interval(board: Board) -> None:

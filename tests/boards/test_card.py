@@ -183,7 +183,7 @@ def test_the_hub_takes_our_metadata(results: Path, tmp_path: Path) -> None:
     with StandIn() as hub:
         done = validated(hub, results, tmp_path)
         assert done.returncode == 0, done.stderr
-        assert done.stderr == f"{hub.endpoint} accepts the metadata.\n"
+        assert done.stderr == f"{hub.endpoint} accepts the metadata.\nWritten: {tmp_path / 'README.md'}\n"
         assert "POST /api/validate-yaml" in hub.requests and (tmp_path / "README.md").is_file()
 
 

@@ -312,13 +312,27 @@ ADVICE: dict[str, Case] = {
     ),
     "make the corpus again with --lines": Case(
         CORPUS,
-        "make the corpus again with --lines",
-        lambda case, said, folder: (shutil.rmtree(folder / "corpus"), [*CORPUS, "--lines"])[1],
+        "make the corpus again with --lines and another --out",
+        lambda case, said, folder: [*instead(("--out corpus", "--out autre"))(case, said, folder), "--lines"],
         prepare=lambda folder, models: (
             corpus(folder, models),
             (folder / "textes.txt").write_text("\n".join(f"{text} {i}" for i in range(20) for text in TEXTS)),
         ),
         code=0,
+    ),
+    "or a larger --held-out with another --out": Case(
+        [*CORPUS[:6], "--held-out", "1e-9"],
+        "No document fell into the held-out share of 1e-09",
+        instead(("1e-9", "0.5"), ("--out corpus", "--out autre")),
+        prepare=corpus,
+        code=0,
+    ),
+    "says what is too short": Case(
+        [*CORPUS, "--min-tokens", "5000"],
+        r"60 too short; --min-tokens 5000 says what is too short",
+        instead(("5000", "12")),
+        prepare=corpus,
+        code=1,
     ),
     "Corpus: {}   {}": Case(
         CORPUS,
@@ -359,6 +373,12 @@ ADVICE: dict[str, Case] = {
         "give --teacher, or --student",
         also("--teacher", "petit modele"),
         prepare=corpus_made,
+    ),
+    "`flue-bench corpus` makes one": Case(
+        DISTIL,
+        "--corpus corpus: no such folder",
+        lambda case, said, folder: (command_line.done(*CORPUS), case.words)[1],
+        prepare=corpus,
     ),
     "tokens at most. Use --set length": Case(
         [*DISTIL[:7], "--set", "length=500", "--steps", "1", "--set", "batch_sequences=2"],

@@ -431,6 +431,16 @@ def test_a_model(case: str, flue_bench: Call, tmp_path: Path, model: Path, task:
     assert not records(tmp_path)
 
 
+def test_a_model_without_tokenizer_files_is_told_before_anything_runs(
+    flue_bench: Call, tmp_path: Path, model: Path, task: Path
+) -> None:
+    for file in model.glob("tokenizer*"):
+        file.unlink()
+    alone = flue_bench("run", "-t", task, "-m", model)
+    assert alone.err.count("has no tokenizer files") == 1 and "whole entry" not in alone.out + alone.err
+    assert not (tmp_path / "results").exists()
+
+
 def records(folder: Path) -> list[dict[str, Any]]:
     found = folder.glob("results/runs/*/*/*.json")
     return [json.loads(path.read_bytes()) for path in found if not path.name.endswith(".failed.json")]
@@ -550,7 +560,7 @@ ASKED = {
     "no such data": (["--data-dir", "absent"], 2, r"--data-dir absent: no such folder"),
     "a rate of nan": (["--set", "learning_rate=nan"], 2, r"'learning_rate' cannot be 'nan'"),
     "a batch of 0": (["--set", "batch_size=0"], 2, r"'batch_size' cannot be '0'"),
-    "a batch of 10^30": (["--set", f"batch_size={10**30}"], 2, r"should be less than or equal to 1048576"),
+    "a batch of 10^30": (["--set", f"batch_size={10**30}"], 2, r"it has to be less than or equal to 1048576"),
     "a batch of more than all rows": (["--set", f"batch_size={2**20}", "--set", "epochs=1"], 0, r"accuracy"),
     "no key": (["--set", "=3"], 2, r"Unknown recipe field ''"),
     "a length of 3": (["--set", "max_length=3"], 2, r"'max_length' cannot be '3'"),

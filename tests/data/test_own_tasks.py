@@ -106,7 +106,7 @@ def test_a_folder_of_task_files(folder: Path) -> None:
         "tiers",
         "epreuve",
     ]
-    with pytest.raises(UnknownNameError, match=r"Unknown task in .*tasks 'plain'\. Did you mean plein\?"):
+    with pytest.raises(UnknownNameError, match=r"tasks has no task 'plain'\. Did you mean plein\?"):
         names(f"{folder}/plain")
     with pytest.raises(TaskFileError, match="is a folder without task files"):
         names(str(folder.parent))

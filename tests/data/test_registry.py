@@ -95,7 +95,7 @@ def test_a_task_in_few_lines(tmp_path: Path) -> None:
         ("[[source]]", "[[source]]\nreader = 'webis'", r"source\[0\]\.reader: Unknown reader 'webis'\. .* webis-cls"),
         ("[[source]]", "[[source]]\nhub = 'a/b'", r"source\[0\]: 'hub = \"a/b\"' needs a pinned 'revision'"),
         ("[[source]]", "[[source]]\nzzz = 1", r"source\[0\]\.zzz: unknown key\. Known: hub, revision"),
-        ("train = ", "trian = ", r"source\[0\]\.files\.trian: Input should be 'train'"),
+        ("train = ", "trian = ", r"source\[0\]\.files\.trian: it has to be 'train'"),
         (
             "[[source]]",
             "[[source]]\narchives = [{ url = 'https://x.org/a.zip', sha = '0' }]",

@@ -116,7 +116,7 @@ def test_the_kind_is_found_and_checks_its_tasks(task: Path, tmp_path: Path) -> N
     for old, new, said in (
         ('metric = "pearson"', 'metric = "mae"', "'mae' is not one of pearson, close"),
         ('metric = "pearson"', 'metric = "pearson"\nlabels = ["a", "b"]', "labels: kind 'rating' has none"),
-        ("{ within = 0.5 }", "{ whithin = 0.5 }", "Unknown option of kind 'rating' 'whithin'. Did you mean within?\n"),
+        ("{ within = 0.5 }", "{ whithin = 0.5 }", "Kind 'rating' has no option 'whithin'. Did you mean within?\n"),
         ('register = "registre"', 'regster = "registre"', "Did you mean 'register'?"),
     ):
         wrong.write_text(task.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")

@@ -197,7 +197,7 @@ def test_what_differs_is_not_compared(other: dict[str, Any], said: str, tmp_path
 
 
 def test_a_score_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match=r"metric of xnli 'f1_micr'\. Did you mean f1_micro"):
+    with pytest.raises(UnknownNameError, match=r"Task xnli has no metric 'f1_micr'\. Did you mean f1_micro"):
         interval(seeds(tmp_path, "org/a", [0.8]), "f1_micr", evidence(tmp_path))
 
 

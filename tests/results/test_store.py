@@ -212,17 +212,17 @@ def test_a_failure_is_kept_until_its_cell_is_done(tmp_path: Path) -> None:
         (lambda text: "", "not JSON"),
         (lambda text: "\x00" * 50, "not JSON"),
         (lambda text: "[" * 100_000, "not JSON"),
-        (lambda text: "[1, 2]", "valid dictionary"),
-        (lambda text: '{"name": "package.json"}', "field 'cell': Field required"),
+        (lambda text: "[1, 2]", "it has to be a table"),
+        (lambda text: '{"name": "package.json"}', "field 'cell': missing"),
         (
             lambda text: text.replace('"seed": 0', '"seed": "zéro"'),
-            "field 'cell.seed': Input should be a valid integer",
+            "field 'cell.seed': it has to be a whole number",
         ),
         (
             lambda text: text.replace('"seed": 0', '"seed": 7'),
             "'cell_digest' or 'setting_digest' is not that of 'cell'",
         ),
-        (lambda text: text.replace('"created"', '"créé"'), "field 'created': Field required"),
+        (lambda text: text.replace('"created"', '"créé"'), "field 'created': missing"),
     ],
 )
 def test_a_damaged_record_is_listed_and_run_again(tmp_path: Path, damage: Any, reason: str) -> None:
@@ -425,7 +425,7 @@ def test_a_damaged_speed_is_listed(tmp_path: Path) -> None:
     (path.parent / "casse.json").write_text(path.read_text().replace('"parameters"', '"paramètres"'))
     contents = store.read()
     assert len(contents.speeds) == 1
-    assert contents.damaged == [(Path("speed/org--modele/casse.json"), "field 'parameters': Field required.")]
+    assert contents.damaged == [(Path("speed/org--modele/casse.json"), "field 'parameters': missing.")]
     (tmp_path / "occupé").write_text("")
     with pytest.raises(RecordError, match=r"occupé.*cannot be written"):
         Store(tmp_path / "occupé").write_speed(make_speed())

@@ -176,9 +176,11 @@ def call(*words: str | Path) -> Said:
 
 def test_the_command_names_the_tampered_record(record: Path, tmp_path: Path) -> None:
     (record.parent / f"seed1-0123{FAILED}").write_text("{}")  # no record
+    failed = call(record.parent / f"seed1-0123{FAILED}")
+    assert failed.code == 1 and "the record of a failed cell, without scores to verify" in failed.out
     good = call(tmp_path)
     assert good.code == 0
-    assert "1 records: 1 ok, 0 not" in good.out
+    assert "1 record: 1 ok, 0 not" in good.out
     other = record.with_name("seed1-copie.json")
     shutil.copy(record, other)
     edit(other, "scores.f1_macro", 0.99)

@@ -70,6 +70,11 @@ def corpus(
         progress=display,
     )
     say(_summary(manifest))
+    if held_out and not manifest.held_out_documents:
+        display.line(
+            f"No document fell into the held-out share of {held_out:g}: distill will show no held-out scores. More "
+            "documents, or a larger --held-out with another --out, would change that."
+        )
     display.line(f"Corpus: {out}   {_next(tokenizer, offline, out, manifest.tokens)}")
 
 
@@ -93,10 +98,13 @@ def _next(name: str, offline: bool, out: Path, tokens: int) -> str:
 
 
 def _summary(manifest: Manifest) -> str:
+    from flue_bench.progress import counted
+
     dropped = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in manifest.dropped.items())
     return (
-        f"{manifest.text_bytes / 1e6:,.1f} MB of text: {manifest.documents:,} documents, {manifest.tokens:,} tokens "
-        f"to train on; {manifest.held_out_documents:,} documents, {manifest.held_out_tokens:,} tokens held out\n"
+        f"{manifest.text_bytes / 1e6:,.1f} MB of text: {counted(manifest.documents, 'document')}, "
+        f"{counted(manifest.tokens, 'token')} to train on; {counted(manifest.held_out_documents, 'document')}, "
+        f"{counted(manifest.held_out_tokens, 'token')} held out\n"
         f"dropped: {dropped}\n"
-        f"{len(manifest.shards)} shards of {manifest.dtype}, digest {manifest.digest}"
+        f"{counted(len(manifest.shards), 'shard')} of {manifest.dtype}, digest {manifest.digest}"
     )

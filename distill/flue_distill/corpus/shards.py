@@ -26,7 +26,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,7 +35,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from flue_bench import files
-from flue_bench.errors import DataError, RecordError, UsageError, faults
+from flue_bench.errors import DataError, FlueBenchError, RecordError, UsageError, faults
 from flue_bench.record import digest_of
 from flue_bench.task import Schema
 from flue_distill.corpus import texts
@@ -263,23 +263,44 @@ def build(
             manifest = open_corpus(out).manifest
             if manifest.plan != plan:
                 raise RecordError(f"{out} holds a corpus of other texts or settings: give another folder or delete it.")
+            if show is not None:
+                show.line(f"{out} is already made, of these texts with these settings: nothing to do.")
         else:
+            new = not out.exists()
             out.mkdir(parents=True, exist_ok=True)
             if (out / STATE).is_symlink() or ((out / STATE).exists() and not (out / STATE).is_file()):
                 raise RecordError(f"{out / STATE} is a link or no file: nothing is written through it. Delete it.")
-            with closing(sqlite3.connect(out / STATE, timeout=1, isolation_level=None)) as database:
-                state = _restore(database, plan, out)
-                batches = texts.batches(sources, field, state.source, state.position, lines, hints)
-                with closing(tokenised(batches, tokenizer, plan.min_tokens, processes or cores())) as encoded:
-                    if state.source < len(sources):
-                        with _shown(show, plan) as report:
-                            _write(plan, state, database, out, encoded, report)
-                manifest = _finish(plan, state, out)
+            try:
+                with closing(sqlite3.connect(out / STATE, timeout=1, isolation_level=None)) as database:
+                    state = _restore(database, plan, out)
+                    batches = texts.batches(sources, field, state.source, state.position, lines, hints)
+                    with closing(tokenised(batches, tokenizer, plan.min_tokens, processes or cores())) as encoded:
+                        if state.source < len(sources):
+                            with _shown(show, plan) as report:
+                                _write(plan, state, database, out, encoded, report)
+                    manifest = _finish(plan, state, out)
+            except FlueBenchError:
+                if new:
+                    _remove_if_nothing_is_kept(out)
+                raise
         (out / STATE).unlink(missing_ok=True)
     if show is not None:
         for hint in hints:
             show.line(hint)
     return manifest
+
+
+def _remove_if_nothing_is_kept(out: Path) -> None:
+    """Remove the folder of a build that failed before a shard was finished, so that the next can be another."""
+    if (out / STATE).exists():
+        with closing(sqlite3.connect(out / STATE)) as database:
+            begun = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'state'").fetchone()
+            if begun and database.execute("SELECT 1 FROM state").fetchone():
+                return
+    for file in (out / STATE, *(path for split in SPLITS for path in out.glob(f"{split}-*.bin"))):
+        file.unlink(missing_ok=True)
+    with suppress(OSError):  # somebody put a file there meanwhile
+        out.rmdir()
 
 
 class _State(BaseModel):
@@ -370,7 +391,9 @@ def _finish(plan: Plan, state: _State, out: Path) -> Manifest:
     dropped = {reason: state.counts[reason] for reason in ("empty", "too_short", "mostly_unknown", "duplicate")}
     if not state.counts["train"]:
         where = {"held out": state.counts["held-out"], **dropped}
-        why = ", ".join(f"{number:,} {reason}" for reason, number in where.items() if number)
+        why = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in where.items() if number)
+        if dropped["too_short"]:
+            why += f"; --min-tokens {plan.min_tokens} says what is too short"
         (out / STATE).unlink()
         raise DataError(f"No document to train on in {', '.join(s.name for s in plan.sources[:5])}: {why or 'empty'}.")
     counts = np.zeros(plan.tokenizer.vocab_size, dtype=np.int64)

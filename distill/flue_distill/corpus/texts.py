@@ -156,7 +156,7 @@ def _paragraphs(path: Path, each_line: bool, hints: list[str] | None) -> Iterato
     if hints is not None and not each_line and count >= MANY_LINES and ends <= (not lines):
         hints.append(
             f"{path.name} is one document of {count:,} lines, because no blank line separates it. If each of "
-            "its lines is a document, make the corpus again with --lines."
+            "its lines is a document, make the corpus again with --lines and another --out."
         )
 
 

@@ -37,7 +37,7 @@ from flue_distill.corpus import texts
 from flue_distill.corpus.shards import COUNTS, MANIFEST, STATE, Blocks, Corpus, Manifest, build, open_corpus
 from flue_distill.corpus.tokens import identify
 from support import hub_standin
-from support.command_line import done, refused
+from support.command_line import done, flue_bench, refused
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 NOUNS = ["marin", "facteur", "préau", "canal", "verger", "moulin", "sentier", "hameau", "clocher", "ruisseau"]
@@ -506,7 +506,7 @@ NOISE = random.Random(0).randbytes(9000).hex().encode()
 BROKEN: dict[str, tuple[str, bytes, str]] = {
     "nothing": ("a.txt", b"", r"No document to train on in a.txt: empty."),
     "blank": ("a.txt", b"\n\n  \n", r"No document to train on in a.txt: empty."),
-    "short": ("a.txt", b"le marin\n\nle canal", r"No document to train on in a.txt: 2 too_short."),
+    "short": ("a.txt", b"le marin\n\nle canal", r"No document to train on in a.txt: 2 too short; --min-tokens 12 says"),
     "suffix": ("a.doc", b"le marin", r"a.doc: not a .txt or .jsonl"),
     "field": ("a.jsonl", b'{"text": "le"}\n{"b": 1}', r"a.jsonl, line 2 has no column 'text'. It has: b.\nName.*field"),
     "no text": ("a.jsonl", b'{"text": ["le"]}', r"a.jsonl, line 1: field 'text' is a list, not a text."),
@@ -529,8 +529,24 @@ def test_what_cannot_be_read_is_named(case: str, tmp_path: Path, tokenizer: Any)
     with pytest.raises(DataError, match=message) as caught:
         build([tmp_path / name], tokenizer, tmp_path / "out", processes=1)
     assert len(str(caught.value).splitlines()) <= 2
-    with pytest.raises(DataError, match="holds no complete corpus"):
-        open_corpus(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_build_that_fails_later_keeps_what_is_finished(
+    tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "BATCH", 200)
+    rows = [json.dumps({"text": text}) for text in documents(400)]
+    (tmp_path / "a.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text('{"b": 1}', encoding="utf-8")
+    named, out = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"], tmp_path / "out"
+    with pytest.raises(DataError, match="has no column 'text'"):
+        build(named, tokenizer, out, processes=1, shard_tokens=1)
+    assert list(out.glob("train-*.bin"))
+    (tmp_path / "empty").mkdir()  # a folder that was there before stays
+    with pytest.raises(DataError, match="has no column 'text'"):
+        build(named[1:], tokenizer, tmp_path / "empty", processes=1)
+    assert (tmp_path / "empty").is_dir()
 
 
 def test_inputs_that_are_not_there(tmp_path: Path, tokenizer: Any) -> None:
@@ -751,7 +767,9 @@ def test_the_command(tmp_path: Path, tokenizer: Any) -> None:
     manifest = open_corpus(tmp_path / "out").manifest
     assert f"{manifest.tokens:,} tokens to train on" in said
     assert f"digest {manifest.digest}" in said
-    assert manifest.held_out_documents > 0
+    assert manifest.held_out_documents > 0 and "No document fell into" not in said and "already made" not in said
+    again = flue_bench(*arguments, "--processes", "1", "--held-out", "0.2")
+    assert f"{tmp_path / 'out'} is already made" in again.err and f"digest {manifest.digest}" in again.out
     tokenizer_of(["dog"]).save_pretrained(tmp_path / "blind")
     assert "maps French text to '<unk>'" in refused(*arguments[:3], tmp_path / "blind", *arguments[4:], code=1)
     characters = sorted({*models_of_training.SAMPLE.replace(" ", "")})
