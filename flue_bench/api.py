@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from flue_bench.errors import IncompleteError, UnknownNameError, UsageError
+from flue_bench.errors import IncompleteError, UnknownNameError, UsageError, counted
 
 if TYPE_CHECKING:
     import pyarrow
@@ -325,7 +325,6 @@ def verify_records(
         UsageError: a path is neither a record nor a folder with records.
     """
     from flue_bench.data import registry
-    from flue_bench.progress import counted
     from flue_bench.results import verify
 
     if not rerun and (tasks or model):

@@ -38,6 +38,11 @@ def quoted(value: object) -> str:
     return _short(text, 80)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 record``, ``1,200 records``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def cause(error: Exception) -> str:
     """Return why something that a stranger made cannot be used, whatever the exception."""
     if isinstance(error, FlueBenchError):
@@ -97,6 +102,12 @@ def faults(error: ValidationError) -> list[Fault]:
         Fault(each["loc"], each["type"], each["input"], _in_plain_words(each["type"], each["msg"]))
         for each in error.errors(include_url=False)
     ]
+
+
+def wanted(found: Sequence[Fault]) -> str:
+    """Return what the first field at fault has to be, with each of its alternatives: ``a whole number or 'auto'``."""
+    first, *others = dict.fromkeys(each.reason for each in found if each.place[:1] == found[0].place[:1])
+    return " or ".join([first, *(each.removeprefix("it has to be ") for each in others)])
 
 
 _PLAIN = dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "a whole number")

@@ -30,11 +30,6 @@ PLAIN_SECONDS = 30.0
 """Seconds between two lines of the same bar where there is no terminal."""
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 record``, ``1,200 records``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 class Console(rich_console.Console):
     """A console that shows text as it is: nothing in it is markup, and nothing controls the terminal."""
 

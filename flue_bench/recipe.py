@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flue_bench.errors import UnknownNameError, UsageError, faults, quoted
+from flue_bench.errors import UnknownNameError, UsageError, faults, quoted, wanted
 
 Precision = Literal["fp32", "bf16"]
 
@@ -70,7 +70,7 @@ class Recipe(BaseModel):
         try:
             return Recipe.model_validate(self.model_dump() | settings)
         except ValidationError as error:
-            first = faults(error)[0]
+            found = faults(error)
             raise UsageError(
-                f"Recipe field '{first.place[0]}' cannot be {quoted(first.value)}: {first.reason}."
+                f"Recipe field '{found[0].place[0]}' cannot be {quoted(found[0].value)}: {wanted(found)}."
             ) from None

@@ -216,5 +216,5 @@ def test_damaged_files_and_failures_are_read_too(tmp_path: Path) -> None:
     (tmp_path / "runs" / "org--maitre" / "xnli" / "broken.json").write_text("{", encoding="utf-8")
     read = flue_bench.read_results([tmp_path])
     assert len(read) == len(list(read)) == 6 and len(read.failures) == len(read.damaged) == 1
-    assert repr(read).startswith("<Results: 6 records, 1 failures, 1 damaged, 2 speeds in ")
+    assert repr(read).startswith("<Results: 6 records, 1 failure, 1 damaged, 2 speeds in ")
     assert command("verify", tmp_path).code == 1

@@ -7,7 +7,8 @@ from typing import Annotated, Self
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
-from flue_bench.errors import Fault, UnknownNameError, faults, near_names
+from flue_bench.errors import Fault, UnknownNameError, UsageError, faults, near_names
+from flue_bench.recipe import Recipe
 from support import ROOT
 
 
@@ -70,6 +71,13 @@ def test_no_name_of_pydantics_own_types(kind: type, value: object, said: str) ->
 )
 def test_only_near_names_are_offered(name: str, known: list[str], nearest: list[str]) -> None:
     assert near_names(name, known) == nearest
+
+
+def test_each_alternative_of_a_field() -> None:
+    with pytest.raises(UsageError, match=r"'epochs' cannot be 'x': it has to be a whole number or 'auto'\."):
+        Recipe().override({"epochs": "x", "batch_size": "y"})
+    with pytest.raises(UsageError, match=r"'batch_size' cannot be 'y': it has to be a whole number\."):
+        Recipe().override({"batch_size": "y"})
 
 
 def test_a_name_that_something_lacks() -> None:

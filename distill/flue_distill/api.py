@@ -84,6 +84,8 @@ def distill(
 
     if corpus is None and recipe in (None, DEMO):
         recipe, out = DEMO, out or Path("student")
+    if corpus is not None and not resume and not Path(corpus).is_dir():  # a finished run needs it no more
+        raise UsageError(f"--corpus {corpus}: no such folder. `flue-bench corpus` makes one of your texts.")
     if out is None or (corpus is None and recipe != DEMO):
         raise UsageError("distill needs --corpus FOLDER (made by flue-bench corpus) and --out FOLDER.")
     if steps and epochs:

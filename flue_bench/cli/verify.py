@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flue_bench.cli.output import say
+from flue_bench.errors import counted
 
 
 def verify(
@@ -43,7 +44,6 @@ def verify(
     """
     import flue_bench
     from flue_bench.memory import keep_freed_memory
-    from flue_bench.progress import counted
 
     if rerun:
         keep_freed_memory()

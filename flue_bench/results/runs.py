@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flue_bench.errors import UsageError
+from flue_bench.errors import UsageError, counted
 from flue_bench.record import Failure, RunRecord, SpeedRecord
 from flue_bench.results.store import Damaged, Store
 from flue_bench.tabular import Tabular
@@ -41,8 +41,13 @@ class Results(Tabular):
         return iter(self.records)
 
     def __repr__(self) -> str:
-        counts = {"failures": len(self.failures), "damaged": len(self.damaged), "speeds": len(self.speeds)}
-        said = ", ".join([f"{len(self):,} records", *(f"{count:,} {name}" for name, count in counts.items() if count)])
+        said = counted(len(self), "record")
+        for number, words in (
+            (len(self.failures), counted(len(self.failures), "failure")),
+            (len(self.damaged), f"{len(self.damaged):,} damaged"),
+            (len(self.speeds), counted(len(self.speeds), "speed")),
+        ):
+            said += f", {words}" if number else ""
         return f"<Results: {said} in {', '.join(map(str, self.folders))}>"
 
     def to_arrow(self) -> pyarrow.Table:

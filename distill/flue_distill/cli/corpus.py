@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flue_bench.errors import counted
+
 if TYPE_CHECKING:
     from flue_distill.corpus.shards import Manifest
 
@@ -98,8 +100,6 @@ def _next(name: str, offline: bool, out: Path, tokens: int) -> str:
 
 
 def _summary(manifest: Manifest) -> str:
-    from flue_bench.progress import counted
-
     dropped = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in manifest.dropped.items())
     return (
         f"{manifest.text_bytes / 1e6:,.1f} MB of text: {counted(manifest.documents, 'document')}, "

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from flue_bench import files
-from flue_bench.errors import UnknownNameError, UsageError, faults, quoted
+from flue_bench.errors import UnknownNameError, UsageError, faults, quoted, wanted
 from flue_bench.recipe import Precision
 from flue_bench.task import Schema
 
@@ -152,11 +152,12 @@ def _checked(data: dict[str, Any], settings: dict[str, Any], path: Path | None) 
     try:
         return DistilRecipe.model_validate(data | settings)
     except ValidationError as error:
-        first = faults(error)[0]
+        found = faults(error)
+        first = found[0]
         key = str(first.place[0]) if first.place else ""
         where = f"{path}: " if path is not None and key not in settings else ""
         about = f"recipe field '{key}' cannot be {quoted(first.value)}" if key else "the recipe contradicts itself"
-        raise UsageError(f"{where}{about}: {first.reason}.") from None
+        raise UsageError(f"{where}{about}: {wanted(found)}.") from None
 
 
 def _find(name: str) -> Path:

@@ -120,8 +120,6 @@ def distil(
         checkpoint.drop(out / CHECKPOINTS)  # a kill may have left them
         return False
     _check_out(out, resume)
-    if corpus_folder is not None and not corpus_folder.is_dir():
-        raise UsageError(f"--corpus {corpus_folder}: no such folder. `flue-bench corpus` makes one of your texts.")
     accelerator = processes(device)
     if not accelerator.is_main_process:
         display.console.quiet = True
