@@ -159,8 +159,7 @@ def test_a_failed_cell_is_kept_and_the_others_run(folder: Path, model: Path, oth
 
     broken = tmp_path / "broken"
     shutil.copytree(model, broken)
-    (broken / "tokenizer.json").unlink()
-    (broken / "tokenizer_config.json").unlink()
+    (broken / "tokenizer.json").write_text("[]")
     store = Store(tmp_path / "results")
     shown, out = display()
     outcome = run_grid(grid(folder, broken, other), store, shown)
@@ -168,6 +167,12 @@ def test_a_failed_cell_is_kept_and_the_others_run(folder: Path, model: Path, oth
     (failure,) = outcome.failures
     assert "tokenizer" in failure.error and "failed: " in out.getvalue()
     assert store.failures() == [failure]
+    for file in broken.glob("tokenizer*"):
+        file.unlink()
+    shown, out = display()
+    outcome = run_grid(grid(folder, broken, other), store, shown)  # files that are not there are seen before any cell
+    assert len(outcome.records) == len(outcome.unloaded) == 1 and not outcome.failures
+    assert out.getvalue().count("has no tokenizer files") == 1
 
 
 def test_data_that_cannot_be_read_does_not_stop_other_tasks(folder: Path, model: Path, tmp_path: Path) -> None:
@@ -227,7 +232,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_rest_of_the_grid_is_as_if_it_had_not
         calls.append(1)
         if len(calls) == 2:  # the second cell, at its third step
             show = lambda at: os.kill(os.getpid(), signal.SIGINT) if at.step == 3 else None  # noqa: E731
-            return fine_tune(*arguments[:-1], show)
+            return fine_tune(*arguments[:-2], show, arguments[-1])
         return fine_tune(*arguments)
 
     store = Store(tmp_path / "cut")

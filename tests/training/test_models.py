@@ -426,11 +426,13 @@ def test_files_that_are_no_weights(copy_of: Callable[[str], Path]) -> None:
     assert "cannot be loaded" in refusal(lambda: load(folder))
 
 
-def test_an_architecture_without_a_classification_head(tmp_path: Path) -> None:
+def test_an_architecture_without_a_classification_head(folder_of: Callable[[str], Path], tmp_path: Path) -> None:
     config = transformers.DPRConfig(
         vocab_size=186, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
     )
     transformers.DPRQuestionEncoder(config).save_pretrained(tmp_path)
+    for file in folder_of("bert").glob("tokenizer*"):
+        shutil.copy(file, tmp_path)
     assert "AutoModelForSequenceClassification" in refusal(lambda: load(tmp_path))
 
 
