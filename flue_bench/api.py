@@ -145,7 +145,10 @@ def run(
     from flue_bench.data import registry
 
     named = _several(models) or EMBEDDED
-    chosen = registry.select(_several(tasks) or (["flue"] if models else ["mini"]))  # before torch: names at once
+    # Names and recipes before PyTorch is loaded, which takes seconds: what is misspelt is told at once.
+    chosen = registry.select(_several(tasks) or (["flue"] if models else ["mini"]))
+    for each in chosen:
+        each.task.named_recipe(recipe).override(dict(overrides or {}))
     wanted = list(range(seeds)) if isinstance(seeds, int) else sorted(set(seeds))
     if not wanted or not all(0 <= seed < 2**32 for seed in wanted):
         raise UsageError(f"seeds {seeds}: give at least one, each from 0 to 4294967295.")
