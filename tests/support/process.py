@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import os
 import random
@@ -17,6 +18,9 @@ import torch
 
 def state() -> dict[str, Any]:
     """Everything that a library could change for the rest of the process; that of the allocator cannot be asked for."""
+    # What these set in the process when something first imports them is theirs, and not the library's doing.
+    for name in ("torch._dynamo", "scipy.optimize", "sympy"):
+        importlib.import_module(name)
     import transformers
 
     log: Any = transformers.utils.logging
