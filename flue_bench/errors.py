@@ -35,7 +35,7 @@ def quoted(value: object) -> str:
         text = plain_addresses(repr(value))
     except (RecursionError, ValueError):  # nested too deeply; a number of more digits than Python turns into text
         return f"a {type(value).__name__} too large to show"
-    return _short(text, 80)
+    return short(text, 80)
 
 
 def counted(number: int, noun: str) -> str:
@@ -47,11 +47,12 @@ def cause(error: Exception) -> str:
     """Return why something that a stranger made cannot be used, whatever the exception."""
     if isinstance(error, FlueBenchError):
         return str(error)
-    said = _short(str(error).strip().partition("\n")[0].rstrip("."), 1000)
+    said = short(str(error).strip().partition("\n")[0].rstrip("."), 1000)
     return said if said and isinstance(error, ValueError) else f"{type(error).__name__}: {said}".removesuffix(": ")
 
 
-def _short(text: str, length: int) -> str:
+def short(text: str, length: int = 200) -> str:
+    """Return a text for a message, cut where it is longer than this many characters."""
     return text if len(text) <= length else f"{text[:length]}…"
 
 
@@ -90,7 +91,7 @@ class Fault(NamedTuple):
     @property
     def key(self) -> str:
         """The dotted key of the value, e.g. ``cell.recipe.epochs``."""
-        return _short(".".join(map(str, self.place)), 200)
+        return short(".".join(map(str, self.place)))
 
     def __str__(self) -> str:
         return f"field '{self.key}': {self.reason}" if self.place else self.reason
@@ -163,7 +164,7 @@ class UnknownNameError(UsageError):
         known = sorted(known)
         nearest = near_names(name, known)
         listed = f"Did you mean {' or '.join(nearest)}?" if nearest else f"Known: {', '.join(known) or 'none'}."
-        said = f"{what} '{_short(name, 80)}'"
+        said = f"{what} '{short(name, 80)}'"
         unknown = f"{of} has no {said}" if of else f"Unknown {said}"
         super().__init__(f"{unknown}. {listed}{' ' + hint if hint else ''}")
         self.name = name

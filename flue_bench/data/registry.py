@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from flue_bench import plugins
-from flue_bench.errors import Fault, TaskFileError, UnknownNameError, UsageError, faults, near_names, quoted
+from flue_bench.errors import Fault, TaskFileError, UnknownNameError, UsageError, faults, near_names, quoted, short
 from flue_bench.files import read
 from flue_bench.kinds.kind import Kind, kind_named
 from flue_bench.recipe import Recipe
@@ -61,7 +61,7 @@ def load_file(path: Path) -> Registered:
         raise TaskFileError(f"{path}: {_recipe_at_fault(data)}: {error}") from None
     task._file = path
     for key, fault in _faults(task):
-        raise TaskFileError(f"{path}: {key}: {fault if fault.endswith(('.', '?')) else f'{fault}.'}")
+        raise TaskFileError(f"{path}: {short(key)}: {fault if fault.endswith(('.', '?')) else f'{fault}.'}")
     return Registered(task, path, "")
 
 
@@ -307,7 +307,7 @@ def _key(loc: tuple[int | str, ...], data: Any) -> str:
             key, data = f"{key}[{part}]", data[part]
         else:
             break
-    return key.removeprefix(".")
+    return short(key.removeprefix("."))
 
 
 def _explain(key: str, fault: Fault) -> str:
@@ -333,5 +333,5 @@ def _recipe_at_fault(data: dict[str, Any]) -> str:
         try:
             Recipe().override(settings)
         except UsageError:
-            return f"recipe.{name}"
+            return short(f"recipe.{name}")
     return "recipe"

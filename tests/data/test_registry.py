@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flue_bench.data import registry
-from flue_bench.errors import TaskFileError, UnknownNameError
+from flue_bench.errors import TaskFileError, UnknownNameError, UsageError
 
 TASK = """
 name = "{name}"
@@ -273,3 +273,26 @@ def test_revisions_of_the_hub_are_accepted(tmp_path: Path, revision: str) -> Non
     hub = HUB.format(f'"{revision}"')
     (tmp_path / "essai.toml").write_text(TASK.format(name="essai", more="").replace("[[source]]", f"[[source]]\n{hub}"))
     assert registry.load_file(tmp_path / "essai.toml").task.source[0].revision == revision
+
+
+LONG = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        f"{LONG} = 1",
+        f"[options]\n{LONG} = 1",
+        f"[recipe.{LONG}]\nepochs = 0",
+        f"[recipe.standard]\n{LONG} = 1",
+        f"[[source]]\n{LONG} = 1",
+        f'[[source]]\nfiles = {{ train = "t.tsv" }}\nlabel_names = {{ {LONG} = "autre" }}',
+        f'[[source]]\nfiles = {{ train = "t.tsv" }}\ncolumns = {{ {LONG} = "a" }}',
+        f'[[source]]\nfiles = {{ {LONG} = "t.tsv" }}',
+        f'[[source]]\nfiles = {{ train = "t.tsv" }}\nwhere = {{ {LONG} = {{}} }}',
+    ],
+)
+def test_long_names_make_short_messages(more: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        registry.load_file(put(tmp_path / "essai.toml", more=more))
+    assert len(str(caught.value)) < 1500 and len(str(caught.value).splitlines()) <= 2
