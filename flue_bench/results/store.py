@@ -105,6 +105,17 @@ class Store:
         yield self.folder(cell) / f"seed{cell.seed}-{cell.digest}.json"
         yield from sorted(self.root.glob(f"runs/*/*/*-{cell.digest}.json"))
 
+    def _own(self, pattern: str) -> list[Path]:
+        """Return the paths that match and that no link leads to: only these may be renamed or removed."""
+
+        def reached(path: Path) -> bool:
+            with suppress(OSError):
+                files.check_folder(path.parent, self.root)
+                return True
+            return False
+
+        return [path for path in self.root.glob(pattern) if reached(path)]
+
     def write(self, build: Callable[[Predictions], RunRecord], table: pyarrow.Table, cell: Cell) -> RunRecord:
         """Store one finished cell: the predictions first, then the record that names them, each in one step.
 
@@ -129,7 +140,7 @@ class Store:
             files.staged(predictions_path, content, self.root) as place_predictions,
             files.staged(record_path, _json(record), self.root) as place_record,
         ):
-            older = list(self.root.glob(f"runs/*/*/seed*-{cell.digest}.*"))
+            older = self._own(f"runs/*/*/seed*-{cell.digest}.*")
             # Old records are removed before the predictions that they name are replaced: by a rename, so that they
             # stay where nothing can be renamed.
             for path in [path for path in older if path.suffix == ".json"]:
@@ -174,7 +185,7 @@ class Store:
         path = self.root / "speed" / _model_slug(speed.model) / f"{key}.json"
         with _explained(path):
             files.write(path, _json(speed), self.root)
-            for older in self.root.glob(f"speed/*/{key}.json"):  # stored under another name of the model
+            for older in self._own(f"speed/*/{key}.json"):  # stored under another name of the model
                 if older != path:
                     older.unlink()
 

@@ -460,6 +460,49 @@ def test_nothing_is_written_through_a_link_in_a_results_directory(tmp_path: Path
     assert list(outside.iterdir()) == []
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links")
+@pytest.mark.parametrize("inside", [False, True], ids=["outside", "inside"])
+@pytest.mark.parametrize("linked", ["runs/autre", "runs/org--modele/autre", "speed/autre"])
+def test_what_is_reached_through_a_link_is_neither_renamed_nor_removed(
+    tmp_path: Path, linked: str, inside: bool
+) -> None:
+    """The record of the same cell in another directory, or a copy set aside in this one, is not an older one here."""
+    root, speed = tmp_path / "results", make_speed()
+    elsewhere = Store(root / "aside" if inside else tmp_path / "theirs")
+    put(elsewhere)
+    elsewhere.write_failure(make_failure())
+    elsewhere.write_speed(speed)
+    target = {
+        "runs/autre": elsewhere.root / "runs" / "org--modele",
+        "runs/org--modele/autre": elsewhere.folder(make_cell()),
+        "speed/autre": next(elsewhere.root.glob("speed/*")),
+    }[linked]
+    (root / linked).parent.mkdir(parents=True)
+    (root / linked).symlink_to(target)
+    before = {path: (elsewhere.root / path).read_bytes() for path in files(elsewhere.root)}
+    assert len(before) == 4
+    store = Store(root)
+    for _ in range(2):
+        put(store)
+        store.write_speed(speed)
+    assert {path: (elsewhere.root / path).read_bytes() for path in files(elsewhere.root)} == before
+    assert (root / linked).is_symlink()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_a_record_that_is_itself_a_link_is_replaced_and_its_target_stays(tmp_path: Path) -> None:
+    written = put(Store(tmp_path / "theirs"))
+    kept = only_record(tmp_path / "theirs")
+    store = Store(tmp_path / "mine")
+    folder = store.root / "runs" / "autre" / "xnli"
+    folder.mkdir(parents=True)
+    (folder / kept.name).symlink_to(kept)
+    content = kept.read_bytes()
+    put(store)
+    assert kept.read_bytes() == content and (kept.parent / written.predictions.file).is_file()
+    assert only_record(store.root).parent == store.folder(written.cell) and not only_record(store.root).is_symlink()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="links and pipes")
 @pytest.mark.parametrize("place", ["record", "predictions", "failure", "speed", "lock"])
 @pytest.mark.parametrize("kind", ["pipe", "device", "outside", "folder"])
