@@ -28,24 +28,27 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = Field(
-        "auto",
+        default="auto",
         description=f"'auto': the fewest of {AUTO_EPOCHS[0]} to {AUTO_EPOCHS[-1]} that give {AUTO_STEPS} steps on the "
         "rows trained on. The record holds the number.",
     )
-    batch_size: int = Field(32, ge=1, le=2**20, description="Examples an optimiser step.")
-    learning_rate: float = Field(3e-5, gt=0, description="Peak learning rate of AdamW.")
-    schedule: Literal["linear", "constant"] = Field("linear", description="After warm-up: decay to 0, or none.")
-    warmup_ratio: float = Field(0.1, ge=0, lt=1, description="Share of all steps in linear warm-up.")
-    weight_decay: float = Field(0.01, ge=0, description="Not applied to biases and norms.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Clipping of the global gradient norm.")
-    dropout: float | None = Field(None, ge=0, lt=1, description="None keeps the model's own.")
+    batch_size: int = Field(default=32, ge=1, le=2**20, description="Examples an optimiser step.")
+    learning_rate: float = Field(default=3e-5, gt=0, description="Peak learning rate of AdamW.")
+    schedule: Literal["linear", "constant"] = Field(default="linear", description="After warm-up: decay to 0, or none.")
+    warmup_ratio: float = Field(default=0.1, ge=0, lt=1, description="Share of all steps in linear warm-up.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Not applied to biases and norms.")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Clipping of the global gradient norm.")
+    dropout: float | None = Field(default=None, ge=0, lt=1, description="None keeps the model's own.")
     max_length: int = Field(
-        128, ge=4, le=2**20, description="Sub-words, special tokens included; longer inputs are cut."
+        default=128, ge=4, le=2**20, description="Sub-words, special tokens included; longer inputs are cut."
     )
     selection: Literal["best", "last"] = Field(
-        "best", description="Which epoch is scored on test: the best on validation by the headline metric, or the last."
+        default="best",
+        description="Which epoch is scored on test: the best on validation by the headline metric, or the last.",
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="The record holds what 'auto' resolved to.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="The record holds what 'auto' resolved to."
+    )
 
     def epochs_on(self, rows: int) -> int:
         """Return the number of epochs for this many rows of train."""

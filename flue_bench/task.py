@@ -143,7 +143,7 @@ class Archive(Schema):
     url: Annotated[str, AfterValidator(_of_file)]
     size: Positive | None = None
     """Bytes."""
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
     @property
     def name(self) -> str:
@@ -180,9 +180,9 @@ def _codec(name: str) -> str:
 class Source(Schema):
     """Where a task's examples come from: ``hub``, ``archives``, or neither (files on disk, or a reader)."""
 
-    hub: str | None = Field(None, pattern=f"^{REPOSITORY}$", max_length=200)
+    hub: str | None = Field(default=None, pattern=f"^{REPOSITORY}$", max_length=200)
     """A dataset repository, ``org/name``. Its scripts are never run: ``files`` are fetched and read."""
-    revision: str | None = Field(None, pattern=rf"^(\w[\w.-]*|{CONVERTED})$", max_length=200)
+    revision: str | None = Field(default=None, pattern=rf"^(\w[\w.-]*|{CONVERTED})$", max_length=200)
     """The commit, required with ``hub``; data of a branch, which can move, are never canonical."""
     archives: tuple[Annotated[Archive, _alone("url")], ...] = ()
     """Upstream archives (tar.*, zip, bz2), unpacked side by side into one folder."""
@@ -194,7 +194,7 @@ class Source(Schema):
     """The rows themselves, each as column → value, instead of files: ``Task.from_examples`` makes such a source."""
     reader: str | None = None
     """Entry-point name (group ``flue_bench.readers``) of a Python reader, for formats the engine does not know."""
-    delimiter: str | None = Field(None, min_length=1, max_length=1)
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
     """Column separator of a text file; by default a comma in a CSV, else a tab, or blanks in CoNLL columns."""
     quoting: bool | None = None
     """Whether fields of a CSV or TSV may be enclosed in double quotes; by default those of a CSV may."""
@@ -249,9 +249,9 @@ class Source(Schema):
 class Cut(Schema):
     """How a missing split is cut from train: whole groups, stratified by label, by a seeded hash (no library's RNG)."""
 
-    validation: float = Field(0.1, ge=0, lt=1)
+    validation: float = Field(default=0.1, ge=0, lt=1)
     """Share of train."""
-    test: float = Field(0.0, ge=0, lt=1)
+    test: float = Field(default=0.0, ge=0, lt=1)
     """Share of train, cut before validation; 0 where the source has a test split."""
     seed: Count = 0
 
@@ -299,7 +299,7 @@ class Task(Schema):
     source: tuple[Source, ...] = Field(min_length=1)
     """Tried in order; the record says which one served."""
     split: Cut = Cut()
-    train_from: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=200)
+    train_from: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=200)
     """The task whose train and validation rows are used, where this one has only a test split."""
     rows: dict[Split, Counts] = Field(default_factory=dict)
     """Canonical row counts, as published, before anything is cut; several where it is unclear which one is right."""

@@ -562,7 +562,7 @@ ASKED = {
     "a batch of 0": (["--set", "batch_size=0"], 2, r"'batch_size' cannot be '0'"),
     "a batch of 10^30": (["--set", f"batch_size={10**30}"], 2, r"it has to be less than or equal to 1048576"),
     "a batch of more than all rows": (["--set", f"batch_size={2**20}", "--set", "epochs=1"], 0, r"accuracy"),
-    "no key": (["--set", "=3"], 2, r"Unknown recipe field ''"),
+    "no key": (["--set", "=3"], 2, r"--set needs KEY=VALUE, not '=3'"),
     "a length of 3": (["--set", "max_length=3"], 2, r"'max_length' cannot be '3'"),
     "more sub-words than there are positions": (["--set", "max_length=100000"], 2, r"takes at most \d+ sub-words"),
     "a negative seed": (["--seed", "-1"], 2, r"seed"),

@@ -70,7 +70,7 @@ def test_without_network_it_says_what_to_do_within_seconds(tmp_path: Path) -> No
     done = in_a_process("run", "--model", MODEL, cwd=tmp_path, env=no_network(tmp_path))
     assert time.monotonic() - began < 30  # most of it is importing torch on a busy machine
     assert done.returncode == 1
-    assert MODEL in done.stderr and "make run" in done.stderr
+    assert MODEL in done.stderr and f"`flue-bench fetch --model {MODEL}`" in done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) <= 3
 
 

@@ -197,7 +197,7 @@ def test_the_hub_out_of_reach(standin: StandIn, closed_port: str, tmp_path: Path
         assert result["error"] == "OfflineError"
         assert result["seconds"] < 10
         assert "out of reach" in result["message"]
-        assert "`make run` works without network" in result["message"]
+        assert "under --data-dir" in result["message"]
 
     fetch(env)
     result = fetch(away)
@@ -483,7 +483,7 @@ def test_download_from_a_broken_server(plain: StandIn, tmp_path: Path, fault: Fa
         hub.download(url + "?signature=private", target)
     assert time.monotonic() - started < 5
     assert url in str(caught.value) and "private" not in str(caught.value)
-    assert "`make run` works without network" in str(caught.value)
+    assert "or put the file's contents under --data-dir" in str(caught.value)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"what was there"]
 
 

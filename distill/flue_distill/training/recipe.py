@@ -21,9 +21,9 @@ KlRows = Literal["all", "masked"]
 class LossWeights(Schema):
     """The card's three numbers: ``Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss``."""
 
-    distil: float = Field(0.5, ge=0)
-    mlm: float = Field(0.2, ge=0)
-    cosine: float = Field(0.3, ge=0)
+    distil: float = Field(default=0.5, ge=0)
+    mlm: float = Field(default=0.2, ge=0)
+    cosine: float = Field(default=0.3, ge=0)
 
 
 def _from_text(value: Any) -> Any:
@@ -40,49 +40,57 @@ class DistilRecipe(Schema):
     The reference is the research project ``distillation`` of Hugging Face transformers.
     """
 
-    teacher: str | None = Field(None, description="Hub id or directory of a masked LM; none: MLMLoss alone.")
+    teacher: str | None = Field(default=None, description="Hub id or directory of a masked LM; none: MLMLoss alone.")
     student: str | None = Field(
-        None, description="Hub id or directory to start from, weights or a configuration alone; none: from the teacher."
+        default=None,
+        description="Hub id or directory to start from, weights or a configuration alone; none: from the teacher.",
     )
     layers: Annotated[tuple[int, ...], Many] = Field(
-        (), description="Teacher layers that the student keeps, from 0; empty: half of them, evenly spread."
+        default=(), description="Teacher layers that the student keeps, from 0; empty: half of them, evenly spread."
     )
 
-    weight_distil: float = Field(0.5, ge=0, description="Of DistilLoss.")
-    weight_mlm: float = Field(0.2, ge=0, description="Of MLMLoss.")
-    weight_cosine: float = Field(0.3, ge=0, description="Of CosineLoss.")
-    temperature: float = Field(2.0, gt=0, description="T of the softmax in DistilLoss, which is multiplied by T².")
+    weight_distil: float = Field(default=0.5, ge=0, description="Of DistilLoss.")
+    weight_mlm: float = Field(default=0.2, ge=0, description="Of MLMLoss.")
+    weight_cosine: float = Field(default=0.3, ge=0, description="Of CosineLoss.")
+    temperature: float = Field(
+        default=2.0, gt=0, description="T of the softmax in DistilLoss, which is multiplied by T²."
+    )
     kl_rows: KlRows = Field(
-        "all", description="Positions in DistilLoss: all that are no padding (the reference), or the masked ones."
+        default="all",
+        description="Positions in DistilLoss: all that are no padding (the reference), or the masked ones.",
     )
 
-    mask_fraction: float = Field(0.15, gt=0, le=1, description="Targets: ceil(fraction · tokens) of each sequence.")
-    mask_smoothing: float = Field(0.7, ge=0, description="A token is drawn with probability ∝ count^-smoothing.")
-    replace_mask: float = Field(0.8, ge=0, le=1, description="Share of the targets replaced by the mask token.")
-    replace_random: float = Field(0.1, ge=0, le=1, description="Share replaced by any token; the rest is kept.")
+    mask_fraction: float = Field(
+        default=0.15, gt=0, le=1, description="Targets: ceil(fraction · tokens) of each sequence."
+    )
+    mask_smoothing: float = Field(
+        default=0.7, ge=0, description="A token is drawn with probability ∝ count^-smoothing."
+    )
+    replace_mask: float = Field(default=0.8, ge=0, le=1, description="Share of the targets replaced by the mask token.")
+    replace_random: float = Field(default=0.1, ge=0, le=1, description="Share replaced by any token; the rest is kept.")
 
-    learning_rate: float = Field(5e-4, gt=0, description="Peak learning rate of AdamW.")
-    betas: Annotated[tuple[float, float], Many] = Field((0.9, 0.98), description="Of AdamW.")
-    eps: float = Field(1e-6, gt=0, description="Of AdamW.")
-    weight_decay: float = Field(0.0, ge=0, description="Not applied to biases and norms.")
+    learning_rate: float = Field(default=5e-4, gt=0, description="Peak learning rate of AdamW.")
+    betas: Annotated[tuple[float, float], Many] = Field(default=(0.9, 0.98), description="Of AdamW.")
+    eps: float = Field(default=1e-6, gt=0, description="Of AdamW.")
+    weight_decay: float = Field(default=0.0, ge=0, description="Not applied to biases and norms.")
     warmup_ratio: float = Field(
-        0.05, ge=0, lt=1, description="Share of all steps in linear warm-up; then linear decay."
+        default=0.05, ge=0, lt=1, description="Share of all steps in linear warm-up; then linear decay."
     )
-    max_grad_norm: float = Field(5.0, gt=0, description="Clipping of the global gradient norm.")
+    max_grad_norm: float = Field(default=5.0, gt=0, description="Clipping of the global gradient norm.")
 
-    length: int = Field(512, ge=8, description="Tokens a sequence, special ones included.")
-    batch_sequences: int = Field(250, ge=1, description="Sequences an optimiser step, over all processes.")
+    length: int = Field(default=512, ge=8, description="Tokens a sequence, special ones included.")
+    batch_sequences: int = Field(default=250, ge=1, description="Sequences an optimiser step, over all processes.")
     micro_batch: int = Field(
-        5, ge=1, description="Sequences a forward pass on one device; changes rounding (on GPUs also dropout)."
+        default=5, ge=1, description="Sequences a forward pass on one device; changes rounding (on GPUs also dropout)."
     )
-    epochs: int = Field(3, ge=1, description="Passes over the corpus, unless steps says otherwise.")
-    steps: int | None = Field(None, ge=1, description="Optimiser steps instead of epochs.")
-    precision: Literal["auto"] | Precision = Field("auto", description="bf16 where the hardware gains from it.")
-    seed: int = Field(0, ge=0, description="Of order, masks, dropout and whatever starts random.")
+    epochs: int = Field(default=3, ge=1, description="Passes over the corpus, unless steps says otherwise.")
+    steps: int | None = Field(default=None, ge=1, description="Optimiser steps instead of epochs.")
+    precision: Literal["auto"] | Precision = Field(default="auto", description="bf16 where the hardware gains from it.")
+    seed: int = Field(default=0, ge=0, description="Of order, masks, dropout and whatever starts random.")
 
-    evaluate_steps: int = Field(1000, ge=1, description="Steps between two looks at the held-out split.")
-    evaluate_sequences: int = Field(256, ge=1, description="Held-out sequences looked at, at most.")
-    checkpoint_seconds: float = Field(600.0, ge=0, description="Between two checkpoints; 0: after every step.")
+    evaluate_steps: int = Field(default=1000, ge=1, description="Steps between two looks at the held-out split.")
+    evaluate_sequences: int = Field(default=256, ge=1, description="Held-out sequences looked at, at most.")
+    checkpoint_seconds: float = Field(default=600.0, ge=0, description="Between two checkpoints; 0: after every step.")
 
     @model_validator(mode="after")
     def _consistent(self) -> DistilRecipe:

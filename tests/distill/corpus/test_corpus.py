@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -418,7 +419,8 @@ def test_a_build_that_ends_early_says_so_and_leaves_nobody_behind(
 ) -> None:
     source, out = write_txt(tmp_path / "a.txt", documents(12_000, longest=40)), tmp_path / "out"
     command = program(source, out, batch=10_000, shard_tokens=40_000, processes=2)
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background work starts with it ignored
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard)
     while len(list(out.glob("train-*.bin"))) < 3:
         assert running.poll() is None
         time.sleep(0.01)
