@@ -32,10 +32,14 @@ if TYPE_CHECKING:
 def quoted(value: object) -> str:
     """Return a value as a message quotes it: on one line, shortened where it is long, addresses as they are shown."""
     try:
-        text = plain_addresses(repr(value))
+        text = repr(value)
     except (RecursionError, ValueError):  # nested too deeply; a number of more digits than Python turns into text
         return f"a {type(value).__name__} too large to show"
-    return short(text, 80)
+    return short(plain_addresses(text[:_ENOUGH], cut=len(text) > _ENOUGH), 80)
+
+
+_ENOUGH = 4000
+"""Characters of a value that are looked at to quote it: an address before its end is one that a message could hold."""
 
 
 def counted(number: int, noun: str) -> str:
@@ -68,13 +72,33 @@ def address(url: str) -> str:
         readable = False
     # A password with a slash or a hash ends the host early: http://name:12/34@host.
     if not readable or (":" in parts.netloc and "@" not in parts.netloc and re.search("[^/]@", url)):
-        return "(an address that is not shown)"
+        return _NOT_SHOWN
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def plain_addresses(text: str) -> str:
-    """Return text with each address in it as ``address`` shows it, where it holds more than that."""
-    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]*[@?#][^\s'\"<>]*", lambda url: address(url[0]), text)
+_NOT_SHOWN = "(an address that is not shown)"
+
+
+def plain_addresses(text: str, cut: bool = False) -> str:
+    """Return text with each address in it as ``address`` shows it, where it holds more than that.
+
+    Args:
+        text: any text; the time taken grows with its length.
+        cut: whether more followed: an address that reaches the end is not shown, since its password may have been cut.
+    """
+
+    def plain(found: re.Match[str]) -> str:
+        before, url = found.groups()
+        if cut and found.end() == len(text):
+            return before + _NOT_SHOWN
+        return before + address(url) if re.search("[@?#]", url) else found[0]
+
+    return _ADDRESS.sub(plain, text)
+
+
+_ADDRESS = re.compile(r"(?<![A-Za-z0-9+.-])([0-9+.-]*+)([A-Za-z0-9+.-]*+://[^\s'\"<>]*)")
+"""What may be an address, and what stands before its scheme. Each character is tried once: a stranger's text of many
+megabytes without an address, or with the beginnings of thousands, takes no longer than another."""
 
 
 class Fault(NamedTuple):

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Annotated, Self
 
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
-from flue_bench.errors import Fault, UnknownNameError, UsageError, faults, near_names
+from flue_bench.errors import (
+    _ENOUGH,
+    Fault,
+    UnknownNameError,
+    UsageError,
+    faults,
+    near_names,
+    plain_addresses,
+    quoted,
+)
 from flue_bench.recipe import Recipe
 from support import ROOT
 
@@ -91,6 +102,51 @@ def test_all_faults_with_what_was_found() -> None:
     first, second = faults(raised.value)
     assert first[:3] == (("parts", 0, "rate"), "float_parsing", "x") and first.key == "parts.0.rate"
     assert second == Fault(("names",), "too_long", ["a", "b"], second.reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see http://Nora:Secret@host/a?key=Secret, or ftp://b", "see http://host/a or ftp://b"),
+        ("2.http://Nora:Secret@host", "2.http://host"),
+        ("a://b://Nora:Secret@host", "(an address that is not shown)"),
+        ("://Nora:Secret@host", "(an address that is not shown)"),
+        ("1://Nora:Secret@host", "1(an address that is not shown)"),
+        ("x" * 100 + "http://Nora:Secret@host", "(an address that is not shown)"),
+        ("http://host/a and https://host/b", "http://host/a and https://host/b"),
+        ("nothing: //here @ all", "nothing: //here @ all"),
+    ],
+)
+def test_addresses_in_a_text(text: str, shown: str) -> None:
+    assert plain_addresses(text) == shown
+
+
+def test_a_cut_address_is_quoted_without_its_secret() -> None:
+    """Wherever the cut falls, in the scheme, the name, the password or behind it."""
+    url = "http://Nora:" + "Secret" * 10 + "@host/path?key=Secret"
+    for blanks in range(_ENOUGH - len(url) - 2, _ENOUGH + 2):
+        text = repr(" " * blanks + url)
+        said = plain_addresses(text[:_ENOUGH], cut=len(text) > _ENOUGH)
+        assert "Sec" not in said and "Nora" not in said
+    assert "Secret" not in quoted("http://Nora:" + "Secret" * 1000 + "@host")
+    assert "Secret" not in quoted("http://Nora:Secret#" + "x" * 10_000 + "@host")
+
+
+QUOTING = """
+from flue_bench.data.hub import cleaned
+from flue_bench.errors import plain_addresses, quoted
+
+for part in ("a", "a.", "1", "a://", "a://b:c", "://", "http:/", "http://b ", "@", "bearer ", " ", "a@", "é"):
+    text = part * (2_000_000 // len(part))
+    plain_addresses(text), cleaned(text)
+    assert len(quoted(text)) <= 81, part
+    assert len(quoted([text])) <= 81, part
+"""
+
+
+def test_a_long_text_is_quoted_in_a_time_that_grows_with_its_length() -> None:
+    """Two megabytes take hours where the time grows with the square."""
+    subprocess.run([sys.executable, "-c", QUOTING], check=True, timeout=120)
 
 
 def test_nobody_else_takes_a_validation_error_apart() -> None:
