@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 STATE = "build.sqlite"
 MANIFEST = "manifest.json"
 COUNTS = "token_counts.npy"
+TABLES = ("CREATE TABLE seen (hash INTEGER PRIMARY KEY)", "CREATE TABLE state (json TEXT)")
+"""The schema of the build's database."""
+_SUPER = bytes.fromhex("d9d505f920a163d7")
+"""End of a journal that names a super-journal (https://sqlite.org/fileformat.html, "The Rollback Journal")."""
 
 Split = Literal["train", "held-out"]
 SPLITS: tuple[Split, ...] = ("train", "held-out")
@@ -268,10 +272,8 @@ def build(
         else:
             new = not out.exists()
             out.mkdir(parents=True, exist_ok=True)
-            if (out / STATE).is_symlink() or ((out / STATE).exists() and not (out / STATE).is_file()):
-                raise RecordError(f"{out / STATE} is a link or no file: nothing is written through it. Delete it.")
             try:
-                with closing(sqlite3.connect(out / STATE, timeout=1, isolation_level=None)) as database:
+                with closing(_database(out)) as database:
                     state = _restore(database, plan, out)
                     batches = texts.batches(sources, field, state.source, state.position, lines, hints)
                     with closing(tokenised(batches, tokenizer, plan.min_tokens, processes or cores())) as encoded:
@@ -293,7 +295,7 @@ def build(
 def _remove_if_nothing_is_kept(out: Path) -> None:
     """Remove the folder of a build that failed before a shard was finished, so that the next can be another."""
     if (out / STATE).exists():
-        with closing(sqlite3.connect(out / STATE)) as database:
+        with closing(_database(out)) as database:
             begun = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'state'").fetchone()
             if begun and database.execute("SELECT 1 FROM state").fetchone():
                 return
@@ -317,15 +319,43 @@ class _State(BaseModel):
     """Split, file, tokens."""
 
 
+def _database(out: Path) -> sqlite3.Connection:
+    """Open the build's database, after a look at what SQLite itself would do with files that others may have made.
+
+    When SQLite finds a journal that names a super-journal, it deletes the file of that name, wherever it is. A build
+    changes one database at a time, whose journal names none, and never uses a write-ahead log.
+
+    Raises:
+        RecordError: a file is a link, or not one that a build makes.
+    """
+    path = out / STATE
+    journal, *others = (Path(f"{path}{suffix}") for suffix in ("-journal", "-wal", "-shm"))
+    for file in (path, journal, *others):
+        if file.is_symlink() or (file.exists() and (file in others or not file.is_file())):
+            raise RecordError(f"{file} is a link, or not a file of a build: nothing is written through it. Delete it.")
+    if journal.exists():
+        with files.opened(journal, out) as file_:
+            file_.seek(max(0, os.fstat(file_.fileno()).st_size - len(_SUPER)))
+            if file_.read() == _SUPER:
+                raise RecordError(f"{journal} names another file, to be deleted: not of a build. Delete {out}.")
+    return sqlite3.connect(path, timeout=1, isolation_level=None)
+
+
 def _restore(database: sqlite3.Connection, plan: Plan, out: Path) -> _State:
     """Return where an earlier build stopped, or the start; opens the first transaction."""
-    database.executescript("PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -65536;")
+    database.executescript("PRAGMA trusted_schema = OFF; PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -65536;")
     database.execute("BEGIN EXCLUSIVE")
-    database.execute("CREATE TABLE IF NOT EXISTS seen (hash INTEGER PRIMARY KEY)")
-    database.execute("CREATE TABLE IF NOT EXISTS state (json TEXT)")
+    there = sorted(str(sql) for (sql,) in database.execute("SELECT sql FROM sqlite_master"))
+    if there not in ([], sorted(TABLES)):  # a trigger or a view would run what its author wrote
+        raise RecordError(f"{out / STATE} holds other tables than those of a build. Delete {out} to start anew.")
+    for table in TABLES if not there else ():
+        database.execute(table)
     row = database.execute("SELECT json FROM state").fetchone()
     asked = digest_of(plan.model_dump(exclude=None if plan.lines else {"lines"}))  # the digest of older plans
-    state = _State.model_validate_json(row[0]) if row else _State(plan=asked)
+    try:
+        state = _State.model_validate_json(row[0]) if row else _State(plan=asked)
+    except ValidationError:
+        raise RecordError(f"{out / STATE} is damaged. Delete {out} to start anew.") from None
     if state.plan != asked:
         raise RecordError(
             f"{out} holds an unfinished corpus of other texts or settings: give another folder, or delete it."

@@ -13,10 +13,12 @@ import pickle
 import random
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -35,7 +37,7 @@ from flue_bench.errors import DataError, FlueBenchError, ModelError, RecordError
 from flue_bench.progress import Console, Display
 from flue_bench.training import models as models_of_training
 from flue_distill.corpus import texts
-from flue_distill.corpus.shards import COUNTS, MANIFEST, STATE, Blocks, Corpus, Manifest, build, open_corpus
+from flue_distill.corpus.shards import COUNTS, MANIFEST, STATE, TABLES, Blocks, Corpus, Manifest, build, open_corpus
 from flue_distill.corpus.tokens import identify
 from support import hub_standin
 from support.command_line import done, flue_bench, refused
@@ -522,6 +524,97 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
     "cut zst": ("a.txt.zst", _zst(NOISE)[:-4000], r"a.txt.zst cannot be read after line 0: Truncated"),
     "no xz": ("a.txt.xz", b"le marin" * 50, r"a.txt.xz cannot be read after line 0"),
 }  # fmt: skip
+
+
+def empty_state(out: Path) -> Path:
+    """Make the database of a build that has not begun."""
+    out.mkdir()
+    with closing(sqlite3.connect(out / STATE)) as database:
+        for table in TABLES:
+            database.execute(table)
+    return out / STATE
+
+
+def journal_that_deletes(state: Path, victim: Path) -> bytes:
+    """Return a hot journal that ends with the name of a super-journal, which SQLite deletes once it is played back."""
+    magic, size = bytes.fromhex("d9d505f920a163d7"), 4096
+    head = magic + struct.pack(">IIIII", 0, 1, state.stat().st_size // size, 512, size)
+    name = os.fsencode(victim)
+    return (
+        head.ljust(512, b"\0")
+        + struct.pack(">I", 2**30 // size + 1)
+        + name
+        + struct.pack(">II", len(name), sum(name))
+        + magic
+    )
+
+
+def test_a_planted_journal_deletes_nothing(tmp_path: Path, tokenizer: Any) -> None:
+    source = write_txt(tmp_path / "a.txt", documents(20))
+    victim = tmp_path / "thesis.tex"
+    victim.write_bytes(b"years of work")
+    state = empty_state(tmp_path / "c")
+    journal = Path(f"{state}-journal")
+    journal.write_bytes(journal_that_deletes(state, victim))
+    with pytest.raises(RecordError, match="names another file"):
+        build([source], tokenizer, state.parent, processes=1)
+    assert victim.exists()
+    with closing(sqlite3.connect(state)) as database:  # what SQLite does by itself, so that this test means something
+        database.execute("SELECT * FROM state").fetchall()
+    assert not victim.exists()
+    assert build([source], tokenizer, state.parent, processes=1).documents  # an unbegun build's database is resumed
+
+
+@pytest.mark.parametrize("suffix", ["", "-journal", "-wal", "-shm"])
+def test_no_link_or_folder_is_taken_for_a_file_of_the_build(suffix: str, tmp_path: Path, tokenizer: Any) -> None:
+    source = write_txt(tmp_path / "a.txt", documents(20))
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"kept")
+    state = empty_state(tmp_path / "c")
+    planted = Path(f"{state}{suffix}")
+    for plant in (lambda: planted.symlink_to(victim), planted.mkdir, lambda: os.mkfifo(planted)):
+        planted.unlink(missing_ok=True)
+        plant()
+        with pytest.raises(RecordError, match="Delete it"):
+            build([source], tokenizer, state.parent, processes=1)
+        assert victim.read_bytes() == b"kept"
+        if planted.is_dir() and not planted.is_symlink():
+            planted.rmdir()
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_a_write_ahead_log_is_not_of_a_build(suffix: str, tmp_path: Path, tokenizer: Any) -> None:
+    state = empty_state(tmp_path / "c")
+    Path(f"{state}{suffix}").write_bytes(b"")
+    with pytest.raises(RecordError, match=f"sqlite{suffix} is a link, or not a file of a build"):
+        build([write_txt(tmp_path / "a.txt", documents(20))], tokenizer, state.parent, processes=1)
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON seen BEGIN DELETE FROM seen; END",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE INDEX i ON state (upper(json))",
+        "CREATE TABLE other (a)",
+        "DROP TABLE seen",
+        "ALTER TABLE state ADD COLUMN b AS (upper(json))",
+    ],
+)
+def test_tables_that_no_build_makes_are_refused(planted: str, tmp_path: Path, tokenizer: Any) -> None:
+    state = empty_state(tmp_path / "c")
+    with closing(sqlite3.connect(state)) as database:
+        database.execute(planted)
+    with pytest.raises(RecordError, match="other tables than those of a build"):
+        build([write_txt(tmp_path / "a.txt", documents(20))], tokenizer, state.parent, processes=1)
+
+
+def test_a_position_that_no_build_stored_is_refused(tmp_path: Path, tokenizer: Any) -> None:
+    state = empty_state(tmp_path / "c")
+    with closing(sqlite3.connect(state)) as database, database:
+        database.execute("INSERT INTO state VALUES ('{\"plan\": 3}')")
+    with pytest.raises(RecordError, match="is damaged"):
+        build([write_txt(tmp_path / "a.txt", documents(20))], tokenizer, state.parent, processes=1)
 
 
 @pytest.mark.parametrize("case", BROKEN)
