@@ -160,11 +160,12 @@ def updated(path: Path | None, name: str, of_model: Sequence[Setting]) -> ModelC
     card = ModelCard("---\n\n---\n")
     if path is not None and path.exists():
         try:
-            content = files.read(path).decode("utf-8-sig")
+            content = files.read(path, root=path.parent).decode("utf-8-sig")
             several = len((metadata_load(path) or {}).get("model-index") or []) > 1
             card = ModelCard(content if content.lstrip().startswith("---") else f"---\n\n---\n{content}")
         except Exception as error:  # whatever YAML and huggingface_hub raise
-            reason = str(error).partition("\n")[0]
+            said = error.strerror if isinstance(error, OSError) else None
+            reason = said or str(error).partition("\n")[0]
             raise RecordError(f"{path}: cannot be read as a model card: {reason}.") from error
         if several:
             raise UsageError(f"{path}: its model-index holds several models; write to another file and merge by hand.")

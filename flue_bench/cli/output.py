@@ -22,7 +22,8 @@ def put(text: str, out: Path | None) -> None:
     """Write text to the file that ``--out`` names, atomically, and say so on stderr; or to the screen.
 
     Raises:
-        RecordError: the file cannot be written, for the operating system's reason. An existing one is unchanged.
+        RecordError: the file is a link that leads out of its folder, or cannot be written, for the operating system's
+            reason. An existing one is unchanged.
     """
     if out is None:
         typer.echo(escape.lines(text) if sys.stdout.isatty() else text, nl=False)
@@ -30,8 +31,23 @@ def put(text: str, out: Path | None) -> None:
     with files.explained(out, "or give another --out"):
         if os.name == "posix" and out.is_symlink() and out.lstat().st_uid not in (0, os.geteuid()):
             raise RecordError(f"{out} is a link that another user made: not written through. Give another --out.")
+        target = Path(os.path.realpath(out))
+        if out.is_symlink() and not _may_be_followed(out, target):
+            raise RecordError(
+                f"{out} is a link that leads out of its folder, to {target}: not written through. Give the file's own "
+                "name to --out, or remove the link."
+            )
         if out.exists() and not stat.S_ISREG(out.stat().st_mode):  # a terminal or a pipe
             out.write_text(text, encoding="utf-8", newline="\n")
             return
-        files.write(out.resolve(), text.encode())
+        files.write(target, text.encode())
     say(f"Written: {out}", err=True)
+
+
+def _may_be_followed(link: Path, target: Path) -> bool:
+    """Return whether a link that ``--out`` names stays in its folder: one that does not may have come with a clone.
+
+    The system's own links, such as ``/dev/stdout``, lead anywhere.
+    """
+    folder = Path(os.path.realpath(link.parent))
+    return folder == Path("/dev") or folder.is_relative_to("/proc") or target.is_relative_to(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from flue_bench.data import registry
 from flue_bench.kinds.kind import installed, kind_named
 from flue_bench.kinds.sentence import METRICS
 from flue_bench.record import RunRecord
-from support.command_line import Said, flue_bench, in_a_process, refused
+from support.boards import teacher_and_student
+from support.command_line import Said, done, flue_bench, in_a_process, refused
 from support.factories import make_record
 from support.hub_standin import StandIn
 
@@ -259,3 +261,35 @@ def test_a_damaged_record_is_told(results: Path) -> None:
     path.write_text("{", encoding="utf-8")
     done = call("-m", MODEL, "--results", results)
     assert done.code == 0 and f"Left out: {path}" in done.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize("command", ["card", "leaderboard"])
+def test_out_is_not_written_through_a_link_that_leads_out_of_its_folder(
+    tmp_path: Path, command: str, exists: bool
+) -> None:
+    """A clone of a model's repository may hold one, and git makes it the user's own."""
+    results, clone, private = tmp_path / "results", tmp_path / "clone", tmp_path / "home" / ".profile"
+    record = teacher_and_student(results, seeds=1).records()[0]
+    clone.mkdir()
+    private.parent.mkdir()
+    if exists:
+        private.write_text("export NAME=Secret\n", encoding="utf-8")
+    (clone / "README.md").symlink_to("../home/.profile")
+    words = [
+        command,
+        *(["--model", record.cell.model.name] if command == "card" else []),
+        "--results",
+        results,
+        "--out",
+    ]
+    assert "a link leads out of" in (said := refused(*words, clone / "README.md", code=1)) or "is a link that" in said
+    assert "Secret" not in said
+    assert private.read_text(encoding="utf-8") == "export NAME=Secret\n" if exists else not private.exists()
+    (clone / "README.md").unlink()
+    (clone / "README.md").symlink_to("docs.md")
+    done(*words, clone / "README.md")
+    assert (clone / "README.md").is_symlink() and record.cell.model.name in (clone / "docs.md").read_text("utf-8")
+    piped = in_a_process("leaderboard", "--results", results, "--out", "/dev/stdout", cwd=tmp_path)
+    assert record.cell.model.name in piped.stdout

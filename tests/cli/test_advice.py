@@ -459,6 +459,7 @@ ELSEWHERE = {
     "HF_ENDPOINT is {} and more": "test_an_endpoint_that_is_no_address_is_told",
     "and the same command with --resume continues from there": "test_distil_train",
     "is a link that another user made": "test_cli",
+    "Give the file's own name to --out": "test_out_is_not_written_through_a_link_that_leads_out_of_its_folder",
     "or put the file's contents under --data-dir": "test_download_offline",
     "or put the files under --data-dir": "test_offline_and_not_cached",
     "lists them": "test_what_cannot_be_had_is_told_before_anything_trains_and_used_if_it_comes",
