@@ -265,13 +265,16 @@ def own_switches(config: Any) -> None:
 def alone(folder: Path, names: Iterable[str], name: str) -> Iterator[Path]:
     """A folder in which there are these files of a model's directory, and no others.
 
+    The settings of a tokenizer are shown without those that lead to other files.
+
     Args:
         folder: the model's directory.
         names: of the files; those that are not there are left out.
         name: what messages call the model.
 
     Raises:
-        ModelError: one of them is no regular file, is too large, or a link leads out of the directory.
+        ModelError: one of them is no regular file, is too large, or a link leads out of the directory; or settings of
+            the tokenizer cannot be read.
     """
     with TemporaryDirectory(prefix="flue-bench-model-") as view:
         for file in names:
@@ -286,23 +289,58 @@ def alone(folder: Path, names: Iterable[str], name: str) -> Iterator[Path]:
                 ) from None
             if size > TOKENIZER_BYTES and not file.endswith((".safetensors", ".bin")):
                 raise ModelError(f"{name}: {file} has {size:,} bytes, and {TOKENIZER_BYTES:,} is the limit.")
-            _show(Path(os.path.realpath(folder / file)), Path(view) / file)
+            if file in SETTINGS:
+                (Path(view) / file).write_text(_settings(folder / file, name), encoding="utf-8")
+            else:
+                _show(Path(os.path.realpath(folder / file)), Path(view) / file)
         yield Path(view)
 
 
 def _show(real: Path, shown: Path) -> None:
-    if shown.name == "tokenizer_config.json":
-        content = read_json(real)
-        # Places of files, which transformers has opened as they stood; and tokenizers for other versions of it.
-        elsewhere = {key for key in content if key.endswith("_file")} | {"fast_tokenizer_files"}
-        if content.keys() & elsewhere:
-            kept = {key: value for key, value in content.items() if key not in elsewhere}
-            shown.write_text(json.dumps(kept), encoding="utf-8")
-            return
     try:
         shown.symlink_to(real)
     except OSError:  # Windows, without the right to make links
         shutil.copyfile(real, shown)
+
+
+SETTINGS = ("tokenizer_config.json", "special_tokens_map.json")
+"""Files whose keys become arguments of the tokenizer's class, many of which it opens as a file."""
+TOKENS = re.compile(r"\w+_token|entity_token_[12]|(additional|extra|model_specific)_special_tokens")
+"""Keys of special tokens."""
+LEADING = re.compile(r"vocab|merges|(^|_)(files?|path|spm)$|^init_inputs$|^tokenizer_object$")
+"""Keys of a tokenizer's files, or of what would stand for their content."""
+WORDED = {
+    "added_tokens_decoder", "auto_map", "backend", "chat_template", "errors", "id2lang", "language_codes",
+    "model_input_names", "model_type", "never_split", "padding", "padding_side", "prefix", "prepend_scheme",
+    "processor_class", "src_lang", "suffix", "task", "tgt_lang", "tokenizer_class", "truncation", "truncation_side",
+    "truncation_strategy", "vocab_type", "wordpieces_prefix",
+}  # fmt: skip
+"""Settings that may hold text, none of which is taken for the name of a file."""
+
+
+def _settings(file: Path, name: str) -> str:
+    """Return a file of ``SETTINGS`` without what leads to other files: text is kept only where it is known to be safe.
+
+    Raises:
+        ModelError: it is too large, or no JSON object.
+    """
+    try:
+        content = json.loads(files.read(file, root=root_of(file.parent)))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error) or "nested too deep"
+        raise ModelError(f"{name}: {file.name} cannot be used: {reason}.") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{name}: {file.name} cannot be used: it is not a JSON object.")
+    if file.name == "special_tokens_map.json":
+        return json.dumps({key: value for key, value in content.items() if TOKENS.fullmatch(key)})
+    return json.dumps({key: value for key, value in content.items() if _stays(key, value)})
+
+
+def _stays(key: str, value: Any) -> bool:
+    if key in WORDED or TOKENS.fullmatch(key):
+        return True
+    held = ((key, value), *_values(value, key))
+    return not any(LEADING.search(name) or isinstance(each, str) for name, each in held)
 
 
 def _values(content: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -110,6 +110,60 @@ def test_what_is_opened_is_what_was_hashed(stored: str, model: Path, tmp_path: P
     assert {Path(path).name for path in hashed} >= {"config.json", "tokenizer.json"} and len(hashed) >= 4
 
 
+def misled(file: str, key: str, folder: Path, secret: Path) -> None:
+    """A tokenizer whose settings name a file of the reader."""
+    words = tiny("bert", folder) / "tokenizer.json"
+    (folder / "vocab.txt").write_text("\n".join(json.loads(words.read_text())["model"]["vocab"]))
+    words.unlink()  # it would come before a vocabulary
+    settings = folder / file
+    content = json.loads(settings.read_text()) if settings.exists() else {}
+    value: Any = str(secret)
+    if key == "init_inputs":
+        value = [value]
+    elif key == "sp_model_kwargs":
+        value = {"model_file": value}
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({k: v for k, v in content.items() if k != "added_tokens_decoder"})
+    )
+    settings.write_text(json.dumps({**content, key: value}))
+
+
+MISLED = """
+import os, sys
+folder, secret = sys.argv[1:]
+from flue_bench.errors import ModelError
+from flue_bench.training import models
+opened, vocabulary = [], {}
+sys.addaudithook(lambda event, arguments: event == "open" and opened.append(str(arguments[0])))
+try:
+    vocabulary = models.read_tokenizer(models.Path(folder), "modele").get_vocab()
+except ModelError as error:
+    print(error, file=sys.stderr)
+print([path for path in opened if os.path.basename(path) == os.path.basename(secret)], "topsecret" in vocabulary)
+"""
+"""The file may also be opened without Python, which its content in the vocabulary tells."""
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("key", ["vocab", "vocab_file", "init_inputs", "sp_model_kwargs"])
+def test_settings_of_a_tokenizer_lead_to_no_other_file(key: str, file: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ntopsecret\n")
+    misled(file, key, tmp_path / "modele", secret)
+    done = subprocess.run(
+        [sys.executable, "-c", MISLED, tmp_path / "modele", secret], capture_output=True, text=True, timeout=100
+    )
+    assert done.stdout.splitlines()[-1] == "[] False", done.stderr
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("content", ["[]", "{", "{" + " " * 2**24 + "}", '{"a":' * 50_000], ids=str.__len__)
+def test_settings_of_a_tokenizer_that_are_not_parsed_are_refused(file: str, content: str, model: Path) -> None:
+    (model / file).write_text(content)
+    with pytest.raises(ModelError, match=f"{file} cannot be used: "):
+        models.load_tokenizer(models.resolve(str(model)))
+
+
 def linked(file: str) -> Callable[[Path, Path], None]:
     def damage(model: Path, outside: Path) -> None:
         shutil.move(model / file, outside / file)
