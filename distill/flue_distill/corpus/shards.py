@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
@@ -37,7 +37,7 @@ from pydantic import BaseModel, Field, ValidationError
 from flue_bench import files
 from flue_bench.errors import DataError, FlueBenchError, RecordError, UsageError, faults
 from flue_bench.record import digest_of
-from flue_bench.task import Schema
+from flue_bench.task import Count, Positive, Schema, Short
 from flue_distill.corpus import texts
 from flue_distill.corpus.texts import Batch, Source
 from flue_distill.corpus.tokens import Encoded, Ints, TokenizerIdentity, Tokens, cores, dtype_of, identify, tokenised
@@ -55,6 +55,7 @@ _SUPER = bytes.fromhex("d9d505f920a163d7")
 
 Split = Literal["train", "held-out"]
 SPLITS: tuple[Split, ...] = ("train", "held-out")
+ShardName = Annotated[str, Field(pattern=r"^(train|held-out)-[0-9]{5,}\.bin$", max_length=255)]
 
 
 class Plan(Schema):
@@ -75,28 +76,28 @@ class Plan(Schema):
 class Shard(Schema):
     """One file of token ids."""
 
-    file: str
+    file: ShardName
     split: Split
-    tokens: int
-    sha256: str
+    tokens: Positive
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Manifest(Schema):
     """The description of a corpus, without path or time, so that equal corpora have equal manifests."""
 
     schema_version: int = 1
-    digest: str
+    digest: str = Field(pattern=r"^[0-9a-f]{16}$")
     """16 hex digits over the tokens and the tokenizer, however the tokens are cut into shards."""
     plan: Plan
     dtype: Literal["uint16", "uint32"]
-    text_bytes: int
+    text_bytes: Count
     """Bytes of text read, as UTF-8."""
-    documents: int
+    documents: Count
     """Documents kept for training; each ends with SEP."""
-    tokens: int
-    held_out_documents: int
-    held_out_tokens: int
-    dropped: dict[str, int]
+    tokens: Count
+    held_out_documents: Count
+    held_out_tokens: Count
+    dropped: dict[Short, Count]
     """Documents without text (``empty``), under ``min_tokens`` tokens (``too_short``), half or more of them unknown
     (``mostly_unknown``), or seen before (``duplicate``), in that order."""
     shards: tuple[Shard, ...]
@@ -163,8 +164,8 @@ class Corpus:
         path = self.folder / COUNTS
         try:
             with files.opened(path, self.folder) as file:
-                counts: Ints = np.load(file)
-        except (OSError, ValueError, MemoryError, EOFError) as error:
+                counts: Ints = np.lib.format.read_array(file, allow_pickle=False)  # np.load would open archives too
+        except Exception as error:  # numpy raises almost anything
             raise DataError(f"{path} cannot be read ({error}). Build the corpus again.") from None
         if counts.shape != (self.manifest.plan.tokenizer.vocab_size,) or counts.dtype != np.int64:
             raise DataError(f"{path} has not one count an entry of the vocabulary. Build the corpus again.")
@@ -309,13 +310,13 @@ class _State(BaseModel):
     """The state stored by a transaction of the build's database: everything before it is in finished shards."""
 
     plan: str
-    source: int = 0
+    source: Count = 0
     position: Any = None
     """Both as in ``texts.Batch``."""
-    part: int = 0
+    part: Count = 0
     """Number of the next pair of shards."""
     counts: Counter[str] = Field(default_factory=Counter)
-    shards: list[tuple[Split, str, int]] = Field(default_factory=list)
+    shards: list[tuple[Split, ShardName, Positive]] = Field(default_factory=list)
     """Split, file, tokens."""
 
 
@@ -432,12 +433,18 @@ def _finish(plan: Plan, state: _State, out: Path) -> Manifest:
     shards = []
     for split, name, size in state.shards:
         own = hashlib.sha256()
+        damaged = RecordError(f"{out / name} is damaged. Delete {out} to start anew.")
         with files.opened(out / name, out) as file:
+            if os.fstat(file.fileno()).st_size != size * _stored(plan).itemsize:
+                raise damaged
             while chunk := file.read(2**22):
                 own.update(chunk)
                 content[split].update(chunk)
+                there = np.bincount(np.frombuffer(chunk, _stored(plan)), minlength=len(counts))
+                if len(there) > len(counts):
+                    raise damaged
                 if split == "train":
-                    counts += np.bincount(np.frombuffer(chunk, _stored(plan)), minlength=len(counts))
+                    counts += there
         tokens[split] += size
         shards.append(Shard(file=name, split=split, tokens=size, sha256=own.hexdigest()))
     files.write(out / COUNTS, lambda file: np.save(file, counts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import re
 from collections.abc import Iterator, Sequence
@@ -55,7 +56,7 @@ def find(inputs: Sequence[str | Path]) -> list[Located]:
     """Return files and data sets with their hashes, in the order given, those of a folder or glob sorted by name.
 
     Raises:
-        DataError: nothing is there, the format is unknown, or a file cannot be read.
+        DataError: nothing is there, the format is unknown, a file cannot be read, or a link leads out of a folder.
         UsageError: a data set's name is invalid.
         HubError: no such data set; OfflineError without network.
     """
@@ -75,9 +76,10 @@ def find(inputs: Sequence[str | Path]) -> list[Located]:
             if not SUFFIXES.search(file.name):
                 raise DataError(f"{file}: not a .txt or .jsonl (plain, .gz, .xz, .bz2, .zst) or .parquet file.")
             try:
-                digest = files.sha256(file)
+                digest = files.sha256(file, path if path.is_dir() else None)
             except OSError as error:
-                raise DataError(f"{file} cannot be read: {error.strerror}.") from None
+                advice = " Give its target by name, or copy it there." if error.errno == errno.ELOOP else ""
+                raise DataError(f"{file} cannot be read: {error.strerror}.{advice}") from None
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
             sources.append((Source(name=name, bytes=file.stat().st_size, digest=digest), file))
     return sources

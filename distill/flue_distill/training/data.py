@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from flue_bench.errors import DataError
 from flue_distill.training.keyed import Ints, permuted
 from flue_distill.training.masking import IGNORED, Masking
 from flue_distill.training.objective import LossParts
@@ -67,6 +68,11 @@ class Stream:
 
     def _batch(self, blocks: Sequence[Ints], rows: Ints, epochs: Ints) -> Batch:
         ids = np.stack([blocks[int(row)] for row in rows])  # (batch, length)
+        if ids.max() >= len(self.data.counts):
+            raise DataError(
+                f"The corpus holds token {ids.max()}, and its tokenizer has {len(self.data.counts)}: damaged. "
+                "Build the corpus again."
+            )
         real = ids != self.data.pad_id
         inputs, labels = self.masking(ids, real, epochs, rows)
         flat, labels = np.flatnonzero(real), labels.ravel()

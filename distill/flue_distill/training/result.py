@@ -111,7 +111,8 @@ def card(made: dict[str, Any]) -> str:
         f'pipeline("fill-mask", model="…")({phrase})\n```\n\n'
         f"## Training\n\n{cost['steps']:,} steps of {made['batch_tokens']:,} tokens "
         f"({cost['tokens']:,} tokens in all) on a corpus of {made['corpus']['tokens']:,} tokens "
-        f"(`{made['corpus']['digest']}`), {cost['seconds'] / 3600:.2g} hours on {made['environment']['device']}, "
+        f"({escape.code(made['corpus']['digest'])}), {cost['seconds'] / 3600:.2g} hours on "
+        f"{escape.markdown(made['environment']['device'])}, "
         f"{recipe['precision']}. All settings: `{DISTILLATION}`.\n\n"
         f"| held out | before | after |\n|---|---:|---:|\n{rows}\n![curves](curves.svg)\n"
     )

@@ -203,7 +203,14 @@ def _distil(
 
 def _data(folder: Path, tokenizer: Any, length: int) -> tuple[Manifest, Data]:
     """Return a corpus as training reads it, with its manifest."""
-    corpus = open_corpus(folder, identify(tokenizer).digest)
+    known = identify(tokenizer)
+    corpus = open_corpus(folder, known.digest)
+    made_with = corpus.manifest.plan.tokenizer
+    if (made_with.vocab_size, made_with.cls, made_with.sep) != (known.vocab_size, known.cls, known.sep):
+        raise DataError(
+            f"{folder} has another size of vocabulary, or other tokens at the ends of a text, than the model's "
+            "tokenizer: damaged. Build the corpus again."
+        )
     data = Data(
         train=corpus.blocks(length),
         held_out=corpus.held_out(length),

@@ -35,6 +35,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from flue_bench import files, lines
 from flue_bench.errors import DataError, FlueBenchError, ModelError, RecordError, UsageError
 from flue_bench.progress import Console, Display
+from flue_bench.record import digest_of
 from flue_bench.training import models as models_of_training
 from flue_distill.corpus import texts
 from flue_distill.corpus.shards import COUNTS, MANIFEST, STATE, TABLES, Blocks, Corpus, Manifest, build, open_corpus
@@ -685,6 +686,84 @@ def test_a_damaged_corpus_is_refused(tmp_path: Path, tokenizer: Any) -> None:
     (out / MANIFEST).write_text('{"schema_version": 1}')
     with pytest.raises(DataError, match=r"manifest.json does not validate: field 'digest'"):
         open_corpus(out)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (["digest"], "x`\n\n# Note"),
+        (["digest"], "0123456789abcdef\n"),
+        (["shards", 0, "sha256"], "<script>"),
+        (["shards", 0, "file"], "../train-00000.bin"),
+        (["shards", 0, "file"], "/etc/passwd"),
+        (["shards", 0, "tokens"], 0),
+        (["tokens"], -1),
+        (["documents"], 10**30),
+        (["held_out_tokens"], 2**60),
+        (["dropped"], {"empty": -1}),
+    ],
+)
+def test_a_manifest_is_validated(keys: list[Any], value: Any, tmp_path: Path, tokenizer: Any) -> None:
+    out = tmp_path / "out"
+    build([write_txt(tmp_path / "a.txt", documents(20))], tokenizer, out, processes=1)
+    content = within = json.loads((out / MANIFEST).read_text())
+    for key in keys[:-1]:
+        within = within[key]
+    within[keys[-1]] = value
+    (out / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"manifest.json does not validate: .*Build the corpus again"):
+        open_corpus(out)
+
+
+def test_counts_that_are_no_array_are_refused(tmp_path: Path, tokenizer: Any) -> None:
+    out = tmp_path / "out"
+    build([write_txt(tmp_path / "a.txt", documents(20))], tokenizer, out, processes=1)
+    archive, objects, header = io.BytesIO(), io.BytesIO(), b"\x93NUMPY\x01\x00\x06\x00{('a(\n"
+    np.savez(archive, np.zeros(3))
+    np.save(objects, np.array([{}]), allow_pickle=True)
+    for content in (archive.getvalue(), b"PK\x03\x04", objects.getvalue(), header, b""):
+        (out / COUNTS).write_bytes(content)
+        with pytest.raises(DataError, match=r"token_counts.npy cannot be read"):
+            open_corpus(out).token_counts()
+
+
+def test_no_link_out_of_a_folder_of_texts_is_followed(tmp_path: Path, tokenizer: Any) -> None:
+    folder = tmp_path / "in"
+    write_txt(tmp_path / "private.txt", documents(20))
+    folder.mkdir()
+    write_txt(folder / "a.txt", documents(20))
+    (folder / "b.txt").symlink_to("a.txt")
+    assert build([folder], tokenizer, tmp_path / "one", processes=1).dropped["duplicate"] == 20
+    for target in (tmp_path / "private.txt", Path("../private.txt")):
+        (folder / "c.txt").unlink(missing_ok=True)
+        (folder / "c.txt").symlink_to(target)
+        with pytest.raises(DataError, match=r"c.txt cannot be read: a link leads out of .*Give its target by name"):
+            build([folder], tokenizer, tmp_path / "two", processes=1)
+    assert build([folder / "c.txt"], tokenizer, tmp_path / "three", processes=1).documents  # named by the user
+
+
+@pytest.mark.parametrize("damage", ["ids", "length", "name"])
+def test_shards_of_an_unfinished_build_that_are_damaged_are_told(damage: str, tmp_path: Path, tokenizer: Any) -> None:
+    source, out = write_txt(tmp_path / "a.txt", documents(20)), tmp_path / "c"
+    made = build([source], tokenizer, tmp_path / "whole", processes=1, held_out=0)
+    tokens = made.tokens
+    state = empty_state(out)
+    name = "../train-00000.bin" if damage == "name" else "train-00000.bin"
+    stored = {
+        "plan": digest_of(made.plan.model_dump(exclude={"lines"})),
+        "source": 1,
+        "part": 1,
+        "counts": {"train": 20},
+        "shards": [["train", name, tokens]],
+    }
+    with closing(sqlite3.connect(state)) as database, database:
+        database.execute("INSERT INTO state VALUES (?)", (json.dumps(stored),))
+    (out / "train-00000.bin").write_bytes(b"\xff\xff" * (tokens - (damage == "length")))
+    with pytest.raises(RecordError, match="is damaged"):
+        build([source], tokenizer, out, processes=1, held_out=0)
+    if damage != "name":
+        (out / "train-00000.bin").write_bytes((tmp_path / "whole" / "train-00000.bin").read_bytes())
+        assert build([source], tokenizer, out, processes=1, held_out=0).digest == made.digest
 
 
 def test_a_tokenizer_is_known_by_what_it_does(tokenizer: Any, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import multiprocessing
 import re
+import shutil
 import signal
 import socket
 import time
@@ -19,7 +20,15 @@ import transformers
 from accelerate.state import AcceleratorState
 from filelock import FileLock
 
-from flue_bench.errors import DeviceError, FlueBenchError, ModelError, RecordError, UnknownNameError, UsageError
+from flue_bench.errors import (
+    DataError,
+    DeviceError,
+    FlueBenchError,
+    ModelError,
+    RecordError,
+    UnknownNameError,
+    UsageError,
+)
 from flue_bench.progress import Console, Display
 from flue_bench.training import checkpoint, models
 from flue_distill.corpus import demo
@@ -27,7 +36,7 @@ from flue_distill.training import run, trainer
 from flue_distill.training.curves import curves
 from flue_distill.training.data import Stream
 from flue_distill.training.recipe import RECIPES, DistilRecipe, LossWeights
-from flue_distill.training.result import DISTILLATION, course
+from flue_distill.training.result import DISTILLATION, card, course
 from flue_distill.training.student import MaskedLM, Teacher
 from flue_distill.training.trainer import CHECKPOINTS, LOG, evaluate, processes, read_log
 from support.command_line import done, flue_bench, refused, started
@@ -341,9 +350,9 @@ def test_the_result_loads_everywhere(work: Path, tmp_path: Path) -> None:
 
     from huggingface_hub import ModelCard
 
-    card = ModelCard.load(out / "README.md")
-    assert card.data.pipeline_tag == "fill-mask" and card.data.language == "fr"
-    assert "0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss" in card.text
+    shown = ModelCard.load(out / "README.md")
+    assert shown.data.pipeline_tag == "fill-mask" and shown.data.language == "fr"
+    assert "0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss" in shown.text
     assert (out / "curves.svg").read_text().startswith("<svg")
     assert not (out / CHECKPOINTS).exists()
 
@@ -405,6 +414,41 @@ def test_what_cannot_be_done_is_said(work: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no unfinished run"):
         carry_out(work, work / "teacher", resume=True)
     assert not (tmp_path / "a").exists()
+
+
+def test_a_card_shows_texts_literally(work: Path, tmp_path: Path) -> None:
+    carry_out(work, tmp_path / "out")
+    made = json.loads((tmp_path / "out" / DISTILLATION).read_text())
+    hostile = "x`)\n\n# [Note](https://evil.example) <script>\n"
+    made["corpus"]["digest"] = made["environment"]["device"] = made["teacher"]["name"] = hostile
+    text = card(made)
+    assert not any(line.startswith("# [") for line in text.splitlines())
+    assert r"x\`)  \# \[Note\](https://evil.example) \<script\> , fp32" in text  # the device
+    assert text.count("`` x`)  # [Note](https://evil.example) <script>  ``") == 2
+
+
+@pytest.mark.parametrize("split", ["train", "held-out"])
+def test_a_token_beyond_the_vocabulary_is_told(split: str, work: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "work"
+    shutil.copytree(work, copied)
+    shard = copied / "corpus" / f"{split}-00000.bin"
+    shard.write_bytes(b"\xff\xff" * (shard.stat().st_size // 2))
+    with pytest.raises(DataError, match=r"holds token 65535, and its tokenizer has \d+: damaged"):
+        carry_out(copied, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("cls", 10**6), ("cls", -1), ("sep", -1), ("sep", 10**30), ("vocab_size", 7), ("vocab_size", -7)]
+)
+def test_a_corpus_of_other_special_tokens_is_refused(key: str, value: int, work: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "work"
+    shutil.copytree(work, copied)
+    manifest = copied / "corpus" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["plan"]["tokenizer"][key] = value
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="other tokens at the ends of a text"):
+        carry_out(copied, tmp_path / "out")
 
 
 # Recipes and the command.
