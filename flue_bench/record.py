@@ -305,8 +305,8 @@ class RunRecord(Schema):
     cell: Cell
     cell_digest: str
     setting_digest: str
-    recipe_name: str
-    """With overrides: ``standard learning_rate=0.0001``."""
+    recipe_name: str = Field(pattern=r"[^\s\x1c-\x1f]")
+    """The recipe's name, so not blank. With overrides: ``standard learning_rate=0.0001``."""
     task_title: str
     kind: str
     """The task's kind: the name of a ``flue_bench.kinds.kind.Kind``."""

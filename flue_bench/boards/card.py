@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flue_bench import escape, files
 from flue_bench.boards import board
 from flue_bench.data import registry
-from flue_bench.errors import RecordError, UsageError
+from flue_bench.errors import RecordError, TaskFileError, UsageError, cause
 from flue_bench.kinds.counts import Metric
 from flue_bench.kinds.kind import kind_of
 from flue_bench.record import RunRecord
@@ -66,8 +66,16 @@ def settings(records: Sequence[RunRecord], model: str) -> tuple[str, list[Settin
             kind_of(of_setting[0])
         except RecordError as error:
             left_out.append(str(error))
+            continue
+        try:
+            setting = _setting(of_setting)
+            section([setting])
+        except TaskFileError:  # a broken plugin, whatever the records
+            raise
+        except Exception as error:  # one setting of a stranger ends no card
+            left_out.append(f"{of_setting[0].cell.task}: {cause(error)}")
         else:
-            of_model.append(_setting(of_setting))
+            of_model.append(setting)
     return shown[0].model, of_model, left_out
 
 

@@ -293,3 +293,18 @@ def test_out_is_not_written_through_a_link_that_leads_out_of_its_folder(
     assert (clone / "README.md").is_symlink() and record.cell.model.name in (clone / "docs.md").read_text("utf-8")
     piped = in_a_process("leaderboard", "--results", results, "--out", "/dev/stdout", cwd=tmp_path)
     assert record.cell.model.name in piped.stdout
+
+
+def test_a_setting_that_cannot_be_shown_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = card._command
+
+    def broken(setting: card.Setting) -> str:
+        if setting.records[0].cell.task == "xnli":
+            raise IndexError("list index out of range")
+        return command(setting)
+
+    records = [xnli(0, 0.8), make_record(MODEL, "paws-x", revision=REVISION)]
+    monkeypatch.setattr(card, "_command", broken)
+    _, of_model, left_out = card.settings(records, MODEL)
+    assert [setting.records for setting in of_model] == [(records[1],)]
+    assert left_out == ["xnli: IndexError: list index out of range"]

@@ -90,6 +90,7 @@ BAD_FIELDS: dict[str, Any] = {
     "data__rows": [{"train": HUGE, "validation": 1, "test": 1}],
     "scores": [{"f1_macro": 2}, {"f1_macro": float("nan")}, {"invented": 0.5}, {"f1_macro": 0.5, "invented": 0.9}],
     "metric": ["invented"],
+    "recipe_name": ["", " ", "\n\t", "\x1c", "\u2003\u3000", None],
     "measures": [{"mse": 1e200}, {"invented": 1.0}],
     "labels": [[str(i) for i in range(40_000)], ["9" * 5000, "b"]],
     "options": [json.loads("[" * 500 + "]" * 500), {"a": json.loads("[" * 500 + "]" * 500)}],
