@@ -77,8 +77,9 @@ _MARKDOWN = re.compile(r"[\\`*\[\]<>|~&$#!]|(?<![^\W_])_|_(?![^\W_])")
 """Characters that mean something to Markdown; an underscore within a word does not."""
 _BEGIN = re.compile(r"^(\d{0,9})([-+.)=])(?=[\s=-]|$)")
 """Marks that begin a list, or underline the line above as a heading."""
-_FORMULA = re.compile(r"(?:^|;)\s*(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
-"""Places where a spreadsheet takes what follows for a formula; some also know the wide forms of the signs."""
+_FORMULA = re.compile(r'(?:^|;)[\s"]*(?=[=+\-@\uff1d\uff0b\uff0d\uff20])')
+"""Places where a spreadsheet takes what follows for a formula; some also know the wide forms of the signs.
+A quote after a semicolon is no text to them: it opens the cell, or closes it."""
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
