@@ -9,7 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from flue_bench import files
 from flue_bench.errors import RecordError, cause
@@ -345,6 +353,12 @@ class RunRecord(Schema):
     cost: Cost
     environment: Environment
     created: Time
+
+    @model_validator(mode="after")
+    def _resolved(self) -> Self:
+        if "auto" in (self.cell.recipe.epochs, self.cell.recipe.precision):
+            raise ValueError("the cell's recipe has to hold the epochs and the precision that 'auto' chose")
+        return self
 
     @model_serializer(mode="wrap")
     def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -14,11 +14,13 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+import flue_bench
 from flue_bench.files import sha256
 from flue_bench.record import Cell
 from flue_bench.results.store import Store
 from support.boards import teacher_and_student
-from support.command_line import Said, flue_bench
+from support.command_line import Said
+from support.command_line import flue_bench as command
 
 FORMATS = ("terminal", "markdown", "html", "latex", "json", "csv")
 COMMANDS = (
@@ -60,7 +62,7 @@ def edit(file: Path, **changes: Any) -> None:
 
 
 def said_of(*words: str | Path) -> Said:
-    said = flue_bench(*words)
+    said = command(*words)
     assert "Traceback" not in said.err and said.code in (0, 1, 2), said
     return said
 
@@ -85,7 +87,8 @@ BAD_FIELDS: dict[str, Any] = {
     "cell__task_version": [HUGE],
     "cell__model__weights_bytes": [HUGE, -1],
     "cell__model__name": ["a" * 100_001],
-    "cell__recipe__epochs": [10**12],
+    "cell__recipe__epochs": [10**12, "auto"],
+    "cell__recipe__precision": ["auto"],
     "cell__recipe__learning_rate": [float("inf")],
     "data__rows": [{"train": HUGE, "validation": 1, "test": 1}],
     "scores": [{"f1_macro": 2}, {"f1_macro": float("nan")}, {"invented": 0.5}, {"f1_macro": 0.5, "invented": 0.9}],
@@ -116,6 +119,8 @@ def test_a_record_with_a_bad_field_is_left_out_and_named(results: Path, field: s
     board = said_of("leaderboard", "--format", "json", "--results", results)
     assert board.code == 0 and "maitre" in board.out
     assert file.name in [Path(note["what"]).name for note in json.loads(board.out)["left_out"]]
+    read = flue_bench.read_results(results)
+    assert read.to_arrow().num_rows == len(read) > 0
 
 
 @pytest.mark.parametrize("value", [0, -1.0, float("inf"), float("nan"), 1e-320, 1e308, HUGE])
