@@ -16,6 +16,7 @@ import torch
 
 from flue_bench import files
 from flue_bench.errors import FlueBenchError, RecordError
+from flue_bench.training import pickles
 
 FILE = "checkpoint.pt"
 
@@ -49,6 +50,7 @@ def load(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
+        pickles.check(path, folder)
         with files.opened(path, folder) as file:
             state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -24,6 +24,7 @@ from safetensors import safe_open
 
 from flue_bench import files
 from flue_bench.errors import ModelError, quoted
+from flue_bench.training import pickles
 
 LARGEST = 2**24
 """No number of a configuration is larger: not a vocabulary, not a length."""
@@ -183,18 +184,34 @@ def check_pointers(folder: Path, name: str, names: Iterable[str]) -> None:
 def check_numbers(folder: Path, name: str, weights: Iterable[str]) -> None:
     """Refuse weights that are integers, or floating-point numbers of 8 bits: transformers would read them as they are.
 
-    A file that cannot be read is left to transformers, whose error is told.
+    Safetensors that cannot be read are left to transformers, whose error is told; a pickle is read through before it
+    is unpickled.
 
     Raises:
-        ModelError: names the tensor.
+        ModelError: names the tensor, or the pickle that holds more than tensors or is damaged.
     """
     for file in weights:
+        if not file.endswith(".safetensors"):
+            _check_pickle(folder, file, name)
         for tensor, kind in _kinds(folder / file):
             if kind not in FLOATS and tensor.rpartition(".")[2].endswith("weight"):
                 raise ModelError(
                     f"{name}: '{tensor}' in {file} is of type {kind}: quantised weights cannot be fine-tuned. "
                     "Give the model before it was quantised."
                 )
+
+
+def _check_pickle(folder: Path, file: str, name: str) -> None:
+    try:
+        pickles.check(folder / file, root_of(folder))
+    except pickles.UnfitPickle as error:
+        raise ModelError(
+            f"{name}: {file} holds more than tensors, and flue-bench unpickles nothing else: {error}. If you trust it, "
+            "convert it to safetensors."
+        ) from None
+    except Exception as error:  # whatever the readers raise for a damaged file
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ModelError(f"{name}: {file} cannot be loaded: {reason}. Is it whole?") from error
 
 
 FLOATS = {"F64", "F32", "F16", "BF16", "float64", "float32", "float16", "bfloat16"}
