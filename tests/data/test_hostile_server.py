@@ -26,6 +26,8 @@ from support import ROOT
 from support.command_line import in_a_process
 from support.hub_standin import TOKEN, Malice, StandIn, parquet
 
+pytestmark = pytest.mark.robustness
+
 FILES = {"config.json": b"{}", "fr/a.parquet": b"un" * 5000, "fr/b.parquet": b"deux" * 5000}
 LIMITS = {
     "PATIENCE": 1.0,

@@ -20,6 +20,8 @@ if sys.platform != "linux":
 
 from support.limited import run_limited
 
+pytestmark = pytest.mark.robustness
+
 READ = """
 import sys
 from pathlib import Path
