@@ -305,16 +305,8 @@ class Board(Tabular):
 def _line(board: Board, row: Row, column: Column, entry: Entry, kept: Kept | None) -> dict[str, Any]:
     """Return every figure of an entry, by the name of its column in a table."""
     return {
-        "model": row.model,
         "label": row.label,
-        "revision": row.revision,
-        "model_digest": row.model_digest,
-        "recipe": row.recipe,
-        "precision": row.precision,
-        "protocol": row.protocol,
-        "parameters": row.parameters,
-        "weights_bytes": row.weights_bytes,
-        "teacher": row.teacher,
+        **{each: getattr(row, each) for each in OF_ROW},
         "fine_tuned": list(row.fine_tuned),
         "column": column.title,
         "metric": column.metric,
@@ -341,6 +333,10 @@ def _line(board: Board, row: Row, column: Column, entry: Entry, kept: Kept | Non
     }
 
 
+OF_ROW = (
+    "model", "revision", "model_digest", "recipe", "precision", "protocol", "parameters", "weights_bytes", "teacher",
+)  # fmt: skip
+"""Fields of a row that are columns of a table and of a CSV."""
 _OF_INTERVAL = ("low", "high", "se_seeds", "se_examples", "examples", "clusters")
 """Fields of an interval that are columns of a table."""
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flue_bench import escape
-from flue_bench.boards.board import Board, Column, Entry
+from flue_bench.boards.board import OF_ROW, Board, Column, Entry
 from flue_bench.boards.latex import latex
 from flue_bench.boards.wording import (
     NONE,
@@ -35,15 +35,7 @@ from flue_bench.boards.wording import (
 )
 
 CSV_FIELDS = (
-    "model",
-    "revision",
-    "model_digest",
-    "recipe",
-    "precision",
-    "protocol",
-    "parameters",
-    "weights_bytes",
-    "teacher",
+    *OF_ROW,
     "column",
     "task",
     "task_version",
@@ -164,15 +156,7 @@ def to_csv(board: Board) -> str:
             members = {member.task: member for member in column.members}
             for run in entry.runs if entry else ():
                 line = {
-                    "model": row.model,
-                    "revision": row.revision,
-                    "model_digest": row.model_digest,
-                    "recipe": row.recipe,
-                    "precision": row.precision,
-                    "protocol": row.protocol,
-                    "parameters": row.parameters,
-                    "weights_bytes": row.weights_bytes,
-                    "teacher": row.teacher,
+                    **{each: getattr(row, each) for each in OF_ROW},
                     "column": column.title,
                     "task": run.task,
                     "task_version": members[run.task].version,

@@ -87,6 +87,7 @@ def _add_plugins() -> None:
 
 _KEPT = {
     "run": "; finished cells and checkpoints are kept, and the same command continues from there",
+    "corpus": "; finished shards are kept, and the same command continues from there",
     "distill": "; its last checkpoint is kept, and the same command with --resume continues from there",
     "fetch": "; what was fetched whole is kept, and the same command fetches the rest",
 }

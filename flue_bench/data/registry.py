@@ -89,10 +89,8 @@ def registered() -> dict[str, Registered]:
             tasks[task.name] = Registered(task, file, package)
     tasks = {name: _with_training(each, tasks) for name, each in tasks.items()}
     columns: dict[str, Registered] = {}
+    _check_groups(tasks)
     for each in tasks.values():
-        for group in each.task.groups:
-            if group in tasks:
-                raise TaskFileError(f"'{group}' is a group in {each.file} and a task in {tasks[group].file}.")
         first = columns.setdefault(each.task.board_column, each)
         if first.package != each.package:  # otherwise FLUE's averages would depend on what else is installed
             raise TaskFileError(
@@ -186,11 +184,16 @@ def _in_folder(folder: Path, known: dict[str, Registered]) -> dict[str, Register
         tasks[each.task.name] = each
     if not tasks:
         raise TaskFileError(f"{folder} is a folder without task files (*.toml).")
+    _check_groups(tasks)
+    return tasks
+
+
+def _check_groups(tasks: dict[str, Registered]) -> None:
+    """Refuse a group that has the name of a task: neither could be asked for. Raises TaskFileError."""
     for each in tasks.values():
         for group in each.task.groups:
             if group in tasks:
                 raise TaskFileError(f"'{group}' is a group in {each.file} and a task in {tasks[group].file}.")
-    return tasks
 
 
 def _loose(loose: Registered, known: dict[str, Registered]) -> Registered:

@@ -123,6 +123,15 @@ class Interruption:
             raise SystemExit(128 + self.signal)
 
 
+SILENCE = 2.0
+"""Seconds that a step may go on after a signal before it is said that it is being waited for."""
+
+
+def _say_that_it_stops() -> None:
+    with contextlib.suppress(OSError):  # unbuffered: the main thread may be printing
+        os.write(2, b"\nflue-bench: stopping when the step under way is finished; a second signal stops at once\n")
+
+
 @contextlib.contextmanager
 def interruption() -> Iterator[Interruption]:
     """Turn the first signal into a flag, so that a step ends and a checkpoint is written; the second acts at once."""
@@ -132,18 +141,20 @@ def interruption() -> Iterator[Interruption]:
         return
     now = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     before = {number: handler for number, handler in now.items() if handler is not None}  # None: not Python's to set
+    waiting = threading.Timer(SILENCE, _say_that_it_stops)
+    waiting.daemon = True
 
     def note(number: int, frame: FrameType | None) -> None:
         flag.signal = number
         for each, handler in before.items():
             signal.signal(each, handler)
-        with contextlib.suppress(OSError):  # unbuffered: the signal may have come while something else was printed
-            os.write(2, b"\nflue-bench: stopping when the step under way is finished; a second signal stops at once\n")
+        waiting.start()
 
     for number in before:
         signal.signal(number, note)
     try:
         yield flag
     finally:
+        waiting.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)

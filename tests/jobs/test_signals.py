@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from flue_bench.results.store import Store
+from flue_bench.training import checkpoint
 from support.bad_files import SENTENCE, TEXTS, put, tsv
 from support.command_line import Said, flue_bench, no_network, started
 
@@ -105,6 +107,18 @@ def test_wherever_it_comes(place: str, task: Path, whole: Path, tmp_path: Path) 
     (one,), (other,) = Store(whole).records(), Store(cut).records()
     assert one.predictions.sha256 == other.predictions.sha256
     assert other.cost.resumed == leaves_checkpoint and not list(cut.rglob("checkpoint.pt"))
+
+
+@pytest.mark.parametrize(("silence", "said"), [(0.01, True), (60.0, False)])
+def test_only_a_step_that_goes_on_long_is_said_to_be_waited_for(
+    silence: float, said: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checkpoint, "SILENCE", silence)
+    with checkpoint.interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
+    assert interruption.signal == signal.SIGTERM
+    assert ("stopping when the step under way is finished" in capfd.readouterr().err) == said
 
 
 RUN = ("run", "--model", "embedded:untrained", "--task", "mini-cls", "--set", "epochs=50")

@@ -311,8 +311,8 @@ class _State(BaseModel):
 
     plan: str
     source: Count = 0
-    position: Any = None
-    """Both as in ``texts.Batch``."""
+    position: Count | dict[str, Any] | None = None
+    """Both as in ``texts.Batch``: documents of a file, the state of a stream."""
     part: Count = 0
     """Number of the next pair of shards."""
     counts: Counter[str] = Field(default_factory=Counter)
@@ -355,7 +355,10 @@ def _restore(database: sqlite3.Connection, plan: Plan, out: Path) -> _State:
     asked = digest_of(plan.model_dump(exclude=None if plan.lines else {"lines"}))  # the digest of older plans
     try:
         state = _State.model_validate_json(row[0]) if row else _State(plan=asked)
-    except ValidationError:
+        reading = plan.sources[state.source].name if state.source < len(plan.sources) else ""
+        if state.position is not None and isinstance(state.position, dict) != reading.startswith("hub:"):
+            raise ValueError("a position of another kind of source")
+    except ValueError:  # pydantic's too
         raise RecordError(f"{out / STATE} is damaged. Delete {out} to start anew.") from None
     if state.plan != asked:
         raise RecordError(

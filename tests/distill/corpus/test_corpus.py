@@ -610,10 +610,11 @@ def test_tables_that_no_build_makes_are_refused(planted: str, tmp_path: Path, to
         build([write_txt(tmp_path / "a.txt", documents(20))], tokenizer, state.parent, processes=1)
 
 
-def test_a_position_that_no_build_stored_is_refused(tmp_path: Path, tokenizer: Any) -> None:
+@pytest.mark.parametrize("planted", [{"plan": 3}, *({"plan": "x", "position": at} for at in ("a", -1, [2], {"a": 1}))])
+def test_a_position_that_no_build_stored_is_refused(planted: dict[str, Any], tmp_path: Path, tokenizer: Any) -> None:
     state = empty_state(tmp_path / "c")
     with closing(sqlite3.connect(state)) as database, database:
-        database.execute("INSERT INTO state VALUES ('{\"plan\": 3}')")
+        database.execute("INSERT INTO state VALUES (?)", (json.dumps(planted),))
     with pytest.raises(RecordError, match="is damaged"):
         build([write_txt(tmp_path / "a.txt", documents(20))], tokenizer, state.parent, processes=1)
 
