@@ -4,7 +4,8 @@ These rules keep numbers apart that look alike:
 
 - a column holds one metric on one version of one data set, cut to one limit;
 - a row holds one model fine-tuned by one recipe in one precision under one protocol of the engine;
-- an entry averages over seeds of one setting, and over all tasks of its column or none;
+- an entry averages over seeds of one setting, and over all tasks of its column or none; where these were run on several
+  machines, with several versions, or from a changed checkout, a note says so (``provenance``);
 - speeds are shown together only where one machine measured them in one way.
 
 Whatever these leave out is listed with its reason.
@@ -14,12 +15,14 @@ from __future__ import annotations
 
 import io
 import math
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flue_bench.boards import provenance
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.progress import Console
 from flue_bench.record import Failure, OwnHead, RunRecord, SpeedRecord
@@ -79,6 +82,12 @@ class Run:
     setting_digest: str
     predictions_sha256: str
     flue_bench: str
+    device: str
+    threads: int
+    torch: str | None
+    """The version of PyTorch."""
+    dirty: bool | None
+    """Whether flue-bench's checkout had uncommitted changes; None if it was none."""
 
     @property
     def key(self) -> RunKey:
@@ -112,9 +121,16 @@ class Entry:
     seeds: tuple[int, ...]
     scores: tuple[float, ...]
     """One score per seed, the column's members averaged."""
+    lowest: float
+    """The lowest of the scores."""
+    median: float
     runs: tuple[Run, ...]
     collapsed: tuple[str, ...]
     """Which runs predict a single class, in words; with any, the entry gets no verdict."""
+    mixed: tuple[str, ...]
+    """What differs between the runs that are averaged, in words: machines, threads, versions."""
+    uncommitted: tuple[int, ...]
+    """Seeds whose runs were made from a checkout with uncommitted changes."""
     interval: Interval | None = None
     """From ``evidence.weigh``."""
     versus: Versus | None = None
@@ -212,6 +228,8 @@ class Pair:
     """Mean of the columns' ratios."""
     collapsed: tuple[str, ...]
     """Titles of the columns on which runs of either collapsed."""
+    withheld: tuple[str, ...]
+    """Titles of the columns on which the predictions do not bear out an entry of either: ``verdicts.weigh``."""
     parameters: float
     speeds: tuple[float | None, ...]
     """Ratio of the examples per second, one per machine."""
@@ -319,6 +337,10 @@ def _line(board: Board, row: Row, column: Column, entry: Entry, kept: Kept | Non
         "n": entry.n,
         "seeds": list(entry.seeds),
         "scores": list(entry.scores),
+        "lowest": entry.lowest,
+        "median": entry.median,
+        "mixed": list(entry.mixed),
+        "uncommitted": list(entry.uncommitted),
         "collapsed": list(entry.collapsed),
         **{name: entry.interval and getattr(entry.interval, name) for name in _OF_INTERVAL},
         "as_good": entry.as_good,
@@ -556,6 +578,8 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
         n=len(scores),
         seeds=tuple(whole),
         scores=scores,
+        lowest=min(scores),
+        median=statistics.median(scores),
         runs=tuple(
             Run(
                 task=record.cell.task,
@@ -567,10 +591,16 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
                 setting_digest=record.setting_digest,
                 predictions_sha256=record.predictions.sha256,
                 flue_bench=record.environment.flue_bench,
+                device=record.environment.device,
+                threads=record.environment.threads,
+                torch=record.environment.packages.get("torch"),
+                dirty=record.environment.dirty,
             )
             for record in runs
         ),
         collapsed=collapsed(runs),
+        mixed=provenance.mixed(runs),
+        uncommitted=provenance.uncommitted(runs),
     )
 
 
@@ -624,23 +654,29 @@ def _pair(columns: Sequence[Column], rows: list[Row], student: int, teacher: int
     ours, theirs = rows[student], rows[teacher]
     both = list(zip(ours.entries, theirs.entries, strict=True))
     kept = tuple(Kept(a.mean / b.mean) if a and b and a.stands and b.stands and b.mean > 0 else None for a, b in both)
-    ratios = [column.ratio for column in kept if column]
     return Pair(
         student=student,
         teacher=teacher,
         kept=kept,
-        mean=math.fsum(ratios) / len(ratios) if ratios else None,
+        mean=mean_kept(kept),
         collapsed=tuple(
             column.title
             for column, (a, b) in zip(columns, both, strict=True)
             if a and b and not (a.stands and b.stands)
         ),
+        withheld=(),
         parameters=ours.parameters / theirs.parameters,
         speeds=tuple(
             a.examples_per_second / b.examples_per_second if a and b else None
             for a, b in zip(ours.speeds, theirs.speeds, strict=True)
         ),
     )
+
+
+def mean_kept(kept: Iterable[Kept | None]) -> float | None:
+    """Return the mean of the ratios; None without any."""
+    ratios = [column.ratio for column in kept if column]
+    return math.fsum(ratios) / len(ratios) if ratios else None
 
 
 def _said(setting: list[RunRecord], metric: str) -> str:

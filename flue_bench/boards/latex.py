@@ -11,6 +11,7 @@ from flue_bench.boards.wording import (
     NOTHING,
     best_of,
     caption,
+    count,
     interval_text,
     kept_text,
     marks,
@@ -75,7 +76,7 @@ def _entry(entry: Entry | None, best: bool) -> str:
     score = escape.latex(f"{percent(entry, ' ± ')}{marks(entry)}")
     interval = f" {interval_text(entry.interval)}" if entry.interval else ""
     shown = rf"\textbf{{{score}}}" if best else score
-    return f"{shown}{escape.latex(interval)} ({entry.n})"
+    return f"{shown}{escape.latex(interval)} ({count(entry)})"
 
 
 def _tabular(parts: Iterable[Sequence[Sequence[str]]], align: str) -> list[str]:

@@ -81,4 +81,4 @@ def _cell(entry: Entry | None) -> str:
     if entry is None:
         return wording.NONE
     interval = f"\n{wording.interval_text(entry.interval)}" if entry.interval else ""
-    return f"{wording.percent(entry, ' ± ')}{wording.marks(entry)}{interval}\nn={entry.n}"
+    return f"{wording.percent(entry, ' ± ')}{wording.marks(entry)}{interval}\nn={wording.count(entry)}"

@@ -21,6 +21,7 @@ from flue_bench.boards.wording import (
     NOTHING,
     best_of,
     caption,
+    count,
     interval_text,
     kept_text,
     machine_text,
@@ -47,6 +48,10 @@ CSV_FIELDS = (
     "score",
     "collapsed",
     "head",
+    "device",
+    "threads",
+    "torch",
+    "dirty",
     "mean",
     "low",
     "high",
@@ -168,6 +173,7 @@ def to_csv(board: Board) -> str:
                     "score": run.score,
                     "collapsed": run.collapsed,
                     "head": run.head,
+                    **{each: getattr(run, each) for each in ("device", "threads", "torch", "dirty")},
                     "mean": entry and entry.mean,
                     "low": entry and entry.interval and entry.interval.low,
                     "high": entry and entry.interval and entry.interval.high,
@@ -270,7 +276,7 @@ def _cell(entry: Entry | None) -> str:
     if entry is None:
         return NONE
     interval = f"\n{interval_text(entry.interval)}" if entry.interval else ""
-    return f"{percent(entry, ' ±')}{marks(entry)}{interval}\nn={entry.n}"
+    return f"{percent(entry, ' ±')}{marks(entry)}{interval}\nn={count(entry)}"
 
 
 def _markdown_entry(entry: Entry | None, best: bool) -> str:
@@ -278,4 +284,4 @@ def _markdown_entry(entry: Entry | None, best: bool) -> str:
         return NONE
     score = f"{percent(entry, ' ± ')}{marks(entry)}"
     interval = f" {interval_text(entry.interval)}" if entry.interval else ""
-    return f"{f'**{score}**' if best else score}{interval} ({entry.n})"
+    return f"{f'**{score}**' if best else score}{interval} ({count(entry)})"

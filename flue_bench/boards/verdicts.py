@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from flue_bench.boards.board import Board, Column, Entry, Kept, Note, Pair, Versus
+from flue_bench.boards.board import Board, Column, Entry, Kept, Note, Pair, Versus, mean_kept
 from flue_bench.errors import FlueBenchError
 from flue_bench.record import RunRecord
 from flue_bench.results import comparison
@@ -27,7 +27,8 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
     """Return the board with intervals, verdicts against each column's best entry, and intervals of what students keep.
 
     The verdicts answer which *pretrained model* is better to fine-tune, so they need two seeds of each; p-values are
-    adjusted over the column (Holm 1979).
+    adjusted over the column (Holm 1979). What a student keeps is withheld where the entry of either has no interval:
+    nothing bears out that score.
 
     Args:
         board: the board of these records.
@@ -71,9 +72,9 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
 
     def kept(pair: Pair, i: int) -> Kept | None:
         share, column = pair.kept[i], board.columns[i]
-        student, teacher = (board.rows[number].entries[i] for number in (pair.student, pair.teacher))
-        if share is None or student is None or teacher is None:
-            return share
+        student, teacher = (with_intervals[number][i] for number in (pair.student, pair.teacher))
+        if not (share and student and teacher and student.interval and teacher.interval):
+            return None
         try:
             retention = comparison.retention(runs(student), runs(teacher), column.metric, evidence)
         except FlueBenchError:
@@ -81,6 +82,15 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
         if retention.low is None or retention.high is None or not math.isfinite(retention.high - retention.low):
             return share
         return Kept(share.ratio, retention.low, retention.high)
+
+    def with_what_is_kept(pair: Pair) -> Pair:
+        weighed = tuple(kept(pair, i) for i in range(len(board.columns)))
+        withheld = tuple(
+            column.title
+            for column, before, after in zip(board.columns, pair.kept, weighed, strict=True)
+            if before and not after
+        )
+        return replace(pair, kept=weighed, mean=mean_kept(weighed), withheld=withheld)
 
     with_intervals = [
         [entry and interval(row.label, column, entry) for column, entry in zip(board.columns, row.entries, strict=True)]
@@ -95,8 +105,6 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
         rows=tuple(
             replace(row, entries=entries) for row, entries in zip(board.rows, zip(*columns, strict=True), strict=False)
         ),
-        pairs=tuple(
-            replace(pair, kept=tuple(kept(pair, i) for i in range(len(board.columns)))) for pair in board.pairs
-        ),
+        pairs=tuple(map(with_what_is_kept, board.pairs)),
         left_out=tuple(sorted(left_out)),
     )

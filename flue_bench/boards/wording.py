@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from flue_bench.boards.board import Board, Entry, Kept, Machine, Row, Versus
+from flue_bench.boards import provenance
+from flue_bench.boards.board import Board, Entry, Kept, Machine, Pair, Row, Versus
 from flue_bench.kinds.counts import TRY
 from flue_bench.results.comparison import LEVEL, Interval
 
@@ -38,6 +40,8 @@ def caption(board: Board, n: str) -> str:
     said = f"Test scores in percent: mean ± sample standard deviation over {n} seeds"
     if covers:
         said += f" [95 % interval over {over or ', '.join(covers)}]"
+    if any(entry.n > 1 for entry in entries):
+        said += "; min is the lowest seed's"
     said += "."
     if any(entry.as_good for entry in entries):
         said += (
@@ -47,6 +51,11 @@ def caption(board: Board, n: str) -> str:
         if len({row.protocol for row in board.rows}) > 1:
             said += " Entries of another protocol than that best one's are not compared with it."
     return said
+
+
+def count(entry: Entry) -> str:
+    """Return the number of seeds, and the lowest of their scores where there are several: ``3 min 90.1``."""
+    return f"{entry.n}" + (f" min {100 * entry.lowest:.1f}" if entry.n > 1 else "")
 
 
 def percent(entry: Entry, spread: str) -> str:
@@ -80,13 +89,13 @@ def retention(board: Board) -> list[str]:
     for pair in board.pairs:
         student, teacher = board.rows[pair.student], board.rows[pair.teacher]
         if pair.mean is None:
-            if pair.collapsed:
-                on = ", ".join(pair.collapsed)
-                said.append(f"What {student.label} keeps of {teacher.label}'s score is not known: collapsed on {on}.")
+            if reasons := _not_counted(pair):
+                said.append(f"What {student.label} keeps of {teacher.label}'s score is not known: {reasons}.")
             continue
         tasks = sum(kept is not None for kept in pair.kept)
         aside = [f"mean of {tasks} tasks"] if tasks > 1 else []
         aside += [f"without {', '.join(pair.collapsed)}: collapsed runs"] if pair.collapsed else []
+        aside += [f"without {', '.join(pair.withheld)}: not borne out by predictions"] if pair.withheld else []
         settings = f"{setting_text(board, student)}", f"{setting_text(board, teacher)}"
         said.append(
             f"{student.label} keeps {100 * pair.mean:.1f} % of {teacher.label}'s score"
@@ -101,6 +110,13 @@ def retention(board: Board) -> list[str]:
             + "."
         )
     return said
+
+
+def _not_counted(pair: Pair) -> str:
+    """Return on which columns there is no ratio, and why."""
+    reasons = [f"collapsed on {', '.join(pair.collapsed)}"] if pair.collapsed else []
+    reasons += [f"no predictions bear out the scores on {', '.join(pair.withheld)}"] if pair.withheld else []
+    return "; ".join(reasons)
 
 
 class Table(NamedTuple):
@@ -211,10 +227,19 @@ def notes(board: Board) -> dict[str, list[str]]:
         f"{row.label} ({setting_text(board, row)}): {'; '.join(row.fine_tuned)}" for row in board.rows if row.fine_tuned
     ]
     cut = [f"{row.label} ({setting_text(board, row)}): {'; '.join(row.cut)}" for row in board.rows if row.cut]
+    apart = [f"{where}: {words}" for where, words in _by_entry(board, lambda entry: entry.mixed)]
+    changed = [
+        f"{where}: {words}"
+        for where, words in _by_entry(board, lambda e: (provenance.seeds(e.uncommitted),) if e.uncommitted else ())
+    ]
+    chosen = [f"{where}: {words}" for where, words in _by_entry(board, _unusual)]
     data = [f"{column.title}: {words}" for column in board.columns for words in column.deviations]
     by_heading = {
         f"{COLLAPSED} Collapsed runs: averaged, but without a verdict; {TRY}": collapsed,
         f"{FINE_TUNED} Fine-tuned before, not only pretrained: {what}": fine_tuned,
+        "Seeds that do not count from 0: whether others were run as well is not known": chosen,
+        "Averaged over runs that were not made alike": apart,
+        "Made from a checkout of flue-bench with uncommitted changes": changed,
         "Inputs that were cut, half of a split or more (--set max_length sets where)": cut,
         "Data that is not as published": data,
         "Trained on the train and validation rows of another task, tested on rows of its own": [
@@ -225,3 +250,18 @@ def notes(board: Board) -> dict[str, list[str]]:
         "Left out": [f"{what}: {reason}" for what, reason in board.left_out],
     }
     return {heading: lines for heading, lines in by_heading.items() if lines}
+
+
+def _by_entry(board: Board, words_of: Callable[[Entry], Iterable[str]]) -> list[tuple[str, str]]:
+    """Return what is to be said of entries, with where: the columns of a row that share it are named together."""
+    titles: dict[tuple[str, str], list[str]] = {}
+    for row in board.rows:
+        for column, entry in zip(board.columns, row.entries, strict=True):
+            for words in words_of(entry) if entry else ():
+                titles.setdefault((f"{row.label} ({setting_text(board, row)})", words), []).append(column.title)
+    return [(f"{label}, {', '.join(columns)}", words) for (label, words), columns in titles.items()]
+
+
+def _unusual(entry: Entry) -> tuple[str, ...]:
+    """Return the seeds in words unless they are those that ``--seeds n`` runs."""
+    return () if sorted(entry.seeds) == list(range(entry.n)) else (provenance.seeds(entry.seeds),)

@@ -59,7 +59,7 @@ def test_an_entry_has_the_interval_of_its_records(board: Board, store: Store) ->
     evidence = Evidence((store.root,))
     assert found == comparison.interval(records(store, "org/maitre", "xnli"), "f1_macro", evidence)
     assert found.low < found.mean < found.high
-    assert f"[{100 * found.low:.1f}, {100 * found.high:.1f}] (3)" in markdown(board)
+    assert f"[{100 * found.low:.1f}, {100 * found.high:.1f}] (3 min " in markdown(board)
     assert "[95 % interval over seeds and test examples]" in markdown(board)
     assert '"low": ' in to_json(board) and f"{found.low},{found.high}" in to_csv(board)
 

@@ -24,6 +24,7 @@ from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.progress import Console
 from flue_bench.record import RunRecord, Truncation
 from flue_bench.results.store import Store
+from support.boards import teacher_and_student
 from support.command_line import done, refused
 from support.factories import CLS, make_cell, make_failure, make_predictions, make_record, make_speed
 
@@ -87,7 +88,7 @@ def test_mean_and_sample_deviation_over_seeds() -> None:
     assert entry(board).sd == pytest.approx(0.02)
     assert entry(board).n == 3
     assert entry(board).seeds == (0, 1, 2)
-    assert "82.00 ± 2.00 (3)" in markdown(board)
+    assert "82.00 ± 2.00 (3 min 80.0)" in markdown(board)
     assert re.search(r"82\.00 ±2\.00\n.*n=3", drawn(board))
 
 
@@ -265,7 +266,7 @@ def test_collapsed_runs_are_averaged_and_marked() -> None:
     assert entry(board).mean == pytest.approx(0.4)
     assert entry(board).collapsed == ("predicts only 'O' in 1 of 3 seeds",)
     assert "40.00 ±34.64†" in drawn(board)
-    assert "40.00 ± 34.64† (3)" in markdown(board)
+    assert "40.00 ± 34.64† (3 min 0.0)" in markdown(board)
     for text in (drawn(board), markdown(board)):
         assert "org/modele (standard, fp32), wikiner: predicts only 'O' in 1 of 3 seeds" in " ".join(text.split())
 
@@ -603,7 +604,7 @@ def test_the_command_merges_directories(tmp_path: Path) -> None:
         assert shown("--results", one, "--results", two, "--format", name, "--out", out) == ""
         assert out.read_text(encoding="utf-8").splitlines()[:3] == text.splitlines()[:3] or name == "terminal"
         assert "\x1b" not in out.read_text(encoding="utf-8")
-    assert "81.00 ± 1.00 (3)" in shown("--results", one, "--results", two, "-f", "markdown")
+    assert "81.00 ± 1.00 (3 min 80.0)" in shown("--results", one, "--results", two, "-f", "markdown")
     assert "n=3" in (tmp_path / "board.terminal").read_text(encoding="utf-8")
     assert "accuracy" in shown("--results", one, "--metric", "accuracy")
 
@@ -635,18 +636,14 @@ def test_a_folder_that_is_not_there_is_not_passed_over(tmp_path: Path) -> None:
 
 
 def test_teacher_and_student_go_together(tmp_path: Path) -> None:
-    root = fill(tmp_path / "a", pair(teacher=None))
-    assert "eleve keeps 85.0 % of maitre's score" in shown(
-        "--results", root, "--teacher", "maitre", "--student", "eleve"
-    )
+    root = teacher_and_student(tmp_path / "a", "maitre", "eleve", seeds=1).root
+    assert "eleve keeps 8" in shown("--results", root, "--teacher", "maitre", "--student", "eleve")
     said = refused("leaderboard", "--results", root, "--teacher", "maitre")
     assert "--teacher and --student go together" in said
 
 
 def test_speeds_are_read_from_the_directory(tmp_path: Path) -> None:
-    root = fill(tmp_path / "a", pair())
-    for speed in (make_speed("maitre", 100), make_speed("eleve", 190)):
-        Store(root).write_speed(speed)
+    root = teacher_and_student(tmp_path / "a", "maitre", "eleve", seeds=1).root
     assert "at 1.9 times its speed." in " ".join(shown("--results", root).split())
 
 
