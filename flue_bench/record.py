@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,22 +15,24 @@ from pydantic import (
     Field,
     PrivateAttr,
     SerializerFunctionWrapHandler,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_serializer,
     model_validator,
 )
 
 from flue_bench import files
-from flue_bench.errors import RecordError, cause
+from flue_bench.errors import RecordError, UsageError, cause
 from flue_bench.recipe import Precision, Recipe
-from flue_bench.task import LABELS, Count, Options, Positive, Schema, Scheme, Short, Shorts, Split
+from flue_bench.task import LABELS, Count, Options, Positive, ReadScheme, Schema, Scheme, Short, Shorts, Split
 
 if TYPE_CHECKING:
     import pyarrow
 
 MOST_VALUES = 2**24
 """Values in lists, such as tags, that a small file of predictions may hold."""
-SCHEMA_VERSION = 1
-"""Version of the record's JSON, raised when a field changes its meaning."""
+SCHEMA_VERSION = 2
+"""Version of the record's JSON, raised when a field changes its meaning. A record names the lowest that holds it."""
 
 PROTOCOL = 2
 """Version of the engine, raised when the same cell would give other numbers (order of batches, scoring, truncation)."""
@@ -107,8 +109,47 @@ class DataRef(Schema):
     """Splits that the source lacks and that were cut from train."""
 
 
+class NoTraining(Schema):
+    """What stands in the place of a recipe where nothing is trained: how a model answers as it is.
+
+    Such a cell has no seed either: the same model, rows and precision give the same answers.
+    """
+
+    method: Short
+    """``own head``: the checkpoint has one, fine-tuned before. Kinds of task may have other ways, such as the nearest
+    neighbour among the vectors of a frozen encoder, whose settings are ``options``."""
+    split: Literal["validation", "test"] = "test"
+    """The split that is scored. A board never shows scores of validation beside those of test."""
+    max_length: Positive
+    """Sub-words, special tokens included; longer inputs are cut."""
+    precision: Precision
+    answers: Annotated[dict[Short, Short], Field(max_length=LABELS)] = Field(default_factory=dict)
+    """``own head``: each label of the head, in the order of its rows → the label or class of the task it stands for."""
+    scheme: Scheme | ReadScheme | None = None
+    """``own head``, entities only: how the labels of the head encode them, whatever the task's scheme is."""
+    options: Options = Field(default_factory=dict)
+    """Settings that only this method has."""
+
+
+def _told_apart(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Read a recipe, or what stands in its place and alone has a ``method``: faults are named in one of them only."""
+    if isinstance(value, Mapping):
+        return (NoTraining if "method" in value else Recipe).model_validate(value)
+    return validate(value) if isinstance(value, Recipe | NoTraining) else Recipe.model_validate(value)
+
+
+class Trained(NamedTuple):
+    """How a cell is trained."""
+
+    recipe: Recipe
+    seed: int
+
+
 class Cell(Schema):
-    """One (model, task, data, recipe, seed): what has to be run once. Neither time, host nor path belongs to it."""
+    """One (model, task, data, recipe, seed): what has to be run once. Neither time, host nor path belongs to it.
+
+    A cell without training has a ``NoTraining`` for a recipe, and no seed.
+    """
 
     model: ModelRef
     task: Short
@@ -117,14 +158,54 @@ class Cell(Schema):
     """``DataRef.digest``."""
     limit: Positive | None = None
     """Maximum number of examples of each split."""
-    recipe: Recipe
+    recipe: Annotated[Recipe | NoTraining, WrapValidator(_told_apart)]
     """As resolved, precision included."""
-    seed: Count
+    seed: Count | None
+    """None where nothing is trained."""
     protocol: Positive = PROTOCOL
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if isinstance(self.recipe, NoTraining) != (self.seed is None):
+            has = "no seed, but a recipe" if self.seed is None else f"seed {self.seed}, but nothing to train"
+            raise ValueError(f"the cell has {has}: a recipe and a seed go together")
+        return self
+
+    @property
+    def trained(self) -> Trained:
+        """The recipe and the seed.
+
+        Raises:
+            UsageError: nothing is trained in this cell.
+        """
+        if isinstance(self.recipe, NoTraining) or self.seed is None:
+            raise UsageError(f"{self.model.name} on {self.task} was scored as it is: there is no recipe and no seed")
+        return Trained(self.recipe, self.seed)
+
+    @property
+    def untrained(self) -> NoTraining | None:
+        """How the model answers as it is; None for a cell that is trained."""
+        return self.recipe if isinstance(self.recipe, NoTraining) else None
+
+    @property
+    def split(self) -> Literal["validation", "test"]:
+        """The split whose predictions the record has."""
+        return self.recipe.split if isinstance(self.recipe, NoTraining) else "test"
+
+    @property
+    def schema_version(self) -> int:
+        """The lowest schema version of a record of this cell: what 0.1 can read is of version 1."""
+        return 1 if self.untrained is None else 2
+
+    @property
+    def run(self) -> str:
+        """What tells this cell from others of its model and task, in words: ``seed 0``, or ``as it is``."""
+        return "as it is" if self.seed is None else f"seed {self.seed}"
 
     def _identity(self) -> dict[str, Any]:
         said = _without_later(self, FIRST_OF_CELL) | {"model": self.model.digest}
-        return said | {"recipe": _without_later(self.recipe, FIRST_OF_RECIPE)}
+        first = FIRST_OF_RECIPE if isinstance(self.recipe, Recipe) else FIRST_OF_NO_TRAINING
+        return said | {"recipe": _without_later(self.recipe, first)}
 
     @property
     def digest(self) -> str:
@@ -149,6 +230,7 @@ FIRST_OF_RECIPE = frozenset(
         "max_length", "selection", "precision",
     )
 )  # fmt: skip
+FIRST_OF_NO_TRAINING = frozenset(("method", "split", "max_length", "precision", "answers", "scheme", "options"))
 """Fields that digests have always covered. A later field is left out while it has its default, so that the digests of
 older records stay the same: such a default may never change."""
 
@@ -239,7 +321,7 @@ class Environment(Schema):
 
 
 class Predictions(Schema):
-    """The file beside the record: one row a test example. Never a text of the data set.
+    """The file beside the record: one row an example of the scored split, test. Never a text of the data set.
 
     ``record.predictions()`` returns it as an Arrow table.
     """
@@ -257,7 +339,7 @@ class Predictions(Schema):
         return self
 
     def __call__(self) -> pyarrow.Table:
-        """Return the predictions on the test set, a row for each example.
+        """Return the predictions on the scored split, which is test unless the cell says otherwise: a row an example.
 
         Raises:
             RecordError: the file is missing, damaged, or not the one that the record was written with; or the record
@@ -309,12 +391,13 @@ class Predictions(Schema):
 class RunRecord(Schema):
     """One cell, done."""
 
-    schema_version: Positive = SCHEMA_VERSION
+    schema_version: Positive = 1
     cell: Cell
     cell_digest: str
     setting_digest: str
     recipe_name: str = Field(pattern=r"[^\s\x1c-\x1f]")
-    """The recipe's name, so not blank. With overrides: ``standard learning_rate=0.0001``."""
+    """The recipe's name, so not blank. With overrides: ``standard learning_rate=0.0001``. Of a model that was scored as
+    it is, where it comes from: ``fine-tuned elsewhere``."""
     task_title: str
     kind: str
     """The task's kind: the name of a ``flue_bench.kinds.kind.Kind``."""
@@ -332,7 +415,8 @@ class RunRecord(Schema):
     """All tasks that make up the column."""
     data: DataRef
     scores: dict[str, Score]
-    """Test scores by full name, as fractions of 1 (MCC from -1 to 1)."""
+    """Scores of the predictions by full name, as fractions of 1 (MCC from -1 to 1): those of test, unless the cell
+    says validation."""
     measures: dict[str, Annotated[float, Field(ge=-1e100, le=1e100)]] = Field(default_factory=dict)
     """Other results on the test set, such as a mean error: not fractions of 1, and never on a board."""
     own_scores: dict[Short, Annotated[float, Field(ge=-1e100, le=1e100)]] = Field(default_factory=dict)
@@ -343,10 +427,13 @@ class RunRecord(Schema):
     collapsed: str | None
     """In words, if the model gives one answer throughout; None otherwise. Never averaged silently."""
     selected_epoch: Count
+    """0 where nothing was trained."""
     history: Annotated[tuple[Epoch, ...], Field(max_length=100_000)]
     truncation: Truncation
     head: OwnHead | None = None
-    """None in records made before 0.2."""
+    """None in records made before 0.2, and where nothing was trained."""
+    leaks: Annotated[Shorts, Field(max_length=100)] = ()
+    """Why the model may have been trained on what it is scored on, in words: what its card or its own files say."""
     train_from: Short | None = None
     """The task whose train and validation rows served; None: the task's own."""
     predictions: Predictions
@@ -356,8 +443,11 @@ class RunRecord(Schema):
 
     @model_validator(mode="after")
     def _resolved(self) -> Self:
-        if "auto" in (self.cell.recipe.epochs, self.cell.recipe.precision):
+        recipe = self.cell.recipe
+        if isinstance(recipe, Recipe) and "auto" in (recipe.epochs, recipe.precision):
             raise ValueError("the cell's recipe has to hold the epochs and the precision that 'auto' chose")
+        if self.schema_version < self.cell.schema_version:
+            raise ValueError(f"a record without training is of schema version {self.cell.schema_version} or later")
         return self
 
     @model_serializer(mode="wrap")
@@ -367,14 +457,14 @@ class RunRecord(Schema):
         return {
             name: value
             for name, value in said.items()
-            if value or name not in ("options", "measures", "train_from", "own_scores")
+            if value or name not in ("options", "measures", "train_from", "own_scores", "leaks")
         }
 
 
 class Failure(Schema):
     """A cell that ended in an error: visible on the board, tried again by the next run."""
 
-    schema_version: Positive = SCHEMA_VERSION
+    schema_version: Positive = 1
     cell: Cell
     cell_digest: str
     column: Short
@@ -385,7 +475,7 @@ class Failure(Schema):
 class SpeedRecord(Schema):
     """What one model costs on one machine, measured by ``flue-bench speed``; never compared across devices."""
 
-    schema_version: Positive = SCHEMA_VERSION
+    schema_version: Positive = 1
     model: ModelRef
     precision: Precision
     batch_size: Positive

@@ -37,7 +37,7 @@ def fill(source: Path, folder: Path, records: int) -> None:
     known = kept.records()
     rounds = ((record, seed) for seed in count() for record in known)
     for number, (record, seed) in zip(range(records), rounds, strict=False):
-        cell = record.cell.model_copy(update={"seed": 100 * seed + record.cell.seed})
+        cell = record.cell.model_copy(update={"seed": 100 * seed + record.cell.trained.seed})
 
         def build(
             predictions: Predictions, record: RunRecord = record, cell: Any = cell, number: int = number

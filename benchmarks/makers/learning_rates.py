@@ -18,8 +18,8 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     records = Store(parser.parse_args().results).records()
     rows = []
-    for record in sorted(records, key=lambda record: (record.cell.task, record.cell.recipe.learning_rate)):
-        recipe = record.cell.recipe
+    for record in sorted(records, key=lambda record: (record.cell.task, record.cell.trained.recipe.learning_rate)):
+        recipe = record.cell.trained.recipe
         rows.append(
             [
                 f"{record.cell.task} ({record.metric})",

@@ -35,7 +35,7 @@ def theirs(record: RunRecord, work: works.Work, padding: trainer.Padding, device
     cell = record.cell
     path = folder / f"{cell.task}-seed{cell.seed}-{cell.digest}-{padding}.json"
     if not path.is_file():
-        fitted = trainer.fine_tune(work, cell.recipe, cell.seed, pick_device(device), padding)
+        fitted = trainer.fine_tune(work, *cell.trained, pick_device(device), padding)
         settled = prepare(pick_device(device), cell.recipe.precision, work.model.config.hidden_size)
         kept = {"cell": cell.model_dump(mode="json"), "cell_digest": cell.digest, "padding": padding}
         report.write_json(path, kept | asdict(fitted) | {"environment": report.versions(settled)})

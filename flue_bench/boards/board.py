@@ -2,8 +2,9 @@
 
 These rules keep numbers apart that look alike:
 
-- a column holds one metric on one version of one data set, cut to one limit;
-- a row holds one model fine-tuned by one recipe in one precision under one protocol of the engine;
+- a column holds one metric on one split of one version of one data set, cut to one limit;
+- a row holds one model fine-tuned by one recipe in one precision under one protocol of the engine, or one model that
+  was scored as it is: such rows stand below the others, and are never the best of a column;
 - an entry averages over seeds of one setting, and over all tasks of its column or none; where these were run on several
   machines, with several versions, or from a changed checkout, a note says so (``provenance``);
 - speeds are shown together only where one machine measured them in one way.
@@ -64,6 +65,8 @@ class Column:
     """The tasks whose scores are averaged, seed by seed."""
     train_from: tuple[str, ...]
     """Other tasks whose train and validation rows the models were fine-tuned on; empty for rows of their own."""
+    split: str
+    """``test``, or ``validation`` of models that were scored as they are."""
     deviations: tuple[str, ...] = field(compare=False)
     """How the data differs from the published data."""
 
@@ -73,7 +76,8 @@ class Run:
     """One record's part in an entry."""
 
     task: str
-    seed: int
+    seed: int | None
+    """None for a model that was scored as it is."""
     score: float
     """The score as a fraction of 1."""
     collapsed: str | None
@@ -118,9 +122,10 @@ class Entry:
     sd: float | None
     """Sample standard deviation over seeds; None for a single seed."""
     n: int
+    """Number of seeds; 0 for a model that was scored as it is."""
     seeds: tuple[int, ...]
     scores: tuple[float, ...]
-    """One score per seed, the column's members averaged."""
+    """One score per seed, the column's members averaged; the only score of a model that was scored as it is."""
     lowest: float
     """The lowest of the scores."""
     median: float
@@ -129,8 +134,8 @@ class Entry:
     """Which runs predict a single class, in words; with any, the entry gets no verdict."""
     mixed: tuple[str, ...]
     """What differs between the runs that are averaged, in words: machines, threads, versions."""
-    uncommitted: tuple[int, ...]
-    """Seeds whose runs were made from a checkout with uncommitted changes."""
+    uncommitted: tuple[int | None, ...]
+    """Seeds whose runs were made from a checkout with uncommitted changes; None for a model without seeds."""
     interval: Interval | None = None
     """From ``evidence.weigh``."""
     versus: Versus | None = None
@@ -138,8 +143,8 @@ class Entry:
 
     @property
     def stands(self) -> bool:
-        """Whether the entry may be the best of its column and be compared."""
-        return not self.collapsed
+        """Whether the entry may be the best of its column and be compared, as a pretrained model."""
+        return not self.collapsed and self.n > 0
 
     @property
     def as_good(self) -> bool:
@@ -194,6 +199,10 @@ class Row:
     """Tasks of which half of a split or more is longer than ``max_length``, in words."""
     fine_tuned: tuple[str, ...]
     """How the checkpoint's own classification head was treated; empty for a model that is only pretrained."""
+    trained: bool
+    """False for a model that was scored as it is."""
+    leaks: tuple[str, ...]
+    """Why the model may have been trained on what it is scored on, by task, in words."""
     entries: tuple[Entry | None, ...]
     """One entry per column."""
     speeds: tuple[Speed | None, ...]
@@ -202,7 +211,7 @@ class Row:
     @property
     def key(self) -> RowKey:
         """The key that identifies the row."""
-        return RowKey(self.model_digest, self.recipe, self.precision, self.protocol)
+        return RowKey(self.model_digest, self.recipe, self.precision, self.protocol, self.trained)
 
 
 @dataclass(frozen=True)
@@ -326,8 +335,10 @@ def _line(board: Board, row: Row, column: Column, entry: Entry, kept: Kept | Non
         "label": row.label,
         **{each: getattr(row, each) for each in OF_ROW},
         "fine_tuned": list(row.fine_tuned),
+        "leaks": list(row.leaks),
         "column": column.title,
         "metric": column.metric,
+        "split": column.split,
         "limit": column.limit,
         "canonical": column.canonical,
         "deviations": list(column.deviations),
@@ -371,6 +382,7 @@ class _Family(NamedTuple):
     metric: str
     limit: int | None
     canonical: bool
+    split: str
 
 
 def build(
@@ -448,6 +460,8 @@ def build(
             weights_bytes=next((size for r in each.records if (size := r.cell.model.weights_bytes) is not None), None),
             teacher=next((teacher for r in each.records if (teacher := r.cell.model.teacher)), None),
             fine_tuned=own_head(each.records),
+            trained=each.key.trained,
+            leaks=leaks(each.records),
             cut=cut(each.records),
             entries=tuple(entries.get((each.key, column)) for column in columns),
             speeds=tuple(measured.get((machine, each.key.model)) for machine in machines),
@@ -458,7 +472,7 @@ def build(
     titled = _titled(columns)
     done = {record.cell_digest for record in records}
     failed = {
-        Note(f"{failure.cell.model.name}: {failure.cell.task}, seed {failure.cell.seed}", failure.error)
+        Note(f"{failure.cell.model.name}: {failure.cell.task}, {failure.cell.run}", failure.error)
         for failure in failures
         if failure.cell_digest not in done
     }
@@ -494,6 +508,11 @@ def own_head(records: Iterable[RunRecord]) -> tuple[str, ...]:
     return tuple(f"{HEADS[became]} on {', '.join(sorted(tasks[became]))}" for became in HEADS if became in tasks)
 
 
+def leaks(records: Iterable[RunRecord]) -> tuple[str, ...]:
+    """Return why a model may have been trained on what it is scored on, by task."""
+    return tuple(sorted({f"{record.cell.task}: {words}" for record in records for words in record.leaks}))
+
+
 def cut(records: Iterable[RunRecord]) -> tuple[str, ...]:
     """Return how much of which tasks ``max_length`` cut, where that is at least half of a split."""
     said: dict[str, str] = {}
@@ -516,7 +535,7 @@ def _once(records: Iterable[RunRecord], left_out: set[Note]) -> list[RunRecord]:
     once, others = newest(records)
     for record in once:
         if more := others.get(record.cell_digest):
-            what = f"{record.cell.model.name}: {record.cell.task}, seed {record.cell.seed}"
+            what = f"{record.cell.model.name}: {record.cell.task}, {record.cell.run}"
             left_out.add(Note(what, f"{more} more of the same cell with other predictions; the newest is shown"))
     return once
 
@@ -540,7 +559,7 @@ def _usable(
             usable.append(record)
         elif score is None:
             reason = f"{metric or record.metric} is missing"
-            left_out.add(Note(label, f"{record.cell.task}, seed {record.cell.seed}: {reason}"))
+            left_out.add(Note(label, f"{record.cell.task}, {record.cell.run}: {reason}"))
         else:
             usable.append(record)
     return usable
@@ -553,7 +572,8 @@ def _one_setting(variant: list[RunRecord], label: str, left_out: set[Note]) -> l
         ours, theirs = kept[0].cell.recipe.model_dump(), other[0].cell.recipe.model_dump()
         differing = ", ".join(f"{k} {theirs[k]} (shown: {ours[k]})" for k in ours if ours[k] != theirs[k])
         seeds = ", ".join(str(record.cell.seed) for record in other)
-        reason = f"{other[0].cell.task}, seed {seeds}: another setting under the same recipe name: {differing}"
+        runs = other[0].cell.run if other[0].cell.untrained else f"seed {seeds}"
+        reason = f"{other[0].cell.task}, {runs}: another setting under the same recipe name: {differing}"
         left_out.add(Note(label, reason))
     return kept
 
@@ -572,11 +592,12 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
         math.fsum(record.scores[family.metric] for record in of_seed) / len(of_seed) for of_seed in whole.values()
     )
     summary = mean_sd(scores)
+    seeds = tuple(seed for seed in whole if seed is not None)
     return Entry(
         mean=summary.mean,
         sd=summary.sd if len(scores) > 1 else None,
-        n=len(scores),
-        seeds=tuple(whole),
+        n=len(seeds),
+        seeds=seeds,
         scores=scores,
         lowest=min(scores),
         median=statistics.median(scores),
@@ -631,7 +652,9 @@ def _measured(speeds: Iterable[SpeedRecord]) -> dict[tuple[Machine, str], Speed]
 def _distilled(rows: list[Row]) -> Iterator[tuple[int, int]]:
     """Yield the indexes of each student's row and its teacher's: of several teachers, the one fine-tuned most alike."""
     for student, row in enumerate(rows):
-        teachers = [i for i, other in enumerate(rows) if other.model_digest == row.teacher]
+        teachers = [i for i, other in enumerate(rows) if other.model_digest == row.teacher and other.trained]
+        if not row.trained:
+            continue
         if teachers:
             yield student, min(teachers, key=lambda i: _unlike(row, rows[i]))
 
@@ -640,6 +663,11 @@ def _asked(rows: list[Row], named: list[NamedRow], teacher: str, student: str) -
     """Yield the same for the models of these names."""
     number = {row.key: i for i, row in enumerate(rows)}
     teachers, students = ([number[each.key] for each in find(named, name)] for name in (teacher, student))
+    for option, found in (("--teacher", teachers), ("--student", students)):
+        if not any(rows[i].trained for i in found):
+            label = rows[found[0]].label
+            raise UsageError(f"{option} {label} was scored as it is: name a model that was fine-tuned here.")
+    teachers, students = ([i for i in found if rows[i].trained] for found in (teachers, students))
     if rows[teachers[0]].model_digest == rows[students[0]].model_digest:
         raise UsageError(f"--teacher and --student are both {rows[teachers[0]].label}: name two models.")
     for pupil in students:
@@ -688,12 +716,14 @@ def _said(setting: list[RunRecord], metric: str) -> str:
 
 def _family(record: RunRecord, metric: str | None) -> _Family:
     members = tuple(sorted({*record.column_members, record.cell.task}))
-    return _Family(record.column, members, metric or record.metric, record.cell.limit, record.data.canonical)
+    cell = record.cell
+    return _Family(record.column, members, metric or record.metric, cell.limit, record.data.canonical, cell.split)
 
 
 def _family_title(family: _Family) -> str:
     limit = "" if family.limit is None else f" limit {family.limit:,}"
-    return f"{family.column}{limit}{'' if family.canonical else ' (data not canonical)'}"
+    split = "" if family.split == "test" else f" ({family.split})"
+    return f"{family.column}{split}{limit}{'' if family.canonical else ' (data not canonical)'}"
 
 
 def _column(family: _Family, settings: Sequence[list[RunRecord]]) -> Column:
@@ -702,14 +732,16 @@ def _column(family: _Family, settings: Sequence[list[RunRecord]]) -> Column:
     limit = "" if family.limit is None else f" limit {family.limit}"
     trained = tuple(sorted({record.train_from for record in first if record.train_from}))
     other = f" (trained on {', '.join(trained)})" if trained else ""
+    split = "" if family.split == "test" else f" ({family.split})"
     return Column(
-        title=f"{family.column}{other}{'' if family.canonical else f' ({rows:,} train rows)'}{limit}",
+        title=f"{family.column}{split}{other}{'' if family.canonical else f' ({rows:,} train rows)'}{limit}",
         name=family.column,
         metric=family.metric,
         limit=family.limit,
         canonical=family.canonical,
         members=tuple(Member(record.cell.task, record.cell.task_version, record.cell.data) for record in first),
         train_from=trained,
+        split=family.split,
         deviations=tuple(words for record in first for words in record.data.deviations),
     )
 
@@ -722,10 +754,13 @@ def _column_order(column: Column) -> tuple[int, str, bool, float, str, str, tupl
     return place, column.name, not column.canonical, limit, column.title, column.metric, members
 
 
-def _row_order(row: Row) -> tuple[tuple[float, ...], str, str, str, int, str]:
-    """Return the sort key of a row: best on the first column first; rows without an entry there last."""
+def _row_order(row: Row) -> tuple[bool, tuple[float, ...], str, str, str, int, str]:
+    """Return the sort key of a row: best on the first column first, rows without an entry there last.
+
+    Models that were scored as they are come below all that were fine-tuned here.
+    """
     means = tuple(math.inf if entry is None else -entry.mean for entry in row.entries)
-    return means, row.label, row.recipe, row.precision, row.protocol, row.model_digest
+    return not row.trained, means, row.label, row.recipe, row.precision, row.protocol, row.model_digest
 
 
 def _titled(columns: list[Column]) -> tuple[Column, ...]:

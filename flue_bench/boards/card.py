@@ -91,7 +91,7 @@ def results(of_model: Iterable[Setting]) -> list[EvalResult]:
             dataset_name=escape.data(setting.title),
             dataset_config=escape.data(setting.config),
             dataset_revision=escape.data(setting.revision),
-            dataset_split="test",
+            dataset_split=first.cell.split,
             metric_type=metric.hub,
             metric_name=name,
             metric_value=round(mean, 4),
@@ -100,11 +100,12 @@ def results(of_model: Iterable[Setting]) -> list[EvalResult]:
                     "flue_bench": first.environment.flue_bench,
                     "setting": first.setting_digest,
                     "recipe": f"{first.recipe_name}, {first.cell.recipe.precision}",
-                    "seeds": [record.cell.seed for record in setting.records],
                 }
+                | ({} if first.cell.untrained else {"seeds": [record.cell.seed for record in setting.records]})
                 | ({} if sd is None else {"sd": round(sd, 4)})
                 | ({"collapsed": list(words)} if (words := collapsed(setting.records)) else {})
                 | ({"own_head": list(words)} if (words := board.own_head(setting.records)) else {})
+                | ({"leaks": list(words)} if (words := board.leaks(setting.records)) else {})
             ),
             source_name="flue-bench" if homepage else None,
             source_url=homepage,
@@ -125,8 +126,9 @@ def section(of_model: Sequence[Setting]) -> str:
     for setting in of_model:
         first = setting.records[0]
         mean, sd = _over_seeds(setting, first.metric)
-        score = f"{100 * mean:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}") + f" ({len(setting.records)})"
-        marks = " †" if collapsed(setting.records) else ""
+        seeds = "" if first.cell.untrained else f" ({len(setting.records)})"
+        score = f"{100 * mean:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}") + seeds
+        marks = (" †" if collapsed(setting.records) else "") + (" §" if board.leaks(setting.records) else "")
         recipe = f"{first.recipe_name}, {first.cell.recipe.precision}"
         lines.append([*map(escape.markdown, (setting.title, recipe, first.metric)), score + marks])
     headings = ("test set", "recipe", "metric", "mean ± sd (seeds)")
@@ -138,12 +140,20 @@ def section(of_model: Sequence[Setting]) -> str:
     }
     said = "† Some of these runs collapsed, giving one answer throughout: they allow no verdict."
     dagger = f"\n{said}\n" if any("†" in line[-1] for line in lines) else ""
+    if leaks := board.leaks([record for setting in of_model for record in setting.records]):
+        dagger += f"\n§ {escape.markdown('; '.join(leaks))}.\n"
+    untrained = {setting.records[0].cell.untrained is not None for setting in of_model}
+    over = "mean ± sample standard deviation over the seeds"
+    how = f"The encoder, fine-tuned on each task and scored on its test set by {{}}: {over}, in percent."
+    if untrained == {True}:
+        how = "The model as it is, with its own head, scored by {}, in percent."
+    elif True in untrained:
+        how = f"Scored by {{}}, in percent: the encoder, fine-tuned on each task ({over}), and the model as it is."
     commands = "\n".join(_command(setting) for setting in of_model)
     name = f"[flue-bench]({home})" if (home := _homepage()) else "flue-bench"
     return (
         f"{BEGIN}\n## Evaluation on French tasks\n\n"
-        f"The encoder, fine-tuned on each task and scored on its test set by {name}: mean ± sample standard deviation "
-        "over the seeds, in percent. This card's metadata holds every score by its full name, as a fraction of 1.\n\n"
+        f"{how.format(name)} This card's metadata holds every score by its full name, as a fraction of 1.\n\n"
         f"{tabulate(lines, headers=headings, tablefmt='github', disable_numparse=True)}\n{dagger}\n"
         + "".join(f"- {escape.code(each)}: {metric.what}.\n" for each, metric in metrics.items())
         + f"\nTo reproduce these figures:\n\n```sh\n{commands}\n```\n{END}\n"
@@ -221,6 +231,8 @@ def _setting(records: tuple[RunRecord, ...]) -> Setting:
             records=records,
         )
     # Its own name, and what distinguishes it from the whole data set of that name.
+    if cell.split != "test":
+        title += f", {cell.split}"
     limit = f", at most {cell.limit:,} rows a split" if cell.limit is not None else ""
     other = "" if data.canonical else ", data not canonical"
     config = f"data {cell.data}" + (f" limit {cell.limit}" if cell.limit is not None else "")
@@ -247,13 +259,16 @@ def _over_seeds(setting: Setting, metric: str) -> tuple[float, float | None]:
 def _command(setting: Setting) -> str:
     """Return the command that runs the setting again, with directories and task files in the working directory."""
     first = setting.records[0]
-    model, recipe = first.cell.model, first.recipe_name.split()
+    how, model, recipe = first.cell.untrained, first.cell.model, first.recipe_name.split()
     name = f"{model.name}@{model.revision}" if model.revision else model.name
-    words = ["flue-bench", "run", "--model", f"./{name}" if model.origin == "directory" else name]
+    words = ["flue-bench", "score" if how else "run", "--model", f"./{name}" if model.origin == "directory" else name]
     words += ["--task", first.cell.task if first.cell.task in registry.registered() else f"{first.cell.task}.toml"]
-    words += ["--recipe", recipe[0], *(word for change in recipe[1:] for word in ("--set", change))]
+    if how:
+        words += ["--split", how.split, "--max-length", str(how.max_length)]
+    else:
+        words += ["--recipe", recipe[0], *(word for change in recipe[1:] for word in ("--set", change))]
+        words += [word for record in setting.records for word in ("--seed", str(record.cell.seed))]
     words += ["--precision", first.cell.recipe.precision]
-    words += [word for record in setting.records for word in ("--seed", str(record.cell.seed))]
     if first.cell.limit is not None:
         words += ["--limit", str(first.cell.limit)]
     # No name ends our section; quotes that are closed and opened again change nothing for the shell.

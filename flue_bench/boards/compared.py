@@ -16,6 +16,7 @@ from rich.text import Text
 
 from flue_bench import escape
 from flue_bench.boards.board import own_head
+from flue_bench.boards.wording import NONE
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
 from flue_bench.kinds.counts import TRY
 from flue_bench.progress import Console
@@ -102,17 +103,26 @@ def compare(
         question: see ``flue_bench.results.comparison``.
         metric: full name of the score; None takes each task's headline metric.
         retention: the share of B's score that A is tested to keep; None tests 0.97 if B is the teacher of A.
-        seed: with the question ``trained``, the seed of both; None takes the lowest that both have.
+        seed: with the question ``trained``, the seed of both; None takes the lowest that both have. A model that was
+            scored as it is has none.
         damaged: files that cannot be read, and why, for the notes.
 
     Raises:
         UnknownNameError: neither model was run on one of ``tasks``.
-        UsageError: the models have no task in common.
+        UsageError: the models have no task in common; or one has no seeds, and the question is about pretrained ones.
         RecordError: there are no predictions to compare.
     """
     notes = [f"{path}: {reason}" for path, reason in damaged]
     if row_a is row_b:
         raise UsageError(f"A and B are both {row_a.title}: name two different rows of the board.")
+    as_it_is = [row for row in (row_a, row_b) if not row.key.trained]
+    if as_it_is and question == "pretrained":
+        raise UsageError(
+            f"{as_it_is[0].title} was scored as it is, so no seeds tell how well its pretrained model fine-tunes: "
+            "ask --question trained."
+        )
+    if seed is not None and len(as_it_is) == 2:
+        raise UsageError("--seed: both models were scored as they are and have no seeds.")
     if retention is None and row_a.records[0].cell.model.teacher == row_b.key.model:
         retention = KEPT
     pairs = _pairs(row_a.records, row_b.records, tasks, metric, notes)
@@ -180,7 +190,8 @@ def _variants(records: Iterable[RunRecord]) -> dict[str, dict[tuple[Any, ...], l
     """Return, by task and by what it was run on, the records of the setting with most seeds; on a tie, the newest."""
 
     def run_on(record: RunRecord) -> tuple[Any, ...]:
-        return record.cell.task_version, record.cell.data, record.cell.limit, record.cell.protocol
+        cell = record.cell
+        return cell.task_version, cell.data, cell.limit, cell.protocol, cell.split
 
     return {
         task: {key: by_setting(variant)[0] for key, variant in grouped(of_task, run_on).items()}
@@ -189,18 +200,25 @@ def _variants(records: Iterable[RunRecord]) -> dict[str, dict[tuple[Any, ...], l
 
 
 def _one_seed(pairs: list[_Pair], seed: int | None, notes: list[str]) -> list[_Pair]:
-    """Return one fine-tuned model of each: that of ``seed``, or of the lowest seed that both have."""
+    """Return one fine-tuned model of each: that of ``seed``, or of the lowest seed that both have.
+
+    A model that was scored as it is stands beside any seed of the other.
+    """
     chosen = []
     for pair in pairs:
         by_seed = [{record.cell.seed: record for record in records} for records in (pair.a, pair.b)]
-        seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
+        drawn = [{seed for seed in of_model if seed is not None} for of_model in by_seed]
+        if None in by_seed[0] and None in by_seed[1]:
+            chosen.append(pair)
+            continue
+        seeds = sorted(set.intersection(*(each for each in drawn if each)) if any(drawn) else set())
         if not seeds or (seed is not None and seed not in seeds):
-            said = [", ".join(map(str, sorted(of_model))) for of_model in by_seed]
+            said = [", ".join(map(str, sorted(of_model))) for of_model in drawn]
             wanted = "no seed in common" if seed is None else f"seed {seed} is missing from one of them"
             notes.append(f"{pair.title}: {wanted} (A: {said[0]}; B: {said[1]})")
             continue
         taken = seeds[0] if seed is None else seed
-        chosen.append(_Pair(pair.title, *([of_model[taken]] for of_model in by_seed)))
+        chosen.append(_Pair(pair.title, *([of_model.get(None) or of_model[taken]] for of_model in by_seed)))
     return chosen
 
 
@@ -267,7 +285,7 @@ def _reasons(lines: list[Line]) -> list[str]:
 
 def _collapsed(pairs: list[_Pair]) -> list[str]:
     return [
-        f"{pair.title}: {name}, seed {record.cell.seed}: {record.collapsed}; {TRY}"
+        f"{pair.title}: {name}, {record.cell.run}: {record.collapsed}; {TRY}"
         for pair in pairs
         for name, records in (("A", pair.a), ("B", pair.b))
         for record in records
@@ -299,7 +317,7 @@ def _cells(answer: Comparison) -> list[list[str]]:
             f"{100 * difference.b:.2f}",
             f"{100 * difference.difference:+.2f}{_span(difference.low, difference.high, '+.2f')}",
             _p(difference.p, line.p_holm),
-            f"{len(difference.seeds_a)}, {len(difference.seeds_b)}",
+            ", ".join(str(len(seeds) or NONE) for seeds in (difference.seeds_a, difference.seeds_b)),
             f"{difference.examples:,}\n({difference.clusters:,})",
             line.verdict,
         ]
@@ -312,7 +330,7 @@ def _retention_cells(answer: Comparison) -> list[list[str]]:
     return [
         [
             line.task,
-            "\N{EN DASH}" if kept.ratio is None else f"{100 * kept.ratio:.1f} %{_span(kept.low, kept.high, '.1f')}",
+            NONE if kept.ratio is None else f"{100 * kept.ratio:.1f} %{_span(kept.low, kept.high, '.1f')}",
             _p(kept.p, line.retention_p_holm),
             line.retention_verdict,
         ]
@@ -327,15 +345,19 @@ def _span(low: float | None, high: float | None, form: str) -> str:
 
 def _p(p: float | None, holm: float | None) -> str:
     if p is None or holm is None:
-        return "\N{EN DASH}"
+        return NONE
     shown, adjusted = ("<0.001" if value < 0.001 else f"{value:.3f}" for value in (p, holm))
     return f"{shown}\n({adjusted})"
 
 
 def _said(answer: Comparison) -> list[str]:
     """Return the lines above the table."""
-    seeds = sorted({seed for line in answer.lines for seed in line.comparison.seeds_a})
-    taken = f" Seed {', '.join(map(str, seeds))} of each." if answer.question == "trained" else ""
+    sides: list[set[int]] = [
+        {seed for line in answer.lines for seed in getattr(line.comparison, side)} for side in ("seeds_a", "seeds_b")
+    ]
+    whose = {(True, True): "each", (True, False): "A", (False, True): "B"}.get((bool(sides[0]), bool(sides[1])))
+    seeds = ", ".join(map(str, sorted(sides[0] | sides[1])))
+    taken = f" Seed {seeds} of {whose}." if answer.question == "trained" and whose else ""
     return [f"{QUESTIONS[answer.question]}{taken}", f"A: {answer.a}", f"B: {answer.b}"]
 
 

@@ -11,7 +11,6 @@ from flue_bench.boards.wording import (
     NOTHING,
     best_of,
     caption,
-    count,
     interval_text,
     kept_text,
     marks,
@@ -19,6 +18,7 @@ from flue_bench.boards.wording import (
     notes,
     percent,
     retention,
+    seeds,
     setting_text,
     share,
     tables,
@@ -76,7 +76,7 @@ def _entry(entry: Entry | None, best: bool) -> str:
     score = escape.latex(f"{percent(entry, ' ± ')}{marks(entry)}")
     interval = f" {interval_text(entry.interval)}" if entry.interval else ""
     shown = rf"\textbf{{{score}}}" if best else score
-    return f"{shown}{escape.latex(interval)} ({count(entry)})"
+    return f"{shown}{escape.latex(interval)}{seeds(entry, ' ({})')}"
 
 
 def _tabular(parts: Iterable[Sequence[Sequence[str]]], align: str) -> list[str]:

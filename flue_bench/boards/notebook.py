@@ -80,5 +80,6 @@ def _main(board: Board) -> _Table:
 def _cell(entry: Entry | None) -> str:
     if entry is None:
         return wording.NONE
-    interval = f"\n{wording.interval_text(entry.interval)}" if entry.interval else ""
-    return f"{wording.percent(entry, ' ± ')}{wording.marks(entry)}{interval}\nn={wording.count(entry)}"
+    interval = wording.interval_text(entry.interval) if entry.interval else ""
+    lines = (f"{wording.percent(entry, ' ± ')}{wording.marks(entry)}", interval, wording.seeds(entry, "n={}"))
+    return "\n".join(filter(None, lines))

@@ -6,7 +6,7 @@ one seed to the next, and each of them can change the numbers. They are averaged
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from flue_bench.record import Environment, RunRecord
 from flue_bench.results.rows import grouped
@@ -44,13 +44,19 @@ def _made(made: Environment) -> dict[str, str]:
     }
 
 
-def uncommitted(records: Sequence[RunRecord]) -> tuple[int, ...]:
+def uncommitted(records: Sequence[RunRecord]) -> tuple[int | None, ...]:
     """Return the seeds of which a run was made from a checkout of flue-bench with uncommitted changes."""
-    return tuple(sorted({record.cell.seed for record in records if record.environment.dirty}))
+    return _sorted(record.cell.seed for record in records if record.environment.dirty)
 
 
-def seeds(numbers: Sequence[int]) -> str:
-    """Return seeds in words: ``seed 2``, ``seeds 0, 1``."""
+def _sorted(numbers: Iterable[int | None]) -> tuple[int | None, ...]:
+    return tuple(sorted({*numbers}, key=lambda seed: -1 if seed is None else seed))
+
+
+def seeds(numbers: Sequence[int | None]) -> str:
+    """Return seeds in words: ``seed 2``, ``seeds 0, 1``; ``as it is`` for the None of a model that has no seeds."""
+    if None in numbers:
+        return "as it is"
     return f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
@@ -59,6 +65,6 @@ def _runs(some: Sequence[RunRecord], records: Sequence[RunRecord]) -> str:
     whole = grouped(records, lambda record: record.cell.seed)
     part = grouped(some, lambda record: record.cell.seed)
     if all(len(part[seed]) == len(whole[seed]) for seed in part):
-        return seeds(sorted(part))
+        return seeds(_sorted(part))
     by_task = grouped(some, lambda record: record.cell.task)
-    return "; ".join(f"{task} {seeds(sorted(r.cell.seed for r in by_task[task]))}" for task in sorted(by_task))
+    return "; ".join(f"{task} {seeds(_sorted(r.cell.seed for r in by_task[task]))}" for task in sorted(by_task))

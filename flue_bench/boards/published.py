@@ -155,7 +155,7 @@ def quote(board: Board, records: Sequence[RunRecord], published: File) -> Board:
 
 
 def _whole(column: Column) -> bool:
-    return column.canonical and column.limit is None and not column.train_from
+    return column.canonical and column.limit is None and not column.train_from and column.split == "test"
 
 
 def _entries(board: Board | None, name: str) -> Iterator[tuple[str, Entry]]:
@@ -167,7 +167,7 @@ def _entries(board: Board | None, name: str) -> Iterator[tuple[str, Entry]]:
         several = f" ({row.recipe}, {row.precision})" if labels.count(row.label) > 1 else ""
         for column, entry in zip(board.columns, row.entries, strict=True):
             if entry and column.name == name and _whole(column):
-                yield f"{row.label}{several}{'' if entry.stands else f' {COLLAPSED}'}", entry
+                yield f"{row.label}{several}{f' {COLLAPSED}' if entry.collapsed else ''}", entry
 
 
 def _descending(line: QuoteLine) -> float:

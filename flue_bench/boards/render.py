@@ -21,7 +21,6 @@ from flue_bench.boards.wording import (
     NOTHING,
     best_of,
     caption,
-    count,
     interval_text,
     kept_text,
     machine_text,
@@ -30,6 +29,7 @@ from flue_bench.boards.wording import (
     notes,
     percent,
     retention,
+    seeds,
     setting_text,
     share,
     tables,
@@ -275,8 +275,8 @@ def _styled(lines: str, style: str) -> Text:
 def _cell(entry: Entry | None) -> str:
     if entry is None:
         return NONE
-    interval = f"\n{interval_text(entry.interval)}" if entry.interval else ""
-    return f"{percent(entry, ' ±')}{marks(entry)}{interval}\nn={count(entry)}"
+    interval = interval_text(entry.interval) if entry.interval else ""
+    return "\n".join(filter(None, (f"{percent(entry, ' ±')}{marks(entry)}", interval, seeds(entry, "n={}"))))
 
 
 def _markdown_entry(entry: Entry | None, best: bool) -> str:
@@ -284,4 +284,4 @@ def _markdown_entry(entry: Entry | None, best: bool) -> str:
         return NONE
     score = f"{percent(entry, ' ± ')}{marks(entry)}"
     interval = f" {interval_text(entry.interval)}" if entry.interval else ""
-    return f"{f'**{score}**' if best else score}{interval} ({count(entry)})"
+    return f"{f'**{score}**' if best else score}{interval}{seeds(entry, ' ({})')}"

@@ -12,6 +12,7 @@ from flue_bench.results.comparison import LEVEL, Interval
 
 COLLAPSED = "†"
 FINE_TUNED = "‡"
+LEAKS = "§"
 AS_GOOD = "≈"
 NONE = "\N{EN DASH}"
 NOTHING = "No model has a whole entry yet."
@@ -23,8 +24,13 @@ def marks(entry: Entry) -> str:
 
 
 def name(row: Row) -> str:
-    """Return the name of a row's model, marked where it is not only pretrained."""
-    return f"{row.label} {FINE_TUNED}" if row.fine_tuned else row.label
+    """Return the name of a row's model, marked where it is not only pretrained, or may know what it is scored on."""
+    return f"{row.label}{f' {FINE_TUNED}' if row.fine_tuned else ''}{f' {LEAKS}' if row.leaks else ''}"
+
+
+def seeds(entry: Entry, form: str) -> str:
+    """Return ``count`` in a form such as ``n={}``; empty for a model that was scored as it is."""
+    return form.format(count(entry)) if entry.n else ""
 
 
 def interval_text(ends: Interval | Kept) -> str:
@@ -36,10 +42,14 @@ def caption(board: Board, n: str) -> str:
     """Return the caption that explains the figures."""
     entries = [entry for row in board.rows for entry in row.entries if entry]
     covers = {entry.interval.covers for entry in entries if entry.interval}
-    over = "seeds and test examples; where there is one seed, over test examples alone" if len(covers) > 1 else None
-    said = f"Test scores in percent: mean ± sample standard deviation over {n} seeds"
+    over = "seeds and test examples; where there is one seed or none, over test examples alone"
+    over = over if len(covers) > 1 else ", ".join(covers)
+    where = "Test scores" if all(column.split == "test" for column in board.columns) else "Scores"
+    said = f"{where} in percent"
+    if any(entry.n for entry in entries) or not entries:
+        said += f": mean ± sample standard deviation over {n} seeds"
     if covers:
-        said += f" [95 % interval over {over or ', '.join(covers)}]"
+        said += f" [95 % interval over {over}]"
     if any(entry.n > 1 for entry in entries):
         said += "; min is the lowest seed's"
     said += "."
@@ -226,6 +236,8 @@ def notes(board: Board) -> dict[str, list[str]]:
     fine_tuned = [
         f"{row.label} ({setting_text(board, row)}): {'; '.join(row.fine_tuned)}" for row in board.rows if row.fine_tuned
     ]
+    as_it_is = [f"{row.label}: {setting_text(board, row)}" for row in board.rows if not row.trained]
+    leaks = [f"{row.label} ({setting_text(board, row)}): {'; '.join(row.leaks)}" for row in board.rows if row.leaks]
     cut = [f"{row.label} ({setting_text(board, row)}): {'; '.join(row.cut)}" for row in board.rows if row.cut]
     apart = [f"{where}: {words}" for where, words in _by_entry(board, lambda entry: entry.mixed)]
     changed = [
@@ -240,6 +252,9 @@ def notes(board: Board) -> dict[str, list[str]]:
         "Seeds that do not count from 0: whether others were run as well is not known": chosen,
         "Averaged over runs that were not made alike": apart,
         "Made from a checkout of flue-bench with uncommitted changes": changed,
+        "Scored as they are, with no seed to average over: not compared with the column's best "
+        "(flue-bench compare --question trained does)": as_it_is,
+        f"{LEAKS} May have been trained on what they are scored on": leaks,
         "Inputs that were cut, half of a split or more (--set max_length sets where)": cut,
         "Data that is not as published": data,
         "Trained on the train and validation rows of another task, tested on rows of its own": [

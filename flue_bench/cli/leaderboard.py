@@ -86,7 +86,7 @@ def _link(records: list[RunRecord], folders: Sequence[Path], out: Path | None) -
     def link(run: Run) -> str | None:
         record = records_of[run.key]
         for folder in folders if out else ():
-            file = Store(folder).folder(record.cell) / f"seed{record.cell.seed}-{record.cell_digest}.json"
+            file = Store(folder).record_path(record.cell)
             if out and file.is_file():
                 path = Path(os.path.relpath(file, out.parent))
                 return quote(path.as_posix()) if path.parts[:3] != ("..", "..", "..") else None

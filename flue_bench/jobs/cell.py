@@ -17,20 +17,38 @@ from filelock import Timeout
 from torch import nn
 
 from flue_bench.data import registry
-from flue_bench.errors import FlueBenchError
+from flue_bench.errors import FlueBenchError, UsageError
 from flue_bench.jobs.figures import attempted, rate
 from flue_bench.jobs.loader import Loader, TaskInputs
 from flue_bench.kinds.counts import TRY
 from flue_bench.kinds.kind import kind_named
-from flue_bench.kinds.network.network import Encoded
+from flue_bench.kinds.network.network import Encoded, Floats
 from flue_bench.progress import Display
-from flue_bench.record import Cell, Cost, Environment, Epoch, Failure, OwnHead, Predictions, RunRecord, Truncation
+from flue_bench.record import (
+    Cell,
+    Cost,
+    Environment,
+    Epoch,
+    Failure,
+    NoTraining,
+    OwnHead,
+    Predictions,
+    RunRecord,
+    Truncation,
+)
 from flue_bench.results.store import Store
 from flue_bench.task import SPLITS, Split
 from flue_bench.training import checkpoint, models
 from flue_bench.training.device import Device, environment, peak_memory, prepare, reset_peak_memory
 from flue_bench.training.models import Resolved
 from flue_bench.training.train import Fit, Progress, fine_tune, flops_per_example, predict
+
+OWN_HEAD = "own head"
+"""The method by which a checkpoint is scored with the head that it was fine-tuned with."""
+UNTRAINED = Fit(
+    history=[], selected_epoch=0, steps=0, seconds=0.0, examples=0, real_tokens=0, padded_tokens=0, resumed=0,
+    rows_at_once=0,
+)  # fmt: skip
 
 
 class Finished(NamedTuple):
@@ -74,6 +92,7 @@ def run_cell(
     force: bool = False,
     wait: bool = True,
     on_epoch: OnEpoch | None = None,
+    leaks: tuple[str, ...] = (),
 ) -> Finished:
     """Run one cell, unless its record is in the store, and store its record or its failure.
 
@@ -91,6 +110,7 @@ def run_cell(
         force: run it even if its record exists.
         wait: wait for another process that is running this cell.
         on_epoch: called after each epoch.
+        leaks: for the record, why the model may have been trained on what it is scored on.
 
     Raises:
         CallerError: ``on_epoch`` raised something; the cell has a checkpoint.
@@ -114,12 +134,19 @@ def run_cell(
         try:
             settled = prepare(device, cell.recipe.precision, models.width(model.config))
             record = _run_and_keep(
-                cell, model, loader, inputs, settled, store, display, title, recipe_name, notes, on_epoch
+                cell, model, loader, inputs, settled, store, display, title, recipe_name, notes, on_epoch, leaks
             )
         except Exception as error:
             reason = str(error) if isinstance(error, FlueBenchError) else _unexpected(error, cell, display)
             column = inputs.registered.task.board_column
-            failure = Failure(cell=cell, cell_digest=cell.digest, column=column, error=reason, created=_now())
+            failure = Failure(
+                schema_version=cell.schema_version,
+                cell=cell,
+                cell_digest=cell.digest,
+                column=column,
+                error=reason,
+                created=_now(),
+            )
             store.write_failure(failure)
             display.line(f"{title}: failed: {reason}")
             raise CellFailedError(failure) from error
@@ -157,10 +184,10 @@ def _locked(store: Store, cell: Cell, title: str, display: Display, wait: bool) 
 
 @dataclass(frozen=True)
 class _Tested:
-    """A model after its fine-tuning, and its predictions on the test set."""
+    """A model after its fine-tuning, or as it is, and its predictions."""
 
     network: nn.Module
-    head: OwnHead
+    head: OwnHead | None
     fit: Fit
     encoded: dict[Split, Encoded]
     table: pa.Table
@@ -182,14 +209,18 @@ def _run_and_keep(
     recipe_name: str,
     notes: tuple[str, ...],
     on_epoch: OnEpoch | None,
+    leaks: tuple[str, ...],
 ) -> RunRecord:
     began = time.perf_counter()
     folder = store.checkpoint_dir(cell)
     reset_peak_memory(device.where)
-    tested = _fine_tune_and_test(cell, model, loader, inputs, device, folder, display, title, notes, on_epoch)
+    if how := cell.untrained:
+        tested = _answer_as_it_is(cell, how, model, loader, inputs, device, display, title, notes)
+    else:
+        tested = _fine_tune_and_test(cell, model, loader, inputs, device, folder, display, title, notes, on_epoch)
 
     def build(predictions: Predictions) -> RunRecord:
-        return _record(cell, recipe_name, inputs, tested, device, predictions, time.perf_counter() - began)
+        return _record(cell, recipe_name, inputs, tested, device, predictions, time.perf_counter() - began, leaks)
 
     with checkpoint.interruption() as interruption:  # a signal from here on does not lose what is finished
         record = store.write(build, tested.table, cell)
@@ -210,11 +241,11 @@ def _fine_tune_and_test(
     notes: tuple[str, ...],
     on_epoch: OnEpoch | None,
 ) -> _Tested:
-    task, recipe, splits = inputs.registered.task, cell.recipe, inputs.splits(cell.limit)
+    task, (recipe, seed), splits = inputs.registered.task, cell.trained, inputs.splits(cell.limit)
     kind, called = kind_named(task.kind), loader.called(cell.model)
     with display.bar(title) as bar:
         encoded = loader.encoded(inputs, model, cell.limit, recipe.max_length, display)
-        network, load_notes, head = models.load_model(model, task, cell.seed, recipe.dropout)
+        network, load_notes, head = models.load_model(model, task, seed, recipe.dropout)
         network.to(device.where)
         # Before the work, so that a failure to describe it does not cost the work.
         parameters, here = sum(parameter.numel() for parameter in network.parameters()), environment(device)
@@ -240,9 +271,7 @@ def _fine_tune_and_test(
 
         if (folder / checkpoint.FILE).exists():
             display.line(f"{title}: continues from its checkpoint")
-        fit = fine_tune(
-            network, encoded["train"], recipe, cell.seed, device, validate, task.metric, folder, show, ended
-        )
+        fit = fine_tune(network, encoded["train"], recipe, seed, device, validate, task.metric, folder, show, ended)
         if fit.rows_at_once < recipe.batch_size:
             part = "1 row" if fit.rows_at_once == 1 else f"{fit.rows_at_once} rows"
             notes += (
@@ -250,17 +279,57 @@ def _fine_tune_and_test(
                 "at a time, over the same rows",
             )
             display.once(f"{called}: {notes[-1]}")
-        before = time.perf_counter()
-        cuts: list[int] = []
         test = encoded["test"]
-        answers = predict(network, test, device, cuts.append)
-        if cuts:
-            notes += (f"memory ran out in prediction: {cuts[-1]} rows at once, which changes rounding alone",)
-            display.once(f"{called}: {notes[-1]}")
-        seconds = time.perf_counter() - before
-    here = here.model_copy(update={"notes": (*here.notes, *notes)})
+        answers, seconds, cut = _answers(network, test, device, display, called)
+    here = here.model_copy(update={"notes": (*here.notes, *notes, *cut)})
     table = kind.table(splits["test"], test.decided(answers, task) | test.kept(answers))
     return _Tested(network, head, fit, encoded, table, seconds, parameters, here)
+
+
+def _answers(
+    network: nn.Module, data: Encoded, device: Device, display: Display, called: str
+) -> tuple[list[Floats], float, tuple[str, ...]]:
+    """Return a model's answers to a split, the seconds they took, and what there is to note."""
+    before = time.perf_counter()
+    cuts: list[int] = []
+    answers = predict(network, data, device, cuts.append)
+    notes: tuple[str, ...] = ()
+    if cuts:
+        notes = (f"memory ran out in prediction: {cuts[-1]} rows at once, which changes rounding alone",)
+        display.once(f"{called}: {notes[-1]}")
+    return answers, time.perf_counter() - before, notes
+
+
+def _answer_as_it_is(
+    cell: Cell,
+    how: NoTraining,
+    model: Resolved,
+    loader: Loader,
+    inputs: TaskInputs,
+    device: Device,
+    display: Display,
+    title: str,
+    notes: tuple[str, ...],
+) -> _Tested:
+    """Return a checkpoint and the answers of its own head, in the labels of the task."""
+    task, called = inputs.registered.task, loader.called(cell.model)
+    kind = kind_named(task.kind)
+    if how.method != OWN_HEAD:
+        raise UsageError(f"a model cannot be scored by '{how.method}' here")
+    theirs = list(how.answers)
+    with display.bar(title):
+        data = loader.encoded(inputs, model, cell.limit, how.max_length, display, [how.split])[how.split]
+        network = models.load_own_head(model, task, theirs)
+        network.to(device.where)
+        parameters, here = sum(parameter.numel() for parameter in network.parameters()), environment(device)
+        if device.untested:
+            display.once(f"--device {device.untested}")
+        answers, seconds, cut = _answers(network, data, device, display, called)
+    here = here.model_copy(update={"notes": (*here.notes, *notes, *model.notes, *cut)})
+    of_head = task.model_copy(update={"labels": tuple(theirs), "scheme": how.scheme}) if theirs else task
+    columns = kind.translated(data.decided(answers, of_head), task, how)
+    table = kind.table(inputs.splits(cell.limit)[how.split], {**columns, **data.kept(answers)})
+    return _Tested(network, None, UNTRAINED, {how.split: data}, table, seconds, parameters, here)
 
 
 def _record(
@@ -271,16 +340,18 @@ def _record(
     device: Device,
     predictions: Predictions,
     seconds: float,
+    leaks: tuple[str, ...],
 ) -> RunRecord:
     """Return the record of a finished cell."""
     task, fit, encoded, network = inputs.registered.task, tested.fit, tested.encoded, tested.network
     kind = kind_named(task.kind)
     scores = kind.scores(tested.table, task)
-    lost_words = {split: encoded[split].lost_words for split in SPLITS}
+    lost_words = {split: encoded[split].lost_words for split in SPLITS if split in encoded}
     unknown: list[str] = []
     peak = attempted("peak memory", lambda: peak_memory(device.where), unknown)
-    flops = attempted("operations an example", lambda: flops_per_example(network, encoded["test"], device), unknown)
+    flops = attempted("operations an example", lambda: flops_per_example(network, encoded[cell.split], device), unknown)
     return RunRecord(
+        schema_version=cell.schema_version,
         cell=cell,
         cell_digest=cell.digest,
         setting_digest=cell.setting_digest,
@@ -301,10 +372,11 @@ def _record(
         selected_epoch=fit.selected_epoch,
         history=tuple(fit.history),
         truncation=Truncation(
-            examples={split: encoded[split].truncated for split in SPLITS},
+            examples={split: encoded[split].truncated for split in SPLITS if split in encoded},
             words={split: lost for split, lost in lost_words.items() if lost is not None},
         ),
         head=tested.head,
+        leaks=leaks,
         train_from=task.train_from,
         predictions=predictions,
         cost=Cost(
@@ -329,9 +401,9 @@ def _record(
 def _result(record: RunRecord) -> str:
     score = f"{record.metric} {100 * record.scores[record.metric]:.2f}"
     marks = f"  COLLAPSED: {record.collapsed}; {TRY}" if record.collapsed else ""
-    return (
-        f"{score}  ({record.cost.seconds:.0f} s, epoch {record.selected_epoch} of {record.cell.recipe.epochs}){marks}"
-    )
+    untrained = record.cell.untrained
+    how = untrained.split if untrained else f"epoch {record.selected_epoch} of {record.cell.trained.recipe.epochs}"
+    return f"{score}  ({record.cost.seconds:.0f} s, {how}){marks}"
 
 
 def _unexpected(error: Exception, cell: Cell, display: Display) -> str:
@@ -339,8 +411,11 @@ def _unexpected(error: Exception, cell: Cell, display: Display) -> str:
     if not isinstance(error, torch.OutOfMemoryError):
         display.once(traceback.format_exc())
         return f"unexpected {type(error).__name__}: {models.first_line(error)}. Please report it with the traceback."
+    if cell.untrained:
+        return f"out of memory with a single row at {cell.recipe.max_length} sub-words: lower --max-length"
     return (
-        f"out of memory on the device with batch_size {cell.recipe.batch_size} at max_length {cell.recipe.max_length}: "
+        f"out of memory on the device with batch_size {cell.trained.recipe.batch_size} at max_length "
+        f"{cell.recipe.max_length}: "
         "lower --set max_length or --set batch_size (the record and the board will say so)"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from flue_bench.data.sources import TaskData, limited
 from flue_bench.errors import UsageError, quoted
 from flue_bench.kinds.network.network import Encoded, network_of
 from flue_bench.progress import Display
+from flue_bench.recipe import Recipe
 from flue_bench.record import PROTOCOL, Cell, ModelRef
 from flue_bench.task import REPOSITORY, SPLITS, Example, Split
 from flue_bench.training import models
@@ -80,7 +81,7 @@ class Loader:
             raise UsageError(f"it was made under protocol {cell.protocol}, this engine runs {PROTOCOL}")
         if cell.recipe.precision == "auto":
             raise UsageError("a cell names its precision, fp32 or bf16: 'auto' would not be the same everywhere")
-        if cell.recipe.epochs == "auto":
+        if isinstance(cell.recipe, Recipe) and cell.recipe.epochs == "auto":
             raise UsageError("a cell names its epochs: 'auto' depends on the rows")
         task, resolved = self.task(cell), self.model(cell.model, model)
         inputs = self.inputs(task, display)
@@ -181,28 +182,33 @@ class Loader:
         return self._tokenizers[model.tokenizer_digest]
 
     def encoded(
-        self, inputs: TaskInputs, model: Resolved, limit: int | None, max_length: int, display: Display
+        self,
+        inputs: TaskInputs,
+        model: Resolved,
+        limit: int | None,
+        max_length: int,
+        display: Display,
+        splits: Sequence[Split] = SPLITS,
     ) -> dict[Split, Encoded]:
-        """Return every split as sub-word ids; encoded once for all models that share a tokenizer.
+        """Return splits as sub-word ids, at least those asked for; encoded once for all models that share a tokenizer.
 
         Raises:
             ModelError: as for ``models.load_tokenizer``.
         """
         key = (limit, model.tokenizer_digest, max_length)
-        if key not in inputs.encoded:
+        there = inputs.encoded.setdefault(key, {})
+        if lacking := [split for split in splits if split not in there]:
             task, tokenizer = inputs.registered.task, self.tokenizer(model)
-            encode = network_of(task).encode
-            inputs.encoded[key] = {
-                split: encode(examples, task, tokenizer, max_length) for split, examples in inputs.splits(limit).items()
-            }
-            for split, encoded in inputs.encoded[key].items():
-                if encoded.truncated:
+            encode, examples = network_of(task).encode, inputs.splits(limit)
+            there |= {split: encode(examples[split], task, tokenizer, max_length) for split in lacking}
+            for split in lacking:
+                if (encoded := there[split]).truncated:
                     words = f", and {encoded.lost_words:,} words lost" if encoded.lost_words else ""
                     display.line(
                         f"{task.name}: {encoded.truncated:,} of {len(encoded):,} {split} examples are cut at "
                         f"{max_length} sub-words{words}"
                     )
-        return inputs.encoded[key]
+        return there
 
 
 def _stamp(folder: Path) -> object:

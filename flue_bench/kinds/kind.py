@@ -20,14 +20,17 @@ import numpy as np
 from flue_bench import plugins
 from flue_bench.errors import RecordError, TaskFileError, UnknownNameError
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores, scored
+from flue_bench.kinds.own_head import Reading
 from flue_bench.kinds.rows import Row
-from flue_bench.record import RunRecord
+from flue_bench.record import NoTraining, RunRecord
 from flue_bench.task import Example, Scheme, Split
 
 if TYPE_CHECKING:
     import pyarrow
 
 E = TypeVar("E", bound=Example)
+Columns = Mapping[str, Sequence[Any]]
+"""Columns of predictions by name, one value per example."""
 Texts = tuple[str, ...]
 """One example as one or several texts."""
 
@@ -221,6 +224,33 @@ class Kind(ABC, Generic[E]):
         levels = dict.fromkeys(metric.level for metric in metrics.values())
         totals = {level: self.counts(table, task, level, together)[0] for level in levels}
         return scored(metrics, totals, self.classes(task))
+
+    # A model that is scored as it is.
+
+    def read_head(self, theirs: Sequence[str], task: Declared, given: Mapping[str, str]) -> Reading:
+        """Return what the labels of a checkpoint's own head mean in a task.
+
+        Args:
+            theirs: the labels, in the order of the head's rows.
+            task: gives the labels of the task.
+            given: label of the head → label of the task, where the caller says so.
+
+        Raises:
+            ValueError: they do not mean the task's, or this kind of task cannot use a head as it is.
+        """
+        raise ValueError(f"kind '{self.name}' does not say what the head of a checkpoint means")
+
+    def translated(self, columns: Columns, task: Declared, how: NoTraining) -> Columns:
+        """Return predicted columns in the labels of a task.
+
+        Args:
+            columns: those of ``Kind.scored`` without gold, in the labels of the head.
+            task: gives the labels of the task.
+            how: what the labels of the head mean, from ``read_head``.
+        """
+        return columns
+
+    # What is said of predictions.
 
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if the model gives one answer throughout while gold holds several, otherwise None."""

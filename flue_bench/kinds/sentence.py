@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 
 from flue_bench.kinds import counts
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores
-from flue_bench.kinds.kind import Declared, Kind, Texts, integers
+from flue_bench.kinds.kind import Columns, Declared, Kind, Texts, integers
+from flue_bench.kinds.own_head import Reading, meaning, read_labels, unlikely
 from flue_bench.kinds.rows import Row
-from flue_bench.record import RunRecord
+from flue_bench.record import NoTraining, RunRecord
 from flue_bench.task import Example
 
 if TYPE_CHECKING:
@@ -117,7 +118,22 @@ class Sentence(Kind[Example]):
     def contradictions(self, table: pyarrow.Table, record: RunRecord) -> Iterator[str]:
         """Yield where the predicted label is not the most probable one or probabilities are not valid."""
         probabilities = np.array(table["probabilities"].to_pylist(), np.float64)
-        yield from improbable(probabilities, integers(table["predicted"]), len(record.labels))
+        predicted, how = integers(table["predicted"]), record.cell.untrained
+        if how is None:
+            yield from improbable(probabilities, predicted, len(record.labels))
+            return
+        faults = list(improbable(probabilities, None, len(how.answers)))
+        yield from faults
+        if wrong := 0 if faults else unlikely(probabilities, predicted, meaning(how.answers, record.labels)):
+            yield f"predicted: in {wrong:,} of {len(predicted):,} decisions not what the most probable label means"
+
+    def read_head(self, theirs: Sequence[str], task: Declared, given: Mapping[str, str]) -> Reading:
+        """Return what the labels of a head mean, by name."""
+        return read_labels(theirs, task, given)
+
+    def translated(self, columns: Columns, task: Declared, how: NoTraining) -> Columns:
+        """Return what each answer of the head means."""
+        return {"predicted": meaning(how.answers, task.labels)[np.asarray(columns["predicted"], np.int64)].tolist()}
 
     def confusion(self, table: pyarrow.Table, task: Declared) -> tuple[Sequence[str], Ints]:
         """Return labels and counts by label."""
@@ -161,21 +177,24 @@ def sentence_scores(gold: ArrayLike, predicted: ArrayLike, labels: Sequence[str]
     return counts.scored(metrics(len(labels)), {"class": total}, {"class": labels})
 
 
-def improbable(probabilities: Floats, predicted: Ints, labels: int) -> Iterator[str]:
+def improbable(probabilities: Floats, predicted: Ints | None, labels: int) -> Iterator[str]:
     """Yield, in words, what is wrong with probabilities.
 
     Args:
         probabilities: (decisions, labels), rounded to four decimals.
-        predicted: (decisions,), indexes of labels.
+        predicted: (decisions,), indexes of labels; None: they are not of these labels.
         labels: the number of labels.
     """
-    if probabilities.shape != (len(predicted), labels):
+    rows = len(probabilities if predicted is None else predicted)
+    if probabilities.shape != (rows, labels):
         width = probabilities.shape[-1] if probabilities.ndim == 2 else "not always as many"
         yield f"probabilities: {width} in a row, there are {labels} labels"
         return
     # Rounding to four decimals can make the largest a tie, and the error of the sum grows with the number of labels.
     if not (np.abs(probabilities.sum(-1) - 1) <= 1e-4 * labels).all():
         yield "probabilities: they do not sum to 1"
+    if predicted is None:
+        return
     chosen = np.take_along_axis(probabilities, predicted[:, None], 1)[:, 0]
     if other := int((chosen < probabilities.max(-1)).sum()):
         yield f"probabilities: in {other:,} of {len(predicted):,} decisions another label is more probable"

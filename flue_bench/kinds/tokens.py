@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 from flue_bench.errors import quoted
 from flue_bench.kinds import counts
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores
-from flue_bench.kinds.kind import Declared, Kind, Texts, lists
+from flue_bench.kinds.kind import Columns, Declared, Kind, Texts, lists
+from flue_bench.kinds.own_head import Reading, meaning, read_labels, read_tags, written
 from flue_bench.kinds.rows import Row, Skipped
 from flue_bench.kinds.sentence import MEAN, improbable
-from flue_bench.record import RunRecord
+from flue_bench.record import NoTraining, RunRecord
 from flue_bench.task import AS_IOB2, Example, Scheme, Split
 
 if TYPE_CHECKING:
@@ -195,7 +196,43 @@ class Tokens(Kind[Example]):
             yield "probabilities: a word without sub-words has some, or is not predicted O"
         if len(unseen) != (lost := record.truncation.words.get("test", 0)):
             yield f"truncation: {lost:,} test words lost, the predictions say {len(unseen):,}"
-        yield from improbable(probabilities[seen], predicted[seen], len(record.labels))
+        if (how := record.cell.untrained) is None:
+            yield from improbable(probabilities[seen], predicted[seen], len(record.labels))
+            return
+        faults = list(improbable(probabilities[seen], None, len(how.answers)))
+        yield from faults
+        if faults:
+            return
+        lengths = lists(table["predicted"])[1]
+        largest = probabilities == probabilities.max(-1, keepdims=True, initial=0)
+        again = self._translated(probabilities.argmax(-1), lengths, seen, record, how)
+        # Rounding may have made the largest a tie, and a border depends on the word before it.
+        sure = ~np.isin(np.repeat(np.arange(len(lengths)), lengths), _sentences(largest.sum(-1) > 1, lengths, seen))
+        if wrong := int((again != predicted)[sure].sum()):
+            yield f"predicted: {wrong:,} of {len(predicted):,} words are not what the most probable tags mean"
+
+    def read_head(self, theirs: Sequence[str], task: Declared, given: Mapping[str, str]) -> Reading:
+        """Return what the tags of a head mean, by class where they are of entities, and how they are converted."""
+        if task.scheme is None:
+            return read_labels(theirs, task, given)
+        return read_tags(theirs, word_classes(task.labels), task.scheme, given)
+
+    def translated(self, columns: Columns, task: Declared, how: NoTraining) -> Columns:
+        """Return the tags of the head as the task writes them."""
+        tags, lengths = _flat(columns["predicted"])
+        seen = _flat(columns["subwords"])[0] > 0
+        words = self._translated(tags, lengths, seen, task, how)
+        return {**columns, "predicted": np.split(words, np.cumsum(lengths)[:-1])}
+
+    def _translated(self, tags: Ints, lengths: Ints, seen: NDArray[np.bool_], task: Declared, how: NoTraining) -> Ints:
+        """Return tags of the head as tags of the task, (words,); ``of_unseen`` for a word that the model never saw."""
+        if task.scheme is None or how.scheme is None:
+            words = meaning(how.answers, task.labels)[np.where(seen, tags, 0)]
+        else:
+            first = np.zeros(len(tags), bool)
+            first[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
+            words = written(tags, first, seen, how.answers, how.scheme, task.labels, task.scheme)
+        return np.where(seen, words, of_unseen(task.labels))
 
     def confusion(self, table: pyarrow.Table, task: Declared) -> tuple[Sequence[str], Ints]:
         """Return the classes of words and the counts by class."""
@@ -206,6 +243,11 @@ class Tokens(Kind[Example]):
 
 
 TOKENS = Tokens()
+
+
+def _sentences(words: NDArray[np.bool_], lengths: Ints, seen: NDArray[np.bool_]) -> Ints:
+    """Return the numbers of the sentences that have one of these words, if the model saw it."""
+    return np.unique(np.repeat(np.arange(len(lengths)), lengths)[words & seen])
 
 
 def _of_words(split: str, examples: Sequence[Example]) -> Iterator[str]:

@@ -61,6 +61,7 @@ class Interval:
     low: float
     high: float
     seeds: int
+    """0 for a model that was scored as it is."""
     sd: float | None
     """Sample standard deviation over the seeds; None for a single one."""
     se_seeds: float | None
@@ -74,7 +75,8 @@ class Interval:
     @property
     def covers(self) -> str:
         """The sources of chance that the interval covers, in words."""
-        return "test examples (one seed)" if self.se_seeds is None else "seeds and test examples"
+        alone = "test examples (one seed)" if self.seeds else "test examples"
+        return alone if self.se_seeds is None else "seeds and test examples"
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ def interval(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> I
             mean=estimate.value,
             low=low,
             high=high,
-            seeds=len(entry.seeds),
+            seeds=len(entry.drawn),
             sd=intervals.mean_sd(measured.scores[0].tolist()).sd,
             se_seeds=estimate.se_seeds if several else None,
             se_examples=estimate.se_examples,
@@ -290,8 +292,8 @@ def compare(
             se_seeds=estimate.se_seeds if estimate else None,
             se_examples=estimate.se_examples if estimate else None,
             freedom=estimate.freedom if estimate else None,
-            seeds_a=first.seeds,
-            seeds_b=second.seeds,
+            seeds_a=first.drawn,
+            seeds_b=second.drawn,
             examples=measured.examples,
             clusters=measured.clusters,
             reason=reason,
@@ -349,9 +351,15 @@ class _Entry(NamedTuple):
 
     model: str
     tasks: tuple[str, ...]
-    seeds: tuple[int, ...]
-    records: dict[tuple[str, int], RunRecord]
+    seeds: tuple[int | None, ...]
+    """None alone for a model that was scored as it is."""
+    records: dict[tuple[str, int | None], RunRecord]
     """By task and seed."""
+
+    @property
+    def drawn(self) -> tuple[int, ...]:
+        """The seeds; none for a model that was scored as it is."""
+        return tuple(seed for seed in self.seeds if seed is not None)
 
     @property
     def key(self) -> list[Any]:
@@ -359,7 +367,8 @@ class _Entry(NamedTuple):
         of_runs = [
             [r.cell.task, r.predictions.sha256, r.kind, r.labels, r.scheme, r.options, r.collapsed] for r in self.used
         ]
-        return [self.model, of_runs]
+        # A kept model that is scored as it is has the predictions of its run, but no seed.
+        return [self.model, of_runs] if self.drawn else [self.model, of_runs, "as it is"]
 
     @property
     def used(self) -> list[RunRecord]:
@@ -392,7 +401,8 @@ def _entry(records: Sequence[RunRecord], metric: str) -> _Entry:
     """Return the entry of the seeds that have all tasks."""
     by_cell = {(record.cell.task, record.cell.seed): record for record in records}
     tasks = sorted({task for task, _ in by_cell})
-    seeds = sorted(seed for seed in {seed for _, seed in by_cell} if all((task, seed) in by_cell for task in tasks))
+    whole = [seed for seed in {seed for _, seed in by_cell} if all((task, seed) in by_cell for task in tasks)]
+    seeds = sorted(whole, key=lambda seed: -1 if seed is None else seed)
     if not seeds:
         raise UsageError(f"No seed has all of {', '.join(tasks) or 'the tasks'}: there is nothing to average.")
     for record in by_cell.values():
@@ -412,6 +422,8 @@ def _pair(a: Sequence[RunRecord], b: Sequence[RunRecord], metric: str, question:
     for task in first.tasks:
         if said := differs(first.records[task, first.seeds[0]], second.records[task, second.seeds[0]]):
             raise UsageError(f"{task}: {first.model} and {second.model} cannot be compared: {said}.")
+    if question == "pretrained" and (as_it_is := [entry.model for entry in (first, second) if not entry.drawn]):
+        raise UsageError(f"{as_it_is[0]} was scored as it is and has no seeds: it needs --question trained.")
     if question == "trained" and not len(first.records) == len(second.records) == 1:
         raise UsageError("The question 'trained' is about two fine-tuned models: give one task and one seed of each.")
     return first, second
@@ -423,6 +435,7 @@ def differs(a: RunRecord, b: RunRecord) -> str | None:
         "task version": (a.cell.task_version, b.cell.task_version),
         "data": (a.cell.data[:8], b.cell.data[:8]),
         "limit": (a.cell.limit or "none", b.cell.limit or "none"),
+        "split": (a.cell.split, b.cell.split),
         "protocol of the engine": (a.cell.protocol, b.cell.protocol),
     }
     different = [f"{what} {one} and {other}" for what, (one, other) in compared.items() if one != other]

@@ -1,7 +1,7 @@
 """Rows of a board: which records belong to a row, what it is called, and which row a user means by a name.
 
-A row is one model as fine-tuned by one recipe in one precision under one protocol of the engine. The board, ``compare``
-and ``card`` all take their rows from here: each accepts the names that the others print.
+A row is one model as fine-tuned by one recipe in one precision under one protocol of the engine, or one model as it is.
+The board, ``compare`` and ``card`` all take their rows from here: each accepts the names that the others print.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class RowKey(NamedTuple):
     recipe: str
     precision: str
     protocol: int
+    trained: bool = True
+    """False for a model that was scored as it is, whatever its record calls that."""
 
 
 class RunKey(NamedTuple):
@@ -103,7 +105,7 @@ def newest(records: Iterable[RunRecord]) -> tuple[list[RunRecord], dict[str, int
         once.append(latest)
         if differing := {record.predictions.sha256 for record in same} - {latest.predictions.sha256}:
             others[cell_digest] = len(differing)
-    return sorted(once, key=lambda record: (record.cell.task, record.cell.seed, record.cell_digest)), others
+    return sorted(once, key=lambda record: (record.cell.task, record.cell.seed or 0, record.cell_digest)), others
 
 
 def by_setting(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
@@ -193,12 +195,13 @@ def _is(wanted: str, names: Iterable[str]) -> bool:
 
 def _bare(name: str) -> str:
     """Return a name without blanks, unprintable characters, and characters that a board replaces or adds as marks."""
-    return "".join(c for c in name if c.isprintable() and c not in " \N{REPLACEMENT CHARACTER}†‡")
+    return "".join(c for c in name if c.isprintable() and c not in " \N{REPLACEMENT CHARACTER}†‡§")
 
 
 def _row_key(record: RunRecord) -> RowKey:
     cell = record.cell
-    return RowKey(cell.model.digest, record.recipe_name, cell.recipe.precision, cell.protocol)
+    trained = cell.untrained is None
+    return RowKey(cell.model.digest, record.recipe_name, cell.recipe.precision, cell.protocol, trained)
 
 
 def _model_name(records: Iterable[RunRecord]) -> str:

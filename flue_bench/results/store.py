@@ -5,6 +5,7 @@
     results/runs/<model>/<task>/seed<k>-<cell digest>.json                  the record
                                 seed<k>-<cell digest>.predictions.parquet   the test predictions it names
                                 seed<k>-<cell digest>.failed.json           or what went wrong
+                                scored-<cell digest>.json, …                of a model that was scored as it is
     results/speed/<model>/<digest>.json                                     a model's speed on one device
     results/.locks/<cell digest>.lock, results/.checkpoints/<cell digest>/
 
@@ -70,6 +71,10 @@ class Store:
         """Return the folder where this store writes the cell's files."""
         return self.root / "runs" / _model_slug(cell.model) / _slug(cell.task, "task")
 
+    def record_path(self, cell: Cell) -> Path:
+        """Return the path where this store writes the cell's record."""
+        return self.folder(cell) / f"{stem(cell)}.json"
+
     def checkpoint_dir(self, cell: Cell) -> Path:
         """Return the folder of the cell's checkpoint, which is not created.
 
@@ -102,7 +107,7 @@ class Store:
 
     def _candidates(self, cell: Cell) -> Iterator[Path]:
         """Yield the paths where the cell's record may be, first the usual one, so that most cells need no search."""
-        yield self.folder(cell) / f"seed{cell.seed}-{cell.digest}.json"
+        yield self.record_path(cell)
         yield from sorted(self.root.glob(f"runs/*/*/*-{cell.digest}.json"))
 
     def _own(self, pattern: str) -> list[Path]:
@@ -130,8 +135,8 @@ class Store:
         Raises:
             RecordError: the files cannot be written; the message has the operating system's reason.
         """
-        folder, stem = self.folder(cell), f"seed{cell.seed}-{cell.digest}"
-        predictions_path, record_path = folder / f"{stem}.predictions.parquet", folder / f"{stem}.json"
+        folder, record_path = self.folder(cell), self.record_path(cell)
+        predictions_path = folder / f"{stem(cell)}.predictions.parquet"
         content = _parquet(table)
         made = Predictions(file=predictions_path.name, sha256=hashlib.sha256(content).hexdigest(), rows=table.num_rows)
         record = build(made.at(folder, self.root))
@@ -140,7 +145,7 @@ class Store:
             files.staged(predictions_path, content, self.root) as place_predictions,
             files.staged(record_path, _json(record), self.root) as place_record,
         ):
-            older = self._own(f"runs/*/*/seed*-{cell.digest}.*")
+            older = self._own(f"runs/*/*/*-{cell.digest}.*")
             # Old records are removed before the predictions that they name are replaced: by a rename, so that they
             # stay where nothing can be renamed.
             for path in [path for path in older if path.suffix == ".json"]:
@@ -171,7 +176,7 @@ class Store:
         Raises:
             RecordError: the file cannot be written.
         """
-        path = self.folder(failure.cell) / f"seed{failure.cell.seed}-{failure.cell_digest}{FAILED}"
+        path = self.folder(failure.cell) / f"{stem(failure.cell)}{FAILED}"
         with _explained(path):
             files.write(path, _json(failure), self.root)
 
@@ -221,6 +226,11 @@ class Store:
     def lock(self, cell: Cell) -> Lock:
         """Return the lock, not yet acquired, that keeps two processes from running one cell at the same time."""
         return Lock(self.root / ".locks" / f"{cell.digest}.lock", self.root)
+
+
+def stem(cell: Cell) -> str:
+    """Return what the names of a cell's files begin with: ``seed0-`` or ``scored-``, and its digest."""
+    return f"{'scored' if cell.seed is None else f'seed{cell.seed}'}-{cell.digest}"
 
 
 def read_record(path: Path, root: Path | None = None) -> RunRecord:

@@ -110,20 +110,43 @@ def _of_record(record: RunRecord) -> Iterator[str]:
         yield f"metric: there is no score {metric}"
     if cell.data != record.data.digest:
         yield "data: the digest is not that of 'cell.data'"
-    rows = record.data.rows.get("test", 0)
+    rows = record.data.rows.get(cell.split, 0)
     if record.predictions.rows != (rows if cell.limit is None else min(rows, cell.limit)):
-        yield f"predictions: {record.predictions.rows:,} rows, but the test split has {rows:,}, limit {cell.limit}"
+        yield (
+            f"predictions: {record.predictions.rows:,} rows, but the {cell.split} split has {rows:,}, "
+            f"limit {cell.limit}"
+        )
+    yield from _of_no_training(record) if cell.untrained else _of_training(record)
+
+
+def _of_training(record: RunRecord) -> Iterator[str]:
+    """Yield contradictions between the recipe and what its run left behind."""
+    recipe, metric = record.cell.trained.recipe, record.metric
     on_validation = {epoch.epoch: epoch.scores.get(metric, -math.inf) for epoch in record.history}
-    epochs = cell.recipe.epochs
+    epochs = recipe.epochs
     if epochs == "auto":
         yield "cell.recipe.epochs: 'auto', which no cell is run with"
     elif list(on_validation) != list(range(1, epochs + 1)):
         yield f"history: {len(record.history)} epochs, the recipe has {epochs}"
     else:
         best = max(on_validation, key=on_validation.__getitem__)  # the earlier of equals, as the run selects
-        selected = best if cell.recipe.selection == "best" else cell.recipe.epochs
+        selected = best if recipe.selection == "best" else epochs
         if record.selected_epoch != selected:
             yield f"selected_epoch: {record.selected_epoch}, by history and recipe it is {selected}"
+
+
+def _of_no_training(record: RunRecord) -> Iterator[str]:
+    """Yield what only a record of a training can have."""
+    cost = record.cost
+    for name, value in (
+        ("history", len(record.history)),
+        ("selected_epoch", record.selected_epoch),
+        ("head", record.head),
+        ("cost.steps", cost.steps),
+        ("cost.train_seconds", cost.train_seconds),
+    ):
+        if value:
+            yield f"{name}: {value}, but nothing was trained"
 
 
 def _of_task(record: RunRecord) -> Iterator[str]:

@@ -18,6 +18,7 @@ from torch import nn
 from flue_bench.data import hub
 from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError, quoted
 from flue_bench.files import sha256
+from flue_bench.kinds.names import generic, matched
 from flue_bench.kinds.network.network import Network, network_of
 from flue_bench.kinds.network.sentence import SENTENCE
 from flue_bench.progress import quiet
@@ -55,6 +56,8 @@ SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.saf
 BIN = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
 DISTILLATION = "distillation.json"
 """How a student was made: ``flue-bench distill`` writes it beside the weights; it is not part of the identity."""
+CARD = "README.md"
+"""The model's card; it is not part of the identity either."""
 
 SAMPLE = (
     "Où est l'élève ? Ça, c'est une très vieille forêt : on y entendait autrefois des chouettes, et les gardes y "
@@ -314,6 +317,51 @@ def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) ->
     return Loaded(network, (*notes, own.note) if own.note else notes, own.head)
 
 
+def own_labels(model: Resolved, task: Task) -> list[str]:
+    """Return the labels of a checkpoint's own head, in the order of its rows; no weights are read.
+
+    Raises:
+        ModelError: its configuration has no head of the task's kind, or does not name its labels.
+    """
+    config, head = read_json(model.folder / "config.json"), network_of(task).head
+    architectures = [str(name) for name in config.get("architectures") or ()]
+    if not any(name.endswith(f"For{head}") for name in architectures):
+        said = f"is saved as {', '.join(architectures)}" if architectures else "does not say what head it has"
+        raise ModelError(
+            f"{model.ref.name} {said}, but {task.name} needs a fine-tuned For{head}: flue-bench run fine-tunes it."
+        )
+    id2label = config.get("id2label")
+    # transformers writes no table for the two labels that it supposes.
+    rows = len(id2label) if isinstance(id2label, dict) else int(getattr(model.config, "num_labels", 0) or 0)
+    labels = heads.names_of(id2label if id2label else dict(model.config.id2label or {}), rows)
+    if labels is None or len({*labels}) != len(labels):
+        raise ModelError(f"{model.ref.name}: 'id2label' in config.json does not give each row of its head a name.")
+    return labels
+
+
+def load_own_head(model: Resolved, task: Task, labels: Sequence[str]) -> nn.Module:
+    """Load a checkpoint with the head that it was fine-tuned with, float32 on the CPU; nothing in it is random.
+
+    Args:
+        model: the resolved model.
+        task: gives the kind of the head.
+        labels: from ``own_labels``.
+
+    Raises:
+        ModelError: the architecture has no such head, or weights are missing, of another size or not finite.
+    """
+    kind = network_of(task)
+    network, info = _load(model, kind.loader(), _configured(model, kind, labels, dropout=None), seed=0)
+    _check_weights(network, info, model)
+    if lost := sorted({*map(str, info["missing_keys"]), *(str(key[0]) for key in info["mismatched_keys"])}):
+        raise ModelError(
+            f"{model.ref.name}: the checkpoint has no fitting weights for {len(lost)} tensors of its head "
+            f"(first: {lost[0]}), so that it cannot be scored as it is. Is config.json that of these weights?"
+        )
+    loaded: nn.Module = network
+    return loaded
+
+
 def load_encoder(model: Resolved) -> nn.Module:
     """Load the bare encoder as a sentence classifier holds it, float32 on the CPU.
 
@@ -487,13 +535,13 @@ def _own_head(network: Any, info: dict[str, Any], model: Resolved, labels: Seque
     if not brought and was is None:
         return _Brought("absent")
     names = heads.names_of(config.get("id2label"), len(labels))
-    if brought and names and not outside & (missing | mismatched) and (order := heads.matched(names, labels)):
+    if brought and names and not outside & (missing | mismatched) and (order := matched(names, labels)):
         if order == tuple(range(len(order))):
             return _Brought("kept", "the checkpoint's own head has these labels: fine-tuning starts from it")
         note = f"the checkpoint's own head has these labels as {_listed(names)}: its rows were put in the task's order"
         return _Brought("permuted", f"{note}, and fine-tuning starts from it", layer, order)
     theirs = config["id2label"].values() if isinstance(config.get("id2label"), dict) else ()
-    said = f"labels {_listed(theirs)}" if theirs and not heads.generic(map(str, theirs)) else "labels without names"
+    said = f"labels {_listed(theirs)}" if theirs and not generic(map(str, theirs)) else "labels without names"
     note = f"the checkpoint was fine-tuned as {was or 'a classifier'} ({said}): a new head starts from the seed"
     loaded = outside - missing - mismatched
     leave_out = loaded - _pretrained(network, loaded) if loaded else set()
@@ -519,12 +567,12 @@ def _listed(names: Iterable[Any]) -> str:
 
 
 def _fetch(repo_id: str, revision: str | None, offline: bool) -> hub.Snapshot:
-    """Fetch configuration, tokenizer, one set of weights (safetensors if any), and ``distillation.json``."""
+    """Fetch configuration, tokenizer, one set of weights (safetensors if any), ``distillation.json`` and the card."""
     present = hub.files(repo_id, repo_type="model", revision=revision, offline=offline)
     weights = SAFETENSORS if matching(present, SAFETENSORS) else BIN
     if not matching(present, weights) and (said := other_weights(present, repo_id)):
         raise ModelError(f"{repo_id} {said}")
-    patterns = ("config.json", *weights, *TOKENIZER_FILES, DISTILLATION)
+    patterns = ("config.json", *weights, *TOKENIZER_FILES, DISTILLATION, CARD)
     wanted = [pattern for pattern in patterns if matching(present, [pattern])]
     return hub.fetch(repo_id, repo_type="model", revision=revision, patterns=wanted, offline=offline)
 

@@ -12,6 +12,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from flue_bench.kinds import names as names_of_labels
 from flue_bench.task import Source, Task
 from flue_bench.training import heads, models
 from support.tiny import KINDS, tiny
@@ -200,13 +201,13 @@ def test_a_pickled_head_and_one_in_half_precision(tmp_path: Path) -> None:
 def test_names_match_one_to_one_or_not_at_all(
     theirs: tuple[str, ...], ours: tuple[str, ...], order: tuple[int, ...] | None
 ) -> None:
-    assert heads.matched(theirs, ours) == order
+    assert names_of_labels.matched(theirs, ours) == order
 
 
 def test_no_name_stands_for_two_labels() -> None:
-    names = [name for group in heads.SYNONYMS for name in group]
+    names = [name for group in names_of_labels.SYNONYMS for name in group]
     assert len(names) == len(set(names))
-    assert all(heads._folded(name) == name for name in names)
+    assert all(names_of_labels.folded(name) == name for name in names)
 
 
 def test_an_inverted_sentiment_model_predicts_what_it_learnt(tmp_path: Path) -> None:
