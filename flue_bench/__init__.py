@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         measure_speed,
         read_results,
         run,
+        score,
         verify_records,
     )
     from flue_bench.boards.board import Board
@@ -51,6 +52,7 @@ __all__ = [
     "measure_speed",
     "read_results",
     "run",
+    "score",
     "verify_records",
 ]
 

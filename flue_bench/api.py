@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from flue_bench.boards.compared import Comparison
     from flue_bench.data.registry import Registered
     from flue_bench.data.sources import TaskData
+    from flue_bench.jobs.grid import Outcome
     from flue_bench.jobs.speed import Measured
     from flue_bench.progress import Display
     from flue_bench.record import Cell, Epoch
@@ -157,7 +158,6 @@ def run(
     display = display_for(progress)
     with display.console.status("Loading PyTorch and transformers"):
         from flue_bench.jobs.grid import Grid, run_grid
-        from flue_bench.results.runs import Results
         from flue_bench.results.store import Store
 
     grid = Grid(
@@ -175,17 +175,99 @@ def run(
         metrics=dict(metrics or {}),
         on_epoch=on_epoch,
     )
-    outcome = run_grid(grid, Store(Path(results)), display)
-    made = Results(
-        (Path(results),),
-        outcome.records,
-        outcome.failures,
-        unloaded=outcome.unloaded,
-        reused=outcome.reused,
+    return _whole("run", run_grid(grid, Store(Path(results)), display), results)
+
+
+def score(
+    models: str | Path | Sequence[str | Path],
+    tasks: Task | str | Path | Sequence[Task | str | Path],
+    *,
+    split: Literal["test", "validation"] = "test",
+    labels: Mapping[str, str] | None = None,
+    max_length: int | None = None,
+    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+    device: str = "auto",
+    limit: int | None = None,
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    results: str | Path = "results",
+    force: bool = False,
+    progress: bool | Display = True,
+) -> Results:
+    """Score fine-tuned models as they are, each with its own head: nothing is trained, and there is no seed.
+
+    Labels of a head are matched to those of the task by name, never by position, and tags of entities are written in
+    the task's scheme; what was understood is printed, and is part of the record.
+
+    Args:
+        models: hub ids (``org/name`` or ``org/name@revision``) or directories.
+        tasks: tasks, their names, groups, or paths of TOML files.
+        split: the split to score.
+        labels: label of a head → label of the task, where names do not say what it means.
+        max_length: sub-words at which inputs are cut; None: the most that the model and its tokenizer take.
+        precision: auto chooses bf16 where the hardware gains from it.
+        device: auto, cpu, cuda, cuda:N or mps.
+        limit: at most this many examples of each split.
+        data_dir: the folder of data to use instead of downloads; None: the environment variable ``FLUE_BENCH_DATA``.
+        offline: make no network call.
+        results: the folder to write records to.
+        force: score again what has a record.
+        progress: show bars in a terminal or a notebook; False: nothing.
+
+    Returns:
+        The records, whether they were made now or before.
+
+    Raises:
+        UsageError: something that was asked for is invalid, or labels do not match: found before anything is scored.
+        IncompleteError: some could not be scored, after all others were; its ``results`` has these.
+        FlueBenchError: the only model cannot be loaded, or the folder of results cannot be written.
+        KeyboardInterrupt: after Ctrl-C; the same call scores what is left.
+    """
+    from flue_bench.data import registry
+
+    chosen, named = registry.select(_several(tasks)), list(dict.fromkeys(map(str, _several(models))))
+    if not chosen or not named:
+        raise UsageError("Name at least one model and one task to score.")
+    if split not in ("test", "validation"):
+        raise UnknownNameError("split", split, ("test", "validation"))
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: at least 1 example of each split.")
+    if max_length is not None and max_length < 4:
+        raise UsageError(f"max_length {max_length}: at least 4 sub-words.")
+    display = display_for(progress)
+    with display.console.status("Loading PyTorch and transformers"):
+        from flue_bench.jobs.score import Scoring, score_all
+        from flue_bench.results.store import Store
+
+    asked = Scoring(
+        models=named,
+        tasks=chosen,
+        split=split,
+        labels=dict(labels or {}),
+        max_length=max_length,
+        precision=precision,
+        device=device,
+        limit=limit,
+        data_dir=_data_dir(data_dir),
+        offline=offline,
+        force=force,
     )
+    return _whole("scoring", score_all(asked, Store(Path(results)), display), results)
+
+
+def _whole(what: str, outcome: Outcome, results: str | Path) -> Results:
+    """Return the records of an outcome.
+
+    Raises:
+        IncompleteError: it has failures, or something could not be loaded.
+    """
+    from flue_bench.results.runs import Results
+
+    folders = (Path(results),)
+    made = Results(folders, outcome.records, outcome.failures, unloaded=outcome.unloaded, reused=outcome.reused)
     if outcome.failures or outcome.unloaded:
         reasons = [f"{each.cell.model.name} on {each.cell.task}: {each.error}" for each in outcome.failures]
-        raise IncompleteError("run", len(outcome.records), [*reasons, *outcome.unloaded], made)
+        raise IncompleteError(what, len(outcome.records), [*reasons, *outcome.unloaded], made)
     return made
 
 

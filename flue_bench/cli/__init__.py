@@ -11,7 +11,7 @@ import typer
 
 import flue_bench
 from flue_bench import plugins
-from flue_bench.cli import card, compare, doctor, fetch, leaderboard, run, speed, tasks, verify
+from flue_bench.cli import card, compare, doctor, fetch, leaderboard, run, score, speed, tasks, verify
 from flue_bench.cli.output import say
 from flue_bench.errors import FlueBenchError, TaskFileError, UsageError, address
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run.run)
+app.command()(score.score)
 app.command()(fetch.fetch)
 app.command()(leaderboard.leaderboard)
 app.command()(compare.compare)
@@ -89,6 +90,7 @@ _KEPT = {
     "run": "; finished cells and checkpoints are kept, and the same command continues from there",
     "corpus": "; finished shards are kept, and the same command continues from there",
     "distill": "; its last checkpoint is kept, and the same command with --resume continues from there",
+    "score": "; what was scored is kept, and the same command scores the rest",
     "fetch": "; what was fetched whole is kept, and the same command fetches the rest",
 }
 """Command → what remains of it when it is interrupted; nothing of all others."""

@@ -120,7 +120,7 @@ def run_cell(
         FlueBenchError: the model or the data cannot be loaded, or the store cannot be read or written.
         filelock.Timeout: another process is running it, and ``wait`` is false.
     """
-    title = f"{number}{loader.called(cell.model)} · {cell.task} · seed {cell.seed}"
+    title = f"{number}{loader.called(cell.model)} · {cell.task} · {cell.run}"
     checkpoint_dir = store.checkpoint_dir(cell)
     earlier = None if force else store.find(cell)  # without a lock: if all is done, nothing has to be written
     if earlier is not None and not checkpoint_dir.exists():
@@ -400,8 +400,8 @@ def _record(
 
 def _result(record: RunRecord) -> str:
     score = f"{record.metric} {100 * record.scores[record.metric]:.2f}"
-    marks = f"  COLLAPSED: {record.collapsed}; {TRY}" if record.collapsed else ""
     untrained = record.cell.untrained
+    marks = f"  COLLAPSED: {record.collapsed}{'' if untrained else f'; {TRY}'}" if record.collapsed else ""
     how = untrained.split if untrained else f"epoch {record.selected_epoch} of {record.cell.trained.recipe.epochs}"
     return f"{score}  ({record.cost.seconds:.0f} s, {how}){marks}"
 

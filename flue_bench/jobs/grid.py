@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import groupby, product
@@ -78,8 +78,10 @@ class Planned(NamedTuple):
     number: str
     """``[3/12]``"""
     cell: Cell
+    recipe_name: str
     notes: tuple[str, ...]
     """What was chosen on the user's behalf, and why."""
+    leaks: tuple[str, ...] = ()
 
 
 def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
@@ -95,16 +97,44 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
     recipes = {each.task.name: each.task.named_recipe(grid.recipe).override(grid.overrides) for each in grid.tasks}
     outcome = Outcome()
     loader = Loader(grid.tasks, data_dir=grid.data_dir, offline=grid.offline)
-    resolved = _resolved(grid, loader, outcome, display)
+    resolved = resolve_all(grid.models, loader, outcome, display)
     for model in resolved:
         for each in grid.tasks:
             _check_length(model, recipes[each.task.name], each.task)
-    outcome.lacking = _lacking(grid, display)
+    outcome.lacking = lacking(grid.tasks, grid.data_dir, grid.offline, display)
     grid = replace(grid, tasks=sorted(grid.tasks, key=lambda each: each.task.name in outcome.lacking))
+    cells = _cells(grid, recipes, resolved, device, loader, outcome, display)
+    run_planned(
+        cells,
+        loader,
+        store,
+        device,
+        outcome,
+        display,
+        force=grid.force,
+        on_epoch=grid.on_epoch,
+        metrics=grid.metrics,
+    )
+    return outcome
+
+
+def run_planned(
+    cells: Iterable[Planned],
+    loader: Loader,
+    store: Store,
+    device: torch.device,
+    outcome: Outcome,
+    display: Display,
+    *,
+    force: bool = False,
+    on_epoch: OnEpoch | None = None,
+    metrics: Mapping[str, Callable[[pyarrow.Table], float]] | None = None,
+) -> None:
+    """Run each cell once, those that another process is running last, and add what comes of them to ``outcome``."""
 
     def runs(planned: Planned, wait: bool) -> bool:
         """Run a cell; return False if another process is running it."""
-        number, cell, notes = planned
+        cell = planned.cell
         try:
             record, reused = run_cell(
                 cell,
@@ -112,21 +142,22 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
                 store,
                 device,
                 display,
-                recipe_name=grid.recipe_name,
-                notes=notes,
-                number=f"{number} ",
-                force=grid.force,
+                recipe_name=planned.recipe_name,
+                notes=planned.notes,
+                number=f"{planned.number} ",
+                force=force,
                 wait=wait,
-                on_epoch=grid.on_epoch,
+                on_epoch=on_epoch,
+                leaks=planned.leaks,
             )
-            record = _with_metrics(record, grid.metrics, store)
+            record = _with_metrics(record, metrics or {}, store)
         except Timeout:
             return False
         except CellFailedError as error:
             outcome.failures.append(error.failure)
             return True
         except (DataError, HubError, ModelError, UsageError) as error:  # files that were removed or changed meanwhile
-            _cannot_load(cell.task, error, outcome, display)
+            cannot_load(cell.task, error, outcome, display)
             return True
         outcome.records.append(record)
         outcome.reused += reused
@@ -138,13 +169,11 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
     try:
         with display.running(), random_state_kept(device):
             # Cells that another process runs are postponed, so that several share a grid, and waited for at the end.
-            cells = _cells(grid, recipes, resolved, device, loader, outcome, display)
             put_off = [planned for planned in cells if not runs(planned, wait=False)]
             for planned in put_off:
                 runs(planned, wait=True)
     except CallerError as raised:
         raise raised.error from None
-    return outcome
 
 
 def _with_metrics(
@@ -181,7 +210,7 @@ def _cells(
         try:
             inputs = loader.inputs(each, display)
         except FlueBenchError as error:
-            _cannot_load(name, error, outcome, display)
+            cannot_load(name, error, outcome, display)
             continue
         limit = inputs.limit(grid.limit)
         rows = len(inputs.splits(limit)["train"])
@@ -199,30 +228,32 @@ def _cells(
                 recipe=recipe.override({"precision": settled.precision, "epochs": epochs}),
                 seed=seed,
             )
-            yield Planned(f"[{number}/{len(numbered)}]", cell, tuple(filter(None, (settled.why, auto))))
+            notes = tuple(filter(None, (settled.why, auto)))
+            yield Planned(f"[{number}/{len(numbered)}]", cell, grid.recipe_name, notes)
 
 
-def _cannot_load(name: str, error: FlueBenchError, outcome: Outcome, display: Display) -> None:
+def cannot_load(name: str, error: FlueBenchError, outcome: Outcome, display: Display) -> None:
+    """Add a task or model that cannot be loaded to the outcome, and say why."""
     outcome.unloaded.append(f"{name}: {error}")
     told = name in outcome.lacking and outcome.lacking[name] in str(error)
     display.line(f"{name}: {'still no data, see above' if told else error}")
 
 
-def _lacking(grid: Grid, display: Display) -> dict[str, str]:
+def lacking(tasks: Sequence[Registered], data_dir: Path | None, offline: bool, display: Display) -> dict[str, str]:
     """Return task whose data are missing → what to do; printed before anything runs, so that there is time to do it."""
-    lacking: dict[str, str] = {}
+    found: dict[str, str] = {}
     same: dict[str, list[str]] = {}
-    elsewhere = any(source.hub or source.archives for each in grid.tasks for source in each.task.source)
+    elsewhere = any(source.hub or source.archives for each in tasks for source in each.task.source)
     with display.running(), display.bar("looking for data") if elsewhere else nullcontext():
-        for each in grid.tasks:
-            if why := sources.lacking(each, data_dir=grid.data_dir, offline=grid.offline):
-                lacking[each.task.name] = why.partition("\n")[0]
+        for each in tasks:
+            if why := sources.lacking(each, data_dir=data_dir, offline=offline):
+                found[each.task.name] = why.partition("\n")[0]
                 same.setdefault(why, []).append(each.task.name)
     for why, names in same.items():
         display.line(f"{', '.join(names)}: no data. {why}")
-    if lacking and (others := len(grid.tasks) - len(lacking)):
+    if found and (others := len(tasks) - len(found)):
         display.line(f"Meanwhile {others} other task{'s run' if others > 1 else ' runs'}.")
-    return lacking
+    return found
 
 
 def _check_length(model: Resolved, recipe: Recipe, task: Task) -> None:
@@ -234,16 +265,16 @@ def _check_length(model: Resolved, recipe: Recipe, task: Task) -> None:
         )
 
 
-def _resolved(grid: Grid, loader: Loader, outcome: Outcome, display: Display) -> list[Resolved]:
+def resolve_all(names: Sequence[str], loader: Loader, outcome: Outcome, display: Display) -> list[Resolved]:
     """Return the models that load; an invalid name ends the run, other failures are printed and left out."""
     resolved: list[Resolved] = []
-    for name in grid.models:
+    for name in names:
         try:
             resolved.append(loader.resolve(name))
         except UsageError:
             raise
         except FlueBenchError as error:
-            if len(grid.models) == 1:
+            if len(names) == 1:
                 raise
-            _cannot_load(name, error, outcome, display)
+            cannot_load(name, error, outcome, display)
     return resolved

@@ -38,6 +38,15 @@ _GENERIC = re.compile(r"label[ _-]?\d+", re.IGNORECASE)
 _PREFIX = re.compile(r"([BIESLU])[-_](.+)", re.DOTALL)
 
 
+class UnmatchedError(ValueError):
+    """Raised where labels of a head and of a task do not mean the same."""
+
+    def __init__(self, reason: str, advice: Mapping[str, str]) -> None:
+        """``advice`` is what to give: label of the head → label of the task, empty where only the caller knows it."""
+        super().__init__(reason)
+        self.advice = dict(advice)
+
+
 def generic(names: Iterable[str]) -> bool:
     """Return whether these are transformers' default names for labels (``LABEL_0`` …)."""
     return all(_GENERIC.fullmatch(name) for name in names)
@@ -75,24 +84,25 @@ def counterparts(theirs: Sequence[str], ours: Sequence[str], given: Mapping[str,
         given: what the caller says that some of theirs mean.
 
     Raises:
-        ValueError: one of theirs means none of ours, or two mean the same, or, unless something is given, one of ours
-            is meant by none; or something is given of a label that does not exist.
+        UnmatchedError: one of theirs means none of ours, or two mean the same, or, unless something is given, one of
+            ours is meant by none.
+        ValueError: something is given of a label that does not exist.
     """
     said = {_known(one, theirs, "head"): _known(other, ours, "task") for one, other in given.items()}
     left = [label for label in theirs if label not in said]
     if left and generic(left):
-        raise ValueError(f"{_quoted(left)} are no names: they may stand for anything")
+        raise UnmatchedError(f"{_quoted(left)} are no names: they may stand for anything", dict.fromkeys(left, ""))
     rated = _rated(theirs, ours)
     found = said | {label: rated[label] for label in left if label in rated}
     meant = {} if rated else _meanings(left, ours)
     for label, ours_ in meant.items():
         if (same := next((other for other in found if found[other] == ours_ and other in meant), None)) is not None:
-            raise ValueError(f"'{same}' and '{label}' both mean '{ours_}'")
+            raise UnmatchedError(f"'{same}' and '{label}' both mean '{ours_}'", {same: "", label: ""})
         found[label] = ours_
     if unknown := [label for label in theirs if label not in found]:
-        raise ValueError(f"the task has no label that means {_quoted(unknown)}")
+        raise UnmatchedError(f"the task has no label that means {_quoted(unknown)}", dict.fromkeys(unknown, ""))
     if not given and (missed := [label for label in ours if label not in found.values()]):
-        raise ValueError(f"the head has no label that means {_quoted(missed)}")
+        raise UnmatchedError(f"the head has no label that means {_quoted(missed)}, which it never predicts", found)
     return {label: found[label] for label in theirs}
 
 

@@ -454,7 +454,8 @@ def collapsed(records: Sequence[RunRecord]) -> tuple[str, ...]:
     seeds, tasks = ({getattr(record.cell, name) for record in records} for name in ("seed", "task"))
     times = Counter((record.cell.task, record.collapsed) for record in records if record.collapsed)
     return tuple(
-        f"{f'{task} ' if len(tasks) > 1 else ''}{words} in {count} of {len(seeds)} seeds"
+        f"{f'{task} ' if len(tasks) > 1 else ''}{words}"
+        + ("" if None in seeds else f" in {count} of {len(seeds)} seeds")
         for (task, words), count in sorted(times.items())
     )
 

@@ -1,0 +1,121 @@
+"""``flue-bench score`` scores fine-tuned checkpoints as they are, writes a record for each, and shows the board."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flue_bench.cli.run import PrecisionChoice
+from flue_bench.errors import IncompleteError, UsageError
+
+
+class SplitChoice(StrEnum):
+    """Values of ``--split``."""
+
+    test = "test"
+    validation = "validation"
+
+
+def score(
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model",
+            "-m",
+            help="Hub id (org/name or org/name@revision) or directory of a fine-tuned model. Repeatable.",
+        ),
+    ],
+    task: Annotated[
+        list[str],
+        typer.Option(
+            "--task", "-t", help="Task, group, task file, or folder of them. Repeatable. See: flue-bench tasks."
+        ),
+    ],
+    split: Annotated[SplitChoice, typer.Option(help="The split to score.")] = SplitChoice.test,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="THEIRS=OURS,…",
+            help="What labels of the head mean in the task, where names do not say it. Repeatable.",
+        ),
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(min=4, show_default="the most the model takes", help="Sub-words at which inputs are cut."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="auto chooses bf16 where the hardware gains from it.")
+    ] = PrecisionChoice.fp32,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use at most this many examples of each split.")] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="FLUE_BENCH_DATA", help="Folder of data to use instead of downloads; see the README."),
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
+    results: Annotated[Path, typer.Option(help="The folder to write records to.")] = Path("results"),
+    force: Annotated[bool, typer.Option("--force", help="Score again what has a record already.")] = False,
+) -> None:
+    """Score fine-tuned models as they are, each with its own head; nothing is trained.
+
+    Labels are matched by name, never by position; what was matched is printed. The board shows such models in rows of
+    their own, and flue-bench compare --question trained sets them beside others.
+    """
+    given = _pairs(labels or [])
+
+    import flue_bench
+    from flue_bench.boards import board
+    from flue_bench.memory import keep_freed_memory
+    from flue_bench.progress import Console, Display
+
+    keep_freed_memory()
+    display = Display(Console(stderr=True))
+    incomplete = False
+    try:
+        done = flue_bench.score(
+            model,
+            task,
+            split=split.value,
+            labels=given,
+            max_length=max_length,
+            device=device,
+            precision=precision.value,
+            limit=limit,
+            data_dir=data_dir,
+            offline=offline,
+            results=results,
+            force=force,
+            progress=display,
+        )
+    except IncompleteError as error:  # each reason was printed when it came up
+        done, incomplete = error.results, True
+    if done.records or done.failures:
+        Console().print(board.build(done.records, done.failures))
+    if done.reused:
+        display.line(f"{done.reused} of {len(done)} had a record already; --force scores them again.")
+    display.line(f"Records: {results / 'runs'}   The whole board: flue-bench leaderboard --results {results}")
+    if incomplete:
+        raise typer.Exit(1)
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    """Read ``a=b,c=d``. A label that holds a comma stands in an option of its own.
+
+    Raises:
+        UsageError: something else is written there.
+    """
+    pairs: dict[str, str] = {}
+    for option in given:
+        parts = option.split(",") if all("=" in part for part in option.split(",")) else [option]
+        for part in parts:
+            theirs, equals, ours = part.partition("=")
+            if not equals or not theirs.strip() or not ours.strip():
+                raise UsageError(
+                    f"--labels '{option}': write THEIRS=OURS, such as --labels 'LABEL_0=négatif,LABEL_1=positif'."
+                )
+            if pairs.setdefault(theirs.strip(), ours.strip()) != ours.strip():
+                raise UsageError(f"--labels: '{theirs.strip()}' is given twice, with two meanings.")
+    return pairs

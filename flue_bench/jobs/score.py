@@ -1,0 +1,178 @@
+"""Scoring checkpoints as they are: each with the head that it was fine-tuned with, and nothing trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+from flue_bench.data.registry import Registered
+from flue_bench.errors import FlueBenchError, ModelError, UsageError, short
+from flue_bench.jobs.cell import OWN_HEAD
+from flue_bench.jobs.grid import Outcome, Planned, cannot_load, lacking, resolve_all, run_planned
+from flue_bench.jobs.leaks import leaks
+from flue_bench.jobs.loader import Loader
+from flue_bench.kinds.kind import kind_named
+from flue_bench.kinds.names import UnmatchedError
+from flue_bench.kinds.own_head import Reading
+from flue_bench.progress import Display
+from flue_bench.record import Cell, NoTraining
+from flue_bench.results.store import Store
+from flue_bench.task import Task
+from flue_bench.training import models
+from flue_bench.training.device import pick_device, prepare, random_state_kept
+from flue_bench.training.models import Resolved
+
+ELSEWHERE = "fine-tuned elsewhere"
+"""The name of the row of a checkpoint that no run of ours has made."""
+LONGEST = 512
+"""Sub-words at which inputs are cut for a model that states no limit of its own."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The request of ``flue-bench score``."""
+
+    models: Sequence[str]
+    tasks: Sequence[Registered]
+    split: Literal["validation", "test"] = "test"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Label of a head → label of a task, where names do not say it."""
+    max_length: int | None = None
+    """None: the most that the model and its tokenizer take."""
+    precision: str = "fp32"
+    device: str = "auto"
+    limit: int | None = None
+    data_dir: Path | None = None
+    offline: bool = False
+    force: bool = False
+
+
+def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
+    """Score every model on every task, unless ``store`` holds the record.
+
+    Raises:
+        UsageError: something in ``asked`` is invalid, or labels do not match; found before anything is scored.
+        FlueBenchError: the only model cannot be loaded, or has no head of this kind.
+    """
+    if asked.data_dir is not None and not asked.data_dir.is_dir():
+        raise UsageError(f"--data-dir {asked.data_dir}: no such folder.")
+    device, outcome = pick_device(asked.device), Outcome()
+    loader = Loader(asked.tasks, data_dir=asked.data_dir, offline=asked.offline)
+    resolved = resolve_all(asked.models, loader, outcome, display)
+    readings = _readings(asked, resolved, outcome, display)
+    outcome.lacking = lacking(asked.tasks, asked.data_dir, asked.offline, display)
+    tasks = sorted(asked.tasks, key=lambda each: each.task.name in outcome.lacking)
+
+    def planned() -> Iterator[Planned]:
+        pairs = [
+            (each, model) for each, model in product(tasks, resolved) if (model.folder, each.task.name) in readings
+        ]
+        broken: set[str] = set()
+        for number, (each, model) in enumerate(pairs, 1):
+            task = each.task
+            if task.name in broken:
+                continue
+            try:
+                inputs = loader.inputs(each, display)
+            except FlueBenchError as error:
+                broken.add(task.name)
+                cannot_load(task.name, error, outcome, display)
+                continue
+            try:
+                longest = asked.max_length or _longest(model, loader)
+            except ModelError as error:
+                cannot_load(f"{model.ref.name} on {task.name}", error, outcome, display)
+                continue
+            reading = readings[model.folder, task.name]
+            settled = prepare(device, asked.precision, models.width(model.config))
+            suspected = leaks(model.folder, task)
+            said = _said(reading)
+            for line in (*said, *suspected):
+                display.once(f"{loader.called(model.ref)} on {task.name}: {line}")
+            cell = Cell(
+                model=model.ref,
+                task=task.name,
+                task_version=task.version,
+                data=inputs.data.ref.digest,
+                limit=inputs.limit(asked.limit),
+                recipe=NoTraining(
+                    method=OWN_HEAD,
+                    split=asked.split,
+                    max_length=longest,
+                    precision=settled.precision,
+                    answers=reading.answers,
+                    scheme=reading.scheme,
+                ),
+                seed=None,
+            )
+            notes = (*filter(None, (settled.why,)), *said)
+            yield Planned(f"[{number}/{len(pairs)}]", cell, ELSEWHERE, notes, suspected)
+
+    with display.running(), random_state_kept(device):
+        run_planned(planned(), loader, store, device, outcome, display, force=asked.force)
+    return outcome
+
+
+def _readings(
+    asked: Scoring, resolved: Sequence[Resolved], outcome: Outcome, display: Display
+) -> dict[tuple[Path, str], Reading]:
+    """Return what each head means in each task, by the model's folder and the task.
+
+    Raises:
+        UsageError: a head's labels are not those of a task, by name or as given.
+        ModelError: the only model has no such head.
+    """
+    readings: dict[tuple[Path, str], Reading] = {}
+    unused = set(asked.labels)
+    for model, each in product(resolved, asked.tasks):
+        task = each.task
+        try:
+            theirs = models.own_labels(model, task)
+        except ModelError as error:
+            if len(asked.models) * len(asked.tasks) == 1:
+                raise
+            cannot_load(f"{model.ref.name} on {task.name}", error, outcome, display)
+            continue
+        given = {label: meant for label, meant in asked.labels.items() if len(asked.models) == 1 or label in theirs}
+        unused -= given.keys()
+        readings[model.folder, task.name] = _reading(model, task, theirs, given)
+    if unused and readings:
+        raise UsageError(f"--labels: no model's head has the label '{short(min(unused), 80)}'.")
+    return readings
+
+
+def _reading(model: Resolved, task: Task, theirs: Sequence[str], given: Mapping[str, str]) -> Reading:
+    try:
+        return kind_named(task.kind).read_head(theirs, task, given)
+    except ValueError as error:
+        said = f"{model.ref.name} on {task.name}: {error}."
+        if task.labels:
+            said += f" Its labels are {_listed(theirs)}; the task's {_listed(task.labels)}."
+        if isinstance(error, UnmatchedError):
+            pairs = [f"{short(label, 40)}={meant or 'LABEL'}" for label, meant in list(error.advice.items())[:20]]
+            said += f"\nSay what is meant, by a LABEL of the task's: --labels '{','.join(pairs)}'."
+        raise UsageError(said) from None
+
+
+def _listed(labels: Sequence[str]) -> str:
+    shown = ", ".join(short(label, 40) for label in labels[:20])
+    return (shown + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")) or "none"
+
+
+def _said(reading: Reading) -> tuple[str, ...]:
+    """Return what was understood of a head, in words."""
+    pairs = [f"{theirs} → {ours}" for theirs, ours in reading.answers.items()]
+    more = f" and {len(pairs) - 20} more" if len(pairs) > 20 else ""
+    said = (f"labels of its head → the task's: {', '.join(pairs[:20])}{more}",) if pairs else ()
+    return (*said, reading.converted) if reading.converted else said
+
+
+def _longest(model: Resolved, loader: Loader) -> int:
+    """Return the most sub-words of an input that a model and its tokenizer take."""
+    tokenizer = loader.tokenizer(model)
+    stated = [models.max_positions(model.config), int(min(tokenizer.model_max_length, 2**20))]
+    known = [length for length in stated if length is not None and 4 <= length < 2**20]
+    return min(known, default=LONGEST)
