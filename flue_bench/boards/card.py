@@ -265,10 +265,11 @@ def _command(setting: Setting) -> str:
     words += ["--task", first.cell.task if first.cell.task in registry.registered() else f"{first.cell.task}.toml"]
     if how:
         words += ["--split", how.split, "--max-length", str(how.max_length)]
+        words += [word for pair in how.answers.items() for word in ("--labels", "=".join(pair))]
     else:
         words += ["--recipe", recipe[0], *(word for change in recipe[1:] for word in ("--set", change))]
-        words += [word for record in setting.records for word in ("--seed", str(record.cell.seed))]
     words += ["--precision", first.cell.recipe.precision]
+    words += [word for record in setting.records if not how for word in ("--seed", str(record.cell.seed))]
     if first.cell.limit is not None:
         words += ["--limit", str(first.cell.limit)]
     # No name ends our section; quotes that are closed and opened again change nothing for the shell.

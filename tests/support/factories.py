@@ -22,12 +22,14 @@ from flue_bench.record import (
     Epoch,
     Failure,
     ModelRef,
+    NoTraining,
     Predictions,
     RunRecord,
     SpeedRecord,
     Truncation,
     digest_of,
 )
+from flue_bench.results.store import stem
 
 CLS = ("cls-books", "cls-dvd", "cls-music")
 TRAIN_ROWS = {"cls-books": 2000, "cls-dvd": 2000, "cls-music": 2000, "paws-x": 49401, "xnli": 392702, "wikiner": 120682}
@@ -48,8 +50,12 @@ def make_cell(
     limit: int | None = None,
     recipe: Mapping[str, Any] | None = None,
     protocol: int = PROTOCOL,
+    how: NoTraining | None = None,
 ) -> Cell:
-    """A cell; the model's digest follows from its name and revision, the data's from the task, unless given."""
+    """A cell; the model's digest follows from its name and revision, the data's from the task, unless given.
+
+    With ``how`` nothing is trained, and there is no seed.
+    """
     return Cell(
         model=ModelRef(
             name=model,
@@ -63,8 +69,8 @@ def make_cell(
         task_version=task_version,
         data=data or digest_of(task),
         limit=limit,
-        recipe=Recipe(**{"precision": "fp32", "epochs": 3, **(recipe or {})}),
-        seed=seed,
+        recipe=how or Recipe(**{"precision": "fp32", "epochs": 3, **(recipe or {})}),
+        seed=None if how else seed,
         protocol=protocol,
     )
 
@@ -89,6 +95,7 @@ def make_record(
     created: str = "2025-01-02T03:04:05Z",
     predictions: Predictions | None = None,
     train_loss: float = 0.5,
+    leaks: Sequence[str] = (),
     **cell: Any,
 ) -> RunRecord:
     """A record whose headline score is ``score``; CLS tasks know their column. ``cell`` goes to ``make_cell``."""
@@ -99,11 +106,13 @@ def make_record(
     declared: Any = SimpleNamespace(labels=labels, scheme=scheme)
     names = (TOKENS if tokens else SENTENCE).metrics(declared)
     column = column or ("cls" if task in CLS else task)
+    trained = made.untrained is None
     return RunRecord(
+        schema_version=made.schema_version,
         cell=made,
         cell_digest=made.digest,
         setting_digest=made.setting_digest,
-        recipe_name=recipe_name,
+        recipe_name=recipe_name if trained else "fine-tuned elsewhere",
         task_title=task,
         kind="tokens" if tokens else "sentence",
         labels=labels,
@@ -122,21 +131,22 @@ def make_record(
         scores=dict(scores) if scores is not None else {**dict.fromkeys(names, score / 2), metric: score},
         per_class={"class": {"positif": ClassScores(precision=0.5, recall=0.5, f1=0.5, support=10)}},
         collapsed=collapsed,
-        selected_epoch=1,
-        history=(Epoch(epoch=1, step=10, train_loss=train_loss, scores={metric: score}),),
+        selected_epoch=int(trained),
+        history=(Epoch(epoch=1, step=10, train_loss=train_loss, scores={metric: score}),) if trained else (),
         truncation=Truncation(examples={"train": 0, "validation": 0, "test": 0}),
-        head=head,
+        head=head if trained else None,
+        leaks=tuple(leaks),
         predictions=predictions
         or Predictions(
-            file=f"seed{seed}-{made.digest}.predictions.parquet",
+            file=f"{stem(made)}.predictions.parquet",
             sha256=hashlib.sha256(made.digest.encode()).hexdigest(),
             rows=20,
         ),
         cost=Cost(
             seconds=10.0,
-            train_seconds=8.0,
+            train_seconds=8.0 if trained else 0.0,
             predict_seconds=1.0,
-            steps=10,
+            steps=10 if trained else 0,
             train_examples_per_second=40.0,
             predict_examples_per_second=200.0,
             real_tokens=1000,
