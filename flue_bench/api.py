@@ -288,6 +288,7 @@ def build_board(
     metric: str | None = None,
     teacher: str | None = None,
     student: str | None = None,
+    overall: str | Sequence[str] = (),
 ) -> Board:
     """Return the board of these results: mean and spread over seeds, 95 % intervals, tests, published scores.
 
@@ -296,12 +297,16 @@ def build_board(
         metric: the score to show, such as ``accuracy``; None: each task's headline metric.
         teacher: with ``student``: show how much of this model's scores the student keeps.
         student: None: every student is paired with the model that it was distilled from.
+        overall: a set of columns, by their names or tasks or by a group of installed tasks such as ``flue``: rows that
+            have all of it are ranked by their mean over it, in ``Board.overall``.
 
     Raises:
-        UnknownNameError: no record has that metric, or no model that name.
-        UsageError: only one of ``teacher`` and ``student`` is given, or a folder holds nothing.
+        UnknownNameError: no record has that metric, no model that name, or no column or group.
+        UsageError: only one of ``teacher`` and ``student`` is given, a name of ``overall`` fits several columns, or a
+            folder holds nothing.
     """
     from flue_bench.boards import board, published, verdicts
+    from flue_bench.boards.overall import place
     from flue_bench.results.comparison import Evidence
     from flue_bench.results.rows import named_rows
 
@@ -317,7 +322,10 @@ def build_board(
         results.speeds,
         (known_name(rows, teacher), known_name(rows, student)) if teacher and student else None,
     )
-    built = verdicts.weigh(built, results.records, Evidence(results.folders))
+    evidence = Evidence(results.folders)
+    built = verdicts.weigh(built, results.records, evidence)
+    if overall:
+        built = place(built, results.records, evidence, _several(overall))
     return published.quote(built, results.records, published.load())
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     import pyarrow
     from rich.console import RenderableType
 
+    from flue_bench.boards.overall import Overall
+
 FLUE = ("cls", "paws-x", "xnli", "wikiner")
 """These columns come first, in this order."""
 VARIANTS = 64
@@ -291,6 +293,8 @@ class Board(Tabular):
     """From ``published.quote``."""
     sources: tuple[str, ...] = ()
     """Title, address and remark of each quoted source."""
+    overall: Overall | None = None
+    """From ``overall.place``; None where none was asked for."""
 
     def __rich__(self) -> RenderableType:
         from flue_bench.boards import render
@@ -311,13 +315,14 @@ class Board(Tabular):
         """Return a table with a row for each entry: one model, fine-tuned in one way, on one column of the board.
 
         Scores are fractions of 1. ``versus_…`` compares with the best of the column, ``kept_…`` with the teacher;
-        ``runs`` holds every run behind the entry, ``speeds`` what the model costs on each machine.
+        ``overall_…`` is the row's place in the overall, where one was asked for; ``runs`` holds every run behind the
+        entry, ``speeds`` what the model costs on each machine.
         """
         import pyarrow
 
         kept = {pair.student: pair.kept for pair in self.pairs}
         lines = [
-            _line(self, row, column, entry, share)
+            _line(self, row, column, entry, share) | of_overall(self, number)
             for number, row in enumerate(self.rows)
             for column, entry, share in zip(
                 self.columns, row.entries, kept.get(number, (None,) * len(self.columns)), strict=True
@@ -366,10 +371,20 @@ def _line(board: Board, row: Row, column: Column, entry: Entry, kept: Kept | Non
     }
 
 
+def of_overall(board: Board, number: int) -> dict[str, Any]:
+    """Return a row's place in the overall by the names of its columns in a table; nothing where none was asked for."""
+    if board.overall is None:
+        return {}
+    place = board.overall.of_row(number)
+    return {"overall": board.overall.name} | {f"overall_{n}": place and getattr(place, n) for n in _OF_PLACE}
+
+
 OF_ROW = (
     "model", "revision", "model_digest", "recipe", "precision", "protocol", "parameters", "weights_bytes", "teacher",
 )  # fmt: skip
 """Fields of a row that are columns of a table and of a CSV."""
+_OF_PLACE = ("mean", "low", "high", "rank", "rank_low", "rank_high", "mean_rank")
+"""Fields of a place in the overall that are columns of a table and of a CSV."""
 _OF_INTERVAL = ("low", "high", "se_seeds", "se_examples", "examples", "clusters")
 """Fields of an interval that are columns of a table."""
 

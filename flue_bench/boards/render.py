@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -14,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from flue_bench import escape
-from flue_bench.boards.board import OF_ROW, Board, Column, Entry
+from flue_bench.boards.board import OF_ROW, Board, Column, Entry, of_overall
 from flue_bench.boards.latex import latex
+from flue_bench.boards.overall import json_of
 from flue_bench.boards.wording import (
     NONE,
     NOTHING,
@@ -60,7 +62,8 @@ CSV_FIELDS = (
     "cell_digest",
     "predictions_sha256",
 )
-"""Fields of the CSV; one column per machine follows, named after it: examples per second.
+"""Fields of the CSV; the row's place in the overall follows where one was asked for, and one column per machine, named
+after it: examples per second.
 
 The fields from ``mean`` to ``kept`` describe the run's entry: its 95 % interval, the p-value against the column's best,
 and its mean over that of the teacher.
@@ -130,7 +133,7 @@ def to_json(board: Board) -> str:
         asdict(row) | {"entries": [None if entry is None else asdict(entry) for entry in row.entries]}
         for row in board.rows
     ]
-    content = {
+    content: dict[str, Any] = {
         "metric": board.metric,
         "columns": [asdict(column) for column in board.columns],
         "rows": rows,
@@ -141,6 +144,8 @@ def to_json(board: Board) -> str:
         "failed": [note._asdict() for note in board.failed],
         "left_out": [note._asdict() for note in board.left_out],
     }
+    if board.overall:
+        content["overall"] = json_of(board.overall)
     return escape.json(content)
 
 
@@ -151,7 +156,8 @@ def to_csv(board: Board) -> str:
         escape.csv(f"examples_per_second ({machine_text(each)}, batches of {each.batch_size}, sample {each.text[:6]})")
         for each in board.machines
     ]
-    writer = csv.DictWriter(out, [*CSV_FIELDS, *machines], lineterminator="\n")
+    overall = of_overall(board, 0)
+    writer = csv.DictWriter(out, [*CSV_FIELDS, *overall, *machines], lineterminator="\n")
     writer.writeheader()
     kept = {pair.student: pair.kept for pair in board.pairs}
     for number, row in enumerate(board.rows):
@@ -181,6 +187,7 @@ def to_csv(board: Board) -> str:
                     "kept": part and part.ratio,
                     "cell_digest": run.cell_digest,
                     "predictions_sha256": run.predictions_sha256,
+                    **of_overall(board, number),
                     **dict(zip(machines, speeds, strict=True)),
                 }
                 writer.writerow({key: escape.csv(value) for key, value in line.items()})

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from flue_bench.boards import provenance
 from flue_bench.boards.board import Board, Entry, Kept, Machine, Pair, Row, Versus
+from flue_bench.boards.overall import Overall, Place, Ranking
 from flue_bench.kinds.counts import TRY
 from flue_bench.results.comparison import LEVEL, Interval
 
@@ -33,7 +34,7 @@ def seeds(entry: Entry, form: str) -> str:
     return form.format(count(entry)) if entry.n else ""
 
 
-def interval_text(ends: Interval | Kept) -> str:
+def interval_text(ends: Interval | Kept | Place) -> str:
     """Return an interval as ``[79.9, 82.1]``; empty where there is none."""
     return "" if ends.low is None or ends.high is None else f"[{100 * ends.low:.1f}, {100 * ends.high:.1f}]"
 
@@ -141,8 +142,56 @@ class Table(NamedTuple):
 
 
 def tables(board: Board) -> list[Table]:
-    """Return the tables of costs, then those of published scores."""
-    return _costs(board) + _quotes(board)
+    """Return the tables of the overall, then those of costs and of published scores."""
+    return _overall(board) + _costs(board) + _quotes(board)
+
+
+def _overall(board: Board) -> list[Table]:
+    """Return a table per protocol: the rows that have the whole set, by their mean over it."""
+    overall = board.overall
+    if overall is None:
+        return []
+    several = len(overall.rankings) > 1
+    made = []
+    for ranking in overall.rankings:
+        first = ranking.places[0]
+        lines = []
+        for place in ranking.places:
+            row = board.rows[place.row]
+            beaten = next((each for each in first.improvements if each.over == place.row), None)
+            ranks = f" [{place.rank_low}, {place.rank_high}]" if place.rank_low else ""
+            lines.append(
+                [
+                    f"{place.rank:g}{ranks}",
+                    name(row),
+                    setting_text(board, row),
+                    f"{100 * place.mean:.2f} {interval_text(place)}".strip(),
+                    f"{place.mean_rank:.2f}",
+                    f"{100 * beaten.probability:.0f} % [{100 * beaten.low:.0f}, {100 * beaten.high:.0f}]"
+                    if beaten
+                    else NONE,
+                ]
+            )
+        headers = ["rank", "model", "recipe", "mean", "mean rank", "first is above"]
+        title = f"Overall, {overall.name}{f', protocol {ranking.protocol}' if several else ''}"
+        made.append(Table(title, headers, lines, _said_of_ranks(overall, ranking), (0, 3, 4, 5)))
+    return made
+
+
+def _said_of_ranks(overall: Overall, ranking: Ranking) -> str:
+    """Return the caption of a table of the overall."""
+    said = f"Mean in percent over {', '.join(overall.columns)}, each with the same weight"
+    shown = any(place.rank_low for place in ranking.places)
+    said += ", with its 95 % interval over seeds and test examples." if shown else "."
+    if len(ranking.places) > 1:
+        if shown:
+            said += " Behind a rank: the ranks that are possible, at 95 % for all models at once (Mogstad et al. 2024)."
+        said += (
+            " Mean rank: over the columns, among these rows. First is above: the probability that a run of the first "
+            "scores above one of this model, a column drawn at random (Agarwal et al. 2021), with its 95 % interval "
+            "over seeds on these test sets."
+        )
+    return said
 
 
 def _quotes(board: Board) -> list[Table]:
@@ -224,6 +273,16 @@ def best_of(board: Board) -> list[list[bool]]:
     return best
 
 
+def _notes_of_overall(board: Board) -> dict[str, list[str]]:
+    if board.overall is None:
+        return {}
+    reasons = [note for ranking in board.overall.rankings for note in ranking.reasons]
+    return {
+        f"No overall ({board.overall.name})": [f"{what}: {reason}" for what, reason in board.overall.without],
+        f"Overall without intervals ({board.overall.name})": [f"{what}: {reason}" for what, reason in reasons],
+    }
+
+
 def notes(board: Board) -> dict[str, list[str]]:
     """Return the notes as heading → lines; headings without lines are left out."""
     collapsed = [
@@ -257,6 +316,7 @@ def notes(board: Board) -> dict[str, list[str]]:
         f"{LEAKS} May have been trained on what they are scored on": leaks,
         "Inputs that were cut, half of a split or more (--set max_length sets where)": cut,
         "Data that is not as published": data,
+        **_notes_of_overall(board),
         "Trained on the train and validation rows of another task, tested on rows of its own": [
             f"{column.title}: {', '.join(column.train_from)}" for column in board.columns if column.train_from
         ],

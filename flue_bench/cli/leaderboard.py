@@ -48,6 +48,13 @@ def leaderboard(
         str | None,
         typer.Option(help="With --teacher. Without both, each student is paired with the model it was distilled from."),
     ] = None,
+    overall: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Rank the models that have all of these by their mean over them: a group such as flue, a task, "
+            "a column. Repeatable."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
 ) -> None:
     """Show the board: a row for each model, a column for each task, mean ± sd over seeds, with 95 % intervals."""
@@ -57,7 +64,7 @@ def leaderboard(
     from flue_bench.results.comparison import Evidence
 
     contents = read(results)
-    built = flue_bench.build_board(contents, metric=metric, teacher=teacher, student=student)
+    built = flue_bench.build_board(contents, metric=metric, teacher=teacher, student=student, overall=overall or ())
     if format_ is Format.html:
         from flue_bench.boards.html import html
 

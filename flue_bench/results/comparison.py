@@ -346,6 +346,42 @@ def retention(
     return evidence.kept(key, Retention, compute, first.used + second.used)
 
 
+class Together(NamedTuple):
+    """Several board entries of one column, measured on one draw of its test sets."""
+
+    scores: list[Floats]
+    """The scores of each entry over its seeds."""
+    means: Means
+    """Their means, in the same order, with both sources of chance."""
+    lowest: float
+    """The metric's lowest value."""
+    highest: float
+
+
+def together(entries: Sequence[Sequence[RunRecord]], metric: str, evidence: Evidence) -> Together:
+    """Measure the entries of one column together; nothing is cached.
+
+    Args:
+        entries: records as for ``interval``, of one protocol, version and data, with two seeds at least each.
+        metric: full name of the score.
+        evidence: the source of the predictions.
+
+    Raises:
+        RecordError, UnknownNameError: as for ``interval``.
+    """
+    measured = _attempted(lambda: _measure([_entry(records, metric) for records in entries], metric, evidence))
+    return Together(measured.scores, _means(measured, drawn=True), measured.metric.low, measured.metric.high)
+
+
+def identity(records: Sequence[RunRecord], metric: str) -> list[Any]:
+    """Return everything that determines an entry's scores and intervals, as a key for ``Evidence.kept``.
+
+    Raises:
+        UsageError, UnknownNameError: as for ``interval``.
+    """
+    return [metric, _entry(records, metric).key]
+
+
 class _Entry(NamedTuple):
     """The records of a board entry, in order."""
 

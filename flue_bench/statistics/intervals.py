@@ -56,7 +56,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Means:
-    """Mean scores of one or two models, and both of their components of variance."""
+    """Mean scores of models, and both of their components of variance."""
 
     mean: Floats
     """(models,)"""
@@ -68,6 +68,11 @@ class Means:
     """(models, models), covariance from the sampling of one test set, which the models share."""
     clusters: int
     """Number of clusters in the test set."""
+
+    def alone(self, model: int) -> Means:
+        """Return the mean of one of the models."""
+        one = slice(model, model + 1)
+        return Means(self.mean[one], self.seeds[one], self.freedom[one], self.examples[one, one], self.clusters)
 
 
 def mean_sd(values: Sequence[float]) -> Summary:
