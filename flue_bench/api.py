@@ -289,6 +289,7 @@ def build_board(
     teacher: str | None = None,
     student: str | None = None,
     overall: str | Sequence[str] = (),
+    floor: str | None = None,
 ) -> Board:
     """Return the board of these results: mean and spread over seeds, 95 % intervals, tests, published scores.
 
@@ -299,6 +300,7 @@ def build_board(
         student: None: every student is paired with the model that it was distilled from.
         overall: a set of columns, by their names or tasks or by a group of installed tasks such as ``flue``: rows that
             have all of it are ranked by their mean over it, in ``Board.overall``.
+        floor: a model, such as one with random weights: what students keep is also shown above its scores.
 
     Raises:
         UnknownNameError: no record has that metric, no model that name, or no column or group.
@@ -306,6 +308,7 @@ def build_board(
             folder holds nothing.
     """
     from flue_bench.boards import board, published, verdicts
+    from flue_bench.boards.floors import above
     from flue_bench.boards.overall import place
     from flue_bench.results.comparison import Evidence
     from flue_bench.results.rows import named_rows
@@ -326,6 +329,8 @@ def build_board(
     built = verdicts.weigh(built, results.records, evidence)
     if overall:
         built = place(built, results.records, evidence, _several(overall))
+    if floor is not None:
+        built = above(built, results.records, evidence, known_name(rows, floor))
     return published.quote(built, results.records, published.load())
 
 
@@ -339,6 +344,8 @@ def compare(
     metric: str | None = None,
     retention: float | None = None,
     seed: int | None = None,
+    margin: str | None = None,
+    floor: str | None = None,
 ) -> Comparison:
     """Test whether one model is better than another, on the tasks they share, or the difference is chance.
 
@@ -353,6 +360,9 @@ def compare(
         metric: the score to compare by; None: each task's headline metric.
         retention: the share of B's score that A is tested to keep; None: 0.97 if B is the teacher of A.
         seed: with ``trained``: the seed of both; None: the lowest that both have.
+        margin: test whether A and B are equivalent within ``3%`` of B's score, or within ``3points``; to be named
+            before the scores are seen.
+        floor: a model, such as one with random weights, above whose scores what A keeps of B's is shown too.
 
     Raises:
         UnknownNameError: a model, task or metric has no record.
@@ -360,7 +370,7 @@ def compare(
         RecordError: there are no predictions to compare.
     """
     from flue_bench.boards import compared
-    from flue_bench.results.comparison import Evidence
+    from flue_bench.results.comparison import Evidence, Margin
     from flue_bench.results.rows import find_one, named_rows, newest
 
     if question not in ("pretrained", "trained"):
@@ -369,6 +379,9 @@ def compare(
         raise UsageError("--seed needs --question trained: the comparison of pretrained models uses all seeds.")
     if retention is not None and not 0 <= retention <= 1:
         raise UsageError(f"retention {retention}: a share, from 0 to 1.")
+    if floor is not None and question == "trained":
+        raise UsageError("--floor needs --question pretrained: it is a mean over seeds.")
+    within = None if margin is None else Margin.parse(margin)
     results = _results(results)
     once, _ = newest(results.records)
     rows = named_rows(once)
@@ -385,6 +398,8 @@ def compare(
         retention=retention,
         seed=seed,
         damaged=results.damaged,
+        margin=within,
+        floor=None if floor is None else find_one(rows, known_name(rows, floor)),
     )
 
 

@@ -227,6 +227,20 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class Above:
+    """What a student keeps of what its teacher has above a floor: (student - floor) / (teacher - floor)."""
+
+    floor: int | None
+    """Index of the floor's row on the board, from 0; None if there is none that was fine-tuned as the pair was."""
+    kept: tuple[Kept | None, ...]
+    """One per column."""
+    mean: Kept | None
+    """Over the columns that have a ratio."""
+    reasons: tuple[Note, ...]
+    """Columns on which the raw ratio has none above the floor, and why."""
+
+
+@dataclass(frozen=True)
 class Pair:
     """A student beside its teacher; ratios are student over teacher."""
 
@@ -244,6 +258,11 @@ class Pair:
     parameters: float
     speeds: tuple[float | None, ...]
     """Ratio of the examples per second, one per machine."""
+    mean_low: float | None = None
+    """Lower end of the mean's 95 % interval; None where one of the columns has no interval."""
+    mean_high: float | None = None
+    above: Above | None = None
+    """What is kept above a floor, from ``floors.above``; None where none was asked for."""
 
 
 @dataclass(frozen=True)
@@ -322,7 +341,7 @@ class Board(Tabular):
 
         kept = {pair.student: pair.kept for pair in self.pairs}
         lines = [
-            _line(self, row, column, entry, share) | of_overall(self, number)
+            _line(self, row, column, entry, share) | of_overall(self, number) | above_floor(self, number, column)
             for number, row in enumerate(self.rows)
             for column, entry, share in zip(
                 self.columns, row.entries, kept.get(number, (None,) * len(self.columns)), strict=True
@@ -377,6 +396,16 @@ def of_overall(board: Board, number: int) -> dict[str, Any]:
         return {}
     place = board.overall.of_row(number)
     return {"overall": board.overall.name} | {f"overall_{n}": place and getattr(place, n) for n in _OF_PLACE}
+
+
+def above_floor(board: Board, number: int, column: Column) -> dict[str, Any]:
+    """Return what a row keeps above the floor by the names of its columns in a table; nothing without a floor."""
+    above = {pair.student: pair.above for pair in board.pairs if pair.above}
+    if not above:
+        return {}
+    own = above.get(number)
+    kept = own and own.kept[board.columns.index(column)]
+    return {f"above_floor_{each.name}": kept and getattr(kept, each.name) for each in fields(Kept)}
 
 
 OF_ROW = (

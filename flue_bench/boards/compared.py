@@ -17,12 +17,22 @@ from rich.text import Text
 from flue_bench import escape
 from flue_bench.boards.board import own_head
 from flue_bench.boards.wording import NONE
-from flue_bench.errors import RecordError, UnknownNameError, UsageError
+from flue_bench.errors import FlueBenchError, RecordError, UnknownNameError, UsageError
 from flue_bench.kinds.counts import TRY
 from flue_bench.progress import Console
 from flue_bench.record import RunRecord
 from flue_bench.results import comparison
-from flue_bench.results.comparison import LEVEL, Difference, Evidence, Question, Retention, differs
+from flue_bench.results.comparison import (
+    LEVEL,
+    Difference,
+    Equivalence,
+    Evidence,
+    Margin,
+    Question,
+    Retention,
+    differs,
+)
+from flue_bench.results.retained import Retained, retained
 from flue_bench.results.rows import NamedRow, by_setting, grouped
 from flue_bench.statistics.significance import holm
 
@@ -47,6 +57,11 @@ class Line(NamedTuple):
     retention: Retention | None
     retention_p_holm: float | None
     retention_verdict: str
+    above_floor: Retained | None = None
+    """What A keeps of what B has above the floor; None without a floor, or where a note says why."""
+    equivalence: Equivalence | None = None
+    equivalence_p_holm: float | None = None
+    equivalence_verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,12 @@ class Comparison:
     lines: list[Line]
     notes: list[str]
     """What the table leaves out, and what to keep in mind when reading it."""
+    floor: str | None = None
+    """The title of the floor's row on the board."""
+    mean_retention: Retained | None = None
+    """Mean over the tasks of what A keeps of B's score; None where it was not asked for or has no interval."""
+    mean_above_floor: Retained | None = None
+    """The same above the floor, over the tasks that have it."""
 
     def __rich__(self) -> RenderableType:
         return Group(*_drawn(self))
@@ -92,6 +113,8 @@ def compare(
     retention: float | None = None,
     seed: int | None = None,
     damaged: Iterable[tuple[Path, str]] = (),
+    margin: Margin | None = None,
+    floor: NamedRow | None = None,
 ) -> Comparison:
     """Compare two rows of a board.
 
@@ -106,6 +129,8 @@ def compare(
         seed: with the question ``trained``, the seed of both; None takes the lowest that both have. A model that was
             scored as it is has none.
         damaged: files that cannot be read, and why, for the notes.
+        margin: test whether A and B are equivalent within it.
+        floor: the records of a model above whose scores what A keeps is shown too; not with the question ``trained``.
 
     Raises:
         UnknownNameError: neither model was run on one of ``tasks``.
@@ -123,20 +148,70 @@ def compare(
         )
     if seed is not None and len(as_it_is) == 2:
         raise UsageError("--seed: both models were scored as they are and have no seeds.")
-    if retention is None and row_a.records[0].cell.model.teacher == row_b.key.model:
+    if floor in (row_a, row_b):
+        raise UsageError(f"--floor {row_a.title if floor is row_a else row_b.title}: name a third row of the board.")
+    if retention is None and (floor or row_a.records[0].cell.model.teacher == row_b.key.model):
         retention = KEPT
     pairs = _pairs(row_a.records, row_b.records, tasks, metric, notes)
     if question == "trained":
         pairs = _one_seed(pairs, seed, notes)
     if not pairs:
         raise UsageError("\n".join([f"No task on which to compare {row_a.title} and {row_b.title}.", *notes[:1]]))
-    lines = _lines(pairs, metric, question, retention, evidence, notes)
+    lines = _lines(pairs, metric, question, retention, margin, evidence, notes)
     if not lines:
         raise RecordError(
             "\n".join([f"No predictions by which to compare {row_a.title} and {row_b.title}.", *notes[-1:]])
         )
-    notes = _reasons(lines) + notes + _collapsed(pairs) + _fine_tuned(pairs)
-    return Comparison(question, row_a.title, row_b.title, lines, notes)
+    notes = _reasons(lines) + notes
+    means: list[Retained | None] = [None, None]
+    if retention is not None and question == "pretrained":
+        there = {line.task: line for line in lines}
+        kept = [pair for pair in pairs if pair.title in there and (of := there[pair.title].retention) and of.ratio]
+        means[0] = _mean([[pair.a, pair.b] for pair in kept], metric, evidence)
+        if floor:
+            above = _above(kept, floor, metric, evidence, notes)
+            lines = [line._replace(above_floor=share) for line in lines for share in [above.get(line.task, (None,))[0]]]
+            means[1] = _mean([runs for _, runs in above.values()], metric, evidence)
+    return Comparison(
+        question,
+        row_a.title,
+        row_b.title,
+        lines,
+        notes + _collapsed(pairs) + _fine_tuned(pairs),
+        floor=floor.title if floor else None,
+        mean_retention=means[0],
+        mean_above_floor=means[1],
+    )
+
+
+_Runs = list[list[RunRecord]]
+"""The records of student, teacher and perhaps a floor on one task."""
+
+
+def _mean(columns: list[_Runs], metric: str | None, evidence: Evidence) -> Retained | None:
+    """Return the mean over tasks of what is kept; None where one of them has no interval."""
+    try:
+        return retained(columns, [metric or runs[0][0].metric for runs in columns], evidence) if columns else None
+    except FlueBenchError:
+        return None
+
+
+def _above(
+    pairs: Sequence[_Pair], floor: NamedRow, metric: str | None, evidence: Evidence, notes: list[str]
+) -> dict[str, tuple[Retained, _Runs]]:
+    """Return what is kept above the floor and the records it follows from, by task; note why other tasks have none."""
+    found: dict[str, tuple[Retained, _Runs]] = {}
+    variants = _variants(floor.records)
+    for pair in pairs:
+        alike = [of for of in variants.get(pair.a[0].cell.task, {}).values() if differs(of[0], pair.a[0]) is None]
+        runs = [pair.a, pair.b, *alike]
+        try:
+            if not alike:
+                raise UsageError("it was not run on it")
+            found[pair.title] = retained([runs], [metric or pair.a[0].metric], evidence), runs
+        except FlueBenchError as error:
+            notes.append(f"{pair.title}: nothing above the floor {floor.label}: {error}")
+    return found
 
 
 class _Pair(NamedTuple):
@@ -226,28 +301,40 @@ def _lines(
     pairs: list[_Pair],
     metric: str | None,
     question: Question,
-    margin: float | None,
+    share_kept: float | None,
+    margin: Margin | None,
     evidence: Evidence,
     notes: list[str],
 ) -> list[Line]:
     """Return every pair's comparison, with p-values adjusted over the tasks; note pairs whose predictions are gone."""
-    whole, compared, kept = [], [], []
+    whole, compared, kept, alike = [], [], [], []
     for pair in pairs:
         name = metric or pair.a[0].metric
         try:
             difference = comparison.compare(pair.a, pair.b, name, evidence, question)
-            share = None if margin is None else comparison.retention(pair.a, pair.b, name, evidence, question, margin)
+            share = (
+                None
+                if share_kept is None
+                else comparison.retention(pair.a, pair.b, name, evidence, question, share_kept)
+            )
+            same = margin and comparison.equivalence(pair.a, pair.b, name, evidence, margin, question)
         except RecordError as error:
             notes.append(f"{pair.title}: {error}")
             continue
         whole.append(pair)
         compared.append(difference)
         kept.append(share)
+        alike.append(same)
     adjusted = _adjusted([each.p for each in compared])
     adjusted_kept = _adjusted([each.p if each else None for each in kept])
-    return [
+    adjusted_alike = _adjusted([each.p if each else None for each in alike])
+    lines = [
         Line(pair.title, difference, p, _verdict(difference, p), share, p_kept, _retention_verdict(share, p_kept))
         for pair, difference, p, share, p_kept in zip(whole, compared, adjusted, kept, adjusted_kept, strict=True)
+    ]
+    return [
+        line._replace(equivalence=same, equivalence_p_holm=p, equivalence_verdict=_equivalence_verdict(same, p))
+        for line, same, p in zip(lines, alike, adjusted_alike, strict=True)
     ]
 
 
@@ -273,11 +360,20 @@ def _retention_verdict(retention: Retention | None, p_holm: float | None) -> str
     return f"{'keeps' if p_holm <= LEVEL else 'not shown to keep'} at least {100 * retention.margin:g} %"
 
 
+def _equivalence_verdict(equivalence: Equivalence | None, p_holm: float | None) -> str:
+    if equivalence is None:
+        return ""
+    if p_holm is None:
+        return "no verdict"
+    within = Margin(equivalence.margin, equivalence.relative)
+    return f"{'equivalent' if p_holm <= LEVEL else 'not shown equivalent'} within {within}"
+
+
 def _reasons(lines: list[Line]) -> list[str]:
     """Return why there is no verdict, each reason once."""
     tasks: dict[str, list[str]] = {}
     for line in lines:
-        for result in (line.comparison, line.retention):
+        for result in (line.comparison, line.retention, line.equivalence):
             if result and result.reason and line.task not in tasks.setdefault(result.reason, []):
                 tasks[result.reason].append(line.task)
     return [f"no verdict on {', '.join(of_reason)}: {reason}" for reason, of_reason in tasks.items()]
@@ -306,6 +402,8 @@ def _fine_tuned(pairs: list[_Pair]) -> list[str]:
 
 HEADERS = ("task", "A", "B", "A \N{MINUS SIGN} B\n[95 %]", "p\n(Holm)", "seeds\nA, B", "examples\n(groups)", "verdict")
 RETENTION_HEADERS = ("task", "A / B\n[95 %]", "p\n(Holm)", "verdict")
+ABOVE_HEADERS = ("task", "A / B\n[95 %]", "above the floor\n[95 %]", "p\n(Holm)", "verdict")
+EQUIVALENCE_HEADERS = ("task", "equivalence p\n(Holm)", "verdict")
 
 
 def _cells(answer: Comparison) -> list[list[str]]:
@@ -326,17 +424,44 @@ def _cells(answer: Comparison) -> list[list[str]]:
 
 
 def _retention_cells(answer: Comparison) -> list[list[str]]:
-    """Return the rows of the table of retention, under ``RETENTION_HEADERS``; none if it was not asked for."""
-    return [
-        [
-            line.task,
-            NONE if kept.ratio is None else f"{100 * kept.ratio:.1f} %{_span(kept.low, kept.high, '.1f')}",
-            _p(kept.p, line.retention_p_holm),
-            line.retention_verdict,
-        ]
+    """Return the rows of the table of retention, under ``RETENTION_HEADERS``; none if it was not asked for.
+
+    With a floor they have a cell more, under ``ABOVE_HEADERS``. The last row is the mean over the tasks.
+    """
+    rows = [
+        [line.task, _share(kept), _share(line.above_floor), _p(kept.p, line.retention_p_holm), line.retention_verdict]
         for line in answer.lines
         if (kept := line.retention)
     ]
+    if len(rows) > 1 and (answer.mean_retention or answer.mean_above_floor):
+        rows.append(["mean", _share(answer.mean_retention), _share(answer.mean_above_floor), "", ""])
+    return rows if answer.floor else [row[:2] + row[3:] for row in rows]
+
+
+def _share(kept: Retention | Retained | None) -> str:
+    if kept is None or kept.ratio is None:
+        return NONE
+    return f"{100 * kept.ratio:.1f} %{_span(kept.low, kept.high, '.1f')}"
+
+
+def _equivalence_cells(answer: Comparison) -> list[list[str]]:
+    """Return the rows of the table of equivalence, under ``EQUIVALENCE_HEADERS``; none if it was not asked for."""
+    return [
+        [line.task, _p(line.equivalence.p, line.equivalence_p_holm), line.equivalence_verdict]
+        for line in answer.lines
+        if line.equivalence
+    ]
+
+
+def _tables(answer: Comparison) -> list[tuple[tuple[str, ...], list[list[str]]]]:
+    """Return the headers and the rows of each table that has any."""
+    kept = ABOVE_HEADERS if answer.floor else RETENTION_HEADERS
+    tables = [
+        (HEADERS, _cells(answer)),
+        (kept, _retention_cells(answer)),
+        (EQUIVALENCE_HEADERS, _equivalence_cells(answer)),
+    ]
+    return [(headers, cells) for headers, cells in tables if cells]
 
 
 def _span(low: float | None, high: float | None, form: str) -> str:
@@ -358,22 +483,27 @@ def _said(answer: Comparison) -> list[str]:
     whose = {(True, True): "each", (True, False): "A", (False, True): "B"}.get((bool(sides[0]), bool(sides[1])))
     seeds = ", ".join(map(str, sorted(sides[0] | sides[1])))
     taken = f" Seed {seeds} of {whose}." if answer.question == "trained" and whose else ""
-    return [f"{QUESTIONS[answer.question]}{taken}", f"A: {answer.a}", f"B: {answer.b}"]
+    floor = [f"Floor: {answer.floor}"] if answer.floor else []
+    return [f"{QUESTIONS[answer.question]}{taken}", f"A: {answer.a}", f"B: {answer.b}", *floor]
 
 
 def _methods(answer: Comparison) -> str:
     tests = sorted({line.comparison.test for line in answer.lines if line.comparison.test})
-    return f"{LEGEND} Test: {', '.join(tests)}." if tests else LEGEND
+    said = f"{LEGEND} Test: {', '.join(tests)}." if tests else LEGEND
+    if answer.floor:
+        said += " Above the floor: (A - floor) / (B - floor)."
+    if any(line.equivalence for line in answer.lines):
+        said += " Equivalence: two one-sided tests; the margin has to be named before the scores are seen."
+    return said
 
 
 def _drawn(answer: Comparison) -> Iterable[RenderableType]:
     """Yield what a console shows, one below the other."""
     for text in _said(answer):
         yield Text(escape.plain(text))
-    for headers, cells in (HEADERS, _cells(answer)), (RETENTION_HEADERS, _retention_cells(answer)):
-        if cells:
-            yield Text()
-            yield _table(headers, cells)
+    for headers, cells in _tables(answer):
+        yield Text()
+        yield _table(headers, cells)
     yield Text(f"\n{_methods(answer)}", style="dim")
     for note in answer.notes:
         yield Text(f"- {escape.plain(note)}")
@@ -393,12 +523,11 @@ def _markdown(answer: Comparison) -> str:
     from tabulate import tabulate
 
     parts = ["\n".join(f"{escape.markdown(text)}  " for text in _said(answer)).rstrip()]
-    for headers, cells in (HEADERS, _cells(answer)), (RETENTION_HEADERS, _retention_cells(answer)):
-        if cells:
-            lines = [[escape.markdown(cell) for cell in line] for line in cells]
-            plain_headers = [header.replace("\n", " ") for header in headers]
-            align = ["left" if header in ("task", "verdict") else "right" for header in headers]
-            parts.append(tabulate(lines, plain_headers, tablefmt="pipe", colalign=align, disable_numparse=True))
+    for headers, cells in _tables(answer):
+        lines = [[escape.markdown(cell) for cell in line] for line in cells]
+        plain_headers = [header.replace("\n", " ") for header in headers]
+        align = ["left" if header in ("task", "verdict") else "right" for header in headers]
+        parts.append(tabulate(lines, plain_headers, tablefmt="pipe", colalign=align, disable_numparse=True))
     parts.append(_methods(answer))
     if answer.notes:
         parts.append("\n".join(f"- {escape.markdown(note)}" for note in answer.notes))
@@ -406,14 +535,28 @@ def _markdown(answer: Comparison) -> str:
 
 
 def _json(answer: Comparison) -> str:
-    def finite(result: Difference | Retention) -> dict[str, Any]:
+    def finite(result: Difference | Retention | Retained | Equivalence) -> dict[str, Any]:
         """Return the fields; an infinite end of an interval becomes null, since JSON has no infinity."""
         return {k: None if isinstance(v, float) and math.isinf(v) else v for k, v in asdict(result).items()}
 
     lines = [
         line._asdict()
-        | {"comparison": finite(line.comparison), "retention": finite(line.retention) if line.retention else None}
+        | {
+            "comparison": finite(line.comparison),
+            "retention": line.retention and finite(line.retention),
+            "above_floor": line.above_floor and finite(line.above_floor),
+            "equivalence": line.equivalence and finite(line.equivalence),
+        }
         for line in answer.lines
     ]
-    content = {"question": answer.question, "a": answer.a, "b": answer.b, "lines": lines, "notes": answer.notes}
+    content = {
+        "question": answer.question,
+        "a": answer.a,
+        "b": answer.b,
+        "floor": answer.floor,
+        "lines": lines,
+        "mean_retention": answer.mean_retention and finite(answer.mean_retention),
+        "mean_above_floor": answer.mean_above_floor and finite(answer.mean_above_floor),
+        "notes": answer.notes,
+    }
     return escape.json(content)

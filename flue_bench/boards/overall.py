@@ -180,7 +180,7 @@ def _set(board: Board, names: Sequence[str]) -> tuple[list[int], list[str]]:
                 missing[column] = None
             else:
                 chosen[found] = None
-    return list(chosen), list(missing)
+    return sorted(chosen), list(missing)
 
 
 def _column(board: Board, name: str) -> int | None:

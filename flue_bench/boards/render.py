@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flue_bench import escape
-from flue_bench.boards.board import OF_ROW, Board, Column, Entry, of_overall
+from flue_bench.boards.board import OF_ROW, Board, Column, Entry, above_floor, of_overall
 from flue_bench.boards.latex import latex
 from flue_bench.boards.overall import json_of
 from flue_bench.boards.wording import (
@@ -62,8 +62,8 @@ CSV_FIELDS = (
     "cell_digest",
     "predictions_sha256",
 )
-"""Fields of the CSV; the row's place in the overall follows where one was asked for, and one column per machine, named
-after it: examples per second.
+"""Fields of the CSV; the row's place in the overall and what it keeps above the floor follow where they were asked for,
+then one column per machine, named after it: examples per second.
 
 The fields from ``mean`` to ``kept`` describe the run's entry: its 95 % interval, the p-value against the column's best,
 and its mean over that of the teacher.
@@ -156,8 +156,8 @@ def to_csv(board: Board) -> str:
         escape.csv(f"examples_per_second ({machine_text(each)}, batches of {each.batch_size}, sample {each.text[:6]})")
         for each in board.machines
     ]
-    overall = of_overall(board, 0)
-    writer = csv.DictWriter(out, [*CSV_FIELDS, *overall, *machines], lineterminator="\n")
+    asked = [*of_overall(board, 0), *(above_floor(board, 0, board.columns[0]) if board.columns else ())]
+    writer = csv.DictWriter(out, [*CSV_FIELDS, *asked, *machines], lineterminator="\n")
     writer.writeheader()
     kept = {pair.student: pair.kept for pair in board.pairs}
     for number, row in enumerate(board.rows):
@@ -188,6 +188,7 @@ def to_csv(board: Board) -> str:
                     "cell_digest": run.cell_digest,
                     "predictions_sha256": run.predictions_sha256,
                     **of_overall(board, number),
+                    **above_floor(board, number, column),
                     **dict(zip(machines, speeds, strict=True)),
                 }
                 writer.writerow({key: escape.csv(value) for key, value in line.items()})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from flue_bench.boards.board import Board, Column, Entry, Kept, Note, Pair, Versus, mean_kept
@@ -16,6 +16,7 @@ from flue_bench.errors import FlueBenchError
 from flue_bench.record import RunRecord
 from flue_bench.results import comparison
 from flue_bench.results.comparison import Evidence
+from flue_bench.results.retained import retained
 from flue_bench.results.rows import by_run
 from flue_bench.statistics.significance import holm
 
@@ -90,7 +91,21 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
             for column, before, after in zip(board.columns, pair.kept, weighed, strict=True)
             if before and not after
         )
-        return replace(pair, kept=weighed, mean=mean_kept(weighed), withheld=withheld)
+        low, high = mean_interval(pair, weighed)
+        return replace(pair, kept=weighed, mean=mean_kept(weighed), mean_low=low, mean_high=high, withheld=withheld)
+
+    def mean_interval(pair: Pair, weighed: Sequence[Kept | None]) -> tuple[float | None, float | None]:
+        counted = [i for i, share in enumerate(weighed) if share]
+        both = [[board.rows[number].entries[i] for number in (pair.student, pair.teacher)] for i in counted]
+        if counted:
+            with contextlib.suppress(FlueBenchError):  # a single seed
+                mean = retained(
+                    [[runs(entry) for entry in entries if entry] for entries in both],
+                    [board.columns[i].metric for i in counted],
+                    evidence,
+                )
+                return mean.low, mean.high
+        return None, None
 
     with_intervals = [
         [entry and interval(row.label, column, entry) for column, entry in zip(board.columns, row.entries, strict=True)]

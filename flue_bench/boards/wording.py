@@ -107,9 +107,13 @@ def retention(board: Board) -> list[str]:
         aside = [f"mean of {tasks} tasks"] if tasks > 1 else []
         aside += [f"without {', '.join(pair.collapsed)}: collapsed runs"] if pair.collapsed else []
         aside += [f"without {', '.join(pair.withheld)}: not borne out by predictions"] if pair.withheld else []
+        if pair.above and pair.above.floor is not None and (mean := pair.above.mean):
+            floor, on = board.rows[pair.above.floor].label, sum(kept is not None for kept in pair.above.kept)
+            of = f", mean of {on}" if on != tasks else ""
+            aside.append(f"above {floor}: {_share(mean.ratio, mean.low, mean.high)}{of}")
         settings = f"{setting_text(board, student)}", f"{setting_text(board, teacher)}"
         said.append(
-            f"{student.label} keeps {100 * pair.mean:.1f} % of {teacher.label}'s score"
+            f"{student.label} keeps {_share(pair.mean, pair.mean_low, pair.mean_high)} of {teacher.label}'s score"
             + (f" ({'; '.join(aside)})" if aside else "")
             + f" with {share(pair.parameters)} of its parameters"
             + "".join(
@@ -121,6 +125,11 @@ def retention(board: Board) -> list[str]:
             + "."
         )
     return said
+
+
+def _share(ratio: float, low: float | None, high: float | None) -> str:
+    """Return a share of a score with its interval, as in a sentence: ``93.1 % [90.2, 96.0]``."""
+    return f"{100 * ratio:.1f} % {interval_text(Kept(ratio, low, high))}".strip()
 
 
 def _not_counted(pair: Pair) -> str:
@@ -142,8 +151,8 @@ class Table(NamedTuple):
 
 
 def tables(board: Board) -> list[Table]:
-    """Return the tables of the overall, then those of costs and of published scores."""
-    return _overall(board) + _costs(board) + _quotes(board)
+    """Return the tables of the overall, of what is kept above a floor, of costs, and of published scores."""
+    return _overall(board) + _above_floor(board) + _costs(board) + _quotes(board)
 
 
 def _overall(board: Board) -> list[Table]:
@@ -176,6 +185,29 @@ def _overall(board: Board) -> list[Table]:
         title = f"Overall, {overall.name}{f', protocol {ranking.protocol}' if several else ''}"
         made.append(Table(title, headers, lines, _said_of_ranks(overall, ranking), (0, 3, 4, 5)))
     return made
+
+
+def _above_floor(board: Board) -> list[Table]:
+    """Return a table with a line for each student and column: what is kept, and what above the floor."""
+    lines = []
+    for pair in board.pairs:
+        above = pair.above
+        if above is None or above.floor is None:
+            continue
+        floor = board.rows[above.floor]
+        who = f"{board.rows[pair.student].label} / {board.rows[pair.teacher].label}, above {floor.label}"
+        first = True
+        for i, (column, raw, kept) in enumerate(zip(board.columns, pair.kept, above.kept, strict=True)):
+            if raw and (entry := floor.entries[i]):
+                shown = [kept_text(share).replace("\n", " ") for share in (raw, kept)]
+                lines.append([who if first else "", column.title, f"{100 * entry.mean:.2f}", *shown])
+                first = False
+    headers = ["student / teacher", "column", "floor", "kept", "above the floor"]
+    caption = (
+        "Above the floor: (student - floor) / (teacher - floor), with the 95 % interval over seeds and test examples "
+        "where it has bounds."
+    )
+    return [Table("What students keep above a floor", headers, lines, caption, (2, 3, 4))] if lines else []
 
 
 def _said_of_ranks(overall: Overall, ranking: Ranking) -> str:
@@ -273,6 +305,17 @@ def best_of(board: Board) -> list[list[bool]]:
     return best
 
 
+def _notes_of_floors(board: Board) -> dict[str, list[str]]:
+    return {
+        "Nothing above the floor": [
+            f"{board.rows[pair.student].label} ({setting_text(board, board.rows[pair.student])}), {what}: {reason}"
+            for pair in board.pairs
+            if pair.above
+            for what, reason in pair.above.reasons
+        ]
+    }
+
+
 def _notes_of_overall(board: Board) -> dict[str, list[str]]:
     if board.overall is None:
         return {}
@@ -317,6 +360,7 @@ def notes(board: Board) -> dict[str, list[str]]:
         "Inputs that were cut, half of a split or more (--set max_length sets where)": cut,
         "Data that is not as published": data,
         **_notes_of_overall(board),
+        **_notes_of_floors(board),
         "Trained on the train and validation rows of another task, tested on rows of its own": [
             f"{column.title}: {', '.join(column.train_from)}" for column in board.columns if column.train_from
         ],

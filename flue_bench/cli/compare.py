@@ -62,6 +62,17 @@ def compare(
             help="Test whether A keeps at least this share of B's score.",
         ),
     ] = None,
+    margin: Annotated[
+        str | None,
+        typer.Option(
+            help="Test whether A and B are equivalent within a share of B's score, 3%, or within points, 3points. "
+            "Name it before you see the scores."
+        ),
+    ] = None,
+    floor: Annotated[
+        str | None,
+        typer.Option(help="Show what A keeps of B's score above this model's too, e.g. one with random weights."),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(show_default="lowest in common", help="With --question trained: the seed to compare.")
     ] = None,
@@ -86,6 +97,8 @@ def compare(
         metric=metric,
         retention=retention,
         seed=seed,
+        margin=margin,
+        floor=floor,
     )
     if format_ is Format.terminal and out is None:
         Console().print(answer)

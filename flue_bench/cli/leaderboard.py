@@ -48,6 +48,10 @@ def leaderboard(
         str | None,
         typer.Option(help="With --teacher. Without both, each student is paired with the model it was distilled from."),
     ] = None,
+    floor: Annotated[
+        str | None,
+        typer.Option(help="Show what students keep above this model's scores too, e.g. one with random weights."),
+    ] = None,
     overall: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,7 +68,9 @@ def leaderboard(
     from flue_bench.results.comparison import Evidence
 
     contents = read(results)
-    built = flue_bench.build_board(contents, metric=metric, teacher=teacher, student=student, overall=overall or ())
+    built = flue_bench.build_board(
+        contents, metric=metric, teacher=teacher, student=student, overall=overall or (), floor=floor
+    )
     if format_ is Format.html:
         from flue_bench.boards.html import html
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -123,6 +124,49 @@ class Retention:
     margin: float
     p: float | None
     """One-sided p-value of the student keeping no more than ``margin`` of the teacher's score; not adjusted."""
+    reason: str | None = None
+
+
+class Margin(NamedTuple):
+    """How much two models may differ and still count as equivalent; to be named before the scores are seen."""
+
+    size: float
+    """A share of B's score, or points of the score; as a fraction of 1."""
+    relative: bool
+    """Whether it is a share of B's score."""
+
+    @classmethod
+    def parse(cls, text: str) -> Margin:
+        """Return the margin that is written ``3%`` (of B's score) or ``3points``.
+
+        Raises:
+            UsageError: it is neither, or not above 0 and below 100.
+        """
+        parts = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(%|points?)\s*", text, re.ASCII)
+        if parts is None or not 0 < float(parts[1]) < 100:
+            number = parts[1] if parts else text.strip()
+            number = number if re.fullmatch(r"[0-9]{1,2}(\.[0-9]+)?", number) and float(number) else "3"
+            raise UsageError(f"--margin {text}: give a share of B's score, {number}%, or points, {number}points.")
+        return cls(float(parts[1]) / 100, parts[2] == "%")
+
+    def __str__(self) -> str:
+        size = f"{100 * self.size:g}"
+        return f"{size} %" if self.relative else f"{size} {'point' if size == '1' else 'points'}"
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Whether two models are equivalent: two one-sided tests."""
+
+    question: Question
+    metric: str
+    margin: float
+    """A fraction of 1."""
+    relative: bool
+    """Whether the margin is a share of B's score, and not points."""
+    p: float | None
+    """The larger of the p-values of A lying no higher than the margin's lower end, and no lower than its upper end; not
+    adjusted. None where ``reason`` says why."""
     reason: str | None = None
 
 
@@ -346,6 +390,50 @@ def retention(
     return evidence.kept(key, Retention, compute, first.used + second.used)
 
 
+def equivalence(
+    a: Sequence[RunRecord],
+    b: Sequence[RunRecord],
+    metric: str,
+    evidence: Evidence,
+    margin: Margin,
+    question: Question = "pretrained",
+) -> Equivalence:
+    """Test whether two entries are equivalent within a margin: two one-sided tests (Schuirmann 1987).
+
+    Args:
+        a: as for ``compare``.
+        b: as for ``compare``.
+        metric: full name of the score.
+        evidence: the source of the predictions.
+        margin: the largest difference that counts as none.
+        question: see the module's docstring.
+
+    Raises:
+        UsageError, RecordError, UnknownNameError: as for ``compare``.
+    """
+    first, second = _pair(a, b, metric, question)
+
+    def compute() -> Equivalence:
+        measured = _measure([first, second], metric, evidence)
+        reason, p = _reason(first, second, question), None
+        if reason is None and margin.relative and measured.scores[1].mean() <= 0:
+            reason = "a share of B's score is no margin where that is not above zero"
+        if reason is None:
+            means = _means(measured, drawn=question == "pretrained")
+            if margin.relative:
+                above = intervals.estimate(means, [1, margin.size - 1])
+                below = intervals.estimate(means, [-1, 1 + margin.size])
+            else:
+                apart = intervals.estimate(means, [1, -1])
+                above = apart._replace(value=margin.size + apart.value)
+                below = apart._replace(value=margin.size - apart.value)
+            p = significance.equivalence_test(above, below)
+        return Equivalence(question, metric, margin.size, margin.relative, p, reason)
+
+    key = [metric, question, *margin, first.key, second.key]
+    return evidence.kept(key, Equivalence, compute, first.used + second.used)
+
+
 class Together(NamedTuple):
     """Several board entries of one column, measured on one draw of its test sets."""
 
@@ -371,6 +459,20 @@ def together(entries: Sequence[Sequence[RunRecord]], metric: str, evidence: Evid
     """
     measured = _attempted(lambda: _measure([_entry(records, metric) for records in entries], metric, evidence))
     return Together(measured.scores, _means(measured, drawn=True), measured.metric.low, measured.metric.high)
+
+
+def check_drawn(records: Sequence[RunRecord], metric: str) -> None:
+    """Check that an entry says something of the model's spread over seeds.
+
+    Raises:
+        UsageError: it has a single seed, or collapsed runs.
+        UnknownNameError: as for ``interval``.
+    """
+    entry = _entry(records, metric)
+    if entry.collapsed:
+        raise UsageError(f"{entry.model} {'; '.join(entry.collapsed)}")
+    if len(entry.seeds) < 2:
+        raise UsageError(f"one seed of {entry.model} says nothing about the spread over seeds; run more with --seeds")
 
 
 def identity(records: Sequence[RunRecord], metric: str) -> list[Any]:

@@ -21,6 +21,13 @@ Floats = NDArray[np.float64]
 Score = Callable[[Floats], Floats]
 """A score as a function of summed counts, (…, one example's shape) → (…): ``flue_bench.kinds.counts.Metric.score``."""
 
+Ratio = tuple[Sequence[float], Sequence[float]]
+"""A ratio of means: the weights of the models in its numerator and in its denominator."""
+KEPT: Ratio = ((1, 0), (0, 1))
+"""What the first of two models, a student, keeps of the second, its teacher."""
+KEPT_ABOVE: Ratio = ((1, 0, -1), (0, 1, -1))
+"""The same above a third model, a floor."""
+
 REPLICATES = 2000
 """Replicates of the bootstrap: the standard error is then known to within 1.6 %."""
 
@@ -173,7 +180,7 @@ def examples_only(scores: Floats, covariance: Floats, clusters: int) -> Means:
     return Means(scores, nothing, nothing, covariance, clusters)
 
 
-def estimate(means: Means, weights: Sequence[float]) -> Estimate:
+def estimate(means: Means, weights: Sequence[float] | Floats) -> Estimate:
     """Estimate a weighted sum of the models' means: [1, -1] gives their difference.
 
     Args:
@@ -262,26 +269,32 @@ def quantile_of_sum(variances: Sequence[float], freedoms: Sequence[float], confi
     )
 
 
-def fieller(means: Means, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the interval of the ratio of the first mean to the second (Fieller 1954).
+def fieller(means: Means, weights: Ratio = KEPT, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the interval of the ratio of two weighted sums of the means (Fieller 1954): by default first over second.
 
-    It holds every ratio r for which ``first - r · second`` is not significantly different from zero, with the degrees
-    of freedom of the ratio that was found.
+    It holds every ratio r for which ``numerator - r · denominator`` is not significantly different from zero, with the
+    degrees of freedom of the ratio that was found.
+
+    Args:
+        means: the models' means.
+        weights: of the models in the numerator and in the denominator.
+        confidence: between 0 and 1.
 
     Returns:
-        Both ends; (-inf, inf) if the second mean is not distinguishable from zero.
+        Both ends; (-inf, inf) if the denominator is not distinguishable from zero.
 
     Raises:
-        ValueError: the second mean is not above zero.
+        ValueError: the denominator is not above zero.
     """
-    first, second = means.mean
+    w = np.asarray(weights, np.float64)  # (2, models)
+    first, second = w @ means.mean
     if second <= 0:
         raise ValueError("the denominator's mean is not above zero")
-    t = _t(estimate(means, [1, -first / second]).freedom, confidence)
-    seeds = np.diag(means.seeds)
+    t = _t(estimate(means, w[0] - first / second * w[1]).freedom, confidence)
+    seeds, examples = w @ np.diag(means.seeds) @ w.T, w @ means.examples @ w.T
     # A ratio whose estimated variance from the examples is negative is judged by the seeds alone, as ``estimate`` does;
     # the ratio that was found lies in both sets.
-    both, alone = (_within(first, second, v, t) for v in (seeds + means.examples, seeds))
+    both, alone = (_within(first, second, v, t) for v in (seeds + examples, seeds))
     return min(both[0], alone[0]), max(both[1], alone[1])
 
 

@@ -31,6 +31,16 @@ def t_test_above(estimated: Estimate) -> float:
     return float(special.stdtr(min(estimated.freedom, 1e9), -estimated.value / estimated.se))
 
 
+def equivalence_test(above: Estimate, below: Estimate) -> float:
+    """Return the p-value of two one-sided tests: small if both estimates are above zero (Schuirmann 1987).
+
+    Args:
+        above: how far a difference lies above the lower end of what counts as equivalent.
+        below: how far it lies below the upper end.
+    """
+    return max(t_test_above(above), t_test_above(below))
+
+
 def permutation_test(counts: ArrayLike, score: Score, permutations: int = PERMUTATIONS) -> float:
     """Return the two-sided p-value of two trained models being interchangeable on every cluster of the test set.
 

@@ -31,6 +31,7 @@ MODEL = ["--model", "embedded:student"]
 QUICK = ["--task", "mini-cls", "--limit", "16", "--set", "epochs=1"]
 RUN = ["run", *MODEL, *QUICK]
 TWO = ["run", "--model", "embedded:student", "--model", "embedded:teacher", *QUICK]
+THREE = ["run", "--model", "embedded:untrained", *TWO[1:]]
 
 LEARNT = [*TWO[:-4], "--limit", "120", "--set", "epochs=3", "--set", "learning_rate=1e-3"]
 """So long that the predictions are more than a single class."""
@@ -240,6 +241,30 @@ ADVICE: dict[str, Case] = {
         "--seed needs --question trained",
         also("--question", "trained"),
         before=(TWO,),
+    ),
+    "--floor needs --question pretrained": Case(
+        ["compare", "embedded:teacher", "embedded:student", "--question", "trained", "--floor", "embedded:untrained"],
+        "--floor needs --question pretrained",
+        instead(("--question trained", "--question pretrained")),
+        before=(THREE,),
+    ),
+    "name a third row of the board": Case(
+        ["compare", "embedded:teacher", "embedded:student", "--floor", "embedded:student"],
+        "name a third row",
+        instead(("--floor embedded:student", "--floor embedded:untrained")),
+        before=(THREE,),
+    ),
+    "--margin {}: give a share of B's score": Case(
+        ["compare", "embedded:teacher", "embedded:student", "--margin", "3"],
+        "give a share of B's score, 3%, or points, 3points",
+        instead(("--margin 3", "--margin 3%")),
+        before=(TWO,),
+    ),
+    "fits several columns": Case(
+        ["leaderboard", "--overall", "mini-cls"],
+        "give one of mini-cls limit 17; mini-cls limit 16",
+        instead(("--overall mini-cls", "--overall 'mini-cls limit 16'")),
+        before=(RUN, [*RUN, "--limit", "17"]),
     ),
     "run more with --seeds": Case(
         ["compare", "embedded:teacher", "embedded:student"],
@@ -455,6 +480,7 @@ ADVICE: dict[str, Case] = {
 """A part of the message as it stands in the code, with {} for what varies → how it is met and followed."""
 
 ELSEWHERE = {
+    "the board has this task only as a part of the column": "test_names_that_do_not_say_which_column",
     "HF_ENDPOINT is no http(s) address": "test_an_endpoint_that_is_no_address_is_told",
     "HF_ENDPOINT is {} and more": "test_an_endpoint_that_is_no_address_is_told",
     "and the same command with --resume continues from there": "test_distil_train",

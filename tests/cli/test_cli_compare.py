@@ -142,6 +142,42 @@ def test_a_student_and_its_teacher(root: Path) -> None:
     assert {line["retention_verdict"] for line in given["lines"]} == {"not shown to keep at least 97 %"}
 
 
+def test_equivalence_within_a_margin(root: Path) -> None:
+    given = answer(root, "org/a", "org/twin", "--margin", "20%")
+    assert {line["equivalence_verdict"] for line in given["lines"]} == {"equivalent within 20 %"}
+    lowest, highest = sorted(given["lines"], key=lambda line: float(line["equivalence"]["p"]))
+    assert lowest["equivalence_p_holm"] == pytest.approx(2 * lowest["equivalence"]["p"])
+    assert lowest["equivalence"]["p"] <= highest["equivalence"]["p"]
+    given = answer(root, "org/a", "org/twin", "--margin", "0.5 points")
+    assert {line["equivalence_verdict"] for line in given["lines"]} == {"not shown equivalent within 0.5 points"}
+    given = answer(root, "org/a", "org/b", "--margin", "5%")  # far apart
+    assert all(line["equivalence"]["p"] > 0.5 for line in given["lines"])
+    said = compared(root, "org/a", "org/twin", "--margin", "1point")
+    assert "within 1 point" in said and "the margin has to be named before" in " ".join(said.split())
+    trained = answer(root, "org/a", "org/twin", "--margin", "20%", "--question", "trained")
+    assert {line["equivalence_verdict"] for line in trained["lines"]} == {"equivalent within 20 %"}
+    assert answer(root, "org/a", "org/twin")["lines"][0]["equivalence"] is None
+
+
+def test_half_the_difference_that_both_ends_of_a_margin_allow(root: Path) -> None:
+    """The p-value is that of the end which is nearer: one side of non-inferiority with the same margin."""
+    (line,) = answer(root, "org/b", "org/a", "--task", "xnli", "--margin", "3%", "--retention", "0.97")["lines"]
+    assert line["equivalence"]["p"] == pytest.approx(line["retention"]["p"])
+
+
+@pytest.mark.parametrize("margin", ["3", "0%", "100%", "3pp", "-1%", "nan%", "", "3 %%", "1e2points"])
+def test_a_margin_says_of_what(margin: str, root: Path) -> None:
+    said = refused(root, "org/a", "org/twin", f"--margin={margin}")
+    assert f"--margin {margin}: give a share of B's score, 3%, or points, 3points." in " ".join(said.split())
+
+
+def test_one_seed_is_not_equivalent_to_anything(root: Path) -> None:
+    seeds(root, "org/once", [0.9], task="xnli", examples=300)
+    (line,) = answer(root, "org/a", "org/once", "--margin", "50%")["lines"]
+    assert line["equivalence"]["p"] is None and line["equivalence_verdict"] == "no verdict"
+    assert "one seed of org/once" in line["equivalence"]["reason"]
+
+
 def test_a_name_for_several_rows_is_refused_with_the_choices(root: Path) -> None:
     seeds(root, "org/a", [0.5, 0.6], task="xnli", examples=300, recipe={"epochs": 9}, recipe_name="standard epochs=9")
     said = refused(root, "org/a", "org/b")
