@@ -148,6 +148,8 @@ def compare(
         )
     if seed is not None and len(as_it_is) == 2:
         raise UsageError("--seed: both models were scored as they are and have no seeds.")
+    if floor and not floor.key.trained:
+        raise UsageError(f"--floor {floor.title} was scored as it is: name a model that was fine-tuned here.")
     if floor in (row_a, row_b):
         raise UsageError(f"--floor {row_a.title if floor is row_a else row_b.title}: name a third row of the board.")
     if retention is None and (floor or row_a.records[0].cell.model.teacher == row_b.key.model):

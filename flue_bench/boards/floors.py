@@ -46,12 +46,7 @@ def _above(
 ) -> Above:
     nothing = (None,) * len(board.columns)
     teacher = board.rows[pair.teacher]
-    alike = [
-        i
-        for i in floors
-        if (board.rows[i].recipe, board.rows[i].precision, board.rows[i].protocol)
-        == (teacher.recipe, teacher.precision, teacher.protocol)
-    ]
+    alike = [i for i in floors if board.rows[i].key[1:] == teacher.key[1:]]
     if not alike:
         return Above(None, nothing, None, (Note("All", "the floor was not fine-tuned as the teacher was"),))
     (floor,) = alike

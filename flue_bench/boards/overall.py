@@ -1,7 +1,7 @@
 """The overall of a board: models ranked by their mean over a named set of its columns, never over different sets.
 
-A row has an overall if it has a whole entry in every column of the set, none of them with collapsed runs; every other
-row is listed with the reason. Rows of several protocols of the engine are ranked apart.
+A row has an overall if it was fine-tuned here and has a whole entry in every column of the set, none of them with
+collapsed runs; every other row is listed with the reason. Rows of several protocols of the engine are ranked apart.
 """
 
 from __future__ import annotations
@@ -138,8 +138,9 @@ def place(board: Board, records: Iterable[RunRecord], evidence: Evidence, names:
     for number, row in enumerate(board.rows):
         entries = {board.columns[i].title: row.entries[i] for i in chosen}
         lacking = [title for title, entry in entries.items() if entry is None] + missing
-        failed = [title for title, entry in entries.items() if entry and not entry.stands]
-        reasons = [f"lacks {', '.join(lacking)}"] if lacking else []
+        failed = [title for title, entry in entries.items() if entry and entry.collapsed]
+        reasons = [] if row.trained else ["was scored as it is, not fine-tuned here"]
+        reasons += [f"lacks {', '.join(lacking)}"] if lacking else []
         reasons += [f"collapsed runs on {', '.join(failed)}"] if failed else []
         if reasons:
             without.append(Note(_title(board, number), "; ".join(reasons)))

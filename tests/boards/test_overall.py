@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import flue_bench
+from flue_bench.boards import compared, floors
 from flue_bench.boards.board import Board, build
 from flue_bench.boards.html import html
 from flue_bench.boards.latex import latex
@@ -20,8 +21,10 @@ from flue_bench.boards.overall import Overall, Place, place
 from flue_bench.boards.render import markdown, to_csv, to_json
 from flue_bench.boards.verdicts import weigh
 from flue_bench.errors import UnknownNameError, UsageError
+from flue_bench.record import NoTraining
 from flue_bench.results import overall as measuring
 from flue_bench.results.comparison import Evidence
+from flue_bench.results.rows import named_rows
 from flue_bench.results.store import Store
 from flue_bench.statistics import ranks
 from support import command_line
@@ -155,6 +158,23 @@ def test_names_that_do_not_say_which_column(tmp_path: Path) -> None:
         place(board, records, evidence, ["fleu"])
     whole = [*records, make_record("a", "xnli")]
     assert overall(place(build(whole), whole, evidence, ["xnli"])).columns == ("xnli",)  # the title itself
+
+
+AS_IT_IS = NoTraining(method="own head", max_length=128, precision="fp32", answers={"a": "a"})
+
+
+def test_a_model_that_was_scored_as_it_is_has_no_overall_and_is_no_floor(store: Store, tmp_path: Path) -> None:
+    records = [*store.records(), *(make_record("own-head", task, 0, how=AS_IT_IS) for task in SET)]
+    built = place(build(records), records, Evidence((store.root,)), SET)
+    row = next(row for row in built.rows if row.label == "own-head")
+    title = f"own-head ({row.recipe}, {row.precision})"
+    assert dict(overall(built).without)[title] == "was scored as it is, not fine-tuned here"
+    above = floors.above(built, records, Evidence((store.root,)), "own-head").pairs[0].above
+    assert above and above.floor is None and "not fine-tuned as the teacher was" in above.reasons[0].reason
+    pairs = {label: next(r for r in named_rows(records) if r.label == label) for label in ("org/eleve", "org/maitre")}
+    floor = next(r for r in named_rows(records) if r.label == "own-head")
+    with pytest.raises(UsageError, match="scored as it is: name a model that was fine-tuned here"):
+        compared.compare(*pairs.values(), Evidence((store.root,)), floor=floor)
 
 
 def test_protocols_are_ranked_apart(tmp_path: Path) -> None:

@@ -481,6 +481,7 @@ ADVICE: dict[str, Case] = {
 
 ELSEWHERE = {
     "the board has this task only as a part of the column": "test_names_that_do_not_say_which_column",
+    "--floor {} was scored as it is": "test_a_model_that_was_scored_as_it_is_has_no_overall_and_is_no_floor",
     "HF_ENDPOINT is no http(s) address": "test_an_endpoint_that_is_no_address_is_told",
     "HF_ENDPOINT is {} and more": "test_an_endpoint_that_is_no_address_is_told",
     "and the same command with --resume continues from there": "test_distil_train",
