@@ -102,10 +102,12 @@ def run(
     precision: Literal["auto", "fp32", "bf16"] | None = None,
     device: str = "auto",
     limit: int | None = None,
+    train_rows: int | Literal["all"] | Iterable[int | Literal["all"]] = "all",
     data_dir: str | Path | None = None,
     offline: bool = False,
     results: str | Path = "results",
     force: bool = False,
+    keep: Literal["best", "all"] | None = None,
     metrics: Mapping[str, Callable[[pyarrow.Table], float]] | None = None,
     on_epoch: Callable[[Cell, Epoch], None] | None = None,
     progress: bool | Display = True,
@@ -113,8 +115,8 @@ def run(
     """Fine-tune and score models on tasks. Every cell (model, task, seed) is run once and recorded.
 
     Args:
-        models: hub ids (``org/name`` or ``org/name@revision``), directories, or ``embedded:NAME``; None: the embedded
-            teacher and student.
+        models: hub ids (``org/name`` or ``org/name@revision``), directories, patterns of directories
+            (``OUT/checkpoint-*``), or ``embedded:NAME``; None: the embedded teacher and student.
         tasks: tasks, their names, groups, or paths of TOML files; None: the group ``flue``, or without ``models`` the
             group ``mini``.
         seeds: the seeds; a number N stands for the seeds 0 to N-1.
@@ -123,10 +125,15 @@ def run(
         precision: instead of the recipe's; auto chooses bf16 where the hardware gains from it.
         device: auto, cpu, cuda, cuda:N or mps.
         limit: at most this many examples of each split.
+        train_rows: numbers of rows of train to learn from, each a cell of its own; validation and test stay whole. The
+            rows are drawn anew for each seed, and a larger number of one seed holds the smaller.
         data_dir: the folder of data to use instead of downloads; None: the environment variable ``FLUE_BENCH_DATA``.
         offline: make no network call.
         results: the folder to write records to.
         force: run cells again that have a record.
+        keep: keep the fine-tuned models in ``results/models``: all, or of each model and task the one that is best on
+            validation, among these seeds. ``results.model_dir(record)`` says where. A cell that has a record is trained
+            again for it, and its model kept if the predictions are the same.
         metrics: scores of your own: name → a function of the test predictions, which are those of
             ``record.predictions()``. They are recorded by their names in ``record.own_scores``; what they mean is the
             caller's responsibility: nothing recomputes them, no epoch is selected by them, and no board shows them.
@@ -143,9 +150,9 @@ def run(
         FlueBenchError: the only model cannot be loaded, or the folder of results cannot be written.
         KeyboardInterrupt: after Ctrl-C; the same call continues from the last finished step.
     """
-    from flue_bench.data import registry
+    from flue_bench.data import model_files, registry
 
-    named = _several(models) or EMBEDDED
+    named = model_files.named(map(str, _several(models) or EMBEDDED))
     # Names and recipes before PyTorch is loaded, which takes seconds: what is misspelt is told at once.
     chosen = registry.select(_several(tasks) or (["flue"] if models else ["mini"]))
     for each in chosen:
@@ -153,15 +160,20 @@ def run(
     wanted = list(range(seeds)) if isinstance(seeds, int) else sorted(set(seeds))
     if not wanted or not all(0 <= seed < 2**32 for seed in wanted):
         raise UsageError(f"seeds {seeds}: give at least one, each from 0 to 4294967295.")
+    if keep not in (None, "best", "all"):
+        raise UnknownNameError("value of keep", str(keep), ("best", "all"))
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: at least 1 example of each split.")
+    sizes = [train_rows] if isinstance(train_rows, int | str) else list(train_rows)
+    if not sizes or not all(size == "all" or (isinstance(size, int) and size >= 1) for size in sizes):
+        raise UsageError(f"train_rows {train_rows!r}: numbers of at least 1 row, or 'all', such as 100,300,all.")
     display = display_for(progress)
     with display.console.status("Loading PyTorch and transformers"):
         from flue_bench.jobs.grid import Grid, run_grid
         from flue_bench.results.store import Store
 
     grid = Grid(
-        models=list(dict.fromkeys(map(str, named))),
+        models=named,
         tasks=chosen,
         seeds=wanted,
         recipe=recipe,
@@ -169,9 +181,11 @@ def run(
         precision=precision,
         device=device,
         limit=limit,
+        train_rows=[*sorted({size for size in sizes if isinstance(size, int)}), *([None] if "all" in sizes else [])],
         data_dir=_data_dir(data_dir),
         offline=offline,
         force=force,
+        keep=keep,
         metrics=dict(metrics or {}),
         on_epoch=on_epoch,
     )
@@ -223,9 +237,9 @@ def score(
         FlueBenchError: the only model cannot be loaded, or the folder of results cannot be written.
         KeyboardInterrupt: after Ctrl-C; the same call scores what is left.
     """
-    from flue_bench.data import registry
+    from flue_bench.data import model_files, registry
 
-    chosen, named = registry.select(_several(tasks)), list(dict.fromkeys(map(str, _several(models))))
+    chosen, named = registry.select(_several(tasks)), model_files.named(map(str, _several(models)))
     if not chosen or not named:
         raise UsageError("Name at least one model and one task to score.")
     if split not in ("test", "validation"):
@@ -264,10 +278,17 @@ def _whole(what: str, outcome: Outcome, results: str | Path) -> Results:
     from flue_bench.results.runs import Results
 
     folders = (Path(results),)
-    made = Results(folders, outcome.records, outcome.failures, unloaded=outcome.unloaded, reused=outcome.reused)
-    if outcome.failures or outcome.unloaded:
+    made = Results(
+        folders,
+        outcome.records,
+        outcome.failures,
+        unloaded=outcome.unloaded,
+        reused=outcome.reused,
+        unkept=outcome.unkept,
+    )
+    if outcome.failures or outcome.unloaded or outcome.unkept:
         reasons = [f"{each.cell.model.name} on {each.cell.task}: {each.error}" for each in outcome.failures]
-        raise IncompleteError(what, len(outcome.records), [*reasons, *outcome.unloaded], made)
+        raise IncompleteError(what, len(outcome.records), [*reasons, *outcome.unloaded, *outcome.unkept], made)
     return made
 
 
@@ -468,7 +489,7 @@ def measure_speed(
     Compare models only by ratios from one call on one machine.
 
     Args:
-        models: hub ids, directories, or ``embedded:NAME``.
+        models: hub ids, directories, patterns of directories, or ``embedded:NAME``.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto chooses bf16 where the hardware gains from it.
         offline: make no network call.
@@ -480,12 +501,13 @@ def measure_speed(
         IncompleteError: some models could not be measured; its ``results`` has the others.
         FlueBenchError: the only model cannot be loaded.
     """
-    display = display_for(progress)
+    from flue_bench.data import model_files
+
+    names, display = model_files.named(map(str, _several(models))), display_for(progress)
     with display.console.status("Loading PyTorch and transformers"):
         from flue_bench.jobs import speed
         from flue_bench.results.store import Store
 
-    names = list(dict.fromkeys(map(str, _several(models))))
     with display.running(), display.bar(f"Measuring {', '.join(names)}") as bar:
         measured = speed.measure(names, device, precision, offline, bar.update)
     store = Store(Path(results))

@@ -152,6 +152,31 @@ def check_folder(folder: Path, root: Path) -> None:
                 raise OSError(errno.ENOTDIR, f"'{step.relative_to(root)}' is {fault}", str(step))
 
 
+def place(new: Path, target: Path) -> None:
+    """Move a complete folder to its final name in one step, after what it holds is on the disk.
+
+    A folder that has the name is replaced: for a moment there is none of that name.
+
+    Raises:
+        OSError: it cannot be moved; a folder that had the name keeps it.
+    """
+    for path in new.iterdir():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    sync(new)
+    old = _temporary(target)
+    with suppress(FileNotFoundError):
+        os.rename(target, old)
+    try:
+        os.rename(new, target)
+    except OSError:
+        with suppress(OSError):
+            os.rename(old, target)
+        raise
+    sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def sync(folder: Path) -> None:
     """Make renames in a folder survive a power cut, where folders can be synced (not on Windows)."""
     if os.name == "posix":

@@ -73,6 +73,19 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+class Training(Schema):
+    """How far a training had come when it left a model behind, as the model's own files say."""
+
+    name: Short
+    """The directory that holds the checkpoints, or the repository."""
+    digest: str
+    """A hash of what the checkpoints of one training have in common, as far as their files say it."""
+    step: Count
+    """Optimiser steps done."""
+    tokens: Count | None = None
+    """Tokens read; None where that was not counted."""
+
+
 class ModelRef(Schema):
     """A model by content: the same weights have the same digest on the hub, in a directory, and under another path."""
 
@@ -88,6 +101,14 @@ class ModelRef(Schema):
     """Digest of the model it was distilled from, as its ``distillation.json`` says."""
     weights_bytes: Count | None = None
     """Size of the files that hold the weights; None in records made before 0.2."""
+    training: Training | None = None
+    """None where the model's files do not say how it was trained."""
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ``training`` where it is unknown, so that older records stay the same."""
+        said: dict[str, Any] = write(self)
+        return {name: value for name, value in said.items() if name != "training" or value is not None}
 
 
 class DataRef(Schema):
@@ -163,6 +184,21 @@ class Cell(Schema):
     seed: Count | None
     """None where nothing is trained."""
     protocol: Positive = PROTOCOL
+    train_rows: Positive | None = None
+    """The number of rows of train that served, drawn by seed; None: all. Validation and test are whole."""
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ``train_rows`` where all served, so that older cells stay the same."""
+        said: dict[str, Any] = write(self)
+        return {name: value for name, value in said.items() if name != "train_rows" or value is not None}
+
+    def served(self, rows: Mapping[Split, int]) -> dict[Split, int]:
+        """Return the examples of each split that serve, of those that there are."""
+        served = {split: count if self.limit is None else min(count, self.limit) for split, count in rows.items()}
+        if self.train_rows is not None and "train" in served:
+            served["train"] = min(served["train"], self.train_rows)
+        return served
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -436,6 +472,8 @@ class RunRecord(Schema):
     """Why the model may have been trained on what it is scored on, in words: what its card or its own files say."""
     train_from: Short | None = None
     """The task whose train and validation rows served; None: the task's own."""
+    kept: str | None = Field(default=None, pattern="^[0-9a-f]{16}$")
+    """The digest of the fine-tuned model, if it was kept: what ``ModelRef.digest`` says of its directory."""
     predictions: Predictions
     cost: Cost
     environment: Environment
@@ -457,7 +495,7 @@ class RunRecord(Schema):
         return {
             name: value
             for name, value in said.items()
-            if value or name not in ("options", "measures", "train_from", "own_scores", "leaks")
+            if value or name not in ("options", "measures", "train_from", "own_scores", "leaks", "kept")
         }
 
 

@@ -50,6 +50,7 @@ def distill(
     resume: bool = False,
     device: str = "auto",
     compile: bool = False,
+    save_every: int | None = None,
     offline: bool = False,
     progress: bool | Display = True,
 ) -> Distilled:
@@ -68,6 +69,8 @@ def distill(
         resume: continue from the newest checkpoint in ``out``.
         device: auto, cpu, cuda or cuda:N.
         compile: use ``torch.compile``: minutes at the start, faster steps on some GPUs.
+        save_every: also save the student after every so many steps, to ``out/checkpoint-STEP``, as a model like any
+            other; ``flue_bench.run("OUT/checkpoint-*")`` scores them.
         offline: make no network call.
         progress: show bars in a terminal or a notebook; False: nothing.
 
@@ -90,6 +93,8 @@ def distill(
         raise UsageError("distill needs --corpus FOLDER (made by flue-bench corpus) and --out FOLDER.")
     if steps and epochs:
         raise UsageError("--steps or --epochs: give one or the other.")
+    if save_every is not None and save_every < 1:
+        raise UsageError(f"save_every {save_every}: at least 1 step.")
     named = {"teacher": teacher, "student": student}
     settings: dict[str, Any] = {**(overrides or {}), **{key: str(value) for key, value in named.items() if value}}
     settings |= {key: value for key, value in {"steps": steps, "epochs": epochs}.items() if value is not None}
@@ -106,7 +111,15 @@ def distill(
     out, folder = Path(out), None if corpus is None else Path(corpus)
     with _own_accelerate():
         fresh = run.distil(
-            chosen, folder, out, display, device=device, resume=resume, offline=offline, compiled=compile
+            chosen,
+            folder,
+            out,
+            display,
+            device=device,
+            resume=resume,
+            offline=offline,
+            compiled=compile,
+            save_every=save_every,
         )
     made = json.loads(files.read(out / result.DISTILLATION, root=out))
     return Distilled(out, made, chosen, was_finished=not fresh)
@@ -171,7 +184,7 @@ def build_corpus(
 
 def tokenizer_folder(name: str, offline: bool) -> tuple[Path, list[str]]:
     """Return a folder with a tokenizer's files, and the names of all files there or in its repository on the hub."""
-    from flue_bench.data import hub
+    from flue_bench.data import hub, model_files
     from flue_bench.training import models
 
     folder = Path(name).expanduser()
@@ -180,7 +193,7 @@ def tokenizer_folder(name: str, offline: bool) -> tuple[Path, list[str]]:
     elif not folder.is_dir():
         repo_id, _, revision = name.partition("@")
         present = hub.files(repo_id, repo_type="model", revision=revision or None, offline=offline)
-        wanted = models.matching(present, ("config.json", *models.TOKENIZER_FILES))
+        wanted = model_files.matching(present, (model_files.CONFIG, *model_files.TOKENIZER_FILES))
         fetched = hub.fetch(repo_id, repo_type="model", revision=revision or None, patterns=wanted, offline=offline)
         return fetched.folder, present
     return folder, [path.name for path in folder.iterdir()]

@@ -2,7 +2,8 @@
 
 These rules keep numbers apart that look alike:
 
-- a column holds one metric on one split of one version of one data set, cut to one limit;
+- a column holds one metric on one split of one version of one data set, cut to one limit, after training on one number
+  of rows;
 - a row holds one model fine-tuned by one recipe in one precision under one protocol of the engine, or one model that
   was scored as it is: such rows stand below the others, and are never the best of a column;
 - an entry averages over seeds of one setting, and over all tasks of its column or none; where these were run on several
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flue_bench.boards import provenance
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.progress import Console
+from flue_bench.recipe import Recipe
 from flue_bench.record import Failure, OwnHead, RunRecord, SpeedRecord
 from flue_bench.results.comparison import LEVEL, Interval, collapsed
 from flue_bench.results.rows import NamedRow, RowKey, RunKey, by_setting, find, grouped, named_rows, newest, told_apart
@@ -62,6 +64,8 @@ class Column:
     name: str
     metric: str
     limit: int | None
+    train_rows: int | None
+    """The rows of train that served; None: all."""
     canonical: bool
     members: tuple[Member, ...]
     """The tasks whose scores are averaged, seed by seed."""
@@ -69,6 +73,8 @@ class Column:
     """Other tasks whose train and validation rows the models were fine-tuned on; empty for rows of their own."""
     split: str
     """``test``, or ``validation`` of models that were scored as they are."""
+    served: int = field(compare=False)
+    """Rows of train that served, on average over the members."""
     deviations: tuple[str, ...] = field(compare=False)
     """How the data differs from the published data."""
 
@@ -134,6 +140,8 @@ class Entry:
     runs: tuple[Run, ...]
     collapsed: tuple[str, ...]
     """Which runs predict a single class, in words; with any, the entry gets no verdict."""
+    epochs: tuple[int, ...]
+    """Epochs of the runs, each number once."""
     mixed: tuple[str, ...]
     """What differs between the runs that are averaged, in words: machines, threads, versions."""
     uncommitted: tuple[int | None, ...]
@@ -180,6 +188,18 @@ class Speed:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """How far the training of a row's model had come when it was saved: ``flue_bench.record.Training``."""
+
+    training: str
+    """A hash that the checkpoints of one training share."""
+    name: str
+    """The training's name."""
+    step: int
+    tokens: int | None
+
+
+@dataclass(frozen=True)
 class Row:
     """One model as fine-tuned in one way."""
 
@@ -197,6 +217,8 @@ class Row:
     """Bytes of the weights; None where no record has them."""
     teacher: str | None
     """Digest of the model that this one was distilled from."""
+    checkpoint: Checkpoint | None
+    """None where the model's files do not say how it was trained."""
     cut: tuple[str, ...]
     """Tasks of which half of a split or more is longer than ``max_length``, in words."""
     fine_tuned: tuple[str, ...]
@@ -330,6 +352,16 @@ class Board(Tabular):
 
         return notebook.html(self)
 
+    def svg(self) -> str:
+        """Return the board's curves as one SVG: score against labels, and against how far a training had come.
+
+        Raises:
+            UsageError: it has no curve.
+        """
+        from flue_bench.boards import curves
+
+        return curves.to_svg(self)
+
     def to_arrow(self) -> pyarrow.Table:
         """Return a table with a row for each entry: one model, fine-tuned in one way, on one column of the board.
 
@@ -360,15 +392,19 @@ def _line(board: Board, row: Row, column: Column, entry: Entry, kept: Kept | Non
         **{each: getattr(row, each) for each in OF_ROW},
         "fine_tuned": list(row.fine_tuned),
         "leaks": list(row.leaks),
+        "checkpoint": row.checkpoint and asdict(row.checkpoint),
         "column": column.title,
         "metric": column.metric,
         "split": column.split,
         "limit": column.limit,
+        "train_rows": column.train_rows,
+        "served": column.served,
         "canonical": column.canonical,
         "deviations": list(column.deviations),
         "tasks": [member.task for member in column.members],
         "mean": entry.mean,
         "sd": entry.sd,
+        "epochs": list(entry.epochs),
         "n": entry.n,
         "seeds": list(entry.seeds),
         "scores": list(entry.scores),
@@ -425,6 +461,7 @@ class _Family(NamedTuple):
     members: tuple[str, ...]
     metric: str
     limit: int | None
+    train_rows: int | None
     canonical: bool
     split: str
 
@@ -503,6 +540,7 @@ def build(
             parameters=max(record.cost.parameters for record in each.records),
             weights_bytes=next((size for r in each.records if (size := r.cell.model.weights_bytes) is not None), None),
             teacher=next((teacher for r in each.records if (teacher := r.cell.model.teacher)), None),
+            checkpoint=_checkpoint(each.records),
             fine_tuned=own_head(each.records),
             trained=each.key.trained,
             leaks=leaks(each.records),
@@ -561,8 +599,7 @@ def cut(records: Iterable[RunRecord]) -> tuple[str, ...]:
     """Return how much of which tasks ``max_length`` cut, where that is at least half of a split."""
     said: dict[str, str] = {}
     for record in records:
-        limit = record.cell.limit
-        rows = {split: count if limit is None else min(count, limit) for split, count in record.data.rows.items()}
+        rows = record.cell.served(record.data.rows)
         parts = [
             f"{number:,} of {rows[split]:,} rows of {split}"
             for split, number in record.truncation.examples.items()
@@ -572,6 +609,11 @@ def cut(records: Iterable[RunRecord]) -> tuple[str, ...]:
             task, length = record.cell.task, record.cell.recipe.max_length
             said[task] = f"{task}: {', '.join(parts)} at {length} sub-words"
     return tuple(said[task] for task in sorted(said))
+
+
+def _checkpoint(records: Iterable[RunRecord]) -> Checkpoint | None:
+    said = next((training for record in records if (training := record.cell.model.training)), None)
+    return Checkpoint(said.digest, said.name, said.step, said.tokens) if said else None
 
 
 def _once(records: Iterable[RunRecord], left_out: set[Note]) -> list[RunRecord]:
@@ -664,6 +706,9 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
             for record in runs
         ),
         collapsed=collapsed(runs),
+        epochs=tuple(
+            sorted({record.cell.recipe.epochs_on(1) for record in runs if isinstance(record.cell.recipe, Recipe)})
+        ),
         mixed=provenance.mixed(runs),
         uncommitted=provenance.uncommitted(runs),
     )
@@ -761,13 +806,25 @@ def _said(setting: list[RunRecord], metric: str) -> str:
 def _family(record: RunRecord, metric: str | None) -> _Family:
     members = tuple(sorted({*record.column_members, record.cell.task}))
     cell = record.cell
-    return _Family(record.column, members, metric or record.metric, cell.limit, record.data.canonical, cell.split)
+    return _Family(
+        column=record.column,
+        members=members,
+        metric=metric or record.metric,
+        limit=cell.limit,
+        train_rows=cell.train_rows,
+        canonical=record.data.canonical,
+        split=cell.split,
+    )
 
 
 def _family_title(family: _Family) -> str:
     limit = "" if family.limit is None else f" limit {family.limit:,}"
     split = "" if family.split == "test" else f" ({family.split})"
-    return f"{family.column}{split}{limit}{'' if family.canonical else ' (data not canonical)'}"
+    return f"{family.column}{split}{limit}{_on(family)}{'' if family.canonical else ' (data not canonical)'}"
+
+
+def _on(family: _Family) -> str:
+    return "" if family.train_rows is None else f" on {family.train_rows:,} train rows"
 
 
 def _column(family: _Family, settings: Sequence[list[RunRecord]]) -> Column:
@@ -778,24 +835,29 @@ def _column(family: _Family, settings: Sequence[list[RunRecord]]) -> Column:
     other = f" (trained on {', '.join(trained)})" if trained else ""
     split = "" if family.split == "test" else f" ({family.split})"
     return Column(
-        title=f"{family.column}{split}{other}{'' if family.canonical else f' ({rows:,} train rows)'}{limit}",
+        title=(
+            f"{family.column}{split}{other}{'' if family.canonical else f' ({rows:,} train rows)'}{limit}{_on(family)}"
+        ),
         name=family.column,
         metric=family.metric,
         limit=family.limit,
+        train_rows=family.train_rows,
         canonical=family.canonical,
         members=tuple(Member(record.cell.task, record.cell.task_version, record.cell.data) for record in first),
         train_from=trained,
         split=family.split,
+        served=sum(record.cell.served(record.data.rows).get("train", 0) for record in first) // len(first),
         deviations=tuple(words for record in first for words in record.data.deviations),
     )
 
 
-def _column_order(column: Column) -> tuple[int, str, bool, float, str, str, tuple[tuple[str, int, str], ...]]:
+def _column_order(column: Column) -> tuple[int, str, bool, float, float, str, str, tuple[tuple[str, int, str], ...]]:
     """Return the sort key of a column: FLUE first, then by name; whole and canonical data sets before others."""
     place = FLUE.index(column.name) if column.name in FLUE else len(FLUE)
     limit = -math.inf if column.limit is None else -column.limit
     members = tuple((member.task, member.version, member.data) for member in column.members)
-    return place, column.name, not column.canonical, limit, column.title, column.metric, members
+    served = -math.inf if column.train_rows is None else -column.train_rows
+    return place, column.name, not column.canonical, limit, served, column.title, column.metric, members
 
 
 def _row_order(row: Row) -> tuple[bool, tuple[float, ...], str, str, str, int, str]:

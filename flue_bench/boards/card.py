@@ -21,6 +21,7 @@ from flue_bench.kinds.kind import kind_of
 from flue_bench.record import RunRecord
 from flue_bench.results.comparison import collapsed
 from flue_bench.results.rows import by_run, find, grouped, named_rows, newest
+from flue_bench.results.store import KEPT_RECORD
 from flue_bench.statistics.intervals import mean_sd
 
 if TYPE_CHECKING:
@@ -210,13 +211,86 @@ def updated(path: Path | None, name: str, of_model: Sequence[Setting]) -> ModelC
     return card
 
 
+def of_kept(record: RunRecord, name: str, architecture: str) -> ModelCard:
+    """Return the card of one fine-tuned model: what it is, how to load it, its scores, and what it was made from.
+
+    Args:
+        record: the record of its cell.
+        name: the model's name.
+        architecture: the transformers class that loads it.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+    from tabulate import tabulate
+
+    cell, data, here = record.cell, record.data, record.environment
+    setting, kind = _setting((record,)), kind_of(record)
+    base = f"{cell.model.name}@{cell.model.revision}" if cell.model.revision else cell.model.name
+    validation = record.history[record.selected_epoch - 1].scores if record.history else {}
+    metrics = _metrics(setting)
+    scores = [
+        [escape.code(each), f"{_values(record)[each]:.4f}", f"{validation[each]:.4f}" if each in validation else ""]
+        for each in metrics
+    ]
+    served = ", ".join(f"{count:,} {split}" for split, count in cell.served(data.rows).items())
+    packages = ", ".join(f"{package} {version}" for package, version in sorted(here.packages.items()))
+    made_from = {
+        "base model": f"{escape.code(base)}, digest {escape.code(cell.model.digest)}",
+        "task": f"{escape.code(cell.task)}, version {cell.task_version}: {escape.markdown(setting.title)}",
+        "data": f"{escape.code(data.source)}, digest {escape.code(data.digest)}; rows: {served}",
+        "labels": ", ".join(map(escape.code, record.labels)) or "none",
+        "recipe": escape.markdown(
+            f"{record.recipe_name}: "
+            + ", ".join(f"{key} {value}" for key, value in cell.recipe.model_dump(exclude_none=True).items())
+        ),
+        "seed": str(cell.seed),
+        "epoch": f"{record.selected_epoch} of {len(record.history)}, by {escape.code(record.metric)} on validation",
+        "cell": f"{escape.code(record.cell_digest)}, protocol {cell.protocol}",
+        "test predictions": f"SHA-256 {escape.code(record.predictions.sha256)}",
+        "this model": f"digest {escape.code(record.kept or '')}",
+        "machine": escape.markdown(f"{here.device}, {here.threads} threads, {here.platform}, Python {here.python}"),
+        "software": escape.markdown(
+            f"flue-bench {here.flue_bench}" + (f" at {here.commit[:12]}" if here.commit else "") + f", {packages}"
+        ),
+    }
+    about = ModelCardData(
+        language="fr",
+        library_name="transformers",
+        pipeline_tag=kind.hub_task,
+        base_model=cell.model.name if cell.model.origin == "hub" else None,
+        tags=["flue-bench"],
+        model_name=escape.plain(name),
+        eval_results=results([setting]),
+    )
+    flue = f"[flue-bench]({home})" if (home := _homepage()) else "flue-bench"
+    collapse = (
+        f"\n**Collapsed: {escape.markdown(record.collapsed)}.** Its scores mean little.\n" if record.collapsed else ""
+    )
+    text = (
+        f"# {escape.markdown(name)}\n\n{escape.code(cell.model.name)}, fine-tuned on {escape.markdown(setting.title)} "
+        f"by {flue} with seed {cell.seed}.\n{collapse}\n"
+        f"```python\nfrom transformers import AutoTokenizer, {architecture}\n\n"
+        f'tokenizer = AutoTokenizer.from_pretrained(".")\nmodel = {architecture}.from_pretrained(".")\n```\n\n'
+        f"It was trained on inputs of at most {cell.recipe.max_length} sub-words: cut longer ones there "
+        f"(`truncation=True, max_length={cell.recipe.max_length}`).\n\n"
+        "## Scores\n\nFractions of 1; the model was chosen on validation, so that its scores there flatter it.\n\n"
+        f"{tabulate(scores, headers=['score', 'test', 'validation'], tablefmt='github', disable_numparse=True)}\n\n"
+        + "".join(f"- {escape.code(each)}: {metric.what}.\n" for each, metric in metrics.items())
+        + "\n## Provenance\n\n"
+        + f"{tabulate(made_from.items(), headers=['', ''], tablefmt='github', disable_numparse=True)}\n\n"
+        + f"`{KEPT_RECORD}` is the whole record. The same model again:\n\n"
+        + f"```sh\n{_command(setting)} --keep all\n```\n\n"
+        + "No licence is stated here: those of the base model and of the data apply.\n"
+    )
+    return ModelCard(f"---\n{about.to_yaml()}\n---\n\n{text}")
+
+
 def _setting(records: tuple[RunRecord, ...]) -> Setting:
     first = records[0]
     cell, data = first.cell, first.data
     installed = registry.registered().get(cell.task)
     known = installed is not None and installed.task.version == cell.task_version
     title = f"{first.task_title}, trained on {first.train_from}" if first.train_from else first.task_title
-    if data.canonical and cell.limit is None and installed is not None and known:
+    if data.canonical and cell.limit is cell.train_rows is None and installed is not None and known:
         flue = "FLUE: " if "flue" in installed.task.groups else ""
         hub = re.fullmatch(r"hub:([^@]+)@(\w+)", data.source)
         if hub is None:
@@ -234,8 +308,10 @@ def _setting(records: tuple[RunRecord, ...]) -> Setting:
     if cell.split != "test":
         title += f", {cell.split}"
     limit = f", at most {cell.limit:,} rows a split" if cell.limit is not None else ""
+    limit += f", trained on {cell.train_rows:,} rows" if cell.train_rows is not None else ""
     other = "" if data.canonical else ", data not canonical"
     config = f"data {cell.data}" + (f" limit {cell.limit}" if cell.limit is not None else "")
+    config += f" train_rows {cell.train_rows}" if cell.train_rows is not None else ""
     return Setting(f"{title}{limit}{other}", cell.task, config, None, records)
 
 
@@ -272,6 +348,8 @@ def _command(setting: Setting) -> str:
     words += [word for record in setting.records if not how for word in ("--seed", str(record.cell.seed))]
     if first.cell.limit is not None:
         words += ["--limit", str(first.cell.limit)]
+    if first.cell.train_rows is not None:
+        words += ["--train-rows", str(first.cell.train_rows)]
     # No name ends our section; quotes that are closed and opened again change nothing for the shell.
     return escape.plain(shlex.join(words)).replace("<!", "<''!")
 

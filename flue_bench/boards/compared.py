@@ -257,8 +257,9 @@ def _pairs(
             if any(name not in record.scores for record in ours + theirs):
                 notes.append(f"{task}: has no score {name}")
                 continue
-            limit = ours[0].cell.limit
-            variant = "" if len(shared) == 1 and limit is None else f" limit {limit:,}" if limit else " whole"
+            limit, served = ours[0].cell.limit, ours[0].cell.train_rows
+            parts = [f" limit {limit:,}" if limit else "", f" on {served:,} train rows" if served else ""]
+            variant = "".join(parts) or ("" if len(shared) == 1 else " whole")
             pairs.append(_Pair(f"{task}{variant}", ours, theirs))
     return pairs
 
@@ -268,7 +269,7 @@ def _variants(records: Iterable[RunRecord]) -> dict[str, dict[tuple[Any, ...], l
 
     def run_on(record: RunRecord) -> tuple[Any, ...]:
         cell = record.cell
-        return cell.task_version, cell.data, cell.limit, cell.protocol, cell.split
+        return cell.task_version, cell.data, cell.limit, cell.train_rows, cell.protocol, cell.split
 
     return {
         task: {key: by_setting(variant)[0] for key, variant in grouped(of_task, run_on).items()}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flue_bench import escape
-from flue_bench.boards import wording
+from flue_bench.boards import curves, wording
 from flue_bench.boards.board import Board, Entry, Row, Run
 from flue_bench.boards.notebook import environment
 from flue_bench.errors import RecordError
@@ -53,6 +53,7 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
         caption=wording.caption(board, "n"),
         best=wording.best_of(board),
         scales=scales,
+        curves=[(curves.draw([curve]), curves.table(curve)) for curve in curves.of(board)],
         plots=[plot for i in range(len(board.machines)) if (plot := _plot(board, i))],
         details=lambda entry: _details(entry, records_of, evidence),
         link=link,

@@ -155,7 +155,8 @@ def quote(board: Board, records: Sequence[RunRecord], published: File) -> Board:
 
 
 def _whole(column: Column) -> bool:
-    return column.canonical and column.limit is None and not column.train_from and column.split == "test"
+    own = column.train_rows is None and not column.train_from and column.split == "test"
+    return column.canonical and column.limit is None and own
 
 
 def _entries(board: Board | None, name: str) -> Iterator[tuple[str, Entry]]:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from flue_bench import escape
 from flue_bench.boards.board import OF_ROW, Board, Column, Entry, above_floor, of_overall
+from flue_bench.boards.curves import to_svg
 from flue_bench.boards.latex import latex
 from flue_bench.boards.overall import json_of
 from flue_bench.boards.wording import (
@@ -45,6 +46,7 @@ CSV_FIELDS = (
     "data",
     "canonical",
     "limit",
+    "train_rows",
     "metric",
     "seed",
     "score",
@@ -174,6 +176,7 @@ def to_csv(board: Board) -> str:
                     "data": members[run.task].data,
                     "canonical": str(column.canonical).lower(),
                     "limit": column.limit,
+                    "train_rows": column.train_rows,
                     "metric": column.metric,
                     "seed": run.seed,
                     "score": run.score,
@@ -195,7 +198,13 @@ def to_csv(board: Board) -> str:
     return out.getvalue()
 
 
-FORMATS: dict[str, Callable[[Board], str]] = {"markdown": markdown, "latex": latex, "json": to_json, "csv": to_csv}
+FORMATS: dict[str, Callable[[Board], str]] = {
+    "markdown": markdown,
+    "latex": latex,
+    "json": to_json,
+    "csv": to_csv,
+    "svg": to_svg,
+}
 """Text formats by name."""
 
 

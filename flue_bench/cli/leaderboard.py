@@ -28,6 +28,7 @@ class Format(StrEnum):
     latex = "latex"
     json = "json"
     csv = "csv"
+    svg = "svg"
 
 
 def leaderboard(
@@ -38,7 +39,9 @@ def leaderboard(
     format_: Annotated[
         Format,
         typer.Option(
-            "--format", "-f", help="Output format. csv has a line for each task and seed; json holds everything."
+            "--format",
+            "-f",
+            help="Output format. csv has a line for each task and seed; json holds everything; svg the curves alone.",
         ),
     ] = Format.terminal,
     teacher: Annotated[

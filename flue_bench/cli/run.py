@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from flue_bench.cli.settings import settings
-from flue_bench.errors import IncompleteError, UsageError
+from flue_bench.errors import IncompleteError, UsageError, quoted
+
+
+class KeepChoice(StrEnum):
+    """Values of ``--keep``."""
+
+    best = "best"
+    all = "all"
 
 
 class PrecisionChoice(StrEnum):
@@ -24,7 +31,10 @@ def run(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", "-m", help="Hub id (org/name or org/name@revision), directory, or embedded:NAME. Repeatable."
+            "--model",
+            "-m",
+            help="Hub id (org/name or org/name@revision), directory, pattern of directories ('OUT/checkpoint-*', "
+            "quoted), or embedded:NAME. Repeatable.",
         ),
     ] = None,
     task: Annotated[
@@ -46,6 +56,14 @@ def run(
         PrecisionChoice | None, typer.Option(help="auto chooses bf16 where the hardware gains from it.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use at most this many examples of each split.")] = None,
+    train_rows: Annotated[
+        str,
+        typer.Option(
+            metavar="N,N,…,all",
+            help="Learn from so many rows of train, drawn by seed; each number is a run of its own, and validation and "
+            "test stay whole. See docs/checkpoints-and-curves.md.",
+        ),
+    ] = "all",
     data_dir: Annotated[
         Path | None,
         typer.Option(envvar="FLUE_BENCH_DATA", help="Folder of data to use instead of downloads; see the README."),
@@ -53,6 +71,12 @@ def run(
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
     results: Annotated[Path, typer.Option(help="The folder to write records to.")] = Path("results"),
     force: Annotated[bool, typer.Option("--force", help="Run cells again that have a record already.")] = False,
+    keep: Annotated[
+        KeepChoice | None,
+        typer.Option(
+            help="Keep fine-tuned models in RESULTS/models: all, or of each model and task the best on validation."
+        ),
+    ] = None,
 ) -> None:
     """Fine-tune and score models on tasks; every cell (model, task, seed) is run once and recorded.
 
@@ -62,6 +86,9 @@ def run(
     if seed and seeds:
         raise UsageError("--seeds N runs seeds 0 to N-1, --seed K a single one: give one or the other.")
     overrides = settings(set_ or [], {"precision": precision})
+    sizes = [size.strip().replace("_", "") for size in train_rows.split(",")]
+    if not all(size == "all" or (size.isdecimal() and int(size)) for size in sizes):
+        raise UsageError(f"--train-rows {quoted(train_rows)}: numbers of at least 1 row, or all: 100,300,1000,all.")
 
     import flue_bench
     from flue_bench.api import EMBEDDED
@@ -84,10 +111,12 @@ def run(
             precision=precision.value if precision else None,
             device=device,
             limit=limit,
+            train_rows=["all" if size == "all" else int(size) for size in sizes],
             data_dir=data_dir,
             offline=offline,
             results=results,
             force=force,
+            keep=keep.value if keep else None,
             progress=display,
         )
     except IncompleteError as error:  # each reason was printed when it came up
@@ -96,6 +125,9 @@ def run(
         Console().print(board.build(done.records, done.failures))
     if done.reused:
         display.line(f"{done.reused} of {len(done)} cells had a record already; --force runs them again.")
+    for record in done.records if keep else ():
+        if (folder := done.model_dir(record)) is not None:
+            display.line(f"Kept: {folder}")
     display.line(f"Records: {results / 'runs'}   The whole board: flue-bench leaderboard --results {results}")
     if incomplete:
         raise typer.Exit(1)

@@ -149,6 +149,13 @@ def limited(examples: list[Example], limit: int | None) -> list[Example]:
     return [examples[i] for i in sorted(rank[:limit])]
 
 
+def drawn(examples: list[Example], rows: int, seed: int) -> list[Example]:
+    """Return this many examples, in order, drawn by a hash of seed and id: more rows of one seed hold the fewer."""
+    key = seed.to_bytes(8, "big")
+    rank = sorted(range(len(examples)), key=lambda i: hashlib.blake2b(examples[i].id.encode(), key=key).digest())
+    return [examples[i] for i in sorted(rank[:rows])]
+
+
 def _there(folder: Path, source: Source) -> bool:
     return bool(source.files) and bool(_matching(folder, _first(source).path))
 

@@ -40,6 +40,7 @@ from flue_bench.results.store import Store
 from flue_bench.task import SPLITS, Split
 from flue_bench.training import checkpoint, models
 from flue_bench.training.device import Device, environment, peak_memory, prepare, reset_peak_memory
+from flue_bench.training.keep import save
 from flue_bench.training.models import Resolved
 from flue_bench.training.train import Fit, Progress, fine_tune, flops_per_example, predict
 
@@ -70,6 +71,12 @@ class CallerError(BaseException):
 OnEpoch = Callable[[Cell, Epoch], None]
 """A function of the caller for the end of each epoch."""
 
+Saver = Callable[[Path], str]
+"""A function that writes a fine-tuned model to an empty folder, and returns its digest."""
+
+OnTrained = Callable[[RunRecord, Saver], RunRecord]
+"""A function that may save the model of a finished cell, and returns the record that is then stored."""
+
 
 class CellFailedError(FlueBenchError):
     """Raised for a cell that was run and ended in an error, which the store keeps."""
@@ -93,6 +100,7 @@ def run_cell(
     wait: bool = True,
     on_epoch: OnEpoch | None = None,
     leaks: tuple[str, ...] = (),
+    on_trained: OnTrained = lambda record, _: record,
 ) -> Finished:
     """Run one cell, unless its record is in the store, and store its record or its failure.
 
@@ -111,6 +119,7 @@ def run_cell(
         wait: wait for another process that is running this cell.
         on_epoch: called after each epoch.
         leaks: for the record, why the model may have been trained on what it is scored on.
+        on_trained: called before the record of a fine-tuned model is stored.
 
     Raises:
         CallerError: ``on_epoch`` raised something; the cell has a checkpoint.
@@ -120,7 +129,8 @@ def run_cell(
         FlueBenchError: the model or the data cannot be loaded, or the store cannot be read or written.
         filelock.Timeout: another process is running it, and ``wait`` is false.
     """
-    title = f"{number}{loader.called(cell.model)} · {cell.task} · {cell.run}"
+    on = "" if cell.train_rows is None else f" · {cell.train_rows:,} train rows"
+    title = f"{number}{loader.called(cell.model)} · {cell.task}{on} · {cell.run}"
     checkpoint_dir = store.checkpoint_dir(cell)
     earlier = None if force else store.find(cell)  # without a lock: if all is done, nothing has to be written
     if earlier is not None and not checkpoint_dir.exists():
@@ -134,7 +144,19 @@ def run_cell(
         try:
             settled = prepare(device, cell.recipe.precision, models.width(model.config))
             record = _run_and_keep(
-                cell, model, loader, inputs, settled, store, display, title, recipe_name, notes, on_epoch, leaks
+                cell,
+                model,
+                loader,
+                inputs,
+                settled,
+                store,
+                display,
+                title,
+                recipe_name,
+                notes,
+                on_epoch,
+                leaks,
+                on_trained,
             )
         except Exception as error:
             reason = str(error) if isinstance(error, FlueBenchError) else _unexpected(error, cell, display)
@@ -210,6 +232,7 @@ def _run_and_keep(
     notes: tuple[str, ...],
     on_epoch: OnEpoch | None,
     leaks: tuple[str, ...],
+    on_trained: OnTrained,
 ) -> RunRecord:
     began = time.perf_counter()
     folder = store.checkpoint_dir(cell)
@@ -220,7 +243,9 @@ def _run_and_keep(
         tested = _fine_tune_and_test(cell, model, loader, inputs, device, folder, display, title, notes, on_epoch)
 
     def build(predictions: Predictions) -> RunRecord:
-        return _record(cell, recipe_name, inputs, tested, device, predictions, time.perf_counter() - began, leaks)
+        seconds = time.perf_counter() - began
+        record = _record(cell, recipe_name, inputs, tested, device, predictions, seconds, leaks)
+        return record if cell.untrained else on_trained(record, lambda folder: save(folder, tested.network, model))
 
     with checkpoint.interruption() as interruption:  # a signal from here on does not lose what is finished
         record = store.write(build, tested.table, cell)
@@ -241,10 +266,13 @@ def _fine_tune_and_test(
     notes: tuple[str, ...],
     on_epoch: OnEpoch | None,
 ) -> _Tested:
-    task, (recipe, seed), splits = inputs.registered.task, cell.trained, inputs.splits(cell.limit)
+    task, (recipe, seed) = inputs.registered.task, cell.trained
+    splits = inputs.splits(cell.limit, cell.train_rows, seed)
     kind, called = kind_named(task.kind), loader.called(cell.model)
     with display.bar(title) as bar:
-        encoded = loader.encoded(inputs, model, cell.limit, recipe.max_length, display)
+        encoded = loader.encoded(
+            inputs, model, cell.limit, recipe.max_length, display, train_rows=cell.train_rows, seed=seed
+        )
         network, load_notes, head = models.load_model(model, task, seed, recipe.dropout)
         network.to(device.where)
         # Before the work, so that a failure to describe it does not cost the work.

@@ -17,12 +17,13 @@ from flue_bench.data import sources
 from flue_bench.data.registry import Registered
 from flue_bench.errors import DataError, FlueBenchError, HubError, ModelError, UsageError
 from flue_bench.jobs.cell import CallerError, CellFailedError, OnEpoch, run_cell, theirs
-from flue_bench.jobs.loader import Loader
+from flue_bench.jobs.keep import Keep, Keeper
+from flue_bench.jobs.loader import Loader, TaskInputs
 from flue_bench.progress import Display
 from flue_bench.recipe import Recipe
 from flue_bench.record import Cell, Failure, RunRecord
 from flue_bench.results.store import Store
-from flue_bench.task import Task
+from flue_bench.task import Example, Task
 from flue_bench.training import models
 from flue_bench.training.device import pick_device, prepare, random_state_kept
 from flue_bench.training.models import Resolved
@@ -44,9 +45,13 @@ class Grid:
     """Replaces the recipe's precision."""
     device: str = "auto"
     limit: int | None = None
+    train_rows: Sequence[int | None] = (None,)
+    """Rows of train, ascending, each a cell of its own; None: all of them."""
     data_dir: Path | None = None
     offline: bool = False
     force: bool = False
+    keep: Keep | None = None
+    """Which fine-tuned models to keep."""
     metrics: Mapping[str, Callable[[pyarrow.Table], float]] = field(default_factory=dict)
     """Scores of the caller's own, by name, each a function of the test predictions."""
     on_epoch: OnEpoch | None = None
@@ -70,6 +75,8 @@ class Outcome:
     """Task whose data were missing before anything ran → what to do, which was printed then."""
     reused: int = 0
     """Cells that were already in the store."""
+    unkept: list[str] = field(default_factory=list)
+    """Models that could not be kept, with the reason."""
 
 
 class Planned(NamedTuple):
@@ -114,6 +121,7 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
         force=grid.force,
         on_epoch=grid.on_epoch,
         metrics=grid.metrics,
+        keep=grid.keep,
     )
     return outcome
 
@@ -129,8 +137,10 @@ def run_planned(
     force: bool = False,
     on_epoch: OnEpoch | None = None,
     metrics: Mapping[str, Callable[[pyarrow.Table], float]] | None = None,
+    keep: Keep | None = None,
 ) -> None:
     """Run each cell once, those that another process is running last, and add what comes of them to ``outcome``."""
+    keeper = Keeper(store, keep) if keep else None
 
     def runs(planned: Planned, wait: bool) -> bool:
         """Run a cell; return False if another process is running it."""
@@ -149,6 +159,7 @@ def run_planned(
                 wait=wait,
                 on_epoch=on_epoch,
                 leaks=planned.leaks,
+                on_trained=keeper.fresh if keeper else lambda record, _: record,
             )
             record = _with_metrics(record, metrics or {}, store)
         except Timeout:
@@ -172,6 +183,9 @@ def run_planned(
             put_off = [planned for planned in cells if not runs(planned, wait=False)]
             for planned in put_off:
                 runs(planned, wait=True)
+            if keeper:
+                named, outcome.unkept = keeper.settle(outcome.records, loader, device, display)
+                outcome.records = [named.get(record.cell_digest, record) for record in outcome.records]
     except CallerError as raised:
         raise raised.error from None
 
@@ -190,7 +204,7 @@ def _with_metrics(
             if not math.isfinite(own[name]):
                 raise UsageError(f"metric '{name}' gives {own[name]}: a score is a finite number.")
     record = record.model_copy(update={"own_scores": own})
-    store.write_own_scores(record)
+    store.write_again(record)
     return record
 
 
@@ -204,7 +218,7 @@ def _cells(
     display: Display,
 ) -> Iterator[Planned]:
     """Yield the grid's cells, task by task. They name data by content, so a task is read when its turn comes."""
-    numbered = list(enumerate(product(grid.tasks, resolved, grid.seeds), 1))
+    numbered = list(enumerate(product(grid.tasks, grid.train_rows, resolved, grid.seeds), 1))
     for each, group in groupby(numbered, key=lambda cell: cell[1][0]):
         name, recipe = each.task.name, recipes[each.task.name]
         try:
@@ -213,11 +227,21 @@ def _cells(
             cannot_load(name, error, outcome, display)
             continue
         limit = inputs.limit(grid.limit)
-        rows = len(inputs.splits(limit)["train"])
-        epochs = recipe.epochs_on(rows)
-        steps = epochs * -(-rows // recipe.batch_size)
-        auto = f"epochs auto chose {epochs}: {steps:,} steps on {rows:,} rows" if recipe.epochs == "auto" else ""
-        for number, (_, model, seed) in group:
+        done: set[tuple[int | None, str, int]] = set()
+        for number, (_, asked, model, seed) in group:
+            train_rows = inputs.train_rows(asked, limit)
+            if asked is not None and train_rows is None:
+                whole = len(inputs.splits(limit)["train"])
+                display.once(f"{name}: train has {whole:,} rows: --train-rows {asked} is all of them")
+            if (train_rows, model.ref.digest, seed) in done:
+                continue
+            done.add((train_rows, model.ref.digest, seed))
+            train = inputs.splits(limit, train_rows, seed)["train"]
+            rows = len(train)
+            epochs = recipe.epochs_on(rows)
+            steps = epochs * -(-rows // recipe.batch_size)
+            auto = f"epochs auto chose {epochs}: {steps:,} steps on {rows:,} rows" if recipe.epochs == "auto" else ""
+            lacks = "" if train_rows is None else _lacks(inputs, train)
             settled = prepare(device, grid.precision or recipe.precision, models.width(model.config))
             cell = Cell(
                 model=model.ref,
@@ -227,9 +251,17 @@ def _cells(
                 limit=limit,
                 recipe=recipe.override({"precision": settled.precision, "epochs": epochs}),
                 seed=seed,
+                train_rows=train_rows,
             )
-            notes = tuple(filter(None, (settled.why, auto)))
+            notes = tuple(filter(None, (settled.why, auto, lacks)))
             yield Planned(f"[{number}/{len(numbered)}]", cell, grid.recipe_name, notes)
+
+
+def _lacks(inputs: TaskInputs, drawn: list[Example]) -> str:
+    """Return in words which labels train has and the rows drawn from it do not."""
+    ours = inputs.balance(drawn)
+    missing = [label for label in inputs.registered.task.labels if inputs.whole.get(label) and not ours.get(label)]
+    return f"the {len(drawn):,} rows drawn from train have no {', '.join(missing)}" if missing else ""
 
 
 def cannot_load(name: str, error: FlueBenchError, outcome: Outcome, display: Display) -> None:

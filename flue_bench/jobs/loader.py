@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flue_bench.data import registry, sources
+from flue_bench.data import model_files, registry, sources
 from flue_bench.data.registry import Registered
-from flue_bench.data.sources import TaskData, limited
+from flue_bench.data.sources import TaskData, drawn, limited
 from flue_bench.errors import UsageError, quoted
+from flue_bench.kinds.kind import kind_named
 from flue_bench.kinds.network.network import Encoded, network_of
 from flue_bench.progress import Display
 from flue_bench.recipe import Recipe
@@ -26,19 +28,46 @@ class TaskInputs:
     def __init__(self, registered: Registered, data: TaskData) -> None:
         self.registered, self.data = registered, data
         self._splits: dict[int | None, dict[Split, list[Example]]] = {None: data.splits}
-        self.encoded: dict[tuple[int | None, str, int], dict[Split, Encoded]] = {}
-        """Limit, tokenizer and ``max_length`` → encodings; ``Loader.encoded`` fills it."""
+        self._train: dict[tuple[int | None, int, int], list[Example]] = {}
+        self.encoded: dict[tuple[Split, tuple[int, ...], int | None, str, int], Encoded] = {}
+        """Split, draw of train (rows, seed), limit, tokenizer, ``max_length`` → encoding, by ``Loader.encoded``."""
 
     def limit(self, asked: int | None) -> int | None:
         """Return the limit that a cell names: None for one above the number of rows, since that is the whole run."""
         whole = max(map(len, self.data.splits.values()))
         return asked if asked is not None and asked < whole else None
 
-    def splits(self, limit: int | None) -> dict[Split, list[Example]]:
-        """Return the examples of every split, at most ``limit`` of each."""
+    def balance(self, examples: list[Example]) -> dict[str, int]:
+        """Return the distribution of the right answers, as the task's kind counts them."""
+        task = self.registered.task
+        return kind_named(task.kind).balance(examples, task)
+
+    @cached_property
+    def whole(self) -> dict[str, int]:
+        """The balance of all rows of train."""
+        return self.balance(self.data.splits["train"])
+
+    def train_rows(self, asked: int | None, limit: int | None) -> int | None:
+        """Return the rows of train that a cell names: None for as many as there are, since that is the whole run."""
+        return asked if asked is not None and asked < len(self.splits(limit)["train"]) else None
+
+    def splits(self, limit: int | None, train_rows: int | None = None, seed: int = 0) -> dict[Split, list[Example]]:
+        """Return the examples of every split.
+
+        Args:
+            limit: at most this many of each.
+            train_rows: draw so many rows of train; None: all.
+            seed: decides the draw.
+        """
         if limit not in self._splits:
             self._splits[limit] = {split: limited(self.data.splits[split], limit) for split in SPLITS}
-        return self._splits[limit]
+        splits = self._splits[limit]
+        if train_rows is None:
+            return splits
+        key = (limit, train_rows, seed)
+        if key not in self._train:
+            self._train[key] = drawn(splits["train"], train_rows, seed)
+        return splits | {"train": self._train[key]}
 
 
 class Loader:
@@ -189,33 +218,36 @@ class Loader:
         max_length: int,
         display: Display,
         splits: Sequence[Split] = SPLITS,
+        train_rows: int | None = None,
+        seed: int = 0,
     ) -> dict[Split, Encoded]:
         """Return splits as sub-word ids, at least those asked for; encoded once for all models that share a tokenizer.
 
         Raises:
             ModelError: as for ``models.load_tokenizer``.
         """
-        key = (limit, model.tokenizer_digest, max_length)
-        there = inputs.encoded.setdefault(key, {})
-        if lacking := [split for split in splits if split not in there]:
-            task, tokenizer = inputs.registered.task, self.tokenizer(model)
-            encode, examples = network_of(task).encode, inputs.splits(limit)
-            there |= {split: encode(examples[split], task, tokenizer, max_length) for split in lacking}
-            for split in lacking:
-                if (encoded := there[split]).truncated:
+        task, made, examples = inputs.registered.task, {}, inputs.splits(limit, train_rows, seed)
+        for split in splits:
+            draw = (train_rows, seed) if train_rows is not None and split == "train" else ()
+            key = (split, draw, limit, model.tokenizer_digest, max_length)
+            if key not in inputs.encoded:
+                encoded = network_of(task).encode(examples[split], task, self.tokenizer(model), max_length)
+                inputs.encoded[key] = encoded
+                if encoded.truncated and not draw:  # a line for each draw would be many; the records have them
                     words = f", and {encoded.lost_words:,} words lost" if encoded.lost_words else ""
                     display.line(
                         f"{task.name}: {encoded.truncated:,} of {len(encoded):,} {split} examples are cut at "
                         f"{max_length} sub-words{words}"
                     )
-        return there
+            made[split] = inputs.encoded[key]
+        return made
 
 
 def _stamp(folder: Path) -> object:
     """Return a value that changes when one of the files that make a model's identity is written."""
-    patterns = ("config.json", *models.SAFETENSORS, *models.BIN, *models.TOKENIZER_FILES)
+    patterns = (model_files.CONFIG, *model_files.SAFETENSORS, *model_files.BIN, *model_files.TOKENIZER_FILES)
     try:
-        names = models.matching([path.name for path in folder.iterdir()], patterns)
+        names = model_files.matching([path.name for path in folder.iterdir()], patterns)
         stats = [(name, (folder / name).stat()) for name in names]
     except OSError:
         return None

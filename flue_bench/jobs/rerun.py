@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from flue_bench.errors import FlueBenchError, RecordError
-from flue_bench.jobs.cell import run_cell
+from flue_bench.jobs.cell import OnTrained, run_cell
 from flue_bench.jobs.loader import Loader
 from flue_bench.progress import Display
 from flue_bench.record import Environment, RunRecord
@@ -69,24 +69,38 @@ def rerun(
     """
     loader.find(record.cell, display, model)
     where = pick_device(device)
-    scratch_folder = tempfile.TemporaryDirectory(prefix="flue-bench-")
-    with scratch_folder as scratch, _threads(record.environment.threads), random_state_kept(where):
-        store = Store(Path(scratch))
-        again, _ = run_cell(record.cell, loader, store, where, display, recipe_name=record.recipe_name)
-        after = read_predictions(again, store.folder(again.cell))
+    with tempfile.TemporaryDirectory(prefix="flue-bench-") as scratch:
+        return again(record, folder, loader, Store(Path(scratch)), where, display)[1]
+
+
+def again(
+    record: RunRecord,
+    folder: Path,
+    loader: Loader,
+    store: Store,
+    where: torch.device,
+    display: Display,
+    on_trained: OnTrained = lambda record, _: record,
+) -> tuple[RunRecord, Compared]:
+    """Train a record's cell again into ``store``, and compare the predictions; other arguments as for ``rerun``."""
+    with _threads(record.environment.threads), random_state_kept(where):
+        made, _ = run_cell(
+            record.cell, loader, store, where, display, recipe_name=record.recipe_name, on_trained=on_trained
+        )
+        after = read_predictions(made, store.folder(made.cell))
     before = read_predictions(record, folder)
     for column in ("id", "gold"):
         if before[column].to_pylist() != after[column].to_pylist():
             raise RecordError(f"'{column}' in its predictions is not that of the data")
     pairs = zip(before["predicted"].to_pylist(), after["predicted"].to_pylist(), strict=True)
-    return Compared(
+    return made, Compared(
         rows=before.num_rows,
         differing=sum(one != other for one, other in pairs),
-        same_file=again.predictions.sha256 == record.predictions.sha256,
+        same_file=made.predictions.sha256 == record.predictions.sha256,
         metric=record.metric,
         before=record.scores[record.metric],
-        after=again.scores[record.metric],
-        changed=tuple(_changes(record.environment, again.environment)),
+        after=made.scores[record.metric],
+        changed=tuple(_changes(record.environment, made.environment)),
     )
 
 

@@ -574,6 +574,7 @@ def differs(a: RunRecord, b: RunRecord) -> str | None:
         "data": (a.cell.data[:8], b.cell.data[:8]),
         "limit": (a.cell.limit or "none", b.cell.limit or "none"),
         "split": (a.cell.split, b.cell.split),
+        "train rows": (a.cell.train_rows or "all", b.cell.train_rows or "all"),
         "protocol of the engine": (a.cell.protocol, b.cell.protocol),
     }
     different = [f"{what} {one} and {other}" for what, (one, other) in compared.items() if one != other]

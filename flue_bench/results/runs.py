@@ -33,6 +33,13 @@ class Results(Tabular):
     """After a run: the tasks whose data and the models whose files could not be loaded, with the reason."""
     reused: int = 0
     """After a run: the number of records that were there before it."""
+    unkept: list[str] = field(default_factory=list)
+    """After a run: the models that could not be kept, with the reason."""
+
+    def model_dir(self, record: RunRecord) -> Path | None:
+        """Return the directory of the fine-tuned model behind a record; None if none was kept, or it is elsewhere."""
+        folders = (Store(folder).model_dir(record.cell) for folder in self.folders) if record.kept else ()
+        return next((folder for folder in folders if folder.is_dir()), None)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -83,6 +90,7 @@ def _line(record: RunRecord) -> dict[str, Any]:
         "data": cell.data,
         "canonical": record.data.canonical,
         "limit": cell.limit,
+        "train_rows": cell.train_rows,
         "recipe": record.recipe_name,
         "precision": cell.recipe.precision,
         "epochs": None if cell.untrained else cell.trained.recipe.epochs,

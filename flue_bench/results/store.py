@@ -7,7 +7,9 @@
                                 seed<k>-<cell digest>.failed.json           or what went wrong
                                 scored-<cell digest>.json, …                of a model that was scored as it is
     results/speed/<model>/<digest>.json                                     a model's speed on one device
+    results/models/<model>--<task>--seed<k>-<cell digest>/                  a fine-tuned model that was kept
     results/.locks/<cell digest>.lock, results/.checkpoints/<cell digest>/
+    results/.kept/                                                          models that may yet be kept
 
 A cell is looked up by its digest in any folder: copying merges two results directories.
 """
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 FAILED = ".failed.json"
+KEPT_RECORD = "flue-bench.json"
+"""The record in the folder of a model that was kept."""
 
 _Kept = TypeVar("_Kept", RunRecord, Failure, SpeedRecord)
 
@@ -85,6 +89,14 @@ class Store:
         with _explained(folder):
             files.check_folder(folder, self.root)
         return folder
+
+    def model_dir(self, cell: Cell) -> Path:
+        """Return the folder where the cell's fine-tuned model is kept, or would be: its last part says what it is."""
+        return self.root / "models" / model_name(cell)
+
+    def waiting_dir(self, name: str) -> Path:
+        """Return a folder for models that are not kept yet, under a digest."""
+        return self.root / ".kept" / name
 
     def find(self, cell: Cell) -> RunRecord | None:
         """Return the cell's record, or None if it is not done.
@@ -143,7 +155,7 @@ class Store:
         with (
             _explained(record_path),
             files.staged(predictions_path, content, self.root) as place_predictions,
-            files.staged(record_path, _json(record), self.root) as place_record,
+            files.staged(record_path, record_json(record), self.root) as place_record,
         ):
             older = self._own(f"runs/*/*/*-{cell.digest}.*")
             # Old records are removed before the predictions that they name are replaced: by a rename, so that they
@@ -160,15 +172,15 @@ class Store:
                     path.unlink(missing_ok=True)
         return record
 
-    def write_own_scores(self, record: RunRecord) -> None:
-        """Store a record again that has got ``own_scores``; its predictions stay as they are.
+    def write_again(self, record: RunRecord) -> None:
+        """Store a record again that has got ``own_scores`` or ``kept``; its predictions stay as they are.
 
         Raises:
             RecordError: the file cannot be written.
         """
         path = next(path for path in self._candidates(record.cell) if path.is_file())
         with _explained(path):
-            files.write(path, _json(record), self.root)
+            files.write(path, record_json(record), self.root)
 
     def write_failure(self, failure: Failure) -> None:
         """Store the failure of a cell, in place of an earlier one.
@@ -178,7 +190,7 @@ class Store:
         """
         path = self.folder(failure.cell) / f"{stem(failure.cell)}{FAILED}"
         with _explained(path):
-            files.write(path, _json(failure), self.root)
+            files.write(path, record_json(failure), self.root)
 
     def write_speed(self, speed: SpeedRecord) -> None:
         """Store a model's speed, in place of an earlier one of the same model, device and precision.
@@ -189,7 +201,7 @@ class Store:
         key = digest_of([speed.environment.device, speed.precision, speed.model.digest])
         path = self.root / "speed" / _model_slug(speed.model) / f"{key}.json"
         with _explained(path):
-            files.write(path, _json(speed), self.root)
+            files.write(path, record_json(speed), self.root)
             for older in self._own(f"speed/*/{key}.json"):  # stored under another name of the model
                 if older != path:
                     older.unlink()
@@ -289,6 +301,12 @@ def read_predictions(
     return record.predictions.read(folder, root or folder, columns)
 
 
+def model_name(cell: Cell) -> str:
+    """Return the name of a cell's fine-tuned model, which says what it is: that of its folder."""
+    rows = "" if cell.train_rows is None else f"--{cell.train_rows}-rows"
+    return f"{_model_slug(cell.model)}--{_slug(cell.task, 'task')}{rows}--seed{cell.seed}-{cell.digest}"
+
+
 def _slug(name: str, otherwise: str) -> str:
     """Return a model's or task's folder name: ``cmarkea/distilcamembert-base`` → ``cmarkea--distilcamembert-base``."""
     return re.sub(r"[^A-Za-z0-9._-]+", "--", name).strip(".-")[:100] or otherwise
@@ -323,7 +341,8 @@ def _read(path: Path, kind: type[_Kept], root: Path) -> _Kept:
         raise RecordError(f"{path}: {faults(error)[0]}.") from None
 
 
-def _json(kept: RunRecord | Failure | SpeedRecord) -> bytes:
+def record_json(kept: RunRecord | Failure | SpeedRecord) -> bytes:
+    """Return a record as its file holds it."""
     # Not model_dump_json: it writes NaN (the loss of a diverged run) as null, which then does not validate.
     return (json.dumps(kept.model_dump(), ensure_ascii=False, indent=1) + "\n").encode()
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flue_bench.data import registry
+from flue_bench.data import model_files, registry
 from flue_bench.errors import RecordError, TaskFileError, UsageError, cause
 from flue_bench.kinds.counts import Scores
 from flue_bench.kinds.kind import kind_of
 from flue_bench.record import SCHEMA_VERSION, ClassScores, RunRecord
-from flue_bench.results.store import FAILED, read_predictions, read_record
+from flue_bench.results.store import FAILED, model_name, read_predictions, read_record
 
 if TYPE_CHECKING:
     import pyarrow
@@ -86,7 +86,7 @@ def faults(path: Path) -> list[str]:
         record = read_record(path)
     except RecordError as error:
         return [_without(path, error)]
-    reasons = [*_of_record(record), *_of_task(record)]
+    reasons = [*_of_record(record), *_of_task(record), *_of_kept(record, path)]
     try:
         reasons += [f"{key}: {fault}" for key, fault in kind_of(record).faults(record)]
         return [*reasons, *_of_predictions(record, read_predictions(record, path.parent))]
@@ -111,11 +111,14 @@ def _of_record(record: RunRecord) -> Iterator[str]:
     if cell.data != record.data.digest:
         yield "data: the digest is not that of 'cell.data'"
     rows = record.data.rows.get(cell.split, 0)
-    if record.predictions.rows != (rows if cell.limit is None else min(rows, cell.limit)):
+    if record.predictions.rows != cell.served(record.data.rows).get(cell.split, 0):
         yield (
             f"predictions: {record.predictions.rows:,} rows, but the {cell.split} split has {rows:,}, "
             f"limit {cell.limit}"
         )
+    whole = cell.model_copy(update={"train_rows": None}).served(record.data.rows).get("train", 0)
+    if cell.train_rows is not None and cell.train_rows >= whole:
+        yield f"cell.train_rows: {cell.train_rows:,}, but the train split has {whole:,} rows: a cell on all names none"
     yield from _of_no_training(record) if cell.untrained else _of_training(record)
 
 
@@ -166,6 +169,20 @@ def _of_task(record: RunRecord) -> Iterator[str]:
     ):
         if theirs != ours:
             yield f"{name}: {_said(theirs)}, the installed task {task.name} version {task.version} has {_said(ours)}"
+
+
+def _of_kept(record: RunRecord, path: Path) -> Iterator[str]:
+    """Yield what is wrong with the kept model, if it is in the record's results directory: it need not be."""
+    folder = path.resolve().parents[3] / "models" / model_name(record.cell) if len(path.resolve().parents) > 3 else path
+    if record.kept is None or not folder.is_dir():
+        return
+    try:
+        there = model_files.digest(folder)
+    except OSError as error:
+        yield f"kept: {error.filename}: cannot be read: {error.strerror}"
+        return
+    if there != record.kept:
+        yield f"kept: the model in {folder.name} has the digest {there}, the record names {record.kept}"
 
 
 def _of_predictions(record: RunRecord, table: pyarrow.Table) -> Iterator[str]:

@@ -8,21 +8,21 @@ import pickle
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from flue_bench.data import hub
+from flue_bench.data.model_files import BIN, SAFETENSORS, TOKENIZER_FILES, by_number, hashes, matching
 from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError, quoted
-from flue_bench.files import sha256
 from flue_bench.kinds.names import generic, matched
 from flue_bench.kinds.network.network import Network, network_of
 from flue_bench.kinds.network.sentence import SENTENCE
 from flue_bench.progress import quiet
-from flue_bench.record import ModelRef, OwnHead, digest_of
+from flue_bench.record import ModelRef, OwnHead, Training, digest_of
 from flue_bench.task import REPOSITORY, REVISION, Task
 from flue_bench.training import heads
 from flue_bench.training.folder import (
@@ -42,22 +42,14 @@ from flue_bench.training.folder import (
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
 
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "*.model",
-)
-SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
-BIN = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
 DISTILLATION = "distillation.json"
 """How a student was made: ``flue-bench distill`` writes it beside the weights; it is not part of the identity."""
 CARD = "README.md"
 """The model's card; it is not part of the identity either."""
+TRAINER_STATE = "trainer_state.json"
+"""What transformers' ``Trainer`` writes beside a checkpoint's weights."""
+CHECKPOINT = re.compile(r"checkpoint-\d+")
+"""The name of a checkpoint's directory, which says nothing without that of the directory around it."""
 
 SAMPLE = (
     "Où est l'élève ? Ça, c'est une très vieille forêt : on y entendait autrefois des chouettes, et les gardes y "
@@ -150,7 +142,7 @@ def resolve(name: str, offline: bool = False) -> Resolved:
     if "auto_map" in read_json(folder / "config.json"):
         notes += (f"the repository's own code was not run: transformers' {config.model_type} stands for it",)
     try:
-        files = {file: sha256(folder / file, root_of(folder)) for file in ("config.json", *weights, *tokenizer_files)}
+        files = hashes(folder, weights, tokenizer_files, root_of(folder))
     except OSError as error:
         raise ModelError(f"{error.filename} cannot be read: {error.strerror}. Put the file itself there.") from None
     check_numbers(folder, shown, loaded_weights(folder, weights))
@@ -162,6 +154,7 @@ def resolve(name: str, offline: bool = False) -> Resolved:
             digest=digest_of(files),
             weights=kind,
             teacher=_teacher(folder),
+            training=_training(folder, shown if origin == "hub" else ""),
             weights_bytes=weights_bytes,
         ),
         folder=folder,
@@ -308,7 +301,7 @@ def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) ->
     if own.leave_out:
         kept = {name: value for name, value in network.state_dict().items() if name not in own.leave_out}
         torch.manual_seed(seed)
-        with quiet("transformers"), _without_bars():
+        with quiet("transformers"), without_bars():
             network = type(network).from_pretrained(
                 None, config=network.config, state_dict=kept, dtype=torch.float32, local_files_only=True
             )
@@ -403,7 +396,7 @@ def _configured(model: Resolved, kind: Network[Any], labels: Sequence[str], drop
 
 
 @contextlib.contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """Keep transformers from drawing bars of its own during a block."""
     import transformers
 
@@ -429,7 +422,7 @@ def _load(model: Resolved, loader: Any, config: Any, seed: int) -> tuple[Any, di
     try:
         weights = SAFETENSORS if model.ref.weights == "safetensors" else BIN
         shown = alone(model.folder, ("config.json", *_there(model.folder, weights)), model.ref.name)
-        with quiet("transformers"), _without_bars(), shown as view:
+        with quiet("transformers"), without_bars(), shown as view:
             loaded, info = loader.from_pretrained(
                 view,
                 config=config,
@@ -567,12 +560,12 @@ def _listed(names: Iterable[Any]) -> str:
 
 
 def _fetch(repo_id: str, revision: str | None, offline: bool) -> hub.Snapshot:
-    """Fetch configuration, tokenizer, one set of weights (safetensors if any), ``distillation.json`` and the card."""
+    """Fetch configuration, tokenizer, one set of weights (safetensors if any), the card, and how it was trained."""
     present = hub.files(repo_id, repo_type="model", revision=revision, offline=offline)
     weights = SAFETENSORS if matching(present, SAFETENSORS) else BIN
     if not matching(present, weights) and (said := other_weights(present, repo_id)):
         raise ModelError(f"{repo_id} {said}")
-    patterns = ("config.json", *weights, *TOKENIZER_FILES, DISTILLATION, CARD)
+    patterns = ("config.json", *weights, *TOKENIZER_FILES, DISTILLATION, TRAINER_STATE, CARD)
     wanted = [pattern for pattern in patterns if matching(present, [pattern])]
     return hub.fetch(repo_id, repo_type="model", revision=revision, patterns=wanted, offline=offline)
 
@@ -608,6 +601,24 @@ def _teacher(folder: Path) -> str | None:
     return digest if isinstance(digest, str) and re.fullmatch("[0-9a-f]{16}", digest) else None
 
 
+def _training(folder: Path, repository: str) -> Training | None:
+    """Return how far the training of this model had come, if the folder states it."""
+    name = repository or (folder.parent.name if CHECKPOINT.fullmatch(folder.name) else folder.name)
+    made, state = read_json(folder / DISTILLATION), read_json(folder / TRAINER_STATE)
+    cost = made.get("cost")
+    if isinstance(cost, dict):
+        same = [made.get(key) for key in ("protocol", "recipe", "corpus", "teacher", "student")]
+        step, tokens = cost.get("steps"), cost.get("tokens")
+    else:  # transformers' Trainer; it counts tokens if it is asked to, and writes 0 if not
+        same = [state.get(key) for key in ("max_steps", "num_train_epochs", "train_batch_size", "save_steps")]
+        step, tokens = state.get("global_step"), state.get("num_input_tokens_seen") or None
+    said = {"name": name, "digest": digest_of([name, same]), "step": step, "tokens": tokens}
+    try:
+        return Training.model_validate(said)
+    except (ValidationError, ValueError, RecursionError):  # a stranger's file
+        return None
+
+
 def _there(folder: Path, patterns: Sequence[str]) -> list[str]:
     """Names of the files of a folder that fit one of the patterns."""
     return matching([path.name for path in folder.iterdir() if path.is_file()], patterns)
@@ -615,24 +626,15 @@ def _there(folder: Path, patterns: Sequence[str]) -> list[str]:
 
 def _instead(folder: Path) -> str:
     """Return advice for a directory whose subdirectories hold models: of a Trainer's checkpoints, the newest."""
-    inside = sorted((path.parent.name for path in folder.glob("*/config.json")), key=_by_number)
-    checkpoints = [name for name in inside if re.fullmatch(r"checkpoint-\d+", name)]
+    inside = sorted((path.parent.name for path in folder.glob("*/config.json")), key=by_number)
+    checkpoints = [name for name in inside if CHECKPOINT.fullmatch(name)]
     best = (checkpoints[-1:] or inside[:1] or [""])[0]
     return f"Did you mean {folder.name}/{best}?" if best else "Is the path right?"
-
-
-def _by_number(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _below(folder: Path) -> list[str]:
     """Names of the files in the subdirectories of a folder, where other formats of weights often lie."""
     return [path.relative_to(folder).as_posix() for path in folder.glob("*/*") if path.is_file()]
-
-
-def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """Return the names that match one of the glob patterns, sorted."""
-    return sorted(name for name in names if any(fnmatch(name, pattern) for pattern in patterns))
 
 
 def first_line(error: Exception) -> str:

@@ -137,6 +137,16 @@ DISTIL = [
 LOOSE = ["run", "--model", "modele", "--task", "essai.toml"]
 
 ADVICE: dict[str, Case] = {
+    # curves
+    "No curve: it takes records of several --train-rows": Case(
+        ["leaderboard", "--format", "svg"],
+        "No curve: it takes records of several --train-rows",
+        after(lambda folder: command_line.done(*RUN, "--train-rows", "8,all")),
+        before=(RUN,),
+    ),
+    "--train-rows {}: numbers of at least 1 row, or all": Case(
+        [*RUN, "--train-rows", "0"], "--train-rows '0': numbers", instead(("--train-rows 0", "--train-rows 8,all"))
+    ),
     # run
     "--seeds N runs seeds 0 to N-1, --seed K": Case(
         [*RUN, "--seeds", "2", "--seed", "1"], "give one or the other", instead(("--seeds 2", None))
@@ -482,6 +492,9 @@ ADVICE: dict[str, Case] = {
 ELSEWHERE = {
     "the board has this task only as a part of the column": "test_names_that_do_not_say_which_column",
     "--floor {} was scored as it is": "test_a_model_that_was_scored_as_it_is_has_no_overall_and_is_no_floor",
+    "--force makes record and model anew": "test_another_model_than_the_record_says_is_not_kept",
+    "and run again with --keep": "test_a_disk_that_is_full_costs_the_model_and_not_the_record",
+    "{} --keep all": "test_the_card_and_the_record_beside_the_model",
     "HF_ENDPOINT is no http(s) address": "test_an_endpoint_that_is_no_address_is_told",
     "HF_ENDPOINT is {} and more": "test_an_endpoint_that_is_no_address_is_told",
     "and the same command with --resume continues from there": "test_distil_train",
@@ -515,6 +528,7 @@ ELSEWHERE = {
 """A part of the message → the test, or the file of tests, that shows it."""
 
 BEYOND = {
+    "--train-rows {} is all of them": "says that two numbers are one; no error",
     "--device {}: this machine has {} CUDA": "needs a GPU",
     "--precision bf16: {}; use --precision fp32": "needs a GPU without bf16, or a Mac",
     "The model's outputs are no longer finite": "needs a model that overflows in bf16 alone",

@@ -126,3 +126,30 @@ def test_what_is_asked_for_is_checked(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'length' cannot be 3"):
         flue_distill.distill(recipe, corpus=tmp_path, out=tmp_path / "out", overrides={"length": 3}, progress=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_students_saved_on_the_way_are_models_that_say_how_far_they_had_come(tmp_path: Path) -> None:
+    import flue_bench
+    from flue_bench.training import models
+
+    asked: dict[str, Any] = {"teacher": "embedded:teacher", **SMALL, "steps": 4}
+    flue_distill.build_corpus(texts(tmp_path), "embedded:teacher", tmp_path / "corpus", processes=1, progress=False)
+    plain = flue_distill.distill(corpus=tmp_path / "corpus", out=tmp_path / "plain", **asked)
+    saved = flue_distill.distill(corpus=tmp_path / "corpus", out=tmp_path / "saved", save_every=2, **asked)
+    weights = [models.resolve(str(each.folder)).ref.digest for each in (plain, saved)]
+    assert weights[0] == weights[1]  # saving on the way changes nothing
+    on_the_way = [models.resolve(str(saved.folder / f"checkpoint-{step}")).ref for step in (2, 4)]
+    assert on_the_way[1].digest == weights[1] != on_the_way[0].digest
+    last = models.resolve(str(saved.folder)).ref
+    for ref, step in zip((*on_the_way, last), (2, 4, 4), strict=True):
+        assert ref.training is not None and ref.training.name == "saved" and ref.training.step == step
+        assert ref.training.digest == (last.training and last.training.digest) and ref.teacher == last.teacher
+    assert last.training is not None and last.training.tokens == saved.made["cost"]["tokens"]
+    assert {path.name for path in saved.folder.glob("checkpoint*")} == {"checkpoint-2", "checkpoint-4"}
+
+    options: dict[str, Any] = {"limit": 12, "overrides": {"epochs": 1}, "device": "cpu", "progress": False}
+    made = flue_bench.run(str(saved.folder / "checkpoint-*"), "mini-cls", results=tmp_path / "results", **options)
+    assert [record.cell.model.name for record in made] == ["checkpoint-2", "checkpoint-4"]
+    assert "tokens read" in flue_bench.build_board(made).svg()
+    with pytest.raises(UsageError, match="save_every 0"):
+        flue_distill.distill(corpus=tmp_path / "corpus", out=tmp_path / "none", save_every=0, **asked)

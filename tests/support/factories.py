@@ -26,6 +26,7 @@ from flue_bench.record import (
     Predictions,
     RunRecord,
     SpeedRecord,
+    Training,
     Truncation,
     digest_of,
 )
@@ -51,6 +52,8 @@ def make_cell(
     recipe: Mapping[str, Any] | None = None,
     protocol: int = PROTOCOL,
     how: NoTraining | None = None,
+    served: int | None = None,
+    training: Training | None = None,
 ) -> Cell:
     """A cell; the model's digest follows from its name and revision, the data's from the task, unless given.
 
@@ -64,6 +67,7 @@ def make_cell(
             digest=model_digest or digest_of([model, revision]),
             teacher=teacher,
             weights_bytes=weights_bytes,
+            training=training,
         ),
         task=task,
         task_version=task_version,
@@ -72,6 +76,7 @@ def make_cell(
         recipe=how or Recipe(**{"precision": "fp32", "epochs": 3, **(recipe or {})}),
         seed=None if how else seed,
         protocol=protocol,
+        train_rows=served,
     )
 
 

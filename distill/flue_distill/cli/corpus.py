@@ -82,6 +82,7 @@ def corpus(
 
 def _next(name: str, offline: bool, out: Path, tokens: int) -> str:
     """Return the command that trains on the corpus, with the tokenizer's own model as teacher if it is a masked LM."""
+    from flue_bench.data.model_files import BIN, SAFETENSORS, matching
     from flue_bench.training import models
     from flue_bench.training.folder import read_json
     from flue_distill.api import tokenizer_folder
@@ -90,7 +91,7 @@ def _next(name: str, offline: bool, out: Path, tokens: int) -> str:
     words = ["flue-bench", "distill", "--corpus", str(out), "--out", f"{out}-student"]
     folder, names = tokenizer_folder(name, offline)
     made_for = read_json(folder / "config.json").get("architectures") or ()
-    if not models.matching(names, (*models.SAFETENSORS, *models.BIN)) or "MaskedLM" not in str(made_for):
+    if not matching(names, (*SAFETENSORS, *BIN)) or "MaskedLM" not in str(made_for):
         return f"Train on it with a model of this tokenizer: {shlex.join(words)} --teacher MODEL"
     usual = DistilRecipe().length
     length = min(usual, models.max_positions(models.read_config(folder, name)) or usual, max(tokens // 2, 8))

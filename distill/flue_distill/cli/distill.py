@@ -53,6 +53,14 @@ def distill(
             "--compile", help="Use torch.compile: takes minutes at the start, makes steps faster on some GPUs."
         ),
     ] = False,
+    save_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="STEPS",
+            help="Also save the student after every so many steps, as the model OUT/checkpoint-STEP.",
+        ),
+    ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
 ) -> None:
     """Distil a masked LM, or train one without a teacher; also under `accelerate launch` and `torchrun`.
@@ -79,6 +87,7 @@ def distill(
         resume=resume,
         device=device,
         compile=compile_,
+        save_every=save_every,
         offline=offline,
         progress=display,
     )

@@ -11,6 +11,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from flue_bench import escape, files
+from flue_bench.training.models import without_bars
 from flue_distill.training.curves import curves
 from flue_distill.training.trainer import LOG, read_log
 
@@ -39,7 +40,7 @@ def write(folder: Path, network: Any, tokenizer: Any, made: dict[str, Any]) -> N
     log = read_log(folder / LOG)
     made = made | {"losses": losses(log)}
     try:
-        with files.scratch(folder / ".student") as new:  # so that transformers writes where no link can be
+        with files.scratch(folder / ".student") as new, without_bars():  # transformers writes where no link can be
             network.save_pretrained(new)
             tokenizer.save_pretrained(new)
             for file in sorted(new.iterdir()):
@@ -47,6 +48,30 @@ def write(folder: Path, network: Any, tokenizer: Any, made: dict[str, Any]) -> N
         files.write(folder / "curves.svg", curves(log).encode())
         files.write(folder / "README.md", card(made).encode())
         files.write(folder / DISTILLATION, (json.dumps(made, ensure_ascii=False, indent=1) + "\n").encode())
+    except (OSError, SafetensorError) as error:
+        raise files.unwritable(folder, error, "and continue from the last checkpoint with --resume") from error
+
+
+def save(folder: Path, network: Any, tokenizer: Any, made: dict[str, Any], root: Path) -> None:
+    """Save an unfinished student to a folder of its own, which appears when it is whole.
+
+    Args:
+        folder: the folder to write; one of an earlier attempt is replaced.
+        network: as for ``write``.
+        tokenizer: likewise.
+        made: likewise.
+        root: the folder that the user named.
+
+    Raises:
+        RecordError: the folder cannot be written; the checkpoints are still there.
+    """
+    try:
+        files.make_folder(folder.parent, root)
+        with files.scratch(folder) as new, without_bars():
+            network.save_pretrained(new)
+            tokenizer.save_pretrained(new)
+            (new / DISTILLATION).write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            files.place(new, folder)
     except (OSError, SafetensorError) as error:
         raise files.unwritable(folder, error, "and continue from the last checkpoint with --resume") from error
 

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from flue_bench import files
+from flue_bench.data.model_files import BIN, SAFETENSORS, matching
 from flue_bench.errors import DataError, ModelError, RecordError, UsageError
 from flue_bench.progress import Bar, Display
 from flue_bench.record import ModelRef
@@ -24,7 +25,7 @@ from flue_distill.training import result
 from flue_distill.training.data import Data
 from flue_distill.training.recipe import DistilRecipe, LossWeights
 from flue_distill.training.student import MaskedLM, Teacher, check_fit, from_config, student_of
-from flue_distill.training.trainer import CHECKPOINTS, LOG, PROTOCOL, processes, read_log, train
+from flue_distill.training.trainer import CHECKPOINTS, LOG, PROTOCOL, Trained, processes, read_log, train
 
 
 class Models(NamedTuple):
@@ -53,11 +54,11 @@ def find(recipe: DistilRecipe, offline: bool) -> Models:
     layers: tuple[int, ...] = ()
     if recipe.teacher is not None:
         resolved = models.resolve(recipe.teacher, offline)
-        refs["teacher"] = resolved.ref.model_dump()
+        refs["teacher"] = resolved.ref.model_dump(exclude={"training"})
         teacher, tokenizer = models.load_masked_lm(resolved), models.load_tokenizer(resolved)
     if recipe.student is not None:
         resolved, fresh = _student(recipe.student, offline)
-        refs["student"] = resolved.ref.model_dump()
+        refs["student"] = resolved.ref.model_dump(exclude={"training"})
         own = models.load_tokenizer(resolved)
         student = from_config(resolved.config, recipe.seed) if fresh else models.load_masked_lm(resolved)
         if teacher is not None:
@@ -78,8 +79,8 @@ def find(recipe: DistilRecipe, offline: bool) -> Models:
 def _student(name: str, offline: bool) -> tuple[Resolved, bool]:
     """Resolve a model, or a directory with only configuration and tokenizer, whose weights then start random."""
     folder = Path(name).expanduser()
-    weights = (*models.SAFETENSORS, *models.BIN)
-    if not (folder / "config.json").is_file() or models.matching([path.name for path in folder.iterdir()], weights):
+    weights = (*SAFETENSORS, *BIN)
+    if not (folder / "config.json").is_file() or matching([path.name for path in folder.iterdir()], weights):
         return models.resolve(name, offline), False
     config = models.read_config(folder, str(folder))
     ref = ModelRef(name=folder.resolve().name, origin="directory", digest=files.sha256(folder / "config.json")[:16])
@@ -96,6 +97,7 @@ def distil(
     resume: bool = False,
     offline: bool = False,
     compiled: bool = False,
+    save_every: int | None = None,
 ) -> bool:
     """Run a recipe; on several processes if started by ``accelerate launch`` or ``torchrun``.
 
@@ -108,6 +110,7 @@ def distil(
         resume: resume from the newest checkpoint.
         offline: make no network call.
         compiled: put both encoders through ``torch.compile``: minutes at the start, a faster step on some GPUs.
+        save_every: also save the student after every so many steps, to ``out/checkpoint-STEP``.
 
     Returns:
         False if the run was already finished.
@@ -124,7 +127,7 @@ def distil(
     if not accelerator.is_main_process:
         display.console.quiet = True
     with random_state_kept(accelerator.device):
-        _distil(recipe, corpus_folder, out, display, accelerator, offline, compiled)
+        _distil(recipe, corpus_folder, out, display, accelerator, offline, compiled, save_every)
     return True
 
 
@@ -136,6 +139,7 @@ def _distil(
     accelerator: Accelerator,
     offline: bool,
     compiled: bool,
+    save_every: int | None,
 ) -> None:
     """Run a recipe in the processes of ``accelerator``; arguments as for ``distil``."""
     with accelerator.main_process_first():  # the others find it in the cache
@@ -170,30 +174,38 @@ def _distil(
             for model in filter(None, (loaded.student, loaded.teacher)):
                 model.base_model.compile()
         with display.running(), display.bar("Distilling" if teacher else "Training") as bar:
+
+            def made(trained: Trained) -> dict[str, Any]:
+                return {
+                    "schema_version": 1,
+                    **identity,
+                    "weights": recipe.weights.model_dump(),
+                    "batch_tokens": recipe.batch_tokens,
+                    "layers": list(loaded.layers),
+                    "corpus": manifest.model_dump(mode="json", exclude={"shards", "plan", "schema_version"}),
+                    "mask_token": loaded.tokenizer.mask_token,
+                    "cost": {
+                        "steps": trained.steps,
+                        "tokens": trained.tokens,
+                        "seconds": trained.seconds,
+                        "tokens_per_second": trained.tokens / max(trained.seconds, 1e-9),
+                        "peak_memory_bytes": peak_memory(here.where),
+                        "parameters": loaded.student.num_parameters(),
+                        "processes": accelerator.num_processes,
+                        "resumed": trained.resumed,
+                    },
+                    "environment": environment(here).model_dump(mode="json"),
+                }
+
+            def done(trained: Trained) -> None:
+                if save_every and trained.steps % save_every == 0:
+                    folder = out / f"checkpoint-{trained.steps}"
+                    result.save(folder, loaded.student, loaded.tokenizer, made(trained), out)
+
             show = _shown(bar, recipe.weights, display)
-            trained = train(student, teacher, data, recipe, accelerator, here, out, identity, show, display.once)
+            trained = train(student, teacher, data, recipe, accelerator, here, out, identity, show, display.once, done)
     if accelerator.is_main_process:
-        made = {
-            "schema_version": 1,
-            **identity,
-            "weights": recipe.weights.model_dump(),
-            "batch_tokens": recipe.batch_tokens,
-            "layers": list(loaded.layers),
-            "corpus": manifest.model_dump(mode="json", exclude={"shards", "plan", "schema_version"}),
-            "mask_token": loaded.tokenizer.mask_token,
-            "cost": {
-                "steps": trained.steps,
-                "tokens": trained.tokens,
-                "seconds": trained.seconds,
-                "tokens_per_second": trained.tokens / max(trained.seconds, 1e-9),
-                "peak_memory_bytes": peak_memory(here.where),
-                "parameters": loaded.student.num_parameters(),
-                "processes": accelerator.num_processes,
-                "resumed": trained.resumed,
-            },
-            "environment": environment(here).model_dump(mode="json"),
-        }
-        result.write(out, loaded.student, loaded.tokenizer, made)
+        result.write(out, loaded.student, loaded.tokenizer, made(trained))
         checkpoint.drop(out / CHECKPOINTS)
         for line in result.course(read_log(out / LOG)):
             display.line(line)

@@ -92,6 +92,7 @@ def train(
     identity: dict[str, Any],
     show: Callable[[int, int, dict[str, float]], None] = lambda *_: None,
     tell: Callable[[str], None] = lambda _: None,
+    done: Callable[[Trained], None] = lambda _: None,
 ) -> Trained:
     """Train ``student`` in place; resume from the newest checkpoint in ``folder`` if there is one.
 
@@ -109,6 +110,7 @@ def train(
         identity: what a checkpoint must match to be resumed.
         show: called after each step with the step, the number of steps, and the line of the log.
         tell: called with messages for the user.
+        done: called after each step in the main process, with the course of the training so far.
 
     Raises:
         ModelError: a loss or gradient is no longer finite; the step is not applied.
@@ -180,11 +182,13 @@ def train(
             line |= {"memory_bytes": peak_memory(device.where)}
             run.log(line)
             show(run.step, total, line)
+            if run.writes:
+                done(run.course())
             if run.step % recipe.evaluate_steps == 0 or run.step == total:
                 look()
             if run.due(recipe.checkpoint_seconds) or run.step == total:
                 run.save()
-    return Trained(run.step, run.tokens, run.seconds, run.resumed)
+    return run.course()
 
 
 @torch.no_grad()
@@ -268,6 +272,9 @@ class _Run:
         self.step += 1
         self.tokens += tokens
         self.seconds += seconds
+
+    def course(self) -> Trained:
+        return Trained(self.step, self.tokens, self.seconds, self.resumed)
 
     def log(self, line: dict[str, Any]) -> None:
         if self.writes:

@@ -1,0 +1,83 @@
+"""The files that make up a model, and its identity: the hash of their content, on the hub or in any folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
+from glob import glob
+from pathlib import Path
+
+from flue_bench.errors import UsageError, quoted
+from flue_bench.files import sha256
+from flue_bench.record import digest_of
+
+CONFIG = "config.json"
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "*.model",
+)
+SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
+BIN = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
+
+
+def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """Return the names that match one of the glob patterns, sorted."""
+    return sorted(name for name in names if any(fnmatch(name, pattern) for pattern in patterns))
+
+
+def by_number(name: str) -> list[tuple[int, str]]:
+    """Return the sort key of natural order: ``checkpoint-900`` before ``checkpoint-1000``."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def named(models: Iterable[str]) -> list[str]:
+    """Return models' names, each once, with those that are patterns of directories (``OUT/checkpoint-*``) spelt out.
+
+    Raises:
+        UsageError: no directory fits a pattern.
+    """
+    names: dict[str, None] = {}
+    for name in models:
+        path = os.path.expanduser(name)
+        if not re.search(r"[*?\[]", name) or os.path.isdir(path):
+            names[name] = None
+            continue
+        found = sorted((each for each in glob(path) if os.path.isdir(each)), key=by_number)
+        if not found:
+            raise UsageError(f"{quoted(name)}: no directory here fits. List the directories that should: ls -d {name}")
+        names |= dict.fromkeys(found)
+    return list(names)
+
+
+def hashes(folder: Path, weights: Sequence[str], tokenizer: Sequence[str], root: Path | None = None) -> dict[str, str]:
+    """Return the SHA-256 of each file of a model, by name.
+
+    Args:
+        folder: the model's folder.
+        weights: names of the files of weights, by which all of one form are hashed.
+        tokenizer: names of the tokenizer's files.
+        root: as for ``files.opened``.
+
+    Raises:
+        OSError: as for ``files.opened``.
+    """
+    return {name: sha256(folder / name, root) for name in (CONFIG, *weights, *tokenizer)}
+
+
+def digest(folder: Path) -> str:
+    """Return the digest of the model in a folder that flue-bench wrote, which is what ``ModelRef.digest`` is.
+
+    Raises:
+        OSError: a file is missing or cannot be read.
+    """
+    present = [path.name for path in folder.iterdir() if path.is_file()]
+    weights = matching(present, SAFETENSORS) or matching(present, BIN)
+    return digest_of(hashes(folder, weights, matching(present, TOKENIZER_FILES), folder))

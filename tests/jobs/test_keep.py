@@ -1,0 +1,257 @@
+"""``--keep``: fine-tuned models on disk, whole or absent, that answer as their records say, to the bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer, pipeline
+
+import flue_bench
+from flue_bench.errors import IncompleteError, UnknownNameError
+from flue_bench.jobs.loader import Loader
+from flue_bench.kinds.kind import kind_named
+from flue_bench.progress import Console, Display
+from flue_bench.record import RunRecord
+from flue_bench.results.store import Store
+from flue_bench.results.verify import faults
+from flue_bench.training import models
+from flue_bench.training.device import prepare
+from flue_bench.training.train import predict
+from support.command_line import flue_bench as command
+
+MODEL = "embedded:untrained"
+SMALL: dict[str, Any] = {
+    "device": "cpu",
+    "progress": False,
+    "overrides": {"epochs": 2, "batch_size": 8, "max_length": 32},
+}
+ROWS = [
+    {"text": f"Cela {'va' if i % 3 else 'ne va pas'}, dit {i}.", "label": "oui" if i % 2 else "non"} for i in range(40)
+]
+PAIRS = [row | {"text_pair": f"On dit que cela {'va' if i % 2 else 'ne va pas'}."} for i, row in enumerate(ROWS)]
+WORDS = [{"words": ["Marie", "habite", "à", f"Lyon{i}"], "tags": ["B-PER", "O", "O", "B-LOC"]} for i in range(24)]
+
+
+def task(kind: str = "sentence", rows: list[dict[str, Any]] = ROWS, **more: Any) -> flue_bench.Task:
+    declared: dict[str, Any] = {"labels": ["non", "oui"], "metric": "f1_macro"}
+    if kind == "tokens":
+        declared = {"labels": ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"], "scheme": "IOB2", "metric": "entity_f1_micro"}
+    parts = {"train": rows, "validation": rows[:12], "test": rows[5:20]}
+    return flue_bench.Task.from_examples("avis", kind, **declared | parts | more)
+
+
+def answers(folder: Path, record: RunRecord, of: flue_bench.Task) -> Any:
+    """The predictions of a kept model by the engine's own path: nothing trained, its own head kept."""
+    loader = Loader([registered(of)])
+    quiet = Display(Console(quiet=True))
+    model, recipe = loader.resolve(str(folder)), record.cell.recipe
+    network, _, head = models.load_model(model, of, seed=123, dropout=None)
+    assert head == "kept" and model.ref.digest == record.kept
+    inputs = loader.inputs(registered(of), quiet)
+    test = loader.encoded(inputs, model, record.cell.limit, recipe.max_length, quiet)["test"]
+    device = prepare(torch.device("cpu"), recipe.precision, models.width(model.config))
+    found = predict(network, test, device)
+    return kind_named(of.kind).table(
+        inputs.splits(record.cell.limit)["test"], test.decided(found, of) | test.kept(found)
+    )
+
+
+def registered(of: flue_bench.Task) -> Any:
+    from flue_bench.data import registry
+
+    return registry.select([of])[0]
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("sentence", ROWS), ("sentence", PAIRS), ("tokens", WORDS)])
+def test_a_kept_model_gives_the_predictions_of_its_record(
+    kind: str, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    of = task(kind, rows)
+    made = flue_bench.run(MODEL, of, results=tmp_path, keep="all", **SMALL)
+    (record,) = made
+    folder = made.model_dir(record)
+    assert (
+        folder is not None
+        and folder.parent == tmp_path / "models"
+        and folder.name.startswith("embedded--untrained--avis")
+    )
+    assert answers(folder, record, of).equals(record.predictions())
+    assert not faults(next(tmp_path.glob("runs/*/*/*.json")))
+    config = json.loads((folder / "config.json").read_text())
+    assert config["id2label"] == {str(i): label for i, label in enumerate(of.labels)}
+    assert config["label2id"] == {label: i for i, label in enumerate(of.labels)}
+
+    loader = AutoModelForSequenceClassification if kind == "sentence" else AutoModelForTokenClassification
+    network, missing = loader.from_pretrained(folder, output_loading_info=True)
+    assert not any(missing.values())
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    text: Any = rows[5]["text"] if kind == "sentence" else " ".join(rows[5]["words"])
+    asked = {"text": text, "text_pair": rows[5]["text_pair"]} if rows is PAIRS else text
+    name = "text-classification" if kind == "sentence" else "token-classification"
+    said = pipeline(name, model=network, tokenizer=tokenizer)(asked)
+    if kind == "sentence":
+        (said,) = said if isinstance(said, list) else [said]
+        first = record.predictions().to_pylist()[0]
+        assert said["label"] == of.labels[first["predicted"]]
+        assert said["score"] == pytest.approx(max(first["probabilities"]), abs=1e-4)
+    else:
+        assert {each["entity"] for each in said} <= {*of.labels}
+
+
+def test_the_card_and_the_record_beside_the_model(tmp_path: Path) -> None:
+    made = flue_bench.run(MODEL, task(), results=tmp_path, keep="all", train_rows=16, **SMALL)
+    (record,), (folder,) = made, list((tmp_path / "models").iterdir())
+    assert "--16-rows--seed0-" in folder.name
+    text = (folder / "README.md").read_text()
+    for words in (
+        "pipeline_tag: text-classification", "library_name: transformers", f"`{record.cell_digest}`",
+        record.kept, record.predictions.sha256, f"{record.scores['f1_macro']:.4f}", "--train-rows 16",
+        "CamembertForSequenceClassification",
+        "rows: 16 train, 12 validation, 15 test", "`non`, `oui`",
+    ):  # fmt: skip
+        assert words is not None and words in text, words
+    assert str(tmp_path) not in text
+    assert RunRecord.model_validate_json((folder / "flue-bench.json").read_text()) == record
+    speed = flue_bench.measure_speed(folder, device="cpu", results=tmp_path / "speed", progress=False)
+    assert [each.model.digest for each in speed.records] == [record.kept]
+
+
+def best_of(records: list[RunRecord]) -> RunRecord:
+    return max(records, key=lambda r: (r.history[r.selected_epoch - 1].scores[r.metric], -r.cell.seed))
+
+
+def test_the_best_on_validation_is_kept_and_a_tie_goes_to_the_lowest_seed(tmp_path: Path) -> None:
+    made = flue_bench.run(MODEL, task(), seeds=3, results=tmp_path, keep="best", **SMALL)
+    kept = [record for record in made if record.kept]
+    assert kept == [best_of(list(made))] and len(list((tmp_path / "models").iterdir())) == 1
+    assert not list((tmp_path / ".kept").iterdir())
+    stored = Store(tmp_path).find(kept[0].cell)
+    assert stored is not None and stored.kept == kept[0].kept
+
+    tied = flue_bench.run(  # nothing is learnt at such a rate, so that all seeds of one head would tie: one answer
+        MODEL, task(), seeds=[7, 3], results=tmp_path / "tied", keep="best",
+        **SMALL | {"overrides": SMALL["overrides"] | {"learning_rate": 1e-12, "epochs": 1}},
+    )  # fmt: skip
+    values = {record.cell.seed: record.history[0].scores["f1_macro"] for record in tied}
+    (winner,) = [record for record in tied if record.kept]
+    assert winner.cell.seed == (3 if values[3] >= values[7] else 7)
+
+
+def test_keeping_changes_neither_cell_nor_predictions(tmp_path: Path) -> None:
+    plain = flue_bench.run(MODEL, task(), results=tmp_path / "plain", **SMALL).records[0]
+    kept = flue_bench.run(MODEL, task(), results=tmp_path / "kept", keep="all", **SMALL).records[0]
+    assert (plain.cell_digest, plain.setting_digest) == (kept.cell_digest, kept.setting_digest)
+    assert plain.predictions == kept.predictions and plain.scores == kept.scores
+    assert "kept" not in plain.model_dump() and kept.model_dump()["kept"] == kept.kept
+
+
+def test_asked_for_later_a_cell_is_trained_again_and_kept_as_it_was(tmp_path: Path) -> None:
+    first = flue_bench.run(MODEL, task(), seeds=2, results=tmp_path / "later", **SMALL)
+    later = flue_bench.run(MODEL, task(), seeds=2, results=tmp_path / "later", keep="best", **SMALL)
+    at_once = flue_bench.run(MODEL, task(), seeds=2, results=tmp_path / "at_once", keep="best", **SMALL)
+    assert later.reused == 2
+    assert [record.kept for record in later] == [record.kept for record in at_once]
+    assert [record.model_copy(update={"kept": None}) for record in later] == first.records  # all else is as it was
+    names = [sorted(path.name for path in (tmp_path / each / "models").glob("*/*")) for each in ("later", "at_once")]
+    assert names[0] == names[1] and not list((tmp_path / "later" / ".kept").iterdir())
+
+
+def test_another_model_than_the_record_says_is_not_kept(tmp_path: Path) -> None:
+    flue_bench.run(MODEL, task(), results=tmp_path, **SMALL)
+    (path,) = tmp_path.glob("runs/*/*/*.json")
+    store, record = Store(tmp_path), Store(tmp_path).records()[0]
+    table = record.predictions()
+    flipped = table.set_column(3, "predicted", [[1 - value for value in table["predicted"].to_pylist()]]).cast(
+        table.schema
+    )
+    store.write(lambda predictions: record.model_copy(update={"predictions": predictions}), flipped, record.cell)
+    before = path.read_bytes()
+    with pytest.raises(
+        IncompleteError, match=r"its model is not kept: trained again, predictions differ in 15 of 15 rows"
+    ):
+        flue_bench.run(MODEL, task(), results=tmp_path, keep="all", **SMALL)
+    assert (
+        path.read_bytes() == before and not list(tmp_path.glob("models/*")) and not list((tmp_path / ".kept").iterdir())
+    )
+    forced = flue_bench.run(MODEL, task(), results=tmp_path, keep="all", force=True, **SMALL)
+    assert forced.records[0].kept and answers(forced.model_dir(forced.records[0]), forced.records[0], task()).equals(
+        table
+    )
+
+
+def test_a_model_that_was_changed_is_left_alone(tmp_path: Path) -> None:
+    made = flue_bench.run(MODEL, task(), results=tmp_path, keep="all", **SMALL)
+    folder = made.model_dir(made.records[0])
+    assert folder is not None
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"oui"', '"OUI"'))
+    (path,) = tmp_path.glob("runs/*/*/*.json")
+    assert any(fault.startswith(f"kept: the model in {folder.name} has the digest") for fault in faults(path))
+    with pytest.raises(IncompleteError, match="was changed since: move it away"):
+        flue_bench.run(MODEL, task(), results=tmp_path, keep="all", **SMALL)
+    assert '"OUI"' in config.read_text()
+    shutil.move(folder, tmp_path / "elsewhere")
+    assert not faults(path)  # a model need not lie beside its record
+    again = flue_bench.run(MODEL, task(), results=tmp_path, keep="all", **SMALL)
+    assert again.records == made.records and again.model_dir(again.records[0]) == folder
+
+
+@pytest.mark.parametrize("keep", ["all", "best"])
+@pytest.mark.parametrize("moment", ["before the model has its name", "before the record is there"])
+def test_killed_and_called_again_all_is_as_if_nothing_had_been(
+    keep: Any, moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(module: Any, name: str, when: Callable[[Any], bool]) -> None:
+        real = getattr(module, name)
+
+        def instead(*given: Any, **named: Any) -> Any:
+            if when(given):
+                raise KeyboardInterrupt
+            return real(*given, **named)
+
+        monkeypatch.setattr(module, name, instead)
+
+    if moment.startswith("before the model"):
+        dies(os, "rename", lambda given: "models" in Path(given[1]).parts and not str(given[1]).endswith(".tmp"))
+    else:
+        dies(os, "replace", lambda given: Path(given[1]).suffix == ".json" and "runs" in Path(given[1]).parts)
+    with pytest.raises(KeyboardInterrupt):
+        flue_bench.run(MODEL, task(), results=tmp_path / "killed", keep=keep, **SMALL)
+    there = list((tmp_path / "killed" / "models").glob("*"))
+    assert not there or (keep == "all" and all((path / "flue-bench.json").is_file() for path in there))
+    monkeypatch.undo()
+    again = flue_bench.run(MODEL, task(), results=tmp_path / "killed", keep=keep, **SMALL)
+    whole = flue_bench.run(MODEL, task(), results=tmp_path / "whole", keep=keep, **SMALL)
+    assert [record.kept for record in again] == [record.kept for record in whole] != [None]
+    files = [sorted(path.relative_to(tmp_path / each) for path in (tmp_path / each).glob("models/**/*")) for each in ("killed", "whole")]  # fmt: skip  # noqa: E501
+    assert files[0] == files[1] and not list((tmp_path / "killed" / ".kept").glob("*"))
+
+
+def test_a_disk_that_is_full_costs_the_model_and_not_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", full)
+    with pytest.raises(
+        IncompleteError, match=r"its model is not kept: .*No space left on device; free some space"
+    ) as left:
+        flue_bench.run(MODEL, task(), results=tmp_path, keep="all", **SMALL)
+    assert len(left.value.results) == 1 and len(Store(tmp_path).records()) == 1 and not list(tmp_path.glob("models/*"))
+
+
+def test_the_option_says_where_the_models_are(tmp_path: Path) -> None:
+    words = ["-t", "mini-cls", "--limit", "24", "--set", "epochs=1", "--results", tmp_path]
+    said = command("run", "-m", MODEL, "--keep", "best", *words)
+    (folder,) = (tmp_path / "models").iterdir()
+    assert said.code == 0 and f"Kept: {folder}" in said.err
+    with pytest.raises(UnknownNameError, match="Did you mean best"):
+        flue_bench.run(MODEL, task(), keep="bset", **SMALL)  # type: ignore[arg-type]

@@ -1,0 +1,113 @@
+"""Checkpoints of a training as models: found by a pattern, in natural order, with what their files say of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+from transformers import AutoModelForMaskedLM, AutoTokenizer, Trainer, TrainingArguments
+
+import flue_bench
+from flue_bench.data.model_files import named
+from flue_bench.errors import UsageError
+from flue_bench.record import Training
+from flue_bench.training import models
+from support.command_line import refused
+from support.hub_standin import tiny_camembert
+
+EMBEDDED = models.EMBEDDED / "untrained"
+
+
+def checkpoint(folder: Path, name: str, **said: Any) -> Path:
+    shutil.copytree(EMBEDDED, folder / name)
+    for file, content in said.items():
+        text = content if isinstance(content, str) else json.dumps(content)
+        (folder / name / f"{file}.json").write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def test_a_pattern_is_spelt_out_in_natural_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for step in (1000, 900, 20):
+        (tmp_path / "out" / f"checkpoint-{step}").mkdir(parents=True)
+    (tmp_path / "out" / "checkpoint-notes.txt").write_text("")
+    (tmp_path / "odd[1]").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    inside = [f"out/checkpoint-{step}" for step in (20, 900, 1000)]
+    assert named(["org/name@v1", "out/checkpoint-*", "out/checkpoint-20", "embedded:student"]) == [
+        "org/name@v1", *inside, "embedded:student",
+    ]  # fmt: skip
+    assert named(["out/checkpoint-[29]*"]) == inside[:2] and named(["odd[1]"]) == ["odd[1]"]
+    assert named(["~/out/checkpoint-?0"]) == [str(tmp_path / "out/checkpoint-20")]
+    with pytest.raises(UsageError, match=r"'out/step-\*': no directory here fits"):
+        named(["out/step-*"])
+    assert "no directory here fits" in refused("run", "-m", "out/step-*", "-t", "mini-cls")
+    assert "no directory here fits" in refused("speed", "-m", "out/step-*")
+
+
+MADE = {"recipe": {"seed": 0}, "cost": {"steps": 40, "tokens": 5120}}
+STATE = {"global_step": 500, "max_steps": 1000, "num_train_epochs": 3, "train_batch_size": 8, "save_steps": 500}
+
+
+@pytest.mark.parametrize(
+    ("said", "step", "tokens"),
+    [
+        ({"trainer_state": STATE | {"num_input_tokens_seen": 12_345}}, 500, 12_345),
+        ({"trainer_state": STATE | {"num_input_tokens_seen": 0}}, 500, None),  # what Trainer writes if it did not count
+        ({"distillation": MADE}, 40, 5120),
+        ({"distillation": MADE, "trainer_state": STATE}, 40, 5120),
+    ],
+)  # fmt: skip
+def test_its_files_say_how_far_it_had_come(said: Any, step: int, tokens: int | None, tmp_path: Path) -> None:
+    training = models.resolve(str(checkpoint(tmp_path / "essai", "checkpoint-500", **said))).ref.training
+    assert training is not None and (training.name, training.step, training.tokens) == ("essai", step, tokens)
+    elsewhere = models.resolve(str(checkpoint(tmp_path / "b" / "essai", "checkpoint-7", **said))).ref.training
+    assert elsewhere == training  # where it lies is no part of it
+    assert models.resolve(str(EMBEDDED)).ref.digest == models.resolve(str(tmp_path / "essai/checkpoint-500")).ref.digest
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {}, {"trainer_state": "{"}, {"trainer_state": "[1]"}, {"trainer_state": {}},
+        {"trainer_state": {"global_step": -1}}, {"trainer_state": {"global_step": "many"}},
+        {"trainer_state": {"global_step": 10**40}}, {"distillation": {"cost": 3}}, {"distillation": {"cost": {}}},
+        {"trainer_state": '{"global_step": 1, "max_steps": ' + "[" * 5000 + "]" * 5000 + "}"},
+    ],
+)  # fmt: skip
+def test_what_they_do_not_say_is_unknown(said: Any, tmp_path: Path) -> None:
+    assert models.resolve(str(checkpoint(tmp_path, "checkpoint-500", **said))).ref.training is None
+
+
+def test_trainings_with_other_settings_are_others(tmp_path: Path) -> None:
+    states = [STATE, STATE | {"global_step": 1000}, STATE | {"train_batch_size": 16}]
+    folders = [checkpoint(tmp_path / "out", f"checkpoint-{i}", trainer_state=state) for i, state in enumerate(states)]
+    digests = [training.digest for folder in folders if (training := models.resolve(str(folder)).ref.training)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_checkpoints_of_transformers_trainer_are_rows_and_a_curve(tmp_path: Path) -> None:
+    start = tiny_camembert(tmp_path / "tiny")
+    tokenizer, model = AutoTokenizer.from_pretrained(start), AutoModelForMaskedLM.from_pretrained(start)
+    row = tokenizer("Le chat dort sur le tapis.", return_tensors="pt")
+    example = {"input_ids": row["input_ids"][0], "labels": row["input_ids"][0]}
+    asked = TrainingArguments(
+        str(tmp_path / "essai"), max_steps=4, save_steps=2, per_device_train_batch_size=2, report_to=[], use_cpu=True,
+        include_num_input_tokens_seen="all", disable_tqdm=True, logging_steps=1, log_level="error",
+    )  # fmt: skip
+    trainer = Trainer(model, asked, train_dataset=[example] * 8, processing_class=tokenizer)
+    assert isinstance(trainer.model, nn.Module)
+    trainer.train()
+    made = flue_bench.run(
+        str(tmp_path / "essai" / "checkpoint-*"), "mini-cls", limit=12, overrides={"epochs": 1}, device="cpu",
+        results=tmp_path / "results", progress=False,
+    )  # fmt: skip
+    trainings = [record.cell.model.training for record in made]
+    seen = 2 * 2 * len(example["input_ids"])
+    assert all(isinstance(training, Training) and training.name == "essai" for training in trainings)
+    assert [(t.step, t.tokens) for t in trainings if t] == [(2, seen), (4, 2 * seen)]
+    assert "tokens read" in flue_bench.build_board(tmp_path / "results").svg()
