@@ -611,6 +611,13 @@ def cut(records: Iterable[RunRecord]) -> tuple[str, ...]:
     return tuple(said[task] for task in sorted(said))
 
 
+def _epochs(runs: Iterable[RunRecord]) -> tuple[int, ...]:
+    recipes = (record.cell.recipe for record in runs)
+    return tuple(
+        sorted({recipe.epochs for recipe in recipes if isinstance(recipe, Recipe) and recipe.epochs != "auto"})
+    )
+
+
 def _checkpoint(records: Iterable[RunRecord]) -> Checkpoint | None:
     said = next((training for record in records if (training := record.cell.model.training)), None)
     return Checkpoint(said.digest, said.name, said.step, said.tokens) if said else None
@@ -706,9 +713,7 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
             for record in runs
         ),
         collapsed=collapsed(runs),
-        epochs=tuple(
-            sorted({record.cell.recipe.epochs_on(1) for record in runs if isinstance(record.cell.recipe, Recipe)})
-        ),
+        epochs=_epochs(runs),
         mixed=provenance.mixed(runs),
         uncommitted=provenance.uncommitted(runs),
     )
