@@ -245,7 +245,11 @@ def _run_and_keep(
     def build(predictions: Predictions) -> RunRecord:
         seconds = time.perf_counter() - began
         record = _record(cell, recipe_name, inputs, tested, device, predictions, seconds, leaks)
-        return record if cell.untrained else on_trained(record, lambda folder: save(folder, tested.network, model))
+        return (
+            record
+            if cell.untrained
+            else on_trained(record, lambda folder: save(folder, tested.network, model, cell.trained.recipe.max_length))
+        )
 
     with checkpoint.interruption() as interruption:  # a signal from here on does not lose what is finished
         record = store.write(build, tested.table, cell)

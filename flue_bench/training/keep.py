@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,20 @@ from flue_bench import files
 from flue_bench.data.model_files import TOKENIZER_FILES, matching
 from flue_bench.errors import ModelError
 from flue_bench.progress import quiet
+from flue_bench.training.folder import read_json
 from flue_bench.training.models import Resolved, resolve, without_bars
 
+SETTINGS = "tokenizer_config.json"
 
-def save(folder: Path, network: Any, model: Resolved) -> str:
+
+def save(folder: Path, network: Any, model: Resolved, max_length: int) -> str:
     """Write a fine-tuned network so that ``from_pretrained`` and ``flue-bench`` load exactly it.
 
     Args:
         folder: an empty folder.
         network: the network after its fine-tuning, on any device; its configuration names the labels.
-        model: the model it started from, whose tokenizer files are copied as they are.
+        model: the model it started from, whose tokenizer it has.
+        max_length: sub-words at which its inputs were cut; the tokenizer's settings say so.
 
     Returns:
         The digest of the model, as ``models.resolve`` gives it.
@@ -39,6 +44,9 @@ def save(folder: Path, network: Any, model: Resolved) -> str:
             network.save_pretrained(folder)
         for name in matching([path.name for path in model.folder.iterdir()], TOKENIZER_FILES):
             shutil.copyfile(model.folder / name, folder / name)
+        if settings := read_json(folder / SETTINGS):
+            text = json.dumps(settings | {"model_max_length": max_length}, ensure_ascii=False, indent=2)
+            (folder / SETTINGS).write_text(f"{text}\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise files.unwritable(folder, error, "and run again with --keep") from error
     finally:

@@ -5,32 +5,26 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 import flue_bench
 from flue_bench.errors import IncompleteError, UnknownNameError
-from flue_bench.jobs.loader import Loader
-from flue_bench.kinds.kind import kind_named
-from flue_bench.progress import Console, Display
 from flue_bench.record import RunRecord
 from flue_bench.results.store import Store
 from flue_bench.results.verify import faults
-from flue_bench.training import models
-from flue_bench.training.device import prepare
-from flue_bench.training.train import predict
 from support.command_line import flue_bench as command
 
 MODEL = "embedded:untrained"
 SMALL: dict[str, Any] = {
     "device": "cpu",
     "progress": False,
-    "overrides": {"epochs": 2, "batch_size": 8, "max_length": 32},
+    "overrides": {"epochs": 2, "batch_size": 8, "max_length": 12},
 }
 ROWS = [
     {"text": f"Cela {'va' if i % 3 else 'ne va pas'}, dit {i}.", "label": "oui" if i % 2 else "non"} for i in range(40)
@@ -47,26 +41,16 @@ def task(kind: str = "sentence", rows: list[dict[str, Any]] = ROWS, **more: Any)
     return flue_bench.Task.from_examples("avis", kind, **declared | parts | more)
 
 
-def answers(folder: Path, record: RunRecord, of: flue_bench.Task) -> Any:
-    """The predictions of a kept model by the engine's own path: nothing trained, its own head kept."""
-    loader = Loader([registered(of)])
-    quiet = Display(Console(quiet=True))
-    model, recipe = loader.resolve(str(folder)), record.cell.recipe
-    network, _, head = models.load_model(model, of, seed=123, dropout=None)
-    assert head == "kept" and model.ref.digest == record.kept
-    inputs = loader.inputs(registered(of), quiet)
-    test = loader.encoded(inputs, model, record.cell.limit, recipe.max_length, quiet)["test"]
-    device = prepare(torch.device("cpu"), recipe.precision, models.width(model.config))
-    found = predict(network, test, device)
-    return kind_named(of.kind).table(
-        inputs.splits(record.cell.limit)["test"], test.decided(found, of) | test.kept(found)
-    )
-
-
-def registered(of: flue_bench.Task) -> Any:
-    from flue_bench.data import registry
-
-    return registry.select([of])[0]
+def answers(folder: Path | None, record: RunRecord, of: flue_bench.Task) -> Any:
+    """The predictions of a kept model by ``score``: nothing trained, its own head."""
+    assert folder is not None and record.cell.recipe.precision == "fp32"
+    with tempfile.TemporaryDirectory() as results:
+        (scored,) = flue_bench.score(folder, of, results=results, device="cpu", progress=False)
+        assert (
+            scored.cell.model.digest == record.kept and scored.cell.recipe.max_length == record.cell.recipe.max_length
+        )
+        assert scored.scores == record.scores and not scored.leaks
+        return scored.predictions()
 
 
 @pytest.mark.parametrize(("kind", "rows"), [("sentence", ROWS), ("sentence", PAIRS), ("tokens", WORDS)])
