@@ -228,7 +228,7 @@ def check_french(tokenizer: Any, name: str) -> None:
     import transformers
 
     # Not `tokenize`, which shows unknown text as it is, and not unk_token_id: camembert-base's files have two of them.
-    pieces = tokenizer.convert_ids_to_tokens(tokenizer(SAMPLE, add_special_tokens=False)["input_ids"])
+    pieces = tokenizer.convert_ids_to_tokens(tokenizer(SAMPLE, add_special_tokens=False, verbose=False)["input_ids"])
     if not pieces or 2 * pieces.count(tokenizer.unk_token) > len(pieces):
         raise ModelError(f"The tokenizer of {name} maps French text to '{tokenizer.unk_token}': wrong files?")
     rate = len(pieces) / len("".join(SAMPLE.split()))

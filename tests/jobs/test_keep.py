@@ -53,7 +53,7 @@ def answers(folder: Path | None, record: RunRecord, of: flue_bench.Task) -> Any:
         return scored.predictions()
 
 
-@pytest.mark.parametrize(("kind", "rows"), [("sentence", ROWS), ("sentence", PAIRS), ("tokens", WORDS)])
+@pytest.mark.parametrize(("kind", "rows"), [("sentence", ROWS), ("sentence-pair", PAIRS), ("tokens", WORDS)])
 def test_a_kept_model_gives_the_predictions_of_its_record(
     kind: str, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -73,15 +73,15 @@ def test_a_kept_model_gives_the_predictions_of_its_record(
     assert config["id2label"] == {str(i): label for i, label in enumerate(of.labels)}
     assert config["label2id"] == {label: i for i, label in enumerate(of.labels)}
 
-    loader = AutoModelForSequenceClassification if kind == "sentence" else AutoModelForTokenClassification
+    loader = AutoModelForSequenceClassification if kind != "tokens" else AutoModelForTokenClassification
     network, missing = loader.from_pretrained(folder, output_loading_info=True)
     assert not any(missing.values())
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    text: Any = rows[5]["text"] if kind == "sentence" else " ".join(rows[5]["words"])
+    text: Any = rows[5]["text"] if kind != "tokens" else " ".join(rows[5]["words"])
     asked = {"text": text, "text_pair": rows[5]["text_pair"]} if rows is PAIRS else text
-    name = "text-classification" if kind == "sentence" else "token-classification"
+    name = "text-classification" if kind != "tokens" else "token-classification"
     said = pipeline(name, model=network, tokenizer=tokenizer)(asked)
-    if kind == "sentence":
+    if kind != "tokens":
         (said,) = said if isinstance(said, list) else [said]
         first = record.predictions().to_pylist()[0]
         assert said["label"] == of.labels[first["predicted"]]
