@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 
 import flue_bench
 from flue_bench.errors import IncompleteError, UnknownNameError, UsageError
@@ -24,6 +25,7 @@ from support.boards import teacher_and_student
 from support.command_line import done
 from support.command_line import flue_bench as command
 from support.factories import make_failure
+from support.tiny import tiny
 
 MODEL = "embedded:untrained"
 SMALL: dict[str, Any] = {"limit": 16, "overrides": {"epochs": 1}, "device": "cpu", "progress": False}
@@ -38,6 +40,15 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def fine_tuned(made: Path) -> Path:
+    """A checkpoint with a head of its own."""
+    folder = made / "fine-tuned"
+    if not folder.is_dir():
+        names = {"id2label": {0: "POS", 1: "NEG"}, "label2id": {"POS": 0, "NEG": 1}}
+        tiny("camembert", folder, auto=transformers.AutoModelForSequenceClassification, **names)
+    return folder
+
+
 def calls(folder: Path, made: Path) -> dict[str, Callable[[], object]]:
     """A call of each public function: of ``folder``, which holds a board, and of ``made``, where runs write."""
     return {
@@ -49,6 +60,9 @@ def calls(folder: Path, made: Path) -> dict[str, Callable[[], object]]:
         "measure_speed": lambda: flue_bench.measure_speed(MODEL, device="cpu", results=made, progress=False),
         "read_results": lambda: flue_bench.read_results(folder),
         "run": lambda: flue_bench.run(MODEL, "mini-cls", results=made, **SMALL),
+        "score": lambda: flue_bench.score(
+            fine_tuned(made), "mini-cls", limit=16, device="cpu", results=made, progress=False
+        ),
         "verify_records": lambda: flue_bench.verify_records(made, progress=False),
     }
 

@@ -444,7 +444,7 @@ def _unexpected(error: Exception, cell: Cell, display: Display) -> str:
         display.once(traceback.format_exc())
         return f"unexpected {type(error).__name__}: {models.first_line(error)}. Please report it with the traceback."
     if cell.untrained:
-        return f"out of memory with a single row at {cell.recipe.max_length} sub-words: lower --max-length"
+        return f"out of memory on the device with one row at {cell.recipe.max_length} sub-words: lower --max-length"
     return (
         f"out of memory on the device with batch_size {cell.trained.recipe.batch_size} at max_length "
         f"{cell.recipe.max_length}: "

@@ -512,6 +512,14 @@ ELSEWHERE = {
     "Check HF_ENDPOINT": "test_a_broken_server",
     "HF_HUB_DOWNLOAD_TIMEOUT sets the seconds": "test_a_broken_server",
     "out of memory on the device": "test_out_of_memory",
+    "so no seeds tell how well its pretrained model": "test_only_fine_tuned_models_are_asked_which_is_better",
+    "both models were scored as they are and have no": "test_only_fine_tuned_models_are_asked_which_is_better",
+    "it needs --question trained": "test_only_fine_tuned_models_are_asked_which_is_better",
+    "write THEIRS=OURS, such as": "test_the_command_shows_board_and_what_was_understood",
+    "is given twice, with two meanings": "test_the_command_shows_board_and_what_was_understood",
+    "no model's head has the label": "test_a_label_that_no_head_has_is_told",
+    "Say what is meant, by a LABEL": "test_labels_that_do_not_match_are_refused_before_anything",
+    "flue-bench run fine-tunes it": "test_a_model_without_a_head_is_not_scored",
     "is a link out of {}": "test_a_link_out_of_a_tasks_folder_is_not_read",
     "Run `git lfs pull` in": "test_pointers_of_git_lfs",
     "needs code of its own (trust_remote_code)": "test_code_in_the_repository_is_never_run",
@@ -549,6 +557,8 @@ BEYOND = {
     "What is not cached cannot be fetched; unset it": "switches the network on",
     "Give another folder: --results": "needs a file system that cannot rename",
     "under --data-dir: {}": "says where files may lie; no error",
+    "Made from a checkout of flue-bench": "says where runs were made; no error",
+    "not compared with the column's best": "says what a board does not compare, and what does; no error",
     "flue-bench run record, schema version": "says what a record is; no advice",
 }
 """A part of the message → why its advice is not followed here."""

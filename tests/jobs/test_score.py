@@ -243,6 +243,12 @@ def test_labels_may_be_given(tmp_path: Path) -> None:
     assert one.cell_digest != other.cell_digest and len(Store(tmp_path / "results").records()) == 2
 
 
+def test_a_label_that_no_head_has_is_told(tmp_path: Path) -> None:
+    folders = [checkpoint(tmp_path / name, "SequenceClassification", ("neg", "pos")) for name in ("one", "two")]
+    with pytest.raises(UsageError, match="--labels: no model's head has the label 'goud'"):
+        records(folders, avis(), tmp_path=tmp_path, labels={"goud": "positif"})
+
+
 def test_a_model_without_a_head_is_not_scored(tmp_path: Path) -> None:
     pretrained = tiny("camembert", tmp_path / "pretrained")
     with pytest.raises(ModelError, match="is saved as CamembertForMaskedLM, but avis needs a fine-tuned For"):

@@ -21,7 +21,7 @@ from flue_bench.errors import UsageError, faults
 from flue_bench.kinds.sentence import SENTENCE
 from flue_bench.kinds.tokens import TOKENS
 from flue_bench.record import Cell, NoTraining, RunRecord
-from flue_bench.results import verify
+from flue_bench.results import comparison, verify
 from flue_bench.results.comparison import Evidence
 from flue_bench.results.store import Store, read_record
 from support.command_line import done, refused
@@ -236,6 +236,13 @@ def test_only_fine_tuned_models_are_asked_which_is_better(tmp_path: Path) -> Non
     assert "Seed 1 of B" in " ".join(again.split())
     both = done("compare", "org/finetuned", "org/other", "--results", tmp_path, "--question", "trained")
     assert "no difference" in both and "Seed" not in both
+    assert "have no seeds" in refused(
+        "compare", *words[:1], "org/other", *words[2:], "--question", "trained", "--seed", "0"
+    )
+    kept = Store(tmp_path).records()
+    one, base = ([r for r in kept if r.cell.model.name == name][:1] for name in ("org/finetuned", "org/base"))
+    with pytest.raises(UsageError, match="it needs --question trained"):
+        comparison.compare(one, base, "f1_macro", Evidence((tmp_path,)))
     with pytest.raises(UsageError, match="name a model that was fine-tuned here"):
         board.build(Store(tmp_path).records(), pair=("org/finetuned", "org/base"))
 
