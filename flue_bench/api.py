@@ -361,7 +361,7 @@ def compare(
     results: Results | str | Path | Sequence[str | Path] = "results",
     *,
     tasks: str | Sequence[str] = (),
-    question: Literal["pretrained", "trained"] = "pretrained",
+    question: Literal["pretrained", "trained", "distilled"] = "pretrained",
     metric: str | None = None,
     retention: float | None = None,
     seed: int | None = None,
@@ -377,7 +377,8 @@ def compare(
         results: what ``run`` or ``read_results`` returned, or results directories.
         tasks: tasks or columns of the board; none: all that both models were run on.
         question: ``pretrained``: which pretrained model is better to fine-tune, over all seeds; ``trained``: which of
-            two fine-tuned models of one seed is better, as they are.
+            two fine-tuned models of one seed is better, as they are; ``distilled``: which distillation recipe is
+            better, over all distillations of A's and of B's recipe that differ in the seed alone.
         metric: the score to compare by; None: each task's headline metric.
         retention: the share of B's score that A is tested to keep; None: 0.97 if B is the teacher of A.
         seed: with ``trained``: the seed of both; None: the lowest that both have.
@@ -394,13 +395,13 @@ def compare(
     from flue_bench.results.comparison import Evidence, Margin
     from flue_bench.results.rows import find_one, named_rows, newest
 
-    if question not in ("pretrained", "trained"):
-        raise UnknownNameError("question", question, ("pretrained", "trained"))
+    if question not in ("pretrained", "trained", "distilled"):
+        raise UnknownNameError("question", question, ("pretrained", "trained", "distilled"))
     if seed is not None and question != "trained":
         raise UsageError("--seed needs --question trained: the comparison of pretrained models uses all seeds.")
     if retention is not None and not 0 <= retention <= 1:
         raise UsageError(f"retention {retention}: a share, from 0 to 1.")
-    if floor is not None and question == "trained":
+    if floor is not None and question != "pretrained":
         raise UsageError("--floor needs --question pretrained: it is a mean over seeds.")
     within = None if margin is None else Margin.parse(margin)
     results = _results(results)
@@ -421,6 +422,7 @@ def compare(
         damaged=results.damaged,
         margin=within,
         floor=None if floor is None else find_one(rows, known_name(rows, floor)),
+        rows=rows,
     )
 
 

@@ -86,6 +86,14 @@ class Training(Schema):
     """Tokens read; None where that was not counted."""
 
 
+class Distilled(Schema):
+    """How a model was distilled, as its ``distillation.json`` says: several of one recipe differ in the seed alone."""
+
+    recipe: str = Field(pattern=r"^[0-9a-f]{16}$")
+    """Digest of everything that decides the weights but the seed: recipe, teacher, first student, corpus, protocol."""
+    seed: Count
+
+
 class ModelRef(Schema):
     """A model by content: the same weights have the same digest on the hub, in a directory, and under another path."""
 
@@ -103,12 +111,14 @@ class ModelRef(Schema):
     """Size of the files that hold the weights; None in records made before 0.2."""
     training: Training | None = None
     """None where the model's files do not say how it was trained."""
+    distilled: Distilled | None = None
+    """None for a model that ``flue-bench distill`` did not make, and in records made before 0.2."""
 
     @model_serializer(mode="wrap")
     def _without_none(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out ``training`` where it is unknown, so that older records stay the same."""
+        """Leave out ``training`` and ``distilled`` where they are unknown, so that older records stay the same."""
         said: dict[str, Any] = write(self)
-        return {name: value for name, value in said.items() if name != "training" or value is not None}
+        return {name: value for name, value in said.items() if name not in ("training", "distilled") or value is not None}
 
 
 class DataRef(Schema):

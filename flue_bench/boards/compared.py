@@ -30,10 +30,11 @@ from flue_bench.results.comparison import (
     Margin,
     Question,
     Retention,
+    Spread,
     differs,
 )
 from flue_bench.results.retained import Retained, retained
-from flue_bench.results.rows import NamedRow, by_setting, grouped
+from flue_bench.results.rows import DIGITS, NamedRow, by_setting, grouped, replicates
 from flue_bench.statistics.significance import holm
 
 KEPT = 0.97
@@ -42,6 +43,7 @@ KEPT = 0.97
 QUESTIONS = {
     "pretrained": "Which pretrained model is better to fine-tune? Intervals cover seeds and test examples.",
     "trained": "Which of these two fine-tuned models is better? Intervals cover test examples only.",
+    "distilled": "Which distillation recipe is better? Intervals cover distillations, seeds and test examples.",
 }
 LEGEND = "Scores and differences in percent; intervals of 95 %; verdicts at 5 % after Holm's adjustment over the tasks."
 
@@ -62,6 +64,9 @@ class Line(NamedTuple):
     equivalence: Equivalence | None = None
     equivalence_p_holm: float | None = None
     equivalence_verdict: str = ""
+    spread_a: Spread | None = None
+    """Where the chance in A's mean comes from; for the question ``distilled``."""
+    spread_b: Spread | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,7 @@ def compare(
     damaged: Iterable[tuple[Path, str]] = (),
     margin: Margin | None = None,
     floor: NamedRow | None = None,
+    rows: Sequence[NamedRow] = (),
 ) -> Comparison:
     """Compare two rows of a board.
 
@@ -130,7 +136,9 @@ def compare(
             scored as it is has none.
         damaged: files that cannot be read, and why, for the notes.
         margin: test whether A and B are equivalent within it.
-        floor: the records of a model above whose scores what A keeps is shown too; not with the question ``trained``.
+        floor: the records of a model above whose scores what A keeps is shown too; only with the question
+            ``pretrained``.
+        rows: all rows, among which the other distillations of A's and of B's recipe are.
 
     Raises:
         UnknownNameError: neither model was run on one of ``tasks``.
@@ -141,7 +149,7 @@ def compare(
     if row_a is row_b:
         raise UsageError(f"A and B are both {row_a.title}: name two different rows of the board.")
     as_it_is = [row for row in (row_a, row_b) if not row.key.trained]
-    if as_it_is and question == "pretrained":
+    if as_it_is and question != "trained":
         raise UsageError(
             f"{as_it_is[0].title} was scored as it is, so no seeds tell how well its pretrained model fine-tunes: "
             "ask --question trained."
@@ -154,7 +162,23 @@ def compare(
         raise UsageError(f"--floor {row_a.title if floor is row_a else row_b.title}: name a third row of the board.")
     if retention is None and (floor or row_a.records[0].cell.model.teacher == row_b.key.model):
         retention = KEPT
-    pairs = _pairs(row_a.records, row_b.records, tasks, metric, notes)
+    group_a, group_b = (
+        replicates([row, *(other for other in rows if other is not row)], row) for row in (row_a, row_b)
+    )
+    a, b = row_a.title, row_b.title
+    if question == "distilled":
+        if row_a.distilled is None and row_b.distilled is None:
+            raise UsageError(
+                f"Neither {a} nor {b} is known to be a distillation: --question distilled needs records of a model "
+                "that flue-bench distill made, run again since it is recorded."
+            )
+        if row_b in group_a:
+            raise UsageError(f"{a} and {b} are distillations of one recipe: name another model.")
+        pairs = _distilled_pairs(group_a, group_b, tasks, metric, notes)
+        a, b = (_group_title(group) for group in (group_a, group_b))
+    else:
+        pairs = _pairs(row_a.records, row_b.records, tasks, metric, notes)
+        notes += _other_distillations("A", group_a) + _other_distillations("B", group_b)
     if question == "trained":
         pairs = _one_seed(pairs, seed, notes)
     if not pairs:
@@ -164,6 +188,8 @@ def compare(
         raise RecordError(
             "\n".join([f"No predictions by which to compare {row_a.title} and {row_b.title}.", *notes[-1:]])
         )
+    if question == "distilled":
+        lines = _with_spread(lines, pairs, metric, evidence)
     notes = _reasons(lines) + notes
     means: list[Retained | None] = [None, None]
     if retention is not None and question == "pretrained":
@@ -176,14 +202,68 @@ def compare(
             means[1] = _mean([runs for _, runs in above.values()], metric, evidence)
     return Comparison(
         question,
-        row_a.title,
-        row_b.title,
+        a,
+        b,
         lines,
         notes + _collapsed(pairs) + _fine_tuned(pairs),
         floor=floor.title if floor else None,
         mean_retention=means[0],
         mean_above_floor=means[1],
     )
+
+
+def _group_title(group: Sequence[NamedRow]) -> str:
+    """Return how a group of distillations of one recipe is called."""
+    distilled = group[0].distilled
+    if distilled is None:
+        return group[0].title
+    seeds = ", ".join(str(each.seed) for row in group if (each := row.distilled))
+    of = f"distillation {distilled.recipe[:DIGITS]}, seeds {seeds}" if len(group) > 1 else f"one, seed {seeds}"
+    return f"{', '.join(row.label for row in group)}: {of} ({group[0].key.recipe}, {group[0].key.precision})"
+
+
+def _other_distillations(name: str, group: Sequence[NamedRow]) -> list[str]:
+    """Return the note that a distillation is one of many that could have been, and where they are."""
+    row = group[0]
+    if row.distilled is None and not any(record.cell.model.teacher for record in row.records):
+        return []
+    said = f"{name} is one distillation: how much another one would differ is not in the intervals"
+    if len(group) > 1:
+        said += f"; --question distilled takes all {len(group)} of its recipe"
+    return [said]
+
+
+def _distilled_pairs(
+    group_a: Sequence[NamedRow],
+    group_b: Sequence[NamedRow],
+    tasks: Sequence[str],
+    metric: str | None,
+    notes: list[str],
+) -> list[_Pair]:
+    """Return the tasks on which both groups were run, with the records of all distillations that were run on each."""
+
+    def together(group: Sequence[NamedRow]) -> list[RunRecord]:
+        """The records of a group as if they were of one row, of one setting on each task."""
+        return [record for row in group for record in row.records]
+
+    pairs = _pairs(together(group_a), together(group_b), tasks, metric, notes)
+    for pair in pairs:
+        for name, group, records in (("A", group_a, pair.a), ("B", group_b, pair.b)):
+            there = {record.cell.model.digest for record in records}
+            if lacking := [row.label for row in group if row.key.model not in there]:
+                notes.append(f"{pair.title}: without {', '.join(lacking)} of {name}, not run on it alike")
+    return pairs
+
+
+def _with_spread(lines: list[Line], pairs: list[_Pair], metric: str | None, evidence: Evidence) -> list[Line]:
+    of_task = {pair.title: pair for pair in pairs}
+
+    def spread(records: list[RunRecord]) -> Spread:
+        return comparison.spread(records, metric or records[0].metric, evidence)
+
+    return [
+        line._replace(spread_a=spread(of_task[line.task].a), spread_b=spread(of_task[line.task].b)) for line in lines
+    ]
 
 
 _Runs = list[list[RunRecord]]
@@ -271,8 +351,12 @@ def _variants(records: Iterable[RunRecord]) -> dict[str, dict[tuple[Any, ...], l
         cell = record.cell
         return cell.task_version, cell.data, cell.limit, cell.train_rows, cell.protocol, cell.split
 
+    def one_setting(variant: list[RunRecord]) -> list[RunRecord]:
+        of_models = grouped(variant, lambda record: record.cell.model.digest).values()
+        return [record for of_model in of_models for record in by_setting(of_model)[0]]
+
     return {
-        task: {key: by_setting(variant)[0] for key, variant in grouped(of_task, run_on).items()}
+        task: {key: one_setting(variant) for key, variant in grouped(of_task, run_on).items()}
         for task, of_task in grouped(records, lambda record: record.cell.task).items()
     }
 
@@ -406,6 +490,7 @@ def _fine_tuned(pairs: list[_Pair]) -> list[str]:
 HEADERS = ("task", "A", "B", "A \N{MINUS SIGN} B\n[95 %]", "p\n(Holm)", "seeds\nA, B", "examples\n(groups)", "verdict")
 RETENTION_HEADERS = ("task", "A / B\n[95 %]", "p\n(Holm)", "verdict")
 ABOVE_HEADERS = ("task", "A / B\n[95 %]", "above the floor\n[95 %]", "p\n(Holm)", "verdict")
+SPREAD_HEADERS = ("task", "sd over\ndistillations", "sd over\nseeds", "error of\nthe test set", "distillations,\nruns")
 EQUIVALENCE_HEADERS = ("task", "equivalence p\n(Holm)", "verdict")
 
 
@@ -456,6 +541,26 @@ def _equivalence_cells(answer: Comparison) -> list[list[str]]:
     ]
 
 
+def _spread_cells(answer: Comparison) -> list[list[str]]:
+    """Return the rows of the table of the sources of chance, under ``SPREAD_HEADERS``; none for other questions."""
+
+    def percent(value: float | None) -> str:
+        return "\N{EN DASH}" if value is None else f"{100 * value:.2f}"
+
+    return [
+        [
+            f"{line.task}, {name}",
+            percent(spread.sd_distillations),
+            percent(spread.sd_seeds),
+            percent(spread.se_examples),
+            f"{spread.distillations}, {spread.runs}",
+        ]
+        for line in answer.lines
+        for name, spread in (("A", line.spread_a), ("B", line.spread_b))
+        if spread
+    ]
+
+
 def _tables(answer: Comparison) -> list[tuple[tuple[str, ...], list[list[str]]]]:
     """Return the headers and the rows of each table that has any."""
     kept = ABOVE_HEADERS if answer.floor else RETENTION_HEADERS
@@ -463,6 +568,7 @@ def _tables(answer: Comparison) -> list[tuple[tuple[str, ...], list[list[str]]]]
         (HEADERS, _cells(answer)),
         (kept, _retention_cells(answer)),
         (EQUIVALENCE_HEADERS, _equivalence_cells(answer)),
+        (SPREAD_HEADERS, _spread_cells(answer)),
     ]
     return [(headers, cells) for headers, cells in tables if cells]
 
@@ -538,7 +644,7 @@ def _markdown(answer: Comparison) -> str:
 
 
 def _json(answer: Comparison) -> str:
-    def finite(result: Difference | Retention | Retained | Equivalence) -> dict[str, Any]:
+    def finite(result: Difference | Retention | Retained | Equivalence | Spread) -> dict[str, Any]:
         """Return the fields; an infinite end of an interval becomes null, since JSON has no infinity."""
         return {k: None if isinstance(v, float) and math.isinf(v) else v for k, v in asdict(result).items()}
 
@@ -549,6 +655,8 @@ def _json(answer: Comparison) -> str:
             "retention": line.retention and finite(line.retention),
             "above_floor": line.above_floor and finite(line.above_floor),
             "equivalence": line.equivalence and finite(line.equivalence),
+            "spread_a": line.spread_a and finite(line.spread_a),
+            "spread_b": line.spread_b and finite(line.spread_b),
         }
         for line in answer.lines
     ]

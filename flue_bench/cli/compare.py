@@ -22,6 +22,7 @@ class QuestionChoice(StrEnum):
 
     pretrained = "pretrained"
     trained = "trained"
+    distilled = "distilled"
 
 
 class Format(StrEnum):
@@ -48,7 +49,10 @@ def compare(
     task: Annotated[list[str] | None, typer.Option("--task", "-t", help="Task or board column. Repeatable.")] = None,
     question: Annotated[
         QuestionChoice,
-        typer.Option(help="pretrained: over all seeds. trained: two fine-tuned models of one seed, as they are."),
+        typer.Option(
+            help="pretrained: over all seeds. trained: two fine-tuned models of one seed, as they are. "
+            "distilled: over all distillations of a recipe."
+        ),
     ] = QuestionChoice.pretrained,
     metric: Annotated[
         str | None, typer.Option(help="Compare by this score, e.g. accuracy, instead of each task's headline metric.")

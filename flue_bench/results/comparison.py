@@ -1,11 +1,13 @@
 """Intervals, differences and retention of models, from records and their predictions.
 
-Two questions are kept apart:
+Three questions are kept apart:
 
 - ``pretrained``: which *pretrained model* is better to fine-tune? Both models are fine-tuned anew with each seed, and
   the test set is one of many that could have been drawn. Seeds and test examples are both in the interval. A single
   seed says nothing of the spread over seeds, so there is no verdict then.
 - ``trained``: which of *these two fine-tuned models* is better? The test set is the only source of chance.
+- ``distilled``: which *distillation recipe* is better? Students are distilled anew with another seed, and each is
+  fine-tuned anew, for another test set. Of a model that is no distillation, such as the teacher, only seeds are anew.
 
 ``flue_bench.statistics`` has the formulas; docs/decisions/0010-statistics.md the reasons.
 """
@@ -32,14 +34,15 @@ from flue_bench.errors import FlueBenchError, RecordError, UnknownNameError, Usa
 from flue_bench.kinds.counts import Metric
 from flue_bench.kinds.kind import kind_of
 from flue_bench.record import RunRecord
+from flue_bench.results.rows import grouped
 from flue_bench.results.store import read_predictions
-from flue_bench.statistics import intervals, significance
+from flue_bench.statistics import intervals, replicates, significance
 from flue_bench.statistics.intervals import Floats, Means
 
 if TYPE_CHECKING:
     import pyarrow
 
-Question = Literal["pretrained", "trained"]
+Question = Literal["pretrained", "trained", "distilled"]
 
 METHOD = 4
 """Version of the method, raised when the same predictions would give another interval: caches are then recomputed."""
@@ -316,7 +319,7 @@ def compare(
         estimate, p, test, low, high = None, None, "", None, None
         reason = _reason(first, second, question)
         if reason is None:
-            means = _means(measured, drawn=question == "pretrained")
+            means = _means_for(question, (first, second), measured)
             estimate = intervals.estimate(means, [1, -1])
             low, high = intervals.t_interval(estimate)
             if question == "trained":
@@ -381,7 +384,7 @@ def retention(
             else:
                 ratio = score_student / score_teacher
         if reason is None:
-            means = _means(measured, drawn=question == "pretrained")
+            means = _means_for(question, (first, second), measured)
             low, high = intervals.fieller(means)
             p = significance.t_test_above(intervals.estimate(means, [1, -margin]))
         return Retention(question, metric, score_student, score_teacher, ratio, low, high, margin, p, reason)
@@ -419,7 +422,7 @@ def equivalence(
         if reason is None and margin.relative and measured.scores[1].mean() <= 0:
             reason = "a share of B's score is no margin where that is not above zero"
         if reason is None:
-            means = _means(measured, drawn=question == "pretrained")
+            means = _means_for(question, (first, second), measured)
             if margin.relative:
                 above = intervals.estimate(means, [1, margin.size - 1])
                 below = intervals.estimate(means, [-1, 1 + margin.size])
@@ -432,6 +435,52 @@ def equivalence(
 
     key = [metric, question, *margin, first.key, second.key]
     return evidence.kept(key, Equivalence, compute, first.used + second.used)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where the chance in an entry's mean comes from: standard deviations, as fractions of 1."""
+
+    distillations: int
+    """How many distillations of the recipe there are; 1 for a model that is none, or of which there is one."""
+    sd_distillations: float | None
+    """Over distillations, beyond what the seeds of fine-tuning explain; None with one, or with one seed of each."""
+    runs: int
+    sd_seeds: float | None
+    """Over the seeds of fine-tuning, within a distillation; None with one seed of each."""
+    se_examples: float
+    """Of the mean, from the sampling of the test set."""
+
+
+def spread(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> Spread:
+    """Return where the chance in an entry's mean comes from.
+
+    Args:
+        records: as for ``interval``; or those of several distillations of one recipe.
+        metric: full name of the score.
+        evidence: the source of the predictions.
+
+    Raises:
+        RecordError, UnknownNameError: as for ``interval``.
+    """
+    entry = _entry(records, metric)
+
+    def compute() -> Spread:
+        measured = _measure([entry], metric, evidence)
+        units = entry.distillations
+        between, within = replicates.components([measured.scores[0][unit] for unit in units])
+        scores, covariance = replicates.averaged(measured.scores, measured.covariance, [units])
+        if len(units) == 1:
+            scores, covariance = measured.scores, measured.covariance
+        several = len(scores[0]) > 1
+        means = (
+            intervals.seeds_and_examples(scores, covariance, measured.fewest)
+            if several
+            else intervals.examples_only(scores[0], covariance, measured.fewest)
+        )
+        return Spread(len(units), between, len(entry.runs), within, intervals.estimate(means, [1]).se_examples)
+
+    return evidence.kept([metric, entry.key], Spread, compute, entry.used)
 
 
 class Together(NamedTuple):
@@ -485,14 +534,13 @@ def identity(records: Sequence[RunRecord], metric: str) -> list[Any]:
 
 
 class _Entry(NamedTuple):
-    """The records of a board entry, in order."""
+    """The records of a board entry, in order; or those of several distillations of one recipe."""
 
     model: str
     tasks: tuple[str, ...]
-    seeds: tuple[int | None, ...]
-    """None alone for a model that was scored as it is."""
-    records: dict[tuple[str, int | None], RunRecord]
-    """By task and seed."""
+    runs: tuple[_Run, ...]
+    records: dict[tuple[str, _Run], RunRecord]
+    """By task and run."""
 
     @property
     def drawn(self) -> tuple[int, ...]:
@@ -505,18 +553,38 @@ class _Entry(NamedTuple):
         of_runs = [
             [r.cell.task, r.predictions.sha256, r.kind, r.labels, r.scheme, r.options, r.collapsed] for r in self.used
         ]
+        sizes = [len(unit) for unit in self.distillations]
         # A kept model that is scored as it is has the predictions of its run, but no seed.
-        return [self.model, of_runs] if self.drawn else [self.model, of_runs, "as it is"]
+        return [self.model, of_runs, *([sizes] if len(sizes) > 1 else []), *([] if self.drawn else ["as it is"])]
 
     @property
     def used(self) -> list[RunRecord]:
-        """The records of the tasks and seeds that count."""
-        return [self.records[task, seed] for task in self.tasks for seed in self.seeds]
+        """The records of the tasks and runs that count."""
+        return [self.records[task, run] for task in self.tasks for run in self.runs]
+
+    @property
+    def seeds(self) -> tuple[int | None, ...]:
+        """The seed of each run; None alone for a model that was scored as it is."""
+        return tuple(seed for _, seed in self.runs)
+
+    @property
+    def distillations(self) -> list[list[int]]:
+        """The numbers of the runs of each model: of one, unless the entry is of a recipe that was distilled anew."""
+        return list(grouped(range(len(self.runs)), lambda i: self.runs[i][0]).values())
+
+    @property
+    def distilled(self) -> bool:
+        """Whether the model is known to be one of those that a recipe gives with another seed."""
+        return any(record.cell.model.distilled for record in self.used)
 
     @property
     def collapsed(self) -> tuple[str, ...]:
         """See ``collapsed``."""
-        return collapsed([self.records[task, seed] for seed in self.seeds for task in self.tasks])
+        return collapsed([self.records[task, run] for run in self.runs for task in self.tasks])
+
+
+_Run = tuple[str, int | None]
+"""A model's digest and a seed."""
 
 
 class _Measured(NamedTuple):
@@ -536,17 +604,17 @@ class _Measured(NamedTuple):
 
 
 def _entry(records: Sequence[RunRecord], metric: str) -> _Entry:
-    """Return the entry of the seeds that have all tasks."""
-    by_cell = {(record.cell.task, record.cell.seed): record for record in records}
+    """Return the entry of the runs that have all tasks."""
+    by_cell = {(record.cell.task, (record.cell.model.digest, record.cell.seed)): record for record in records}
     tasks = sorted({task for task, _ in by_cell})
-    whole = [seed for seed in {seed for _, seed in by_cell} if all((task, seed) in by_cell for task in tasks)]
-    seeds = sorted(whole, key=lambda seed: -1 if seed is None else seed)
-    if not seeds:
+    whole = {run for _, run in by_cell if all((task, run) in by_cell for task in tasks)}
+    runs = sorted(whole, key=lambda run: (run[0], -1 if run[1] is None else run[1]))
+    if not runs:
         raise UsageError(f"No seed has all of {', '.join(tasks) or 'the tasks'}: there is nothing to average.")
     for record in by_cell.values():
         if metric not in record.scores:
             raise UnknownNameError("metric", metric, record.scores, of=f"Task {record.cell.task}")
-    return _Entry(records[0].cell.model.name, tuple(tasks), tuple(seeds), by_cell)
+    return _Entry(records[0].cell.model.name, tuple(tasks), tuple(runs), by_cell)
 
 
 def _pair(a: Sequence[RunRecord], b: Sequence[RunRecord], metric: str, question: Question) -> tuple[_Entry, _Entry]:
@@ -558,9 +626,9 @@ def _pair(a: Sequence[RunRecord], b: Sequence[RunRecord], metric: str, question:
             "compare them on the same tasks."
         )
     for task in first.tasks:
-        if said := differs(first.records[task, first.seeds[0]], second.records[task, second.seeds[0]]):
+        if said := differs(first.records[task, first.runs[0]], second.records[task, second.runs[0]]):
             raise UsageError(f"{task}: {first.model} and {second.model} cannot be compared: {said}.")
-    if question == "pretrained" and (as_it_is := [entry.model for entry in (first, second) if not entry.drawn]):
+    if question != "trained" and (as_it_is := [entry.model for entry in (first, second) if not entry.drawn]):
         raise UsageError(f"{as_it_is[0]} was scored as it is and has no seeds: it needs --question trained.")
     if question == "trained" and not len(first.records) == len(second.records) == 1:
         raise UsageError("The question 'trained' is about two fine-tuned models: give one task and one seed of each.")
@@ -590,11 +658,12 @@ def collapsed(records: Sequence[RunRecord]) -> tuple[str, ...]:
     Args:
         records: records of one model, whole seeds of one task or of a column's tasks.
     """
-    seeds, tasks = ({getattr(record.cell, name) for record in records} for name in ("seed", "task"))
+    tasks = {record.cell.task for record in records}
+    seeds = {(record.cell.model.digest, record.cell.seed) for record in records}
     times = Counter((record.cell.task, record.collapsed) for record in records if record.collapsed)
     return tuple(
         f"{f'{task} ' if len(tasks) > 1 else ''}{words}"
-        + ("" if None in seeds else f" in {count} of {len(seeds)} seeds")
+        + ("" if any(seed is None for _, seed in seeds) else f" in {count} of {len(seeds)} seeds")
         for (task, words), count in sorted(times.items())
     )
 
@@ -605,7 +674,18 @@ def _reason(first: _Entry, second: _Entry, question: Question) -> str | None:
         return f"collapsed runs allow no verdict: {'; '.join(failed)}"
     if question == "trained":
         return None
-    single = [entry.model for entry in (first, second) if len(entry.seeds) < 2]
+    if question == "distilled":
+        lonely = [entry for entry in (first, second) if entry.distilled and len(entry.distillations) < 2]
+        if lonely:
+            return (
+                f"one distillation of {' and one of '.join(entry.model for entry in lonely)} says nothing about the "
+                "spread over distillations; make more with flue-bench distill --set seed=1 and run them"
+            )
+    single = [
+        entry.model
+        for entry in (first, second)
+        if len(entry.seeds) < 2 and not (question == "distilled" and entry.distilled)
+    ]
     if not single:
         return None
     whose = "each" if len(single) == 2 else f"of {single[0]}"
@@ -617,7 +697,7 @@ def _measure(entries: Sequence[_Entry], metric: str, evidence: Evidence) -> _Mea
     tasks = entries[0].tasks
     scores, covariance, examples, clusters = [], [], 0, []
     for task in tasks:
-        records = [entry.records[task, seed] for entry in entries for seed in entry.seeds]
+        records = [entry.records[task, run] for entry in entries for run in entry.runs]
         formula = _metric(records[0], metric)
         counts, rows = _counts(records, formula, evidence)
         if counts.shape[1] < 2:
@@ -626,7 +706,7 @@ def _measure(entries: Sequence[_Entry], metric: str, evidence: Evidence) -> _Mea
         covariance.append(intervals.covariance(intervals.resample(counts), formula.score, counts.shape[1]))
         examples += rows
         clusters.append(counts.shape[1])
-    cut = np.cumsum([len(entry.seeds) for entry in entries])[:-1]
+    cut = np.cumsum([len(entry.runs) for entry in entries])[:-1]
     return _Measured(
         scores=np.split(np.mean(scores, axis=0), cut),
         covariance=np.sum(covariance, axis=0) / len(tasks) ** 2,
@@ -643,6 +723,15 @@ def _means(measured: _Measured, drawn: bool) -> Means:
     if drawn:
         return intervals.seeds_and_examples(measured.scores, measured.covariance, measured.fewest)
     return intervals.examples_only(np.concatenate(measured.scores), measured.covariance, measured.fewest)
+
+
+def _means_for(question: Question, entries: Sequence[_Entry], measured: _Measured) -> Means:
+    """Return the means with the sources of chance that the question is about."""
+    if question != "distilled":
+        return _means(measured, drawn=question == "pretrained")
+    units = [entry.distillations if entry.distilled else [[i] for i in range(len(entry.runs))] for entry in entries]
+    scores, covariance = replicates.averaged(measured.scores, measured.covariance, units)
+    return intervals.seeds_and_examples(scores, covariance, measured.fewest)
 
 
 def _metric(record: RunRecord, name: str) -> Metric:

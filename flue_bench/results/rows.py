@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from flue_bench import escape
 from flue_bench.errors import UnknownNameError, UsageError
-from flue_bench.record import RunRecord
+from flue_bench.record import Distilled, RunRecord
 
 DIGITS = 6
 """Leading digits of a digest that are enough to name a model."""
@@ -53,6 +53,11 @@ class NamedRow:
     title: str
     """The label and how the model was fine-tuned, as the board prints it; unique among the rows."""
     records: tuple[RunRecord, ...]
+
+    @property
+    def distilled(self) -> Distilled | None:
+        """By which recipe and with which seed the model was distilled, if a record says so."""
+        return next((said for record in self.records if (said := record.cell.model.distilled)), None)
 
     def _titles(self) -> list[str]:
         """Return the title with and without the protocol: a board prints it where its rows have several."""
@@ -147,6 +152,21 @@ def named_rows(records: Iterable[RunRecord]) -> list[NamedRow]:
         )
         for key, of_key in of_row.items()
     ]
+
+
+def replicates(rows: Iterable[NamedRow], row: NamedRow) -> list[NamedRow]:
+    """Return the rows of all distillations of a row's recipe, fine-tuned in the same way, by their seeds.
+
+    A model that is no distillation, or of which nothing is known, is alone.
+    """
+    if (distilled := row.distilled) is None:
+        return [row]
+    same = [
+        (other.distilled.seed, other)
+        for other in rows
+        if other.distilled and other.distilled.recipe == distilled.recipe and other.key[1:] == row.key[1:]
+    ]
+    return [other for _, other in sorted(same, key=lambda each: (each[0], each[1].key))]
 
 
 def find(rows: Sequence[NamedRow], wanted: str) -> list[NamedRow]:

@@ -22,7 +22,7 @@ from flue_bench.kinds.names import generic, matched
 from flue_bench.kinds.network.network import Network, network_of
 from flue_bench.kinds.network.sentence import SENTENCE
 from flue_bench.progress import quiet
-from flue_bench.record import ModelRef, OwnHead, Training, digest_of
+from flue_bench.record import Distilled, ModelRef, OwnHead, Training, digest_of
 from flue_bench.task import REPOSITORY, REVISION, Task
 from flue_bench.training import heads
 from flue_bench.training.folder import (
@@ -156,6 +156,7 @@ def resolve(name: str, offline: bool = False) -> Resolved:
             teacher=_teacher(folder),
             training=_training(folder, shown if origin == "hub" else ""),
             weights_bytes=weights_bytes,
+            distilled=_distilled(folder),
         ),
         folder=folder,
         config=config,
@@ -617,6 +618,27 @@ def _training(folder: Path, repository: str) -> Training | None:
         return Training.model_validate(said)
     except (ValidationError, ValueError, RecursionError):  # a stranger's file
         return None
+
+
+def _distilled(folder: Path) -> Distilled | None:
+    """Return by which recipe and with which seed the model was distilled, if the folder states it."""
+    made = read_json(folder / DISTILLATION)
+    recipe, corpus = made.get("recipe"), made.get("corpus")
+    seed = recipe.get("seed") if isinstance(recipe, dict) else None
+    if not isinstance(recipe, dict) or not isinstance(corpus, dict) or type(seed) is not int or seed < 0:
+        return None
+    # Models by content: their names may be paths.
+    models = [
+        each.get("digest") if isinstance(each := made.get(role), dict) else None for role in ("teacher", "student")
+    ]
+    decides = {key: value for key, value in recipe.items() if key not in _NOT_OF_THE_WEIGHTS}
+    return Distilled(recipe=digest_of([made.get("protocol"), decides, models, corpus.get("digest")]), seed=seed)
+
+
+_NOT_OF_THE_WEIGHTS = frozenset(
+    ("seed", "teacher", "student", "evaluate_steps", "evaluate_sequences", "checkpoint_seconds")
+)
+"""Fields of a distillation's recipe that are the seed, name models, or leave the weights as they are."""
 
 
 def _there(folder: Path, patterns: Sequence[str]) -> list[str]:

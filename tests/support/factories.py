@@ -18,6 +18,7 @@ from flue_bench.record import (
     ClassScores,
     Cost,
     DataRef,
+    Distilled,
     Environment,
     Epoch,
     Failure,
@@ -46,6 +47,7 @@ def make_cell(
     origin: Any = "hub",
     teacher: str | None = None,
     weights_bytes: int | None = None,
+    distilled: tuple[str, int] | None = None,
     task_version: int = 1,
     data: str | None = None,
     limit: int | None = None,
@@ -58,6 +60,7 @@ def make_cell(
     """A cell; the model's digest follows from its name and revision, the data's from the task, unless given.
 
     With ``how`` nothing is trained, and there is no seed.
+    ``distilled`` names the recipe and the seed of a distillation.
     """
     return Cell(
         model=ModelRef(
@@ -68,6 +71,7 @@ def make_cell(
             teacher=teacher,
             weights_bytes=weights_bytes,
             training=training,
+            distilled=distilled and Distilled(recipe=digest_of(distilled[0]), seed=distilled[1]),
         ),
         task=task,
         task_version=task_version,

@@ -1,0 +1,62 @@
+"""Distillations above seeds: the analysis of variance worked out by hand, and made-up recipes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from flue_bench.statistics.intervals import estimate, seeds_and_examples, t_interval
+from flue_bench.statistics.replicates import averaged, components
+
+
+def test_components_by_hand() -> None:
+    # Means 2 and 6, each ±1: within (1 + 1 + 1 + 1) / 2 = 2; between 2 (4 + 4) / 1 = 16; (16 - 2) / 2 = 7.
+    assert components([np.array([1.0, 3.0]), np.array([5.0, 7.0])]) == pytest.approx((math.sqrt(7), math.sqrt(2)))
+    # Sizes 1 and 3, means 0 and 4: within (1 + 0 + 1) / 2 = 1; grand mean 3, between 9 + 3 = 12; n0 = 4 - 10/4 = 1.5.
+    between, within = components([np.array([0.0]), np.array([3.0, 4.0, 5.0])])
+    assert (between, within) == pytest.approx((math.sqrt((12 - 1) / 1.5), 1.0))
+
+
+def test_what_cannot_be_told_apart_is_not() -> None:
+    assert components([np.array([0.1]), np.array([0.5])]) == (None, None)  # one seed of each
+    assert components([np.array([1.0, 3.0])]) == (None, pytest.approx(math.sqrt(2)))  # one distillation
+    assert components([np.array([1.0, 3.0]), np.array([3.0, 1.0])])[0] == 0.0  # seeds explain more than there is
+
+
+def test_averages_of_runs_by_hand() -> None:
+    scores = [np.array([1.0, 3.0, 8.0]), np.array([4.0])]
+    covariance = np.diag([1.0, 1.0, 4.0, 9.0])
+    covariance[0, 1] = covariance[1, 0] = 0.5
+    means, cov = averaged(scores, covariance, [[[0, 1], [2]], [[0]]])
+    assert [each.tolist() for each in means] == [[2.0, 8.0], [4.0]]
+    # Var((a + b) / 2) = (1 + 1 + 2 · 0.5) / 4.
+    assert cov.tolist() == [[0.75, 0, 0], [0, 4, 0], [0, 0, 9]]
+
+
+def test_of_units_of_one_run_nothing_changes() -> None:
+    rng = np.random.default_rng(0)
+    scores, noise = [rng.random(3), rng.random(4)], rng.random((7, 7))
+    means, cov = averaged(scores, noise, [[[i] for i in range(len(each))] for each in scores])
+    assert all((a == b).all() for a, b in zip(means, scores, strict=True)) and cov == pytest.approx(noise)
+
+
+def test_intervals_hold_the_truth_where_distillations_differ() -> None:
+    """Three distillations with three seeds each against a teacher: seeds alone would be too sure of themselves."""
+    rng = np.random.default_rng(1)
+    held = {"distillations": 0, "seeds alone": 0}
+    rounds = 1500
+    units = [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    for _ in range(rounds):
+        students = 0.8 + 0.02 * np.repeat(rng.standard_normal(3), 3) + 0.01 * rng.standard_normal(9)
+        teacher = 0.85 + 0.01 * rng.standard_normal(3)
+        nothing = np.zeros((12, 12))
+        means, cov = averaged([students, teacher], nothing, [units, [[0], [1], [2]]])
+        for name, measured in (
+            ("distillations", seeds_and_examples(means, cov, 10**6)),
+            ("seeds alone", seeds_and_examples([students, teacher], nothing, 10**6)),
+        ):
+            low, high = t_interval(estimate(measured, [1, -1]))
+            held[name] += low <= -0.05 <= high
+    assert 0.935 < held["distillations"] / rounds < 0.985 and held["seeds alone"] / rounds < 0.8
