@@ -490,6 +490,9 @@ ADVICE: dict[str, Case] = {
 """A part of the message as it stands in the code, with {} for what varies → how it is met and followed."""
 
 ELSEWHERE = {
+    "make more with flue-bench distill --set seed=1": "test_cli_distilled",
+    "--question distilled needs records of a model": "test_cli_distilled",
+    "--question distilled takes all {} of its recipe": "test_cli_distilled",
     "the board has this task only as a part of the column": "test_names_that_do_not_say_which_column",
     "--floor {} was scored as it is": "test_a_model_that_was_scored_as_it_is_has_no_overall_and_is_no_floor",
     "--force makes record and model anew": "test_another_model_than_the_record_says_is_not_kept",

@@ -59,4 +59,4 @@ def test_intervals_hold_the_truth_where_distillations_differ() -> None:
         ):
             low, high = t_interval(estimate(measured, [1, -1]))
             held[name] += low <= -0.05 <= high
-    assert 0.935 < held["distillations"] / rounds < 0.985 and held["seeds alone"] / rounds < 0.8
+    assert 0.935 < held["distillations"] / rounds < 0.985 and held["seeds alone"] / rounds < 0.85
