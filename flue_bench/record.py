@@ -118,7 +118,9 @@ class ModelRef(Schema):
     def _without_none(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out ``training`` and ``distilled`` where they are unknown, so that older records stay the same."""
         said: dict[str, Any] = write(self)
-        return {name: value for name, value in said.items() if name not in ("training", "distilled") or value is not None}
+        return {
+            name: value for name, value in said.items() if name not in ("training", "distilled") or value is not None
+        }
 
 
 class DataRef(Schema):

@@ -623,16 +623,18 @@ def _training(folder: Path, repository: str) -> Training | None:
 def _distilled(folder: Path) -> Distilled | None:
     """Return by which recipe and with which seed the model was distilled, if the folder states it."""
     made = read_json(folder / DISTILLATION)
-    recipe, corpus = made.get("recipe"), made.get("corpus")
-    seed = recipe.get("seed") if isinstance(recipe, dict) else None
-    if not isinstance(recipe, dict) or not isinstance(corpus, dict) or type(seed) is not int or seed < 0:
+    recipe, corpus, cost = (
+        each if isinstance(each := made.get(key), dict) else {} for key in ("recipe", "corpus", "cost")
+    )
+    seed = recipe.get("seed")
+    if type(seed) is not int or seed < 0 or "digest" not in corpus:
         return None
-    # Models by content: their names may be paths.
-    models = [
-        each.get("digest") if isinstance(each := made.get(role), dict) else None for role in ("teacher", "student")
-    ]
+    refs = (made.get("teacher"), made.get("student"))
+    models = [ref.get("digest") if isinstance(ref, dict) else None for ref in refs]  # their names may be paths
     decides = {key: value for key, value in recipe.items() if key not in _NOT_OF_THE_WEIGHTS}
-    return Distilled(recipe=digest_of([made.get("protocol"), decides, models, corpus.get("digest")]), seed=seed)
+    # The steps are the recipe's, unless the student was left on the way.
+    said = [made.get("protocol"), decides, models, corpus["digest"], cost.get("steps")]
+    return Distilled(recipe=digest_of(said), seed=seed)
 
 
 _NOT_OF_THE_WEIGHTS = frozenset(

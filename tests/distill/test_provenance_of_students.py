@@ -18,7 +18,7 @@ MADE: dict[str, Any] = {
     "teacher": {"name": "org/t", "digest": "a" * 16},
     "student": None,
     "corpus": {"digest": "c" * 16, "tokens": 5},
-    "cost": {"seconds": 1.0},
+    "cost": {"seconds": 1.0, "steps": 100},
 }
 
 
@@ -35,8 +35,8 @@ def test_only_the_seed_differs_between_distillations_of_one_recipe(tmp_path: Pat
 @pytest.mark.parametrize(
     "changes",
     [
-        {"recipe": MADE["recipe"] | {"teacher": "/home/x/t", "evaluate_steps": 99, "checkpoint_seconds": 1.0}},
-        {"cost": {"seconds": 9.0}},
+        {"recipe": MADE["recipe"] | {"teacher": "../elsewhere/t", "evaluate_steps": 99, "checkpoint_seconds": 1.0}},
+        {"cost": {"seconds": 9.0, "steps": 100}},
         {"teacher": {"name": "another name", "digest": "a" * 16}},
         {"corpus": {"digest": "c" * 16}},
     ],
@@ -49,6 +49,7 @@ def test_names_costs_and_looks_are_not_of_the_recipe(changes: dict[str, Any], tm
     "changes",
     [
         {"protocol": 1},
+        {"cost": {"seconds": 1.0, "steps": 50}},
         {"recipe": MADE["recipe"] | {"temperature": 3.0}},
         {"teacher": {"name": "org/t", "digest": "b" * 16}},
         {"student": {"name": "s", "digest": "b" * 16}},
