@@ -1,4 +1,4 @@
-"""The scores of classifications and taggings as metrics of the library ``evaluate``; they need no hub.
+"""The scores of every kind of task as metrics of the library ``evaluate``; they need no hub.
 
     >>> from flue_bench.metrics import EntityScores
     >>> metric = EntityScores(labels=["O", "PER", "LOC"], scheme="IO")
@@ -22,6 +22,7 @@ from datasets import Sequence as ListOf
 
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.kinds.counts import Scores
+from flue_bench.kinds.regression import regression_scores
 from flue_bench.kinds.sentence import sentence_scores
 from flue_bench.kinds.tokens import entity_scores, known_scheme, label_fault, word_scores
 from flue_bench.task import Scheme
@@ -123,8 +124,27 @@ class WordScores(_LabelMetric):
         return _result(word_scores(references, predictions, self._labels, subwords_per_word), per_class)
 
 
+class RegressionScores(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
+    """Pearson's and Spearman's correlations, mean absolute error, root mean squared error and R² of predicted numbers.
+
+    ``compute(predictions=[2.5, 4.0], references=[3.0, 4.5])``: one number an example, in any unit. Scores as in
+    ``flue_bench.kinds.regression.regression_scores``.
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=type(self).__doc__ or "",
+            citation="",
+            inputs_description="Numbers.",
+            features=Features(dict.fromkeys(("predictions", "references"), Value("float64"))),
+        )
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, Any]:
+        return _result(regression_scores(references, predictions), per_class=False)
+
+
 def _result(scores: Scores, per_class: bool) -> dict[str, Any]:
-    result: dict[str, Any] = dict(scores.scores)
+    result: dict[str, Any] = scores.scores | scores.measures
     if per_class:
         result |= {
             level: {name: row.model_dump() for name, row in rows.items()} for level, rows in scores.per_class.items()

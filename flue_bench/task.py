@@ -365,10 +365,10 @@ class Task(Schema):
 
         Args:
             name: the task's name, of lower-case letters, digits, dots and hyphens.
-            kind: sentence, sentence-pair, tokens, or an installed one.
+            kind: sentence, sentence-pair, tokens, regression, or an installed one.
             metric: the headline metric.
             train: rows, each a mapping from column to value: ``text``, ``text_pair`` and ``label``, or ``words`` and
-                ``tags``; a data frame's are ``frame.to_dict("records")``.
+                ``tags``, or ``text`` and ``value``; a data frame's are ``frame.to_dict("records")``.
             validation: none: cut from train.
             test: none: cut from train, if ``split={"test": 0.2}`` says how much.
             labels: names of the classes or tags.

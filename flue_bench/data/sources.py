@@ -27,7 +27,7 @@ from flue_bench.files import cache_dir, sha256
 from flue_bench.kinds.kind import Kind, kind_named
 from flue_bench.kinds.rows import Labels, Row, Skipped, digest
 from flue_bench.record import DataRef
-from flue_bench.task import SPLITS, Archive, Example, Source, Split, SplitFiles, Task, nfc
+from flue_bench.task import SPLITS, Archive, Columns, Example, Source, Split, SplitFiles, Task, nfc
 
 _OWN_FORMATS = ("parquet", "jsonl", "csv", "tsv", "conll")
 MEMORY = 2**32
@@ -434,7 +434,7 @@ def _by_reader(
         values = {field.name: getattr(given, field.name) for field in fields(given)}
         memory.take(values.values())
         try:
-            examples.append(kind.example(Row(_string(given.id) or f"{split}-{row}", values, labels)))
+            examples.append(kind.example(Row(_string(given.id) or f"{split}-{row}", values, labels, task.options)))
         except Skipped as reason:
             left_out[str(reason)] += 1
         except KeyError as error:
@@ -484,7 +484,8 @@ def _by_columns(
             at = {words: 0, tags: 1}
             keep, drop = [], []
         else:
-            names = {name: columns.get(name, name) for name in dict.fromkeys([*kind.needs, *columns])}
+            more = [name for name in kind.may_have if name not in columns and _has(path, name, columns, layout)]
+            names = {name: columns.get(name, name) for name in dict.fromkeys([*kind.needs, *more, *columns])}
             numbered = all(isinstance(name, int) for name in names.values())
             wanted = list(dict.fromkeys([*names.values(), *(_key(k, numbered) for k in (*where, *source.drop_if))]))
             for name in kind.needs:
@@ -509,7 +510,8 @@ def _by_columns(
                 given = {name: values[position] for name, position in at.items()}
                 memory.take(given.values())
                 try:
-                    examples.append(kind.example(Row(_string(given.get("id")) or f"{split}-{row}", given, labels)))
+                    name = _string(given.get("id")) or f"{split}-{row}"
+                    examples.append(kind.example(Row(name, given, labels, task.options)))
                 except Skipped as reason:
                     left_out[str(reason)] += 1
                 except ValueError as error:
@@ -530,7 +532,9 @@ def _by_rows(
     """Return the examples of one split that is in memory, and its number of rows; as ``_by_columns`` reads a file."""
     kind = kind_named(task.kind)
     labels.next_column()
-    names = {name: str(source.columns.get(name, name)) for name in dict.fromkeys([*kind.needs, *source.columns])}
+    more = [name for name in kind.may_have if rows and name in rows[0]]
+    wanted = dict.fromkeys([*kind.needs, *more, *source.columns])
+    names = {name: str(source.columns.get(name, name)) for name in wanted}
     examples: list[Example] = []
     for row, values in enumerate(rows):
         where = f"Task '{task.name}', row {row} of {split}"
@@ -538,12 +542,23 @@ def _by_rows(
             raise DataError(f"{where}: has no {', '.join(missing)}; it has {', '.join(map(str, values)) or 'nothing'}.")
         given = {name: values[column] for name, column in names.items()}
         try:
-            examples.append(kind.example(Row(_string(given.get("id")) or f"{split}-{row}", given, labels)))
+            name = _string(given.get("id")) or f"{split}-{row}"
+            examples.append(kind.example(Row(name, given, labels, task.options)))
         except Skipped as reason:
             left_out[str(reason)] += 1
         except ValueError as error:
             raise DataError(f"{where}: {error}.") from None
     return examples, len(rows)
+
+
+def _has(path: Path, name: str, columns: Columns, layout: formats.Layout) -> bool:
+    """Return whether a file whose columns have names has one of this name."""
+    if any(isinstance(column, int) for column in columns.values()):
+        return False
+    try:
+        return next(formats.rows(path, [name], layout), None) is not None
+    except DataError:  # if the file is damaged, reading it says so
+        return False
 
 
 def _key(name: str, numbered: bool) -> formats.Column:

@@ -70,7 +70,8 @@ class Kind(ABC, Generic[E]):
     needs: tuple[str, ...]
     """Columns that a source must have."""
     may_have: tuple[str, ...] = ()
-    """Columns that are read where a source names them. ``id`` and ``group`` always may be."""
+    """Columns that are read where the data have one of this name or a source names another; ``id`` and ``group`` where
+    a source names them."""
     conll: tuple[str, str] | None = None
     """The two columns that a CoNLL file fills, the words and a value for each; None if the kind cannot use one."""
     options: tuple[str, ...] = ()

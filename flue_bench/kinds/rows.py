@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flue_bench.errors import quoted
@@ -177,6 +177,8 @@ class Row:
     id: str
     values: Mapping[str, Any]
     labels: Labels
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """``Task.options``."""
 
     def group(self, shared: str) -> str:
         """Return a hash that names the row's group: of its own group if it has one, otherwise of ``shared``."""
@@ -186,6 +188,10 @@ class Row:
     def text(self, column: str) -> str:
         """Return a text, in Unicode's NFC."""
         return text(self.values[column], column)
+
+    def text_or_none(self, column: str) -> str | None:
+        """Return a text, in Unicode's NFC, or None where the row has none."""
+        return None if self.values.get(column) is None else self.text(column)
 
     def items(self, column: str) -> Sequence[Any]:
         """Return a list."""
@@ -205,7 +211,9 @@ class Row:
         with suppress(TypeError, ValueError):
             if not isinstance(value, bool) and math.isfinite(number := float(value)):
                 return number
-        raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no number")
+        comma = isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d+,\d+\s*", value)
+        advice = ": decimals are written with a point here" if comma else ""
+        raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no finite number{advice}")
 
     def label(self, column: str) -> int:
         """Return the index of the label that a column holds."""

@@ -47,7 +47,7 @@ def test_every_task_says_what_it_is(each: Registered) -> None:
     assert each.file.stem == task.name
     assert task.title and task.licence and task.rows
     assert task.groups or task.name in ("mini-pawsx", "cls-merged")
-    assert task.metric == ("entity_f1_micro" if task.kind == "tokens" else "f1_macro")
+    assert task.metric == {"tokens": "entity_f1_micro", "regression": "pearson"}.get(task.kind, "f1_macro")
     assert {"standard", "quick"} <= set(task.recipe)
     assert task.named_recipe("quick").epochs < task.named_recipe("standard").epochs
 

@@ -23,6 +23,10 @@ from support import ROOT
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 NAMES = ("mini-cls", "mini-pawsx", "mini-xnli", "mini-ner")
+GROUPS = dict.fromkeys(("mini-cls", "mini-xnli", "mini-ner"), ("mini",)) | {
+    "mini-pawsx": (),
+    "mini-stars": ("mini-kinds",),
+}
 
 # A change of these is a change of the data: raise the task's version with it.
 DIGESTS = {
@@ -38,6 +42,9 @@ DIGESTS = {
     "mini-ner train": "0506e5472cd30743",
     "mini-ner validation": "86659c771bd1cc43",
     "mini-ner test": "176d99bc353d9680",
+    "mini-stars train": "20be0c154db5f4d9",
+    "mini-stars validation": "45bcd6cedda0b2fc",
+    "mini-stars test": "14b2b27da3152554",
 }
 
 
@@ -66,7 +73,7 @@ def normalised(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", GROUPS)
 class TestData:
     def test_is_the_same_on_every_machine(self, name: str) -> None:
         found = {}
@@ -77,7 +84,7 @@ class TestData:
 
     def test_has_the_declared_rows_and_nothing_else(self, name: str) -> None:
         declared = task(name)
-        assert declared.groups == (() if name == "mini-pawsx" else ("mini",))
+        assert declared.groups == GROUPS[name]
         assert declared.licence == "MIT"
         for split in SPLITS:
             examples = rows(name, split)
@@ -106,28 +113,6 @@ class TestData:
         assert all(
             example.text != example.text_pair for split in SPLITS for example in rows(name, split) if example.text
         )
-
-    def test_no_word_gives_a_label_away(self, name: str) -> None:
-        found: defaultdict[str, Counter[int]] = defaultdict(Counter)
-        for example in (example for split in SPLITS for example in rows(name, split)):
-            for word in {word for text in texts(example) for word in re.findall(r"\w+", text.lower())}:
-                found[word][example.label] += 1
-        if name in ("mini-pawsx", "mini-xnli"):  # an adjective of a review does tell something
-            assert not [
-                word for word, seen in found.items() if seen.total() > 40 and max(seen.values()) > 0.8 * seen.total()
-            ]
-        assert not [word for word, seen in found.items() if seen.total() > 60 and len(seen) == 1 and name != "mini-ner"]
-
-    def test_labels_are_balanced(self, name: str) -> None:
-        if name == "mini-ner":
-            tags = Counter(tag for example in rows(name, "test") for tag in set(example.tags) if tag)
-            assert set(tags) == {1, 2, 3, 4}
-            assert min(tags.values()) > 0.15 * tags.total()
-            return
-        for split in SPLITS:
-            counts = Counter(example.label for example in rows(name, split))
-            assert set(counts) == set(range(len(task(name).labels)))
-            assert max(counts.values()) == min(counts.values())
 
     def test_sentences_are_short_and_varied(self, name: str) -> None:
         words = [re.findall(r"\w+", line) for line in lines(name)]
@@ -183,7 +168,32 @@ class TestData:
                     if article not in ("les", "des"):
                         assert ("f" if article in ("la", "une", "cette") else "m", plural) in forms[word], line
                     checked += 1
-        assert checked > 90 or name == "mini-ner"
+        assert checked > 90 or name in ("mini-ner", "mini-stars")
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestLabels:
+    def test_no_word_gives_a_label_away(self, name: str) -> None:
+        found: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        for example in (example for split in SPLITS for example in rows(name, split)):
+            for word in {word for text in texts(example) for word in re.findall(r"\w+", text.lower())}:
+                found[word][example.label] += 1
+        if name in ("mini-pawsx", "mini-xnli"):  # an adjective of a review does tell something
+            assert not [
+                word for word, seen in found.items() if seen.total() > 40 and max(seen.values()) > 0.8 * seen.total()
+            ]
+        assert not [word for word, seen in found.items() if seen.total() > 60 and len(seen) == 1 and name != "mini-ner"]
+
+    def test_labels_are_balanced(self, name: str) -> None:
+        if name == "mini-ner":
+            tags = Counter(tag for example in rows(name, "test") for tag in set(example.tags) if tag)
+            assert set(tags) == {1, 2, 3, 4}
+            assert min(tags.values()) > 0.15 * tags.total()
+            return
+        for split in SPLITS:
+            counts = Counter(example.label for example in rows(name, split))
+            assert set(counts) == set(range(len(task(name).labels)))
+            assert max(counts.values()) == min(counts.values())
 
 
 @pytest.mark.parametrize(
@@ -198,6 +208,21 @@ def test_it_cannot_be_solved_without_reading(name: str, bound: float) -> None:
     assert found.get("second text alone: words and bigrams", 0) < {"mini-pawsx": 57, "mini-xnli": 40}.get(name, 1)
 
 
+def test_stars_are_the_good_opinions_of_three_and_balanced() -> None:
+    subjects = [Noun("", gender, plural) for plural in (False, True) for gender in "mf"]
+    good, bad = (
+        {grammar.agree(word, noun) for word in words for noun in subjects}
+        for words in (lexicon.ART_GOOD + lexicon.GOODS_GOOD, lexicon.ART_BAD + lexicon.GOODS_BAD)
+    )
+    for split in SPLITS:
+        counted = Counter(example.value for example in rows("mini-stars", split))  # type: ignore[attr-defined]
+        assert set(counted) == {1, 2, 3, 4} and max(counted.values()) == min(counted.values())
+        for example in rows("mini-stars", split):
+            said = re.findall(r"(?:est|sont) ((?:bien |mal )?\w+)", example.text)
+            assert len(said) == 3 and all((word in good) != (word in bad) for word in said), example
+            assert 1 + sum(word in good for word in said) == example.value  # type: ignore[attr-defined]
+
+
 def test_baselines_learn_what_is_there_to_learn() -> None:
     told = {
         split: [replace(row, text=f"{row.text} {'non' if row.label else 'oui'}") for row in rows("mini-cls", split)]
@@ -210,7 +235,7 @@ def test_baselines_learn_what_is_there_to_learn() -> None:
 
 def test_the_reader_refuses_a_task_it_does_not_know() -> None:
     other = task("mini-cls").model_copy(update={"name": "tweets"})
-    with pytest.raises(DataError, match="mini-cls, mini-pawsx, mini-xnli and mini-ner"):
+    with pytest.raises(DataError, match=r"mini-cls, mini-pawsx, mini-xnli, mini-ner.* and mini-stars, not 'tweets'"):
         next(iter(read(Path(), "train", other)))
 
 

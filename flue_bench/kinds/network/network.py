@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from flue_bench.kinds.kind import E, kind_named
 from flue_bench.progress import quiet
-from flue_bench.task import Task
+from flue_bench.task import Example, Task
 
 IGNORED = -100
 """Label of a position that has no loss (torch's ``ignore_index``)."""
@@ -180,6 +180,13 @@ def network_of(task: Task) -> Network[Any]:
     """
     network: Network[Any] = pkgutil.resolve_name(kind_named(task.kind).network)
     return network
+
+
+def encode_examples(examples: Sequence[Example], labels: npt.NDArray[Any], tokenizer: Any, max_length: int) -> Encoded:
+    """Tokenise the texts of examples, or pairs of texts if they have a second one; see ``encode_texts``."""
+    pairs = any(example.text_pair is not None for example in examples)
+    others = [example.text_pair or "" for example in examples] if pairs else None
+    return encode_texts([example.text for example in examples], others, labels, tokenizer, max_length)
 
 
 def encode_texts(

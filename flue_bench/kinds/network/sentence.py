@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flue_bench.kinds.network.network import Encoded, Network, encode_texts
+from flue_bench.kinds.network.network import Encoded, Network, encode_examples
 from flue_bench.task import Example, Task
 
 
@@ -16,11 +16,8 @@ class SentenceNetwork(Network[Example]):
 
     def encode(self, examples: Sequence[Example], task: Task, tokenizer: Any, max_length: int) -> Encoded:
         """Tokenise texts, or pairs if the examples have a second text."""
-        texts = [example.text for example in examples]
-        pairs = any(example.text_pair is not None for example in examples)
-        others = [example.text_pair or "" for example in examples] if pairs else None
         labels = np.array([example.label for example in examples], dtype=np.int64)
-        return encode_texts(texts, others, labels, tokenizer, max_length)
+        return encode_examples(examples, labels, tokenizer, max_length)
 
 
 SENTENCE = SentenceNetwork()

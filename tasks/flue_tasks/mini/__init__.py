@@ -1,4 +1,4 @@
-"""Four small generated French tasks of our own: shaped like FLUE's, never comparable with them.
+"""Small generated French tasks of our own: shaped like FLUE's, never comparable with them.
 
 Hashes of a row's sentences, or of their parts, determine its split, so that no two splits can share a sentence.
 """
@@ -6,7 +6,7 @@ Hashes of a row's sentences, or of their parts, determine its split, so that no 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -16,12 +16,46 @@ from flue_tasks.mini.entities import tagged
 from flue_tasks.mini.inference import inference
 from flue_tasks.mini.names import belongs, group_of
 from flue_tasks.mini.paraphrases import pair
+from flue_tasks.mini.ratings import rated
 from flue_tasks.mini.reviews import review
 
-_TEXTS: dict[str, tuple[int, Callable[[Random, int, str], tuple[tuple[str, ...], str, str | None]]]] = {
-    "mini-cls": (2, review),
-    "mini-pawsx": (2, pair),
-    "mini-xnli": (3, inference),
+Row = tuple[tuple[str, ...], Example]
+"""The texts that decide the split of a row, the first of which names its group; and the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rated(Example):
+    """A text and a number."""
+
+    value: float = 0.0
+
+
+def _labelled(labels: int, write: Callable[[Random, int, str], tuple[tuple[str, ...], str, str | None]]) -> Writer:
+    def row(rng: Random, number: int, split: Split) -> Row:
+        keys, text, text_pair = write(rng, number % labels, split)
+        return keys, Example("", "", text=text, text_pair=text_pair, label=number % labels)
+
+    return row
+
+
+def _tagged(rng: Random, number: int, split: Split) -> Row:
+    words, tags = tagged(rng, number, split)
+    return (" ".join(words),), Example("", "", words=words, tags=tags)
+
+
+def _rated(rng: Random, number: int, split: Split) -> Row:
+    stars = 1 + number % 4
+    keys, text = rated(rng, stars, split)
+    return keys, Rated("", "", text, value=float(stars))
+
+
+Writer = Callable[[Random, int, Split], Row]
+_WRITERS: dict[str, Writer] = {
+    "mini-cls": _labelled(2, review),
+    "mini-pawsx": _labelled(2, pair),
+    "mini-xnli": _labelled(3, inference),
+    "mini-ner": _tagged,
+    "mini-stars": _rated,
 }
 
 
@@ -31,20 +65,14 @@ def read(folder: Path, split: Split, task: Task) -> Iterator[Example]:
     The rows are the same on every machine; nothing is read from ``folder``.
 
     Raises:
-        DataError: the task is not one of the four that this reader writes.
+        DataError: the task is none that this reader writes.
     """
-    if task.name != "mini-ner" and task.name not in _TEXTS:
-        raise DataError(f"The reader 'mini' writes {', '.join(_TEXTS)} and mini-ner, not '{task.name}'.")
+    if task.name not in _WRITERS:
+        *first, last = _WRITERS
+        raise DataError(f"The reader 'mini' writes {', '.join(first)} and {last}, not '{task.name}'.")
     rng, groups = Random(f"{task.name} {split}"), set[str]()
-    keys: tuple[str, ...]
     while (row := len(groups)) < task.rows[split][0]:
-        if task.name == "mini-ner":
-            words, tags = tagged(rng, row, split)
-            keys, example = (" ".join(words),), Example("", "", words=words, tags=tags)
-        else:
-            labels, write = _TEXTS[task.name]
-            keys, text, text_pair = write(rng, row % labels, split)
-            example = Example("", "", text=text, text_pair=text_pair, label=row % labels)
+        keys, example = _WRITERS[task.name](rng, row, split)
         group = group_of(keys[0])
         if group not in groups and all(belongs(key, split) for key in keys):
             groups.add(group)

@@ -33,7 +33,7 @@ _ART_REGRETS = ("mon choix", "le temps passé")
 _GOODS_REGRETS = ("mon choix", "mon argent", "mon achat")
 
 _ART, _GOODS = (lx.ART_BAD, lx.ART_GOOD), (lx.GOODS_BAD, lx.GOODS_GOOD)
-_DOMAINS = (
+DOMAINS = (
     _Domain(lx.BOOKS, lx.STORY, _ART, _ART_PRAISE, _ART_BLAME, _ART_REGRETS),
     _Domain(lx.FILMS, lx.SCREEN, _ART, _ART_PRAISE, _ART_BLAME, (*_ART_REGRETS, "ma soirée")),
     _Domain(lx.RECORDS, lx.MUSIC, _ART, _ART_PRAISE, _ART_BLAME, _ART_REGRETS),
@@ -130,7 +130,7 @@ _WAYS = (
 
 def review(rng: Random, label: int, split: str) -> tuple[tuple[str], str, None]:
     """Draw a review of the label (0 negative, 1 positive): its key and text, no second text."""
-    domain = pick(rng, _DOMAINS)
+    domain = pick(rng, DOMAINS)
     one, other = two(rng, domain.aspects)
     text = sentence(pick(rng, _WAYS)(_Review(rng, bool(label), domain, pick(rng, domain.works), one, other)))
     return (text,), text, None
