@@ -348,6 +348,9 @@ def test_from_the_task_file_to_the_board(folder: Path) -> None:
     done("run", *words, "--model", one, "--model", other, "--seeds", "2")
     done("run", *words, "--model", one, "--set", "learning_rate=1e-12", "--set", "epochs=1", "--results", folder / "r")
     paths = sorted((folder / "results").glob("runs/*/*/seed*-*.json"))
+    tests = [
+        (each.text, each.text_pair) for each in sources.load(registry.load_file(folder / "notes.toml")).splits["test"]
+    ]
     assert len(paths) == 4
     for path in paths:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -356,7 +359,10 @@ def test_from_the_task_file_to_the_board(folder: Path) -> None:
         assert record["scores"]["pearson"] == pytest.approx(stats.pearsonr(gold, predicted).statistic)
         assert record["measures"]["rmse"] == pytest.approx(root_mean_squared_error(gold, predicted))
         assert record["scores"]["pearson"] > 0.3 and record["collapsed"] is None
-        assert record["options"] == {"range": [0, 5]} and record["truncation"]["examples"]["test"] == 0
+        assert record["options"] == {"range": [0, 5]}
+        tokenizer = models.load_tokenizer(models.resolve(str(folder / "m" / record["cell"]["model"]["name"])))
+        cut = sum(len(tokenizer(*texts)["input_ids"]) > 48 for texts in tests)
+        assert record["truncation"]["examples"]["test"] == cut
     assert flue_bench("verify", folder / "results").code == 0
     for metric in "pearson", "spearman":
         words = (
