@@ -42,7 +42,7 @@ same sequences with the same masks in the same order; only the loss differs. Hel
 
 """
 TAIL = """
-Each training: {steps:,} steps of {batch:,} tokens, {precision}, {threads} threads. Made by:
+Each training: {steps:,} steps of {batch:,} tokens, {threads} threads, {precision}. Made by:
 
 ```sh
 {commands}
@@ -78,6 +78,13 @@ def table(looks: dict[str, dict[str, float]], tasks: dict[str, dict[str, list[fl
         lines.append(line + [_spread(by_model.get(name, [])) for by_model in tasks.values()])
     lines.insert(1, ["---"] + ["---:"] * (len(lines[0]) - 1))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def precisions(made: dict[str, dict[str, Any]]) -> str:
+    """Return the precision of all trainings, or that of each where they differ."""
+    by_training = {name: one["recipe"]["precision"] for name, one in made.items()}
+    alike = len(set(by_training.values())) == 1
+    return next(iter(by_training.values())) if alike else ", ".join(f"{n} in {p}" for n, p in by_training.items())
 
 
 def _made(folder: Path) -> dict[str, Any]:
@@ -118,7 +125,7 @@ def main() -> None:
     text += TAIL.format(
         steps=made["cost"]["steps"],
         batch=made["batch_tokens"],
-        precision=made["recipe"]["precision"],
+        precision=precisions({folder: _made(arguments.work / folder) for folder in TRAININGS.values()}),
         threads=made["environment"]["threads"],
         commands=textwrap.dedent((__doc__ or "").split("\n\n")[1]),
         curves=", ".join(f"[{folder}]({folder}.svg)" for folder in ("teacher-1", *TRAININGS.values())),
