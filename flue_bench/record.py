@@ -445,7 +445,7 @@ class RunRecord(Schema):
     setting_digest: str
     recipe_name: str = Field(pattern=r"[^\s\x1c-\x1f]")
     """The recipe's name, so not blank. With overrides: ``standard learning_rate=0.0001``. Of a model that was scored as
-    it is, where it comes from: ``fine-tuned elsewhere``."""
+    it is, where it comes from: ``fine-tuned elsewhere``, or ``kept: standard, seed 0``."""
     task_title: str
     kind: str
     """The task's kind: the name of a ``flue_bench.kinds.kind.Kind``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -19,7 +20,7 @@ from flue_bench.kinds.names import UnmatchedError
 from flue_bench.kinds.own_head import Reading
 from flue_bench.progress import Display
 from flue_bench.record import Cell, NoTraining
-from flue_bench.results.store import Store
+from flue_bench.results.store import KEPT_RECORD, Store, read_record
 from flue_bench.task import Task
 from flue_bench.training import models
 from flue_bench.training.device import pick_device, prepare, random_state_kept
@@ -109,11 +110,20 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
                 seed=None,
             )
             notes = (*filter(None, (settled.why,)), *said)
-            yield Planned(f"[{number}/{len(pairs)}]", cell, ELSEWHERE, notes, suspected)
+            yield Planned(f"[{number}/{len(pairs)}]", cell, origin(model), notes, suspected)
 
     with display.running(), random_state_kept(device):
         run_planned(planned(), loader, store, device, outcome, display, force=asked.force)
     return outcome
+
+
+def origin(model: Resolved) -> str:
+    """Return where a checkpoint comes from, as its row is called: from which run of ours, if it was kept by one."""
+    with suppress(FlueBenchError):
+        record = read_record(model.folder / KEPT_RECORD, model.folder)
+        if record.kept == model.ref.digest:
+            return f"kept: {record.recipe_name}, {record.cell.run}"
+    return ELSEWHERE
 
 
 def _readings(

@@ -56,8 +56,8 @@ def test_fetch_is_all_that_an_offline_run_needs(tmp_path: Path) -> None:
         assert "run --offline" in ready and str(tmp_path / "flue-bench") in ready
         assert hub.authorised  # so the planted token was in play
         got = " ".join(request for request in hub.requests if "/resolve/" in request)
-        assert "model.safetensors" in got and "fr/train" in got  # and nothing more:
-        assert not any(name in got for name in ("README", "tf_model", "events", "/de/"))
+        assert "model.safetensors" in got and "README.md" in got and "fr/train" in got  # and nothing more:
+        assert not any(name in got for name in ("tf_model", "events", "/de/"))
 
         asked = len(hub.requests)
         again = flue_bench("fetch", *what, cwd=tmp_path, env=env)

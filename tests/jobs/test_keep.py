@@ -50,6 +50,7 @@ def answers(folder: Path | None, record: RunRecord, of: flue_bench.Task) -> Any:
             scored.cell.model.digest == record.kept and scored.cell.recipe.max_length == record.cell.recipe.max_length
         )
         assert scored.scores == record.scores and not scored.leaks
+        assert scored.recipe_name == f"kept: {record.recipe_name}, seed {record.cell.seed}"
         return scored.predictions()
 
 

@@ -15,6 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from flue_bench.boards import board, card, render
+from flue_bench.boards.html import html
 from flue_bench.boards.verdicts import weigh
 from flue_bench.boards.wording import NONE
 from flue_bench.errors import UsageError, faults
@@ -210,7 +211,9 @@ def test_a_board_sets_it_apart(tmp_path: Path) -> None:
     assert "§" in line and "**" not in line and "(1)" not in line and "(0)" not in line
     assert "its card names the data" in shown and "compare \\-\\-question" in shown.replace("--", "\\-\\-")
     assert "seed" not in "".join(note for heading in shown.split("\n") for note in [heading] if "finetuned" in note)
-    for text in (str(built), built._repr_html_(), render.FORMATS["latex"](built), render.to_csv(built)):
+    page = html(built, contents.records, Evidence((tmp_path,)), lambda run: None)
+    assert "as it is: 95.00" in page and "<td>as it is</td>" in page
+    for text in (str(built), built._repr_html_(), render.FORMATS["latex"](built), render.to_csv(built), page):
         assert "finetuned" in text and "None" not in text
     assert built.to_arrow()["leaks"].to_pylist() == [[], ["avis: its card names the data"]]
 
