@@ -337,14 +337,17 @@ def build_board(
     if bool(teacher) != bool(student):
         raise UsageError("--teacher and --student go together: give both, with their names on the board.")
     results = _results(results)
-    rows = named_rows(results.records)
+    pair = None
+    if teacher and student:
+        rows = named_rows(results.records)
+        pair = known_name(rows, teacher), known_name(rows, student)
     built = board.build(
         results.records,
         results.failures,
         results.damaged,
         metric,
         results.speeds,
-        (known_name(rows, teacher), known_name(rows, student)) if teacher and student else None,
+        pair,
     )
     evidence = Evidence(results.folders)
     built = verdicts.weigh(built, results.records, evidence)

@@ -18,7 +18,9 @@ from typing import Any
 
 def lines(text: str) -> str:
     """Return text of several lines for a terminal, with what it cannot show spelt out: ``\\x1b``, ``\\u202e``."""
-    return text if _ORDINARY(text) else "".join(c if _fit(c) else _spelt(c) for c in text)
+    if text.isprintable() or _ORDINARY(text):  # the quick way for almost all texts
+        return text
+    return "".join(c if _fit(c) else _spelt(c) for c in text)
 
 
 def plain(text: str) -> str:

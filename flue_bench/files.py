@@ -198,13 +198,18 @@ def opened(path: Path, root: Path | None = None) -> BufferedReader:
     Raises:
         OSError: the file does not exist, is not a regular file, or a link leads out of ``root``.
     """
+    return os.fdopen(_readable(path, root), "rb")
+
+
+def _readable(path: Path, root: Path | None) -> int:
+    """Return the descriptor of a regular file; arguments and errors are those of ``opened``."""
     real = os.fspath(path)
     try:
         if root is None or not _goes_down(real, os.fspath(root)):
             real = os.path.realpath(path)
             if root is not None and not Path(real).is_relative_to(os.path.realpath(root)):
                 raise OSError(errno.ELOOP, f"a link leads out of {root}", str(path))
-        return os.fdopen(_descriptor(real, os.O_RDONLY), "rb")
+        return _descriptor(real, os.O_RDONLY)
     except ValueError as error:  # a NUL, or half of a surrogate pair, in a name that a file gave
         raise OSError(errno.EINVAL, f"not a file's name: {error}", str(path)) from None
 
@@ -235,11 +240,16 @@ def read(path: Path, limit: int = SMALL, root: Path | None = None) -> bytes:
     Raises:
         OSError: as for ``opened``; or the file is larger than ``limit``, or grows while it is read.
     """
-    with opened(path, root) as file:
-        size = os.fstat(file.fileno()).st_size
+    descriptor = _readable(path, root)
+    try:
+        size = os.fstat(descriptor).st_size
         if size > limit:
             raise OSError(errno.EFBIG, f"{size:,} bytes, and {limit:,} is the limit", str(path))
-        content = file.read(size + 1) or b""
+        content = os.read(descriptor, size + 1)
+        while len(content) <= size and (more := os.read(descriptor, size + 1 - len(content))):
+            content += more
+    finally:
+        os.close(descriptor)
     if len(content) > size:
         raise OSError(errno.EBUSY, "it grows while it is read", str(path))
     return content

@@ -44,7 +44,8 @@ class Console(rich_console.Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield the parts of anything, escaped; what rich itself tells the terminal passes."""
         for part in super().render(renderable, options):
-            yield part if part.control else part._replace(text=escape.lines(part.text))
+            text = part.text if part.control else escape.lines(part.text)
+            yield part if text is part.text else part._replace(text=text)
 
 
 class Bar:

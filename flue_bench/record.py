@@ -69,8 +69,14 @@ Time = Annotated[
 
 def digest_of(value: Any) -> str:
     """Return 16 hex digits that identify a JSON value by its content."""
-    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return _hashed(_canonical(value))
+
+
+def _hashed(canonical: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Training(Schema):
@@ -251,14 +257,16 @@ class Cell(Schema):
         return "as it is" if self.seed is None else f"seed {self.seed}"
 
     def _identity(self) -> dict[str, Any]:
-        said = _without_later(self, FIRST_OF_CELL) | {"model": self.model.digest}
+        said = self.model_dump(mode="json")
         first = FIRST_OF_RECIPE if isinstance(self.recipe, Recipe) else FIRST_OF_NO_TRAINING
-        return said | {"recipe": _without_later(self.recipe, first)}
+        _leave_out_later(said["recipe"], self.recipe, first)
+        _leave_out_later(said, self, FIRST_OF_CELL)
+        return said | {"model": self.model.digest}
 
     @property
     def digest(self) -> str:
-        """The cell's digest, 16 hex digits."""
-        return digest_of(self._identity())
+        """The cell's digest, 16 hex digits: that of all that belongs to it, see ``digest_of``."""
+        return self.digests()[0]
 
     @property
     def setting_digest(self) -> str:
@@ -268,7 +276,11 @@ class Cell(Schema):
     def digests(self) -> tuple[str, str]:
         """Return ``digest`` and ``setting_digest``."""
         identity = self._identity()
-        return digest_of(identity), digest_of({key: value for key, value in identity.items() if key != "seed"})
+        seed = identity.pop("seed")
+        setting = _canonical(identity)
+        # Encoding costs most of it, so it is done once: keys are sorted, and 'seed' stands before 'task'.
+        before, key, after = setting.rpartition(',"task":')
+        return _hashed(f'{before},"seed":{_canonical(seed)}{key}{after}'), _hashed(setting)
 
 
 FIRST_OF_CELL = frozenset(("model", "task", "task_version", "data", "limit", "recipe", "seed", "protocol"))
@@ -283,14 +295,12 @@ FIRST_OF_NO_TRAINING = frozenset(("method", "split", "max_length", "precision", 
 older records stay the same: such a default may never change."""
 
 
-def _without_later(words: BaseModel, first: frozenset[str]) -> dict[str, Any]:
-    """Return a model as JSON, without later fields that have their defaults."""
+def _leave_out_later(said: dict[str, Any], words: BaseModel, first: frozenset[str]) -> None:
+    """Take later fields that have their defaults out of ``said``, which is a model as JSON."""
     fields = type(words).model_fields
-    return {
-        name: value
-        for name, value in words.model_dump(mode="json").items()
-        if name in first or getattr(words, name) != fields[name].get_default(call_default_factory=True)
-    }
+    for name in said.keys() - first:
+        if getattr(words, name) == fields[name].get_default(call_default_factory=True):
+            del said[name]
 
 
 class ClassScores(Schema):

@@ -261,6 +261,7 @@ class _Terminal:
         for i in part:
             table.add_column(_heading(board.columns[i]), justify="right", width=widths[i], overflow="fold")
         room = width - sum(widths[i] + 2 for i in part)
+        fits = room > 0
         for number, row in enumerate(board.rows):
             label = escape.plain(name(row))
             # A long name breaks after the organisation, not in the middle of a word.
@@ -268,7 +269,7 @@ class _Terminal:
             setting = f"{setting_text(board, row)}, {row.parameters / 1e6:,.1f} M"
             table.add_row(
                 Text.assemble(broken, "\n", (escape.plain(setting), "dim")),
-                *(_styled(_cell(row.entries[i]), "bold" if best[number][i] else "") for i in part),
+                *(_styled(_cell(row.entries[i]), "bold" if best[number][i] else "", fits) for i in part),
                 end_section=number == len(board.rows) - 1,
             )
         for pair in board.pairs:
@@ -283,10 +284,10 @@ def _heading(column: Column) -> Text:
     return _styled(f"{escape.plain(column.title)}\n{escape.plain(column.metric)}", "bold")
 
 
-def _styled(lines: str, style: str) -> Text:
-    """Return the first line in a style and the others dim."""
+def _styled(lines: str, style: str, fits: bool = False) -> Text:
+    """Return the first line in a style and the others dim; where each fits its column, none is looked at for a break."""
     first, break_, below = lines.partition("\n")
-    return Text.assemble((first, style), break_, (below, "dim"))
+    return Text.assemble((first, style), break_, (below, "dim"), no_wrap=fits or None)
 
 
 def _cell(entry: Entry | None) -> str:

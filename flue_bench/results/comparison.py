@@ -215,10 +215,10 @@ class Evidence:
             for same in self._files.values():
                 same.sort()
         name = record.predictions.file
-        if name not in self._files and (name := Path(name).name) not in self._files:
+        if (found := self._files.get(name) or self._files.get(Path(name).name)) is None:
             where = ", ".join(f"{folder}/runs" for folder in self.folders)
-            raise RecordError(f"{name}: not found under {where}.")
-        return self._files[name]
+            raise RecordError(f"{Path(name).name}: not found under {where}.")
+        return found
 
     def kept(self, key: Any, kind: type[_Kept], compute: Callable[[], _Kept], records: Iterable[RunRecord]) -> _Kept:
         """Return the cached value of this key, or compute and cache it.
@@ -231,9 +231,9 @@ class Evidence:
             self._files_of(record)
         name = hashlib.sha256(json.dumps([METHOD, kind.__name__, key]).encode()).hexdigest()
         cache = files.cache_dir()
-        path = cache / "intervals" / name[:2] / f"{name}.json"
+        path = Path(f"{cache}/intervals/{name[:2]}/{name}.json")
         with contextlib.suppress(OSError, ValueError, RecursionError):  # a damaged file is written again
-            kept: _Kept = _adapter(kind).validate_python(json.loads(files.read(path, root=cache)))
+            kept: _Kept = _adapter(kind).validate_json(files.read(path, root=cache))
             return kept
         computed = _attempted(compute)
         with contextlib.suppress(OSError):

@@ -226,8 +226,8 @@ def _row_key(record: RunRecord) -> RowKey:
 
 def _model_name(records: Iterable[RunRecord]) -> str:
     """Return the name to show: the same weights may have several, and the one on the hub is preferred."""
-    return min((record.cell.model.origin != "hub", record.cell.model.name) for record in records)[1]
+    return min({(model.origin != "hub", model.name) for model in (record.cell.model for record in records)})[1]
 
 
 def _revision(records: Iterable[RunRecord]) -> str | None:
-    return min((r.cell.model.revision for r in records if r.cell.model.revision), default=None)
+    return min((revision for record in records if (revision := record.cell.model.revision)), default=None)

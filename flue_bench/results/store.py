@@ -11,7 +11,8 @@
     results/.locks/<cell digest>.lock, results/.checkpoints/<cell digest>/
     results/.kept/                                                          models that may yet be kept
 
-A cell is looked up by its digest in any folder: copying merges two results directories.
+A cell is looked up by its digest under every model's name, since the same weights may have several: copying merges two
+results directories. That opens one folder for each model, however many cells there are.
 """
 
 from __future__ import annotations
@@ -119,8 +120,9 @@ class Store:
 
     def _candidates(self, cell: Cell) -> Iterator[Path]:
         """Yield the paths where the cell's record may be, first the usual one, so that most cells need no search."""
-        yield self.record_path(cell)
-        yield from sorted(self.root.glob(f"runs/*/*/*-{cell.digest}.json"))
+        usual = self.record_path(cell)
+        yield usual
+        yield from sorted(self.root.glob(f"runs/*/{usual.parent.name}/{usual.name}"))
 
     def _own(self, pattern: str) -> list[Path]:
         """Return the paths that match and that no link leads to: only these may be renamed or removed."""
@@ -157,7 +159,7 @@ class Store:
             files.staged(predictions_path, content, self.root) as place_predictions,
             files.staged(record_path, record_json(record), self.root) as place_record,
         ):
-            older = self._own(f"runs/*/*/*-{cell.digest}.*")
+            older = self._own(f"runs/*/{record_path.parent.name}/{record_path.stem}.*")
             # Old records are removed before the predictions that they name are replaced: by a rename, so that they
             # stay where nothing can be renamed.
             for path in [path for path in older if path.suffix == ".json"]:
