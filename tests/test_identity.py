@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from flue_bench.record import Cell
+from flue_bench.record import Cell, digest_of
 from support import ROOT
 from support.factories import make_cell
 
@@ -32,3 +32,19 @@ def test_a_later_field_counts_only_where_it_says_something(teacher: str, same: b
     later = Later.model_validate(cell.model_dump() | {"teacher": teacher})
     assert (later.digest == cell.digest) is same
     assert (later.setting_digest == cell.setting_digest) is same
+
+
+@pytest.mark.parametrize("task", ["xnli", ',"task":', '","seed":7,"task":"', '\\","seed":7,"task":"é'])
+@pytest.mark.parametrize("later", [{}, {"teacher": '","seed":7,"task":"'}])
+def test_both_digests_are_those_of_the_whole_cell(task: str, later: dict[str, str]) -> None:
+    cell = Later.model_validate(make_cell(task=task, seed=11).model_dump() | later)
+    said = cell.model_dump(mode="json")
+    first = {"model": cell.model.digest, **{key: value for key, value in said.items() if key not in ("model", *later)}}
+    whole = first | later if later else {key: value for key, value in first.items() if key != "teacher"}
+    setting = {key: value for key, value in whole.items() if key != "seed"}
+    assert cell.digests() == (digest_of(whole), digest_of(setting)) == (cell.digest, cell.setting_digest)
+
+
+def test_seed_stands_before_task_as_the_digests_take_for_granted() -> None:
+    fields = sorted(Cell.model_fields)
+    assert fields[fields.index("seed") + 1] == "task"

@@ -285,7 +285,7 @@ def _heading(column: Column) -> Text:
 
 
 def _styled(lines: str, style: str, fits: bool = False) -> Text:
-    """Return the first line in a style and the others dim; where each fits its column, none is looked at for a break."""
+    """Return the first line in a style and the others dim; ``fits`` spares a look for breaks."""
     first, break_, below = lines.partition("\n")
     return Text.assemble((first, style), break_, (below, "dim"), no_wrap=fits or None)
 

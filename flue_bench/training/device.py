@@ -70,6 +70,11 @@ class Device:
         with sdpa_kernel(SDPBackend.MATH) if slow else plain, self.autocast(), keyed:
             yield
 
+    @property
+    def steps_ahead(self) -> int:
+        """Return how many steps the processor may queue before it reads what an earlier one gave: none on a CPU."""
+        return 0 if self.where.type == "cpu" else 1
+
     def running_ahead(self, mask: torch.Tensor, full: bool) -> contextlib.AbstractContextManager[object]:
         """Keep a forward pass from waiting for a device that is behind the processor; does nothing on a CPU.
 

@@ -21,6 +21,7 @@ from flue_bench.training import checkpoint
 from flue_bench.training.batches import prediction_batches, training_batches
 from flue_bench.training.device import Device
 from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
+from flue_bench.training.waits import row_lengths
 
 Validate = Callable[[nn.Module], dict[str, float]]
 """A function that scores a model on validation."""
@@ -197,7 +198,8 @@ def add_gradient(
             part.inputs["attention_mask"], full=part.tokens == part.inputs["input_ids"].numel()
         )
         with device.training(len(part.labels), longest, seed, step, i * at_once, dropout), ahead:
-            outputs = model(**part.inputs)
+            known = row_lengths(model, part.inputs["input_ids"], data.lengths[rows[i * at_once : (i + 1) * at_once]])
+            outputs = model(**part.inputs, **known)
         loss = data.loss(outputs, part) / count
         loss.backward()
         total += loss.detach()

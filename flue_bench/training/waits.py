@@ -10,7 +10,47 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
+
+from flue_bench.kinds.network.network import Ints
+
+
+class Later:
+    """Values of a device, copied while it goes on; to read them waits for that copy alone, not for what came after."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        """Queue the copy.
+
+        Args:
+            values: (n,); not to be written to before they are read.
+        """
+        self.values, self.copied = values, None
+        if values.device.type == "cuda":
+            self.values = torch.empty_like(values, device="cpu", pin_memory=True)
+            self.values.copy_(values, non_blocking=True)
+            self.copied = torch.cuda.Event()
+            self.copied.record(torch.cuda.current_stream(values.device))
+
+    def read(self) -> list[float]:
+        """Return the values."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        return [float(value) for value in self.values.tolist()]
+
+
+def row_lengths(model: nn.Module, ids: torch.Tensor, lengths: Ints) -> dict[str, torch.Tensor]:
+    """Return the input by which a model of XLM's family knows its rows' lengths; nothing for other models.
+
+    Without it such a model counts them on the device, and reads the longest back for an assertion of its own.
+
+    Args:
+        model: a transformers model.
+        ids: (rows, longest); of choices (rows, choices, longest), for which these models take no lengths.
+        lengths: (rows,), on the processor.
+    """
+    counts = getattr(model.config, "model_type", "") in ("flaubert", "xlm") and ids.ndim == 2
+    return {"lengths": torch.from_numpy(lengths)} if counts else {}
 
 
 class KnownMask(TorchFunctionMode):

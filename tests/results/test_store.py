@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -69,6 +70,24 @@ def test_a_record_in_its_place_is_found_without_a_search(tmp_path: Path, monkeyp
     written = put(Store(tmp_path))
     monkeypatch.setattr(Path, "glob", lambda *_: pytest.fail("folders were listed"))
     assert Store(tmp_path).find(written.cell) == written
+
+
+def test_a_cell_is_looked_for_in_one_folder_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells that are not done are the common case of a new grid: their cost must not grow with what others hold."""
+    store, opened, real = Store(tmp_path), [], os.scandir
+    for model, task in itertools.product(("a", "b", "c"), ("cls", "paws-x", "xnli", "wikiner")):
+        put(store, model=model, model_digest=model * 16, task=task)
+
+    def scandir(path: str) -> Any:
+        opened.append(Path(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert store.find(make_cell("d", "xnli", model_digest="d" * 16)) is None
+    assert {path.name for path in opened} <= {"runs", "xnli", tmp_path.name}
+    opened.clear()
+    put(store, model="d", model_digest="d" * 16, task="xnli")
+    assert {path.name for path in opened if path.parent.parent.name == "runs"} == {"xnli"}
 
 
 def test_run_again_under_another_name_leaves_one_record(tmp_path: Path) -> None:

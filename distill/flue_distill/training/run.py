@@ -197,13 +197,14 @@ def _distil(
                     "environment": environment(here).model_dump(mode="json"),
                 }
 
-            def done(trained: Trained) -> None:
-                if save_every and trained.steps % save_every == 0:
-                    folder = out / f"checkpoint-{trained.steps}"
-                    result.save(folder, loaded.student, loaded.tokenizer, made(trained), out)
+            def keep(trained: Trained) -> None:
+                folder = out / f"checkpoint-{trained.steps}"
+                result.save(folder, loaded.student, loaded.tokenizer, made(trained), out)
 
-            show = _shown(bar, recipe.weights, display)
-            trained = train(student, teacher, data, recipe, accelerator, here, out, identity, show, display.once, done)
+            show, tell = _shown(bar, recipe.weights, display), display.once
+            trained = train(
+                student, teacher, data, recipe, accelerator, here, out, identity, show, tell, keep, save_every
+            )
     if accelerator.is_main_process:
         result.write(out, loaded.student, loaded.tokenizer, made(trained))
         checkpoint.drop(out / CHECKPOINTS)

@@ -7,11 +7,12 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -25,6 +26,7 @@ from flue_bench.record import digest_of
 from flue_bench.training import checkpoint
 from flue_bench.training.device import Device, peak_memory, pick_device
 from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
+from flue_bench.training.waits import Later
 from flue_distill.training.data import Data, Stream, to_device
 from flue_distill.training.objective import CHUNK_ROWS, LossParts, Rows, distil_loss, fast, mlm_loss, project
 from flue_distill.training.recipe import DistilRecipe
@@ -92,7 +94,8 @@ def train(
     identity: dict[str, Any],
     show: Callable[[int, int, dict[str, float]], None] = lambda *_: None,
     tell: Callable[[str], None] = lambda _: None,
-    done: Callable[[Trained], None] = lambda _: None,
+    keep: Callable[[Trained], None] = lambda _: None,
+    save_every: int = 0,
 ) -> Trained:
     """Train ``student`` in place; resume from the newest checkpoint in ``folder`` if there is one.
 
@@ -108,12 +111,14 @@ def train(
         device: the device of this process.
         folder: for log and checkpoints.
         identity: what a checkpoint must match to be resumed.
-        show: called after each step with the step, the number of steps, and the line of the log.
+        show: called for each step with the step, the number of steps, and the line of the log; where the processor
+            runs ahead of the device, when the next step is queued.
         tell: called with messages for the user.
-        done: called after each step in the main process, with the course of the training so far.
+        keep: called in the main process with the course of the training so far, after every ``save_every`` steps.
+        save_every: steps, 0 for never.
 
     Raises:
-        ModelError: a loss or gradient is no longer finite; the step is not applied.
+        ModelError: a loss or gradient is no longer finite; no checkpoint holds that step or a later one.
         UsageError: the checkpoint is of another run, another process is training into ``folder``, or the batch is
             smaller than the number of processes.
         KeyboardInterrupt, SystemExit: a signal came; the checkpoint is written.
@@ -131,8 +136,34 @@ def train(
         tell(run.lock.warning)
     taught = teacher if recipe.weights.distil or recipe.weights.cosine else None
     model = accelerator.prepare(Objective(student, recipe))
+    together = _Together(accelerator)
+    compiled = student.network.base_model._compiled_call_impl is not None
+    queued: deque[_Queued] = deque()
+
+    def settle(ahead: int = 0) -> None:
+        """Read, check and log what was queued, but for this number of the newest steps."""
+        while len(queued) > ahead:
+            past = queued.popleft()
+            *parts, norm = past.values.read()
+            named = LossParts(*parts)
+            value = named.loss(recipe.weights)
+            if not (math.isfinite(value) and math.isfinite(norm)):
+                raise run.broken(past.step, total, named, norm)
+            seconds = run.clock()
+            run.seconds += seconds
+            line = {"step": past.step, "loss": value, **named._asdict(), "learning_rate": past.learning_rate}
+            line |= {"gradient_norm": norm, "tokens_per_second": past.tokens / seconds}
+            line |= {"memory_bytes": peak_memory(device.where)}
+            run.log(line)
+            show(past.step, total, line)
+
+    def running_ahead(batch: Batch) -> contextlib.AbstractContextManager[object]:
+        # What is compiled reads no mask, and would be compiled anew for each.
+        known = batch.attention is None or compiled
+        return contextlib.nullcontext() if known else device.running_ahead(batch.attention, full=False)
 
     def look() -> None:
+        settle()
         run.log({"step": run.step, "held_out": evaluate(student, teacher, stream, accelerator, device)})
 
     if run.step == 0:
@@ -140,13 +171,14 @@ def train(
     with checkpoint.interruption() as interruption, ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(stream.step, run.step)
         for step in range(run.step, total):
-            began = time.perf_counter()
+            if not queued:
+                run.clock()
             batches, mine = ahead.result()
             ahead = pool.submit(stream.step, step + 1)
             # The denominators of the whole step, before its first backward pass; and whether any process has to stop.
-            shared = torch.tensor([*mine, interruption.signal or 0], dtype=torch.float64, device=device.where)
-            *summed, stop = accelerator.reduce(shared, "sum").tolist()
+            *summed, stop = together.sum([*mine, interruption.signal or 0])
             if stop:
+                settle()
                 run.save()
                 interruption.raise_if_set()
                 raise KeyboardInterrupt
@@ -158,8 +190,8 @@ def train(
             parts = torch.zeros(3, dtype=student.weight.dtype, device=device.where)
             for number, (first, batch) in enumerate(batches):
                 last = number == len(batches) - 1
-                with contextlib.nullcontext() if last else accelerator.no_sync(model):
-                    batch = to_device(batch, device.where)
+                batch = to_device(batch, device.where)
+                with contextlib.nullcontext() if last else accelerator.no_sync(model), running_ahead(batch):
                     with device.autocast():
                         target = taught(batch, recipe.kl_rows) if taught else None
                     rows, length = batch.ids.shape
@@ -168,27 +200,50 @@ def train(
                     # Replicas average their gradients, and the shares of the loss are to be summed.
                     (loss * accelerator.num_processes).backward()
                 parts += share
-            norm = float(nn.utils.clip_grad_norm_(student.parameters(), recipe.max_grad_norm))
-            named = LossParts(*accelerator.reduce(parts, "sum").tolist())
-            value = named.loss(recipe.weights)
-            if not (math.isfinite(value) and math.isfinite(norm)):
-                raise run.broken(total, named, norm)
+            norm = nn.utils.clip_grad_norm_(student.parameters(), recipe.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad()
 
-            run.count(tokens=int(counts.cosine), seconds=time.perf_counter() - began)
-            line = {"step": run.step, "loss": value, **named._asdict(), "learning_rate": learning_rate}
-            line |= {"gradient_norm": norm, "tokens_per_second": counts.cosine / (time.perf_counter() - began)}
-            line |= {"memory_bytes": peak_memory(device.where)}
-            run.log(line)
-            show(run.step, total, line)
-            if run.writes:
-                done(run.course())
+            run.step, run.tokens = run.step + 1, run.tokens + int(counts.cosine)
+            values = Later(torch.cat([accelerator.reduce(parts, "sum"), norm.to(parts.dtype).reshape(1)]))
+            queued.append(_Queued(run.step, counts.cosine, learning_rate, values))
+            settle(device.steps_ahead)
+            if save_every and run.step % save_every == 0:
+                settle()  # what is not finite is not kept
+                if run.writes:
+                    keep(run.course())
             if run.step % recipe.evaluate_steps == 0 or run.step == total:
                 look()
             if run.due(recipe.checkpoint_seconds) or run.step == total:
+                settle()
                 run.save()
     return run.course()
+
+
+class _Queued(NamedTuple):
+    """A step whose results are still to be read."""
+
+    step: int
+    tokens: float
+    learning_rate: float
+    values: Later
+    """(4,), the parts of the loss and the norm of the gradient."""
+
+
+class _Together:
+    """Sums over processes that wait for these alone, and not for their devices."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        several = accelerator.num_processes > 1
+        self.group = torch.distributed.new_group(backend="gloo") if several else None
+
+    def sum(self, numbers: Sequence[float]) -> list[float]:
+        """Return each number's sum over the processes."""
+        if self.group is None:
+            return [float(number) for number in numbers]
+        summed = torch.tensor(numbers, dtype=torch.float64)
+        torch.distributed.all_reduce(summed, group=self.group)
+        return [float(number) for number in summed.tolist()]
 
 
 @torch.no_grad()
@@ -241,6 +296,7 @@ class _Run:
         self.folder, self.identity = folder, digest_of(identity)
         self.step = self.tokens = self.resumed = 0
         self.seconds, self.saved = 0.0, time.perf_counter()
+        self.read = self.saved
         self.lock: Lock | None = None
         if self.writes:
             with _explained(folder):
@@ -268,10 +324,10 @@ class _Run:
             with _explained(folder):
                 _cut_log(folder / LOG, self.step)
 
-    def count(self, tokens: int, seconds: float) -> None:
-        self.step += 1
-        self.tokens += tokens
-        self.seconds += seconds
+    def clock(self) -> float:
+        """Return the seconds since the last call."""
+        before, self.read = self.read, time.perf_counter()
+        return self.read - before
 
     def course(self) -> Trained:
         return Trained(self.step, self.tokens, self.seconds, self.resumed)
@@ -298,13 +354,13 @@ class _Run:
             checkpoint.save_step(self.folder / CHECKPOINTS, self.step, state)
             self.saved = time.perf_counter()
 
-    def broken(self, total: int, parts: LossParts, norm: float) -> ModelError:
+    def broken(self, step: int, total: int, parts: LossParts, norm: float) -> ModelError:
         """Return the error for a step that cannot be applied."""
         checkpoints = checkpoint.steps(self.folder / CHECKPOINTS)
         good = f"The last good checkpoint is {checkpoints[-1]}" if checkpoints else "There is no checkpoint yet"
         shown = ", ".join(f"{name} {value:.4g}" for name, value in parts._asdict().items())
         return ModelError(
-            f"Not finite at step {self.step + 1} of {total} ({shown}, gradient norm {norm:.4g}). {good}.\n"
+            f"Not finite at step {step} of {total} ({shown}, gradient norm {norm:.4g}). {good}.\n"
             "Lower --set learning_rate, or --set precision=fp32, with another --out."
         )
 
