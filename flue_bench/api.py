@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from flue_bench.errors import IncompleteError, UnknownNameError, UsageError, counted
+from flue_bench.memory import loading
 
 if TYPE_CHECKING:
     import pyarrow
@@ -150,7 +151,7 @@ def run(
         FlueBenchError: the only model cannot be loaded, or the folder of results cannot be written.
         KeyboardInterrupt: after Ctrl-C; the same call continues from the last finished step.
     """
-    from flue_bench.data import model_files, registry
+    from flue_bench.data import model_files, model_names, registry
 
     named = model_files.named(map(str, _several(models) or EMBEDDED))
     # Names and recipes before PyTorch is loaded, which takes seconds: what is misspelt is told at once.
@@ -167,8 +168,9 @@ def run(
     sizes = [train_rows] if isinstance(train_rows, int | str) else list(train_rows)
     if not sizes or not all(size == "all" or (isinstance(size, int) and size >= 1) for size in sizes):
         raise UsageError(f"train_rows {train_rows!r}: numbers of at least 1 row, or 'all', such as 100,300,all.")
+    model_names.check(named)
     display = display_for(progress)
-    with display.console.status("Loading PyTorch and transformers"):
+    with display.console.status("Loading PyTorch and transformers"), loading():
         from flue_bench.jobs.grid import Grid, run_grid
         from flue_bench.results.store import Store
 
@@ -237,7 +239,7 @@ def score(
         FlueBenchError: the only model cannot be loaded, or the folder of results cannot be written.
         KeyboardInterrupt: after Ctrl-C; the same call scores what is left.
     """
-    from flue_bench.data import model_files, registry
+    from flue_bench.data import model_files, model_names, registry
 
     chosen, named = registry.select(_several(tasks)), model_files.named(map(str, _several(models)))
     if not chosen or not named:
@@ -248,8 +250,9 @@ def score(
         raise UsageError(f"limit {limit}: at least 1 example of each split.")
     if max_length is not None and max_length < 4:
         raise UsageError(f"max_length {max_length}: at least 4 sub-words.")
+    model_names.check(named)
     display = display_for(progress)
-    with display.console.status("Loading PyTorch and transformers"):
+    with display.console.status("Loading PyTorch and transformers"), loading():
         from flue_bench.jobs.score import Scoring, score_all
         from flue_bench.results.store import Store
 
@@ -472,7 +475,7 @@ def verify_records(
     if not rerun:
         return checked
     chosen = registry.select(_several(tasks))
-    with display.console.status("Loading PyTorch and transformers"):
+    with display.console.status("Loading PyTorch and transformers"), loading():
         from flue_bench.jobs.loader import Loader
         from flue_bench.jobs.rerun import checked_again
     loader = Loader(chosen, data_dir=_data_dir(data_dir), offline=offline)  # one for all: a model is hashed once
@@ -506,10 +509,12 @@ def measure_speed(
         IncompleteError: some models could not be measured; its ``results`` has the others.
         FlueBenchError: the only model cannot be loaded.
     """
-    from flue_bench.data import model_files
+    from flue_bench.data import model_files, model_names
 
-    names, display = model_files.named(map(str, _several(models))), display_for(progress)
-    with display.console.status("Loading PyTorch and transformers"):
+    names = model_files.named(map(str, _several(models)))
+    model_names.check(names)
+    display = display_for(progress)
+    with display.console.status("Loading PyTorch and transformers"), loading():
         from flue_bench.jobs import speed
         from flue_bench.results.store import Store
 

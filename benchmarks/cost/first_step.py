@@ -37,12 +37,16 @@ def child(task: str, cells: int) -> list[dict[str, float]]:
 
     tasks = registry.select([task])  # before PyTorch, as the command does
 
-    from flue_bench.jobs.cell import run_cell
-    from flue_bench.jobs.grid import Grid, run_grid
-    from flue_bench.memory import keep_freed_memory
-    from flue_bench.progress import Console, Display
-    from flue_bench.results.store import Store
-    from flue_bench.training import train
+    from flue_bench.memory import keep_freed_memory, loading, set_modules_aside
+
+    keep_freed_memory()  # as the command does
+    set_modules_aside()
+    with loading():
+        from flue_bench.jobs.cell import run_cell
+        from flue_bench.jobs.grid import Grid, run_grid
+        from flue_bench.progress import Console, Display
+        from flue_bench.results.store import Store
+        from flue_bench.training import train
 
     waits: list[dict[str, float]] = []
     begun = [(BEGAN, 0.0)]
@@ -65,7 +69,6 @@ def child(task: str, cells: int) -> list[dict[str, float]]:
         mock.patch.object(train, "add_gradient", step),
         mock.patch("flue_bench.jobs.grid.run_cell", cell),
     ):
-        keep_freed_memory()  # as the command does
         outcome = run_grid(asked, Store(Path(folder)), Display(Console(stderr=True)))
     if outcome.failures or outcome.unloaded:
         raise SystemExit("The run failed, see above.")

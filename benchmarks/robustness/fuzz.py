@@ -150,7 +150,7 @@ def make_archives(folder: Path) -> None:
 
 def make_model(folder: Path) -> None:
     """Copy an embedded model."""
-    from flue_bench.training.models import EMBEDDED
+    from flue_bench.data.model_names import EMBEDDED
 
     shutil.copytree(EMBEDDED / "untrained", folder / "model")
 

@@ -83,6 +83,8 @@ def distill(
 
     from flue_bench import files
     from flue_bench.api import display_for
+    from flue_bench.data import model_names
+    from flue_bench.memory import loading
     from flue_distill.training.recipe import DistilRecipe
 
     if corpus is None and recipe in (None, DEMO):
@@ -104,8 +106,10 @@ def distill(
         chosen = recipe.override(settings)
     else:  # before torch, so that a misspelt key is reported at once
         chosen = DistilRecipe.load(None if recipe is None else str(recipe), settings)
+    if not resume:  # a finished run needs them no more
+        model_names.check(filter(None, (chosen.teacher, chosen.student)))
     display = display_for(progress)
-    with display.console.status("Loading PyTorch and transformers"):
+    with display.console.status("Loading PyTorch and transformers"), loading():
         from flue_distill.training import result, run
 
     out, folder = Path(out), None if corpus is None else Path(corpus)

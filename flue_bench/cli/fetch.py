@@ -47,13 +47,15 @@ def fetch(
     if not model and not task:
         raise UsageError("fetch needs --model, --task, or both.")
 
-    from flue_bench.data import registry
+    from flue_bench.data import model_names, registry
+    from flue_bench.memory import loading
     from flue_bench.progress import Console
 
     tasks = registry.select(task or ["flue"])
     for each in tasks:
         each.task.named_recipe(recipe)
-    with Console(stderr=True).status("Loading PyTorch and transformers"):
+    model_names.check(model or [])
+    with Console(stderr=True).status("Loading PyTorch and transformers"), loading():
         from huggingface_hub import constants
 
         from flue_bench.data import sources

@@ -92,11 +92,11 @@ def run(
 
     import flue_bench
     from flue_bench.api import EMBEDDED
-    from flue_bench.boards import board
-    from flue_bench.memory import keep_freed_memory
+    from flue_bench.memory import keep_freed_memory, set_modules_aside
     from flue_bench.progress import Console, Display
 
     keep_freed_memory()
+    set_modules_aside()
     display = Display(Console(stderr=True))
     if not model:
         display.line(f"No --model given: {' and '.join(EMBEDDED)}, small enough for any machine.")
@@ -122,6 +122,8 @@ def run(
     except IncompleteError as error:  # each reason was printed when it came up
         done, incomplete = error.results, True
     if done.records or done.failures:
+        from flue_bench.boards import board  # not before: the first step need not wait for it
+
         Console().print(board.build(done.records, done.failures))
     if done.reused:
         display.line(f"{done.reused} of {len(done)} cells had a record already; --force runs them again.")

@@ -36,10 +36,11 @@ def speed(
     Compare models only by ratios from one run on one machine; the last line of the table has them.
     """
     import flue_bench
-    from flue_bench.memory import keep_freed_memory
+    from flue_bench.memory import keep_freed_memory, set_modules_aside
     from flue_bench.progress import Console, Display
 
     keep_freed_memory()
+    set_modules_aside()
     display = Display(Console(stderr=True))
     failed: dict[str, str] = {}
     try:

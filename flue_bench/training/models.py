@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib
 import pickle
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +17,16 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from flue_bench.data import hub
+from flue_bench.data import hub, model_names
 from flue_bench.data.model_files import BIN, SAFETENSORS, TOKENIZER_FILES, by_number, hashes, matching
-from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError, quoted
+from flue_bench.errors import ModelError
 from flue_bench.kinds.names import generic, matched
 from flue_bench.kinds.network.network import Network, network_of
 from flue_bench.kinds.network.sentence import SENTENCE
+from flue_bench.memory import loading
 from flue_bench.progress import quiet
 from flue_bench.record import Distilled, ModelRef, OwnHead, Training, digest_of
-from flue_bench.task import REPOSITORY, REVISION, Task
+from flue_bench.task import Task
 from flue_bench.training import heads
 from flue_bench.training.folder import (
     alone,
@@ -39,8 +42,6 @@ from flue_bench.training.folder import (
     read_json,
     root_of,
 )
-
-EMBEDDED = Path(__file__).parents[1] / "embedded"
 
 DISTILLATION = "distillation.json"
 """How a student was made: ``flue-bench distill`` writes it beside the weights; it is not part of the identity."""
@@ -93,25 +94,12 @@ def resolve(name: str, offline: bool = False) -> Resolved:
         HubError: the hub refused or failed; OfflineError if it cannot be reached and the cache lacks the model.
         ModelError: it exists, but without configuration, weights or tokenizer, or it needs code of its own.
     """
-    revision = None
-    origin: Literal["hub", "directory", "embedded"]
-    if name.startswith("embedded:"):
-        origin, shown = "embedded", name
-        folder = EMBEDDED / name.removeprefix("embedded:")
-        if not re.fullmatch(r"embedded:[\w-]+", name) or not (folder / "config.json").is_file():
-            known = (f"embedded:{path.parent.name}" for path in EMBEDDED.glob("*/config.json"))
-            raise UnknownNameError("embedded model", name, known)
-    elif name and Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser().resolve()
-        origin, shown = "directory", folder.name
-    elif re.fullmatch(rf"{REPOSITORY}(@{REVISION})?", name):
-        shown, _, asked = name.partition("@")
-        snapshot = _fetch(shown, asked or None, offline)
-        origin, folder, revision = "hub", snapshot.folder, snapshot.commit
+    origin, shown, located, revision = model_names.read(name)
+    if located is None:
+        snapshot = _fetch(shown, revision, offline)
+        folder, revision = snapshot.folder, snapshot.commit
     else:
-        raise ModelNotFoundError(
-            f"Model {quoted(name)} is neither a directory here nor a hub id (org/name[@revision])."
-        )
+        folder = located
 
     present = sorted(path.name for path in folder.iterdir() if path.is_file())
     weights = matching(present, SAFETENSORS) or matching(present, BIN)
@@ -416,7 +404,9 @@ def _load(model: Resolved, loader: Any, config: Any, seed: int) -> tuple[Any, di
 
     ``loader`` is that of ``Network.loader``; ``seed`` is for weights that the checkpoint lacks.
     """
-
+    if "transformers.modeling_utils" not in sys.modules:  # transformers loads its parts when they are first used
+        with loading():
+            importlib.import_module("transformers.modeling_utils")
     with quiet("transformers"):
         check_parameters(loader, config, model.ref.weights_bytes or 0, model.ref.name)
     torch.manual_seed(seed)

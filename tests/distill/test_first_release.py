@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import transformers
 
+from flue_bench.data.model_names import EMBEDDED
 from flue_bench.progress import Console, Display
 from flue_bench.training import models
-from flue_bench.training.models import EMBEDDED
 from flue_distill.corpus.shards import open_corpus
 from flue_distill.corpus.tokens import identify
 from flue_distill.training.recipe import DistilRecipe

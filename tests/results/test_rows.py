@@ -11,6 +11,7 @@ import pytest
 from flue_bench import escape
 from flue_bench.boards import board, card
 from flue_bench.boards.wording import COLLAPSED, FINE_TUNED, setting_text
+from flue_bench.data import model_names
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.record import RunRecord
 from flue_bench.results.rows import NamedRow, find, find_one, named_rows, newest
@@ -160,7 +161,7 @@ def test_the_path_of_a_directory_is_the_model_that_lies_there(tmp_path: Path) ->
 
     here = tmp_path / "results"
     for name in ("teacher", "student"):
-        shutil.copytree(models.EMBEDDED / name, tmp_path / name / "model")
+        shutil.copytree(model_names.EMBEDDED / name, tmp_path / name / "model")
     digest = models.resolve(str(tmp_path / "teacher" / "model")).ref.digest
     write_run(Store(here), "model", "xnli", 0, 0.8, origin="directory", model_digest=digest)
     write_run(Store(here), "org/b", "xnli", 0, 0.6)

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoModelForMaskedLM, AutoTokenizer, Trainer, TrainingArguments
 
 import flue_bench
+from flue_bench.data import model_names
 from flue_bench.data.model_files import named
 from flue_bench.errors import UsageError
 from flue_bench.record import Training
@@ -19,7 +20,7 @@ from flue_bench.training import models
 from support.command_line import refused
 from support.hub_standin import tiny_camembert
 
-EMBEDDED = models.EMBEDDED / "untrained"
+EMBEDDED = model_names.EMBEDDED / "untrained"
 
 
 def checkpoint(folder: Path, name: str, **said: Any) -> Path:

@@ -20,6 +20,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from flue_bench.data import model_names
 from flue_bench.errors import ModelError, ModelNotFoundError, UnknownNameError
 from flue_bench.kinds.network.network import Encoded
 from flue_bench.recipe import Recipe
@@ -543,7 +544,7 @@ def test_a_vocabulary_of_characters_is_no_broken_one(merges: str, vocabulary: in
 def test_the_embedded_tokenizers_are_far_from_falling_apart() -> None:
     letters = len("".join(models.SAMPLE.split()))
     for name in ("teacher", "student", "untrained"):
-        tokenizer = tokenizer_of(models.EMBEDDED / name)
+        tokenizer = tokenizer_of(model_names.EMBEDDED / name)
         assert len(tokenizer.tokenize(models.SAMPLE)) / letters < models.APART / 2
 
 

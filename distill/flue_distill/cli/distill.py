@@ -70,10 +70,11 @@ def distill(
     """
     import flue_distill
     from flue_bench.cli.settings import settings
-    from flue_bench.memory import keep_freed_memory
+    from flue_bench.memory import keep_freed_memory, set_modules_aside
     from flue_bench.progress import Console, Display
 
     keep_freed_memory()
+    set_modules_aside()
     display = Display(Console(stderr=True))
     done = flue_distill.distill(
         recipe,

@@ -1,0 +1,57 @@
+"""Names of models: what kind of name it is, and whether there can be such a model. PyTorch is not needed for that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from flue_bench.errors import ModelNotFoundError, UnknownNameError, quoted
+from flue_bench.task import REPOSITORY, REVISION
+
+EMBEDDED = Path(__file__).parents[1] / "embedded"
+
+
+class Named(NamedTuple):
+    """What a name of a model says."""
+
+    origin: Literal["hub", "directory", "embedded"]
+    shown: str
+    """The name that is shown and recorded: never a path."""
+    folder: Path | None
+    """None for a model of the hub."""
+    revision: str | None
+    """The one that was asked for, of a model of the hub."""
+
+
+def read(name: str) -> Named:
+    """Tell ``embedded:NAME``, a directory, and a hub id with an optional ``@revision`` apart; no network is used.
+
+    Raises:
+        ModelNotFoundError: it is none of these.
+        UnknownNameError: no such embedded model.
+    """
+    if name.startswith("embedded:"):
+        folder = EMBEDDED / name.removeprefix("embedded:")
+        if not re.fullmatch(r"embedded:[\w-]+", name) or not (folder / "config.json").is_file():
+            known = (f"embedded:{path.parent.name}" for path in EMBEDDED.glob("*/config.json"))
+            raise UnknownNameError("embedded model", name, known)
+        return Named("embedded", name, folder, None)
+    if name and Path(name).expanduser().is_dir():
+        folder = Path(name).expanduser().resolve()
+        return Named("directory", folder.name, folder, None)
+    if re.fullmatch(rf"{REPOSITORY}(@{REVISION})?", name):
+        shown, _, revision = name.partition("@")
+        return Named("hub", shown, None, revision or None)
+    raise ModelNotFoundError(f"Model {quoted(name)} is neither a directory here nor a hub id (org/name[@revision]).")
+
+
+def check(names: Iterable[str]) -> None:
+    """Refuse a name before PyTorch is loaded, which takes seconds: what is misspelt is told at once.
+
+    Raises:
+        ModelNotFoundError, UnknownNameError: as for ``read``.
+    """
+    for name in names:
+        read(name)
