@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from flue_bench.record import Cell, digest_of
+from flue_bench.record import FIRST_OF_NO_TRAINING, Cell, digest_of
 from support import ROOT
 from support.factories import make_cell
 
@@ -43,6 +43,16 @@ def test_both_digests_are_those_of_the_whole_cell(task: str, later: dict[str, st
     whole = first | later if later else {key: value for key, value in first.items() if key != "teacher"}
     setting = {key: value for key, value in whole.items() if key != "seed"}
     assert cell.digests() == (digest_of(whole), digest_of(setting)) == (cell.digest, cell.setting_digest)
+
+
+def test_the_digests_of_a_cell_without_training_are_those_of_the_whole_too() -> None:
+    asked = {"method": "own head", "max_length": 8, "precision": "fp32", "options": {"k": {"a": 1, "task": ',"task":'}}}
+    cell = Cell.model_validate(make_cell().model_dump() | {"seed": None, "recipe": asked})
+    said = cell.model_dump(mode="json")
+    kept = {key: value for key, value in said["recipe"].items() if key in FIRST_OF_NO_TRAINING or key in asked}
+    whole = said | {"model": cell.model.digest, "recipe": kept}
+    setting = {key: value for key, value in whole.items() if key != "seed"}
+    assert cell.digests() == (digest_of(whole), digest_of(setting))
 
 
 def test_seed_stands_before_task_as_the_digests_take_for_granted() -> None:
