@@ -68,10 +68,11 @@ def score(
 
     import flue_bench
     from flue_bench.boards import board
-    from flue_bench.memory import keep_freed_memory
+    from flue_bench.memory import keep_freed_memory, set_modules_aside
     from flue_bench.progress import Console, Display
 
     keep_freed_memory()
+    set_modules_aside()
     display = Display(Console(stderr=True))
     incomplete = False
     try:
