@@ -39,12 +39,12 @@ from transformers import (
 
 from benchmarks.common import report, works
 from benchmarks.peers import distil_step, measure
+from flue_bench.data.model_names import EMBEDDED
 from flue_bench.kinds.network.network import Encoded
 from flue_bench.kinds.network.tokens import EncodedWords
 from flue_bench.recipe import Precision, Recipe
 from flue_bench.training import train
 from flue_bench.training.device import Device, environment, pick_device, prepare
-from flue_bench.training.models import EMBEDDED
 from flue_bench.training.optim import adamw
 
 LENGTHS = Path(__file__).with_name("lengths.json")

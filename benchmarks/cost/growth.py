@@ -30,14 +30,13 @@ import torch
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.common import processes, report
-from flue_bench.data import registry
+from flue_bench.data import model_names, registry
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.kinds.network.network import Encoded
 from flue_bench.kinds.tokens import token_scores
 from flue_bench.memory import keep_freed_memory
 from flue_bench.progress import Console, Display
 from flue_bench.results.store import Store
-from flue_bench.training import models
 from flue_bench.training.device import Device, peak_memory, pick_device, prepare
 from flue_bench.training.optim import adamw
 from flue_bench.training.train import add_gradient
@@ -58,7 +57,7 @@ Work = Callable[[], object]
 
 def length(size: int, folder: Path) -> Work:
     """Return work that runs training steps over rows of this length."""
-    config = AutoConfig.from_pretrained(models.EMBEDDED / "teacher")
+    config = AutoConfig.from_pretrained(model_names.EMBEDDED / "teacher")
     network = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     network.train()
     rows = POSITIONS // size
@@ -90,7 +89,7 @@ def run(folder: Path, rows: int | None = None, classes: int = 2, seeds: int = 1,
     (folder / "t.toml").write_text("\n".join([*task, "epochs = 1"]), encoding="utf-8")
     lines = [f"La phrase numéro {i} parle de {labels[i % classes]}.,{labels[i % classes]}" for i in range(rows)]
     (folder / "r.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
-    base = models.EMBEDDED / "untrained"
+    base = model_names.EMBEDDED / "untrained"
     network = AutoModelForMaskedLM.from_pretrained(base, dtype=torch.float32)
     for number in range(count):
         torch.nn.init.normal_(network.get_input_embeddings().weight, std=0.02)

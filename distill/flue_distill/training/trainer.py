@@ -95,7 +95,7 @@ def train(
     show: Callable[[int, int, dict[str, float]], None] = lambda *_: None,
     tell: Callable[[str], None] = lambda _: None,
     keep: Callable[[Trained], None] = lambda _: None,
-    save_every: int = 0,
+    save_every: int | None = None,
 ) -> Trained:
     """Train ``student`` in place; resume from the newest checkpoint in ``folder`` if there is one.
 
@@ -115,7 +115,7 @@ def train(
             runs ahead of the device, when the next step is queued.
         tell: called with messages for the user.
         keep: called in the main process with the course of the training so far, after every ``save_every`` steps.
-        save_every: steps, 0 for never.
+        save_every: steps; None for never.
 
     Raises:
         ModelError: a loss or gradient is no longer finite; no checkpoint holds that step or a later one.
@@ -158,9 +158,9 @@ def train(
             show(past.step, total, line)
 
     def running_ahead(batch: Batch) -> contextlib.AbstractContextManager[object]:
-        # What is compiled reads no mask, and would be compiled anew for each.
-        known = batch.attention is None or compiled
-        return contextlib.nullcontext() if known else device.running_ahead(batch.attention, full=False)
+        if batch.attention is None or compiled:  # what is compiled reads no mask, and would be compiled anew for each
+            return contextlib.nullcontext()
+        return device.running_ahead(batch.attention, full=False)
 
     def look() -> None:
         settle()
