@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +19,7 @@ from flue_bench.data import registry
 from flue_bench.errors import RecordError, TaskFileError, UsageError, cause
 from flue_bench.kinds.counts import Metric
 from flue_bench.kinds.kind import kind_of
-from flue_bench.record import RunRecord
+from flue_bench.record import NoTraining, RunRecord
 from flue_bench.results.comparison import collapsed
 from flue_bench.results.rows import by_run, find, grouped, named_rows, newest
 from flue_bench.results.store import KEPT_RECORD
@@ -341,7 +342,7 @@ def _command(setting: Setting) -> str:
     words += ["--task", first.cell.task if first.cell.task in registry.registered() else f"{first.cell.task}.toml"]
     if how:
         words += ["--split", how.split, "--max-length", str(how.max_length)]
-        words += [word for pair in how.answers.items() for word in ("--labels", "=".join(pair))]
+        words += [word for pair in _given(first, how).items() for word in ("--labels", "=".join(pair))]
     else:
         words += ["--recipe", recipe[0], *(word for change in recipe[1:] for word in ("--set", change))]
     words += ["--precision", first.cell.recipe.precision]
@@ -352,6 +353,14 @@ def _command(setting: Setting) -> str:
         words += ["--train-rows", str(first.cell.train_rows)]
     # No name ends our section; quotes that are closed and opened again change nothing for the shell.
     return escape.plain(shlex.join(words)).replace("<!", "<''!")
+
+
+def _given(record: RunRecord, how: NoTraining) -> dict[str, str]:
+    """Return what labels of the head mean, unless their names say it."""
+    with suppress(ValueError):
+        if kind_of(record).read_head(list(how.answers), record, {}).answers == how.answers:
+            return {}
+    return how.answers
 
 
 def _homepage() -> str | None:

@@ -468,7 +468,7 @@ def _reasons(lines: list[Line]) -> list[str]:
 
 def _collapsed(pairs: list[_Pair]) -> list[str]:
     return [
-        f"{pair.title}: {name}, {record.cell.run}: {record.collapsed}; {TRY}"
+        f"{pair.title}: {name}, {record.cell.run}: {record.collapsed}{'' if record.cell.untrained else f'; {TRY}'}"
         for pair in pairs
         for name, records in (("A", pair.a), ("B", pair.b))
         for record in records

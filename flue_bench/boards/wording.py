@@ -43,8 +43,10 @@ def caption(board: Board, n: str) -> str:
     """Return the caption that explains the figures."""
     entries = [entry for row in board.rows for entry in row.entries if entry]
     covers = {entry.interval.covers for entry in entries if entry.interval}
-    over = "seeds and test examples; where there is one seed or none, over test examples alone"
-    over = over if len(covers) > 1 else ", ".join(covers)
+    over = ", ".join(covers)
+    if len(covers) > 1:
+        alone = "test examples; where there is one seed or none, over test examples alone"
+        over = f"seeds and {alone}" if any(entry.n > 1 for entry in entries) else "test examples"
     where = "Test scores" if all(column.split == "test" for column in board.columns) else "Scores"
     said = f"{where} in percent"
     if any(entry.n for entry in entries) or not entries:
