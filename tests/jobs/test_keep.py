@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,8 @@ from flue_bench.record import RunRecord
 from flue_bench.results.store import Store
 from flue_bench.results.verify import faults
 from support.command_line import flue_bench as command
+from support.command_line import in_a_process
+from support.hub_standin import StandIn
 
 MODEL = "embedded:untrained"
 SMALL: dict[str, Any] = {
@@ -241,3 +245,23 @@ def test_the_option_says_where_the_models_are(tmp_path: Path) -> None:
     assert said.code == 0 and f"Kept: {folder}" in said.err
     with pytest.raises(UnknownNameError, match="Did you mean best"):
         flue_bench.run(MODEL, task(), keep="bset", **SMALL)  # type: ignore[arg-type]
+
+
+def test_a_kept_model_goes_to_the_hub_and_comes_back(tmp_path: Path) -> None:
+    made = flue_bench.run(MODEL, "mini-cls", limit=24, results=tmp_path, keep="all", **SMALL)
+    (record,), folder = made, made.model_dir(made.records[0])
+    assert folder is not None
+    with StandIn() as hub:
+        env = hub.env(tmp_path) | {"HF_TOKEN": "hf_ours"}
+        program = "from huggingface_hub.cli.hf import main; main()"
+        words = [sys.executable, "-c", program, "upload", "moi/avis", str(folder), "."]
+        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert "POST /api/validate-yaml" in hub.requests  # the client has the hub check the card
+        scored = in_a_process(
+            "score", "-m", "moi/avis", "-t", "mini-cls", "--limit", "24", "--results", "from", cwd=tmp_path, env=env
+        )
+        assert scored.returncode == 0, scored.stderr
+    (again,) = flue_bench.read_results(tmp_path / "from")
+    assert again.cell.model.name == "moi/avis" and again.cell.model.digest == record.kept
+    assert again.predictions().equals(record.predictions())

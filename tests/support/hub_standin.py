@@ -22,6 +22,7 @@ import re
 import sys
 import tarfile
 import threading
+from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -163,11 +164,38 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.hub.requests.append(f"POST {self.path}")
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        sent = self.rfile.read(int(self.headers["Content-Length"]))
+        if self._uploads(sent):
+            return
+        body = json.loads(sent)
         said = _card_faults(body["content"]) if self.path == "/api/validate-yaml" else "Not found"
+        if not said:
+            self._json(200, {"errors": [], "warnings": []})
+            return
         content = f"{said} (you sent {self.headers.get('Authorization')})".encode()
-        self._head(400 if said else 200, {"Content-Type": "text/plain", "Content-Length": str(len(content))})
+        self._head(400, {"Content-Type": "text/plain", "Content-Length": str(len(content))})
         self.wfile.write(content)
+
+    def _uploads(self, sent: bytes) -> bool:
+        """Take a repository that a client puts up, every file within its commit; return whether this was part of it."""
+        made = re.fullmatch(r"/api/models/(.+?)/(preupload|commit)/main", self.path.partition("?")[0])
+        if self.path == "/api/repos/create":
+            named = json.loads(sent)
+            repo_id = "/".join(filter(None, (named.get("organization"), named["name"])))
+            self.hub.add_repo(repo_id, "model", {})
+            self._json(200, {"url": f"{self.hub.endpoint}/{repo_id}"})
+        elif made and made[2] == "preupload":
+            paths = [each["path"] for each in json.loads(sent)["files"]]
+            modes = [{"path": path, "uploadMode": "regular", "shouldIgnore": False, "oid": None} for path in paths]
+            self._json(200, {"files": modes})
+        elif made:
+            lines = [json.loads(line) for line in sent.splitlines()]
+            files = {line["value"]["path"]: line["value"]["content"] for line in lines if line["key"] == "file"}
+            commit = self.hub.add_repo(made[1], "model", {path: b64decode(text) for path, text in files.items()})
+            self._json(200, {"commitOid": commit, "commitUrl": f"{self.hub.endpoint}/{made[1]}/commit/{commit}"})
+        else:
+            return False
+        return True
 
     def _answer(self) -> None:
         line = f"{self.command} {self.path}"
@@ -345,7 +373,7 @@ class _Handler(BaseHTTPRequestHandler):
             answer = {"error": f"{answer['error']} (you sent {self.headers.get('Authorization')})"}
         content = json.dumps(answer).encode()
         self._head(status, {"Content-Type": "application/json", "Content-Length": str(len(content)), **(headers or {})})
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(content)
 
     def _body(self, content: bytes, headers: Mapping[str, str], fault: Any) -> None:
