@@ -107,7 +107,8 @@ def _panel(panel: Panel, width: int, height: int) -> str:
         if across(x) - last > 7 * len(text):  # otherwise the numbers would run into each other
             last = across(x)
             drawn.append(f'<path d="M{last:.1f},{bottom}v4" stroke="#57606a"/>')
-            drawn.append(f'<text x="{last:.1f}" y="{bottom + 16}" text-anchor="middle">{text}</text>')
+            middle = min(last, width - 4 * len(text))  # the last number does not leave the picture
+            drawn.append(f'<text x="{middle:.1f}" y="{bottom + 16}" text-anchor="middle">{text}</text>')
     if panel.x_title:
         drawn.append(
             f'<text x="{right}" y="{height - 2}" text-anchor="end" fill="#57606a">{_text(panel.x_title)}</text>'
@@ -119,7 +120,8 @@ def _panel(panel: Panel, width: int, height: int) -> str:
         for point in line.points:
             x, y = across(point.x), up(point.y)
             if point.low is not None and point.high is not None:
-                ends = f"M{x:.1f},{up(point.low):.1f}V{up(point.high):.1f}"
+                aside = x + 2 * i - (len(lines) - 1)  # bars of several lines over one x beside each other
+                ends = f"M{aside:.1f},{up(point.low):.1f}V{up(point.high):.1f}"
                 drawn.append(f'<path d="{ends}" stroke="{colour}" stroke-opacity="0.5"/>')
             if point.said:
                 said = f"<title>{_text(point.said)}</title>"
