@@ -25,7 +25,8 @@ def score(
         typer.Option(
             "--model",
             "-m",
-            help="Hub id (org/name or org/name@revision) or directory of a fine-tuned model. Repeatable.",
+            help="Hub id (org/name or org/name@revision), directory, or pattern of directories ('OUT/checkpoint-*', "
+            "quoted) of a fine-tuned model. Repeatable.",
         ),
     ],
     task: Annotated[
