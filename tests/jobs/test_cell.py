@@ -14,7 +14,7 @@ import pytest
 import torch
 from filelock import Timeout
 
-from flue_bench.data import registry, sources
+from flue_bench.data import model_files, registry, sources
 from flue_bench.errors import FlueBenchError, UsageError
 from flue_bench.jobs import loader as loading
 from flue_bench.jobs.cell import CellFailedError, Finished, run_cell
@@ -115,7 +115,7 @@ def test_a_cell_loads_nothing_that_the_last_one_left_warm(
         monkeypatch.setattr(owner, name, counted)
 
     watched = (
-        (models, "resolve"), (models, "sha256"), (sources, "load"), (loading, "limited"), (SentenceNetwork, "encode"),
+        (models, "resolve"), (model_files, "sha256"), (sources, "load"), (loading, "limited"), (SentenceNetwork, "encode"),
         (models, "load_tokenizer"), (models, "load_model"),
     )  # fmt: skip
     for owner, name in watched:
