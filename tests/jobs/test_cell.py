@@ -115,8 +115,8 @@ def test_a_cell_loads_nothing_that_the_last_one_left_warm(
         monkeypatch.setattr(owner, name, counted)
 
     watched = (
-        (models, "resolve"), (model_files, "sha256"), (sources, "load"), (loading, "limited"), (SentenceNetwork, "encode"),
-        (models, "load_tokenizer"), (models, "load_model"),
+        (models, "resolve"), (model_files, "sha256"), (sources, "load"), (loading, "limited"),
+        (SentenceNetwork, "encode"), (models, "load_tokenizer"), (models, "load_model"),
     )  # fmt: skip
     for owner, name in watched:
         watch(owner, name)
