@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flue_bench import escape
-from flue_bench.boards.board import own_head
+from flue_bench.boards.board import leaks, own_head
 from flue_bench.boards.wording import NONE
 from flue_bench.errors import FlueBenchError, RecordError, UnknownNameError, UsageError
 from flue_bench.kinds.counts import TRY
@@ -205,7 +205,7 @@ def compare(
         a,
         b,
         lines,
-        notes + _collapsed(pairs) + _fine_tuned(pairs),
+        notes + _collapsed(pairs) + _fine_tuned(pairs) + _leaks(pairs),
         floor=floor.title if floor else None,
         mean_retention=means[0],
         mean_above_floor=means[1],
@@ -479,12 +479,21 @@ def _collapsed(pairs: list[_Pair]) -> list[str]:
 def _fine_tuned(pairs: list[_Pair]) -> list[str]:
     return [
         f"{name} is not only pretrained: its checkpoint has a classification head, which was {'; '.join(words)}"
-        for name, records in (
-            ("A", [r for pair in pairs for r in pair.a]),
-            ("B", [r for pair in pairs for r in pair.b]),
-        )
+        for name, records in _sides(pairs)
         if (words := own_head(records))
     ]
+
+
+def _leaks(pairs: list[_Pair]) -> list[str]:
+    return [
+        f"{name} may have been trained on what it is scored on: {'; '.join(words)}"
+        for name, records in _sides(pairs)
+        if (words := leaks(records))
+    ]
+
+
+def _sides(pairs: list[_Pair]) -> list[tuple[str, list[RunRecord]]]:
+    return [("A", [r for pair in pairs for r in pair.a]), ("B", [r for pair in pairs for r in pair.b])]
 
 
 HEADERS = ("task", "A", "B", "A \N{MINUS SIGN} B\n[95 %]", "p\n(Holm)", "seeds\nA, B", "examples\n(groups)", "verdict")

@@ -16,6 +16,8 @@ from flue_bench.training.folder import root_of
 from flue_bench.training.models import CARD
 
 _METADATA = re.compile(r"\A\s*---\r?\n(.*?)\r?\n---", re.DOTALL)
+TAG = "dataset:"
+"""How the hub writes a data set among a model's tags."""
 LONGEST = 100_000
 """Characters of a card's metadata that are read: they are a stranger's, and YAML takes long over much."""
 
@@ -23,8 +25,8 @@ LONGEST = 100_000
 def leaks(folder: Path, task: Task) -> tuple[str, ...]:
     """Return why a model may have been trained on what a task scores, in words; none if its card names no such data.
 
-    A card says which data sets a model was trained on (``datasets``), not which splits: it is for its reader to find
-    out whether the test rows were left out.
+    A card says which data sets a model was trained on (``datasets``, or a tag of that name), not which splits: it is
+    for its reader to find out whether the test rows were left out.
 
     Args:
         folder: the model's files.
@@ -48,18 +50,24 @@ def _names(task: Task) -> Iterator[str]:
 
 def _plain(name: str) -> str:
     """``facebook/XNLI`` → ``xnli``: a data set has been under several owners, and is written in several ways."""
-    return re.sub(r"[-_. ]+", "-", name.rpartition("/")[2].casefold())
+    return re.sub(r"[-_. ]+", "", name.rpartition("/")[2].casefold())
 
 
 def _datasets(folder: Path) -> list[str]:
     """Return the data sets that the card in a folder names; none where there is no card that can be read."""
     from huggingface_hub import ModelCard
 
-    named: Any = None
+    about: dict[str, Any] = {}
     with suppress(Exception), quiet("huggingface_hub"):  # whatever the files of a stranger cause
         found = _METADATA.match(files.read(folder / CARD, root=root_of(folder)).decode("utf-8-sig"))
         if found and len(found[1]) <= LONGEST:
             card: Any = ModelCard(f"---\n{found[1]}\n---\n", ignore_metadata_errors=True)
-            named = card.data.to_dict().get("datasets")
-    named = [named] if isinstance(named, str) else named
-    return [name for name in named[:1000] if isinstance(name, str)] if isinstance(named, list) else []
+            about = card.data.to_dict()
+    tagged = [tag.removeprefix(TAG) for tag in _texts(about.get("tags")) if tag.startswith(TAG)]
+    return [*_texts(about.get("datasets")), *tagged]
+
+
+def _texts(given: Any) -> list[str]:
+    """Return the texts of a field that holds one or a list."""
+    several = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+    return [text for text in several[:1000] if isinstance(text, str)]

@@ -324,6 +324,7 @@ CARD = "---\nlanguage: fr\ndatasets:\n- {}\n---\n# Un modèle\n"
         (CARD.format("wikiner-fr"), "wikiner-fr"),
         (CARD.format("flue"), "flue"),
         ("---\ndatasets: GETALP/FLUE\n---\n", "GETALP/FLUE"),
+        ("---\ntags:\n- ner\n- dataset:Jean-Baptiste/wikiner_fr\n---\n", "Jean-Baptiste/wikiner_fr"),
         (CARD.format("allocine"), ""),
         ("# datasets: wikiner_fr\n", ""),
         ("---\ndatasets: [wikiner_fr\n---\n", ""),  # no YAML
@@ -390,6 +391,9 @@ def test_the_known_checkpoints_are_scored_from_the_hub_and_then_offline(
     bare, prefixed = (
         next(r for r in Store(tmp_path / "results").records() if r.cell.model.name == name) for name in ner
     )
+    for name in ner:  # the card came along with the weights
+        (snapshot,) = (tmp_path / "hf").rglob(f"models--{name.replace('/', '--')}/snapshots/*")
+        assert leaks(snapshot, flue_bench.get_task("wikiner"))
     assert bare.scores == prefixed.scores  # the same weights: PER and I-PER are one class
     assert bare.cell.model.revision and bare.recipe_name == "fine-tuned elsewhere"
 

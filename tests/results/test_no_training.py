@@ -229,11 +229,12 @@ def test_validation_has_a_column_of_its_own(tmp_path: Path) -> None:
 def test_only_fine_tuned_models_are_asked_which_is_better(tmp_path: Path) -> None:
     for seed in (0, 1):
         write(tmp_path, right(0.6 + seed / 20, how=False), "org/base", seed=seed, how=None)
-    write(tmp_path, right(0.95))
+    write(tmp_path, right(0.95), leaks=["its card names the data"])
     write(tmp_path, right(0.9), "org/other")
     words = ("org/finetuned", "org/base", "--results", tmp_path)
     assert "ask --question trained" in refused("compare", *words)
     said = " ".join(done("compare", *words, "--question", "trained").split())
+    assert "A may have been trained on what it is scored on: avis: its card names the data" in said
     assert "Seed 0 of B" in said and "A is better" in said and f"{NONE}, 1" in said
     again = done("compare", *words, "--question", "trained", "--seed", "1")
     assert "Seed 1 of B" in " ".join(again.split())
