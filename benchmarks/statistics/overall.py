@@ -57,6 +57,8 @@ class Setting(NamedTuple):
     """Share of the variance of an example's difficulty that all models share."""
     examples: int
     tasks: int = len(TASKS)
+    of_tasks: tuple[float, ...] = (1.0,)
+    """Factors of the standard deviations on the tasks, in turn."""
 
 
 SETTINGS = (
@@ -74,6 +76,8 @@ SETTINGS = (
     Setting("steps", 10, (3,), (0.015,), 0.6, 1000),
     Setting("steps", 10, (5,), (0.015,), 0.95, 1000),
     Setting("steps", 5, (3,), (0.005,), 0.95, 2000),
+    Setting("equal", 5, (2,), (0.01,), 0.6, 1000, of_tasks=(0.4, 0.4, 0.4, 4)),
+    Setting("equal", 5, (3,), (0.01,), 0.6, 1000, of_tasks=(0.4, 0.4, 0.4, 4)),
 )
 SHARES = ((0.5, 0.5), (0.7, 0.7), (0.9, 0.9), (0.98, 0.98), (0.99, 0.3))
 """True probabilities of improvement on the tasks, in turn."""
@@ -109,8 +113,9 @@ def ask(rng: np.random.Generator, setting: Setting) -> dict[str, float]:
     seeds = [setting.seeds[i % len(setting.seeds)] for i in range(setting.models)]
     sds = [setting.sds[i % len(setting.sds)] for i in range(setting.models)]
     tasks = []
-    for means in truth:
-        scores, covariance = on_a_task(rng, means, seeds, sds, setting.shared, setting.examples)
+    for means, factor in zip(truth, np.resize(setting.of_tasks, len(truth)), strict=True):
+        spreads = [factor * sd for sd in sds]
+        scores, covariance = on_a_task(rng, means, seeds, spreads, setting.shared, setting.examples)
         tasks.append(intervals.seeds_and_examples(scores, covariance, setting.examples))
     measured = over_tasks(tasks)
     overall = truth.mean(axis=0)
@@ -185,7 +190,7 @@ def markdown(ranked: list[dict[str, Any]], better: list[dict[str, Any]]) -> str:
                 str(row["models"]),
                 str(row["tasks"]),
                 listed(row["seeds"]),
-                listed(row["sds"], 100),
+                listed(row["sds"], 100) + (f" times {listed(row['of_tasks'])}" if len(row["of_tasks"]) > 1 else ""),
                 f"{100 * row['shared']:.0f} %",
                 f"{row['examples']:,}",
                 f"{row['rounds']:,}",
@@ -225,7 +230,8 @@ Simultaneous 95 % intervals of the ranks of all models by their mean over the ta
 
 - **truth**: all models equally good; the second half 3 points below; each 1 point below the next. Every model is better
   on some tasks than on others (sd {100 * INTERACTION:g} points), which cancels out in its mean.
-- **seeds**, **sd of seeds**: of the models, in turn. **shared**: how much of an example's difficulty all models share.
+- **seeds**, **sd of seeds**: of the models, in turn, the latter times a factor of each task where they differ.
+  **shared**: how much of an example's difficulty all models share.
 - **ranks**: how often the intervals hold all true ranks at once (should be 95 or more). **mean**: how often the
   interval of a single mean holds it. **ranks a model**: how many ranks an interval holds on average. **found**: share
   of the pairs that are truly apart and are told apart.

@@ -167,7 +167,7 @@ def compare(
     )
     a, b = row_a.title, row_b.title
     if question == "distilled":
-        if row_a.distilled is None and row_b.distilled is None:
+        if not any(row.distilled and not _teaches(row, other) for row, other in ((row_a, row_b), (row_b, row_a))):
             raise UsageError(
                 f"Neither {a} nor {b} is known to be a distillation: --question distilled needs records of a model "
                 "that flue-bench distill made, run again since it is recorded."
@@ -175,10 +175,10 @@ def compare(
         if row_b in group_a:
             raise UsageError(f"{a} and {b} are distillations of one recipe: name another model.")
         pairs = _distilled_pairs(group_a, group_b, tasks, metric, notes)
-        a, b = (_group_title(group) for group in (group_a, group_b))
+        a, b = _group_title(group_a, row_b), _group_title(group_b, row_a)
     else:
         pairs = _pairs(row_a.records, row_b.records, tasks, metric, notes)
-        notes += _other_distillations("A", group_a) + _other_distillations("B", group_b)
+        notes += _other_distillations("A", group_a, row_b) + _other_distillations("B", group_b, row_a)
     if question == "trained":
         pairs = _one_seed(pairs, seed, notes)
     if not pairs:
@@ -212,22 +212,34 @@ def compare(
     )
 
 
-def _group_title(group: Sequence[NamedRow]) -> str:
+def _teaches(row: NamedRow, other: NamedRow) -> bool:
+    """Return whether a row's model is the teacher of the other's: it is given, however it was made itself."""
+    return any(record.cell.model.teacher == row.key.model for record in other.records)
+
+
+def _recipe(rows: Sequence[NamedRow], row: NamedRow, other: NamedRow) -> list[NamedRow]:
+    """Return the rows of all distillations of a row's recipe, of a teacher its own."""
+    return [row] if _teaches(row, other) else replicates(rows or [row], row)
+
+
+def _group_title(group: Sequence[NamedRow], other: NamedRow) -> str:
     """Return how a group of distillations of one recipe is called."""
     distilled = group[0].distilled
-    if distilled is None:
+    if distilled is None or _teaches(group[0], other):
         return group[0].title
     seeds = ", ".join(str(each.seed) for row in group if (each := row.distilled))
-    of = f"distillation {distilled.recipe[:DIGITS]}, seeds {seeds}" if len(group) > 1 else f"one, seed {seeds}"
+    of = f"distillation {distilled.recipe[:DIGITS]}, seed{'s' if len(group) > 1 else ''} {seeds}"
     return f"{', '.join(row.label for row in group)}: {of} ({group[0].key.recipe}, {group[0].key.precision})"
 
 
-def _other_distillations(name: str, group: Sequence[NamedRow]) -> list[str]:
+def _other_distillations(name: str, group: Sequence[NamedRow], other: NamedRow) -> list[str]:
     """Return the note that a distillation is one of many that could have been, and where they are."""
     row = group[0]
-    if row.distilled is None and not any(record.cell.model.teacher for record in row.records):
+    student = any(record.cell.model.teacher for record in row.records)
+    if not (student or row.distilled) or _teaches(row, other):
         return []
-    said = f"{name} is one distillation: how much another one would differ is not in the intervals"
+    made = "distillation" if student else "training of its recipe"
+    said = f"{name} is one {made}: how much another one would differ is not in the intervals"
     if len(group) > 1:
         said += f"; --question distilled takes all {len(group)} of its recipe"
     return [said]

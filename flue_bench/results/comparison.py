@@ -319,7 +319,7 @@ def compare(
         estimate, p, test, low, high = None, None, "", None, None
         reason = _reason(first, second, question)
         if reason is None:
-            means = _means_for(question, (first, second), measured)
+            means = _means_for(question, first, second, measured)
             estimate = intervals.estimate(means, [1, -1])
             low, high = intervals.t_interval(estimate)
             if question == "trained":
@@ -346,7 +346,7 @@ def compare(
             reason=reason,
         )
 
-    key = [metric, question, first.key, second.key]
+    key = [metric, _asked(question, first, second), first.key, second.key]
     return evidence.kept(key, Difference, compute, first.used + second.used)
 
 
@@ -384,12 +384,12 @@ def retention(
             else:
                 ratio = score_student / score_teacher
         if reason is None:
-            means = _means_for(question, (first, second), measured)
+            means = _means_for(question, first, second, measured)
             low, high = intervals.fieller(means)
             p = significance.t_test_above(intervals.estimate(means, [1, -margin]))
         return Retention(question, metric, score_student, score_teacher, ratio, low, high, margin, p, reason)
 
-    key = [metric, question, margin, first.key, second.key]
+    key = [metric, _asked(question, first, second), margin, first.key, second.key]
     return evidence.kept(key, Retention, compute, first.used + second.used)
 
 
@@ -422,7 +422,7 @@ def equivalence(
         if reason is None and margin.relative and measured.scores[1].mean() <= 0:
             reason = "a share of B's score is no margin where that is not above zero"
         if reason is None:
-            means = _means_for(question, (first, second), measured)
+            means = _means_for(question, first, second, measured)
             if margin.relative:
                 above = intervals.estimate(means, [1, margin.size - 1])
                 below = intervals.estimate(means, [-1, 1 + margin.size])
@@ -433,7 +433,7 @@ def equivalence(
             p = significance.equivalence_test(above, below)
         return Equivalence(question, metric, margin.size, margin.relative, p, reason)
 
-    key = [metric, question, *margin, first.key, second.key]
+    key = [metric, _asked(question, first, second), *margin, first.key, second.key]
     return evidence.kept(key, Equivalence, compute, first.used + second.used)
 
 
@@ -675,7 +675,8 @@ def _reason(first: _Entry, second: _Entry, question: Question) -> str | None:
     if question == "trained":
         return None
     if question == "distilled":
-        lonely = [entry for entry in (first, second) if entry.distilled and len(entry.distillations) < 2]
+        both = ((first, second), (second, first))
+        lonely = [entry for entry, other in both if _drawn_anew(entry, other) and len(entry.distillations) < 2]
         if lonely:
             return (
                 f"one distillation of {' and one of '.join(entry.model for entry in lonely)} says nothing about the "
@@ -683,8 +684,8 @@ def _reason(first: _Entry, second: _Entry, question: Question) -> str | None:
             )
     single = [
         entry.model
-        for entry in (first, second)
-        if len(entry.seeds) < 2 and not (question == "distilled" and entry.distilled)
+        for entry, other in ((first, second), (second, first))
+        if len(entry.seeds) < 2 and not (question == "distilled" and _drawn_anew(entry, other))
     ]
     if not single:
         return None
@@ -725,13 +726,29 @@ def _means(measured: _Measured, drawn: bool) -> Means:
     return intervals.examples_only(np.concatenate(measured.scores), measured.covariance, measured.fewest)
 
 
-def _means_for(question: Question, entries: Sequence[_Entry], measured: _Measured) -> Means:
+def _means_for(question: Question, first: _Entry, second: _Entry, measured: _Measured) -> Means:
     """Return the means with the sources of chance that the question is about."""
     if question != "distilled":
         return _means(measured, drawn=question == "pretrained")
-    units = [entry.distillations if entry.distilled else [[i] for i in range(len(entry.runs))] for entry in entries]
+    units = [
+        entry.distillations if _drawn_anew(entry, other) else [[i] for i in range(len(entry.runs))]
+        for entry, other in ((first, second), (second, first))
+    ]
     scores, covariance = replicates.averaged(measured.scores, measured.covariance, units)
     return intervals.seeds_and_examples(scores, covariance, measured.fewest)
+
+
+def _asked(question: Question, first: _Entry, second: _Entry) -> Any:
+    """Return the question, and what it depends on beside the entries' own keys, as a part of a cache's key."""
+    if question != "distilled":
+        return question
+    return [question, _drawn_anew(first, second), _drawn_anew(second, first)]
+
+
+def _drawn_anew(entry: _Entry, other: _Entry) -> bool:
+    """Return whether the model is one of those that its recipe gives; the teacher of the other model is given."""
+    taught = {record.cell.model.teacher for record in other.used}
+    return entry.distilled and not any(digest in taught for digest, _ in entry.runs)
 
 
 def _metric(record: RunRecord, name: str) -> Metric:

@@ -113,6 +113,24 @@ def test_the_usual_question_says_what_is_not_in_it(root: Path) -> None:
     assert not any("is one distillation" in note and note.startswith("B") for note in notes)
 
 
+def test_a_teacher_is_given_however_it_was_made(tmp_path: Path) -> None:
+    """``flue-bench distill`` trains teachers too; as the other side's teacher such a model is not drawn anew."""
+    store = Store(tmp_path)
+    for seed in range(2):
+        taught = write_run(store, "maitre", "xnli", seed, 0.85, distilled=("mlm", 1)).cell.model.digest
+        for i, right in enumerate(RIGHT):
+            write_run(store, f"eleve-{i}", "xnli", seed, right, teacher=taught, distilled=("a", i))
+        write_run(store, "mlm", "xnli", seed, 0.6, distilled=("mlm alone", 0))
+    given = answer(tmp_path, "eleve-0", "maitre", "--question", "distilled")
+    assert given["b"] == "maitre (standard, fp32)" and line(given)["comparison"]["p"] is not None
+    assert answer(tmp_path, "maitre", "eleve-0", "--question", "distilled")["a"] == given["b"]
+    assert not any(note.startswith("B is one") for note in answer(tmp_path, "eleve-0", "maitre")["notes"])
+    control = answer(tmp_path, "eleve-0", "mlm", "--question", "distilled")
+    assert line(control)["verdict"] == "no verdict" and "one distillation of mlm" in control["notes"][0]
+    said = "B is one training of its recipe: how much another one would differ is not in the intervals"
+    assert said in answer(tmp_path, "eleve-0", "mlm")["notes"]
+
+
 def test_what_is_asked_of_two_distillations_works_for_recipes(root: Path) -> None:
     words = ("eleve-0", "maitre", "--question", "distilled")
     found = line(answer(root, *words, "--retention", "0.5", "--margin", "60%"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flue_bench.statistics.intervals import estimate, seeds_and_examples, t_interval
+from benchmarks.statistics import distillations as simulation
 from flue_bench.statistics.replicates import averaged, components
 
 
@@ -42,21 +44,25 @@ def test_of_units_of_one_run_nothing_changes() -> None:
     assert all((a == b).all() for a, b in zip(means, scores, strict=True)) and cov == pytest.approx(noise)
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_where_distillations_differ() -> None:
-    """Three distillations with three seeds each against a teacher: seeds alone would be too sure of themselves."""
-    rng = np.random.default_rng(1)
-    held = {"distillations": 0, "seeds alone": 0}
-    rounds = 1500
-    units = [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
-    for _ in range(rounds):
-        students = 0.8 + 0.02 * np.repeat(rng.standard_normal(3), 3) + 0.01 * rng.standard_normal(9)
-        teacher = 0.85 + 0.01 * rng.standard_normal(3)
-        nothing = np.zeros((12, 12))
-        means, cov = averaged([students, teacher], nothing, [units, [[0], [1], [2]]])
-        for name, measured in (
-            ("distillations", seeds_and_examples(means, cov, 10**6)),
-            ("seeds alone", seeds_and_examples([students, teacher], nothing, 10**6)),
-        ):
-            low, high = t_interval(estimate(measured, [1, -1]))
-            held[name] += low <= -0.05 <= high
-    assert 0.935 < held["distillations"] / rounds < 0.985 and held["seeds alone"] / rounds < 0.85
+    """Seeds alone would be too sure of themselves, whether of one student or of all."""
+    found = simulation.simulate(300, simulation.SETTINGS.index(simulation.Setting(3, 0.02, 2000)))
+    assert found["distillations_covered"] > 0.92
+    assert found["pooled_covered"] < found["distillations_covered"] and found["one_covered"] < 0.85
+
+
+def test_the_committed_simulation_is_of_these_settings() -> None:
+    rows = json.loads((simulation.RESULTS / "distillations.json").read_text(encoding="utf-8"))
+    assert simulation.markdown(rows) == (simulation.RESULTS / "distillations.md").read_text(encoding="utf-8")
+    for row, setting in zip(rows, simulation.SETTINGS, strict=True):
+        assert setting._asdict().items() <= row.items() and row["rounds"] >= 1000
+        assert row["distillations_covered"] > 0.92
+
+
+def test_the_simulation_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulation, "SETTINGS", simulation.SETTINGS[:1])
+    for rounds in ("3", "5"):
+        monkeypatch.setattr("sys.argv", ["distillations", "--rounds", rounds, "--out", str(tmp_path)])
+        simulation.main()
+    assert json.loads((tmp_path / "distillations.json").read_text())[0]["rounds"] == 3
