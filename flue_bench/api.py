@@ -339,7 +339,7 @@ def build_board(
 
     if bool(teacher) != bool(student):
         raise UsageError("--teacher and --student go together: give both, with their names on the board.")
-    results = _results(results)
+    results = _standing(results)
     pair = None
     if teacher and student:
         rows = named_rows(results.records)
@@ -410,7 +410,7 @@ def compare(
     if floor is not None and question != "pretrained":
         raise UsageError("--floor needs --question pretrained: it is a mean over seeds.")
     within = None if margin is None else Margin.parse(margin)
-    results = _results(results)
+    results = _standing(results)
     once, _ = newest(results.records)
     rows = named_rows(once)
     row_a, row_b = (find_one(rows, known_name(rows, name)) for name in (a, b))
@@ -462,7 +462,7 @@ def verify_records(
         UsageError: a path is neither a record nor a folder with records.
     """
     from flue_bench.data import registry
-    from flue_bench.results import verify
+    from flue_bench.results import standing, verify
 
     if not rerun and (tasks or model):
         raise UsageError("--task and --model say what to train again: they need --rerun.")
@@ -471,7 +471,8 @@ def verify_records(
     with display.running(), display.bar(f"verifying {counted(len(files), 'record')}") as bar:
         for done, file in enumerate(files):
             bar.update(done, len(files))
-            checked.append(verify.Checked(file, tuple(verify.faults(file))))
+            checked.append(verify.checked(file))
+    checked = standing.compared(checked)
     if not rerun:
         return checked
     chosen = registry.select(_several(tasks))
@@ -573,10 +574,10 @@ def _one(task: Task | str | Path) -> Registered:
     return chosen[0]
 
 
-def _results(given: Results | str | Path | Sequence[str | Path]) -> Results:
-    from flue_bench.results.runs import Results
+def _standing(given: Results | str | Path | Sequence[str | Path]) -> Results:
+    from flue_bench.results.runs import Results, standing
 
-    return given if isinstance(given, Results) else read_results(given)
+    return standing(given) if isinstance(given, Results) else read_results(given)
 
 
 def _data_dir(given: str | Path | None) -> Path | None:

@@ -378,6 +378,16 @@ class Environment(Schema):
     """What was chosen on the user's behalf, and why."""
 
 
+class Place(NamedTuple):
+    """Where a record lies."""
+
+    file: Path
+    root: Path
+    """The results directory, out of which no link is followed."""
+    sha256: str
+    """Of the record's own file, as it was read or written."""
+
+
 class Predictions(Schema):
     """The file beside the record: one row an example of the scored split, test. Never a text of the data set.
 
@@ -388,12 +398,17 @@ class Predictions(Schema):
     """The name of the file beside the record."""
     sha256: str
     rows: Count
-    _folders: tuple[Path, Path] | None = PrivateAttr(None)
-    """Where the record was read or written: its folder, and the results directory out of which no link is followed."""
+    _place: Place | None = PrivateAttr(None)
+    """Where the record was read or written."""
 
-    def at(self, folder: Path, root: Path) -> Self:
-        """Note where the file is, for calls without a folder, and return these."""
-        self._folders = folder, root
+    @property
+    def place(self) -> Place | None:
+        """Where the record was read or written; None if it was made in memory."""
+        return self._place
+
+    def at(self, place: Place) -> Self:
+        """Note where the record is, for calls without a folder, and return these."""
+        self._place = place
         return self
 
     def __call__(self) -> pyarrow.Table:
@@ -403,9 +418,9 @@ class Predictions(Schema):
             RecordError: the file is missing, damaged, or not the one that the record was written with; or the record
                 was made in memory.
         """
-        if self._folders is None:
+        if self._place is None:
             raise RecordError(f"{self.file}: this record was not read from a results directory: see read_results.")
-        return self.read(*self._folders)
+        return self.read(self._place.file.parent, self._place.root)
 
     def read(self, folder: Path, root: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
         """Read the file.

@@ -39,6 +39,14 @@ def shared() -> Path:
 
 
 @pytest.fixture
+def all_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records are taken at their word, for tests of how they are shown: most there are made up."""
+    from flue_bench.results.verify import Checked
+
+    monkeypatch.setattr("flue_bench.results.runs.judged", lambda records: [Checked(Path(), ()) for _ in records])
+
+
+@pytest.fixture
 def cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Pretend what the CPU can do: ``cpu(avx512_bf16=True)``."""
     import torch

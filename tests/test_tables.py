@@ -117,7 +117,7 @@ def test_an_example_is_a_row(results: Path, tmp_path: Path) -> None:
     assert record.model_copy().predictions().equals(table)
     assert record == type(record).model_validate_json(record.model_dump_json())
     assert hash(record.predictions) == hash(record.predictions.model_copy())
-    assert "_folders" not in record.model_dump_json() and str(tmp_path.parent) not in record.model_dump_json()
+    assert "_place" not in record.model_dump_json() and str(tmp_path.parent) not in record.model_dump_json()
     with pytest.raises(RecordError, match="was not read from a results directory"):
         make_record().predictions()
     written = teacher_and_student(tmp_path, seeds=1).records()[0]

@@ -3,7 +3,8 @@
     python -m benchmarks.cost.load
 
 Twenty tasks, five seeds, and ten models or more. One cell is run; the other records are copies of it with their own
-cell, random predictions and the scores of these, written by the store. Models are the embedded one with different
+cell, random predictions and the scores of these, written by the store: all that `verify` asks of them is there.
+Models are the embedded one with different
 weights, tasks have some sentences. Every command runs in a process of its own, imports and all, and the least of
 ``--rounds`` counts; the first board, which computes the intervals that later ones read, and the first page, which adds
 the confusion matrices, are measured once. What a command opens is counted by Python's audit hook, in a run that is not
@@ -76,12 +77,11 @@ class Filled(NamedTuple):
 def fill(folder: Path, models: int, tasks: int, seeds: int) -> Filled:
     """Write the models, the tasks, and records of all their cells."""
     import numpy as np
-    import pyarrow
     from safetensors import torch as safetensors
 
     from flue_bench.data import registry, sources
     from flue_bench.jobs.grid import Grid, run_grid
-    from flue_bench.kinds.sentence import sentence_scores
+    from flue_bench.kinds.sentence import SENTENCE, sentence_scores
     from flue_bench.progress import Console, Display
     from flue_bench.record import Predictions, RunRecord
     from flue_bench.results.store import Store
@@ -128,9 +128,11 @@ def fill(folder: Path, models: int, tasks: int, seeds: int) -> Filled:
             def build(predictions: Predictions, more: dict[str, Any] = more) -> RunRecord:
                 return first.model_copy(update=more | {"predictions": predictions})
 
-            columns = {"id": [each.id for each in examples], "group": [each.group for each in examples]}
+            sure = (0.5 + 0.5 * draw.random(len(gold))).round(4)
+            probabilities = np.where(predicted[:, None] == (0, 1), sure[:, None], 1 - sure[:, None]).round(4)
+            table = SENTENCE.table(examples, {"predicted": predicted.tolist(), "probabilities": probabilities.tolist()})
             with mock.patch("os.fsync"):  # no power cut is awaited
-                part.write(build, pyarrow.table({**columns, "gold": gold, "predicted": predicted}), cell)
+                part.write(build, table, cell)
         for made in (part.root / "runs").iterdir():
             shutil.copytree(made, store.root / "runs" / made.name, dirs_exist_ok=True)
         shutil.rmtree(part.root)

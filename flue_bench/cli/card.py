@@ -31,8 +31,6 @@ def card(
     from flue_bench.results.rows import named_rows
 
     contents = read(results)
-    for path, reason in contents.damaged:
-        say(f"Left out: {path}: {reason}", err=True)
     name, of_model, left_out = cards.settings(contents.records, known_name(named_rows(contents.records), model))
     for words in left_out:
         say(f"Left out: {words}", err=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import flue_bench
+from flue_bench.cli.output import say
 
 if TYPE_CHECKING:
     from flue_bench.results.runs import Results as Read
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
 Results = Annotated[list[Path] | None, typer.Option(show_default="results", help="A results directory. Repeatable.")]
 
 
+MOST = 5
+"""Files that are left out and named, each on a line; the board's notes have all of them."""
+
+
 def read(results: list[Path] | None) -> Read:
-    """Return the content of the directories that were named, or of the usual one.
+    """Return the content of the directories that were named, or of the usual one, and say what is left out of it.
 
     Raises:
         UsageError: one of them is not a directory, or all are empty.
@@ -27,8 +32,13 @@ def read(results: list[Path] | None) -> Read:
     collects = gc.isenabled()
     gc.disable()
     try:
-        return flue_bench.read_results(results or [Path("results")])
+        contents = flue_bench.read_results(results or [Path("results")])
     finally:
         gc.freeze()
         if collects:
             gc.enable()
+    for path, reason in contents.damaged[:MOST]:
+        say(f"Left out: {path}: {reason}", err=True)
+    if (more := len(contents.damaged) - MOST) > 0:
+        say(f"Left out: {more:,} more; see flue-bench verify.", err=True)
+    return contents

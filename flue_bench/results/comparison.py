@@ -34,6 +34,7 @@ from flue_bench.errors import FlueBenchError, RecordError, UnknownNameError, Usa
 from flue_bench.kinds.counts import Metric
 from flue_bench.kinds.kind import kind_of
 from flue_bench.record import RunRecord
+from flue_bench.results import code
 from flue_bench.results.rows import grouped
 from flue_bench.results.store import read_predictions
 from flue_bench.statistics import intervals, replicates, significance
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     import pyarrow
 
 Question = Literal["pretrained", "trained", "distilled"]
-
-METHOD = 4
-"""Version of the method, raised when the same predictions would give another interval: caches are then recomputed."""
 
 CELLS = 2**26
 """Numbers in memory at once for an interval: so many counts or resampled counts are half a gigabyte."""
@@ -177,9 +175,10 @@ class Equivalence:
 class Evidence:
     """The predictions stored beside records, and the intervals already computed from them.
 
-    Intervals are kept in the reader's own cache folder by the hash of everything that determines them: the SHA-256 of
-    the predictions, how they are scored, the metric and the method. No results directory can put one there that does
-    not follow from its predictions. A cache that cannot be written costs time, and is not an error.
+    Intervals are kept in the reader's own cache folder by everything that determines them, which stands beside each:
+    the SHA-256 of the predictions, how they are scored, the metric, and the version of the code. No results directory
+    can put one there that does not follow from its predictions. A cache that cannot be written costs time, and is not
+    an error.
     """
 
     folders: tuple[Path, ...]
@@ -227,17 +226,22 @@ class Evidence:
             RecordError: nothing can be computed from the predictions, for whatever reason; or those of a record are
                 missing: what is shown of a results directory must not depend on what its reader has seen before.
         """
+        versions = set()
         for record in records:
             self._files_of(record)
-        name = hashlib.sha256(json.dumps([METHOD, kind.__name__, key]).encode()).hexdigest()
+            versions.add(code.version(kind_of(record)))
+        of = json.dumps([sorted(versions), kind.__name__, key]).encode()
         cache = files.cache_dir()
+        name = hashlib.sha256(of).hexdigest()
         path = Path(f"{cache}/intervals/{name[:2]}/{name}.json")
         with contextlib.suppress(OSError, ValueError, RecursionError):  # a damaged file is written again
-            kept: _Kept = _adapter(kind).validate_json(files.read(path, root=cache))
-            return kept
+            stored, _, value = files.read(path, root=cache).partition(b"\n")
+            if stored == of:
+                kept: _Kept = _adapter(kind).validate_json(value)
+                return kept
         computed = _attempted(compute)
         with contextlib.suppress(OSError):
-            files.write(path, json.dumps(asdict(cast(Any, computed))).encode(), cache)
+            files.write(path, of + b"\n" + json.dumps(asdict(cast(Any, computed))).encode(), cache)
         return computed
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flue_bench.errors import UsageError, counted
 from flue_bench.record import Failure, RunRecord, SpeedRecord
+from flue_bench.results.standing import judged
 from flue_bench.results.store import Damaged, Store
 from flue_bench.tabular import Tabular
 
@@ -27,12 +28,14 @@ class Results(Tabular):
     failures: list[Failure] = field(default_factory=list)
     """Cells that ended in an error."""
     damaged: list[Damaged] = field(default_factory=list)
-    """Files that cannot be read, and why."""
+    """Files that cannot be read, and records set apart because they are not what they say they are; and why."""
     speeds: list[SpeedRecord] = field(default_factory=list)
     unloaded: list[str] = field(default_factory=list)
     """After a run: the tasks whose data and the models whose files could not be loaded, with the reason."""
     reused: int = 0
     """After a run: the number of records that were there before it."""
+    stand: bool = field(default=False, repr=False)
+    """Whether all records were checked, as ``standing`` does."""
     unkept: list[str] = field(default_factory=list)
     """After a run: the models that could not be kept, with the reason."""
 
@@ -117,10 +120,31 @@ def _line(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def read(folders: Sequence[Path]) -> Results:
-    """Read the results directories as a whole.
+def standing(results: Results) -> Results:
+    """Return the results with those records alone that are what they say they are, and that no other contradicts.
+
+    The others are among ``damaged``, each with its reason.
 
     Raises:
+        TaskFileError: an installed package of tasks or kinds is broken.
+    """
+    if results.stand:
+        return results
+    checked = list(zip(results.records, judged(results.records), strict=True))
+    apart = [Damaged(each.file, "; ".join(each.faults)) for _, each in checked if not each.ok]
+    return replace(
+        results,
+        records=[record for record, each in checked if each.ok],
+        damaged=[*results.damaged, *apart],
+        stand=True,
+    )
+
+
+def read(folders: Sequence[Path]) -> Results:
+    """Read the results directories as a whole, and set apart the records that do not stand.
+
+    Raises:
+        TaskFileError: as for ``standing``.
         UsageError: one of them does not exist, or none holds a record, a failure or a speed.
     """
     advice = "Make some with flue-bench run, or name another results directory."
@@ -135,6 +159,7 @@ def read(folders: Sequence[Path]) -> Results:
     gc.disable()
     try:
         _read_into(results)
+        results = standing(results)
     finally:
         if collects:
             gc.enable()

@@ -33,7 +33,17 @@ from flue_bench import files
 from flue_bench.errors import RecordError, TaskFileError, UnknownNameError, cause, faults, quoted
 from flue_bench.kinds.kind import kind_of
 from flue_bench.locks import Lock
-from flue_bench.record import SCHEMA_VERSION, Cell, Failure, ModelRef, Predictions, RunRecord, SpeedRecord, digest_of
+from flue_bench.record import (
+    SCHEMA_VERSION,
+    Cell,
+    Failure,
+    ModelRef,
+    Place,
+    Predictions,
+    RunRecord,
+    SpeedRecord,
+    digest_of,
+)
 
 if TYPE_CHECKING:
     import pyarrow
@@ -153,11 +163,13 @@ class Store:
         predictions_path = folder / f"{stem(cell)}.predictions.parquet"
         content = _parquet(table)
         made = Predictions(file=predictions_path.name, sha256=hashlib.sha256(content).hexdigest(), rows=table.num_rows)
-        record = build(made.at(folder, self.root))
+        record = build(made)
+        written = record_json(record)
+        record.predictions.at(Place(record_path, self.root, hashlib.sha256(written).hexdigest()))
         with (
             _explained(record_path),
             files.staged(predictions_path, content, self.root) as place_predictions,
-            files.staged(record_path, record_json(record), self.root) as place_record,
+            files.staged(record_path, written, self.root) as place_record,
         ):
             older = self._own(f"runs/*/{record_path.parent.name}/{record_path.stem}.*")
             # Old records are removed before the predictions that they name are replaced: by a rename, so that they
@@ -181,8 +193,10 @@ class Store:
             RecordError: the file cannot be written.
         """
         path = next(path for path in self._candidates(record.cell) if path.is_file())
+        written = record_json(record)
         with _explained(path):
-            files.write(path, record_json(record), self.root)
+            files.write(path, written, self.root)
+        record.predictions.at(Place(path, self.root, hashlib.sha256(written).hexdigest()))
 
     def write_failure(self, failure: Failure) -> None:
         """Store the failure of a cell, in place of an earlier one.
@@ -215,9 +229,9 @@ class Store:
         for path in sorted((*self.root.glob("runs/*/*/*.json"), *speeds), key=lambda path: path.parts):
             try:
                 if path in speeds:
-                    contents.speeds.append(_read(path, SpeedRecord, self.root))
+                    contents.speeds.append(_read(path, SpeedRecord, self.root)[0])
                 elif path.name.endswith(FAILED):
-                    contents.failures.append(_read(path, Failure, self.root))
+                    contents.failures.append(_read(path, Failure, self.root)[0])
                 else:
                     record = read_record(path, self.root)
                     _check_names(record)
@@ -258,10 +272,10 @@ def read_record(path: Path, root: Path | None = None) -> RunRecord:
         RecordError: the file cannot be read, does not validate (the message names the field), has digests that are not
             those of its cell, or was written by a later flue-bench.
     """
-    record = _read(path, RunRecord, root or path.parent)
+    record, written = _read(path, RunRecord, root or path.parent)
     if (record.cell_digest, record.setting_digest) != record.cell.digests():
         raise RecordError(f"{path}: 'cell_digest' or 'setting_digest' is not that of 'cell'; was the file edited?")
-    record.predictions.at(path.parent, root or path.parent)
+    record.predictions.at(Place(path, root or path.parent, hashlib.sha256(written).hexdigest()))
     return record
 
 
@@ -318,7 +332,8 @@ def _model_slug(model: ModelRef) -> str:
     return _slug(model.name, model.digest)
 
 
-def _read(path: Path, kind: type[_Kept], root: Path) -> _Kept:
+def _read(path: Path, kind: type[_Kept], root: Path) -> tuple[_Kept, bytes]:
+    """Return what a file holds, and its bytes."""
     try:
         written = files.read(path, root=root)
     except OSError as error:
@@ -326,7 +341,7 @@ def _read(path: Path, kind: type[_Kept], root: Path) -> _Kept:
     with suppress(ValidationError):  # the quick way for files as they should be; of others, what is wrong is said below
         kept = kind.model_validate_json(written)
         if kept.schema_version <= SCHEMA_VERSION:
-            return kept
+            return kept, written
     try:
         content = json.loads(written)
     except (ValueError, RecursionError) as error:
@@ -338,7 +353,7 @@ def _read(path: Path, kind: type[_Kept], root: Path) -> _Kept:
             "upgrade flue-bench."
         )
     try:
-        return kind.model_validate(content)
+        return kind.model_validate(content), written
     except ValidationError as error:
         raise RecordError(f"{path}: {faults(error)[0]}.") from None
 

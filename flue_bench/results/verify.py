@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from flue_bench.data import model_files, registry
+from flue_bench.data import model_files
 from flue_bench.errors import RecordError, TaskFileError, UsageError, cause
 from flue_bench.kinds.counts import Scores
 from flue_bench.kinds.kind import kind_of
 from flue_bench.record import SCHEMA_VERSION, ClassScores, RunRecord
-from flue_bench.results.store import FAILED, model_name, read_predictions, read_record
+from flue_bench.results import installed
+from flue_bench.results.installed import said
+from flue_bench.results.prints import Prints, of_predictions
+from flue_bench.results.store import FAILED, model_name, read_predictions, read_record, stem
 
 if TYPE_CHECKING:
     import pyarrow
@@ -32,6 +36,10 @@ class Checked:
     """In words; empty if the record is what it says it is."""
     rerun: str = ""
     """What training its cell again gave, in words; empty if that was not asked for."""
+    record: RunRecord | None = field(default=None, repr=False)
+    """None if it cannot be read."""
+    prints: Prints | None = field(default=None, repr=False)
+    """None if its predictions cannot be read."""
 
     @property
     def ok(self) -> bool:
@@ -68,11 +76,12 @@ def schema() -> str:
 
 
 def faults(path: Path) -> list[str]:
-    """Return what is wrong with a record, in words; empty if its parts are consistent.
+    """Return what is wrong with a record by itself, in words; empty if its parts are consistent.
 
     This checks the JSON schema, the digests of cell and setting, the SHA-256 of the predictions and their rows, every
     score and class of the record, whether the model collapsed, the selected epoch, that the most probable label is the
-    predicted one, and labels, metric and column where the record's task is installed in its version.
+    predicted one, the seed in the file's name, and what ``installed.faults`` does. What other records say of the same
+    things, ``across.clashes`` checks.
 
     Args:
         path: the record's JSON file, with its predictions in the same folder.
@@ -80,27 +89,81 @@ def faults(path: Path) -> list[str]:
     Raises:
         TaskFileError: an installed task package is broken.
     """
+    return list(checked(path).faults)
+
+
+def checked(path: Path) -> Checked:
+    """Return a record's file with what is wrong with it by itself; arguments and errors are those of ``faults``."""
     if path.name.endswith(FAILED):
-        return [f"the record of a failed cell, without scores to verify: give {path.parent} or the record of a run"]
+        where = f"give {path.parent} or the record of a run"
+        return Checked(path, (f"the record of a failed cell, without scores to verify: {where}",))
     try:
         record = read_record(path)
     except RecordError as error:
-        return [_without(path, error)]
-    reasons = [*_of_record(record), *_of_task(record), *_of_kept(record, path)]
+        return Checked(path, (_without(path, error),))
+    by_itself = examined(record, path, of_files(record, path.parent, path.parent))
+    return replace(by_itself, faults=(*by_itself.faults, *_of_kept(record, path)))
+
+
+def examined(record: RunRecord, path: Path, of_files: OfFiles) -> Checked:
+    """Return a record with everything that is wrong with it by itself.
+
+    Args:
+        record: the record.
+        path: its file.
+        of_files: from the function of this name.
+
+    Raises:
+        TaskFileError: an installed task package is broken.
+    """
+    reasons = (*of_files.faults, *_of_names(record, path), *installed.faults(record, of_files.prints))
+    return Checked(path, reasons, record=record, prints=of_files.prints)
+
+
+class OfFiles(NamedTuple):
+    """What follows from a record's two files alone."""
+
+    faults: tuple[str, ...]
+    prints: Prints | None
+    """The fingerprint of the predictions; None if they cannot be read."""
+
+
+def of_files(record: RunRecord, folder: Path, root: Path) -> OfFiles:
+    """Return what is wrong with a record whatever its files are called and whatever is installed.
+
+    Args:
+        record: the record.
+        folder: the folder of its predictions.
+        root: the results directory, out of which no link is followed.
+
+    Raises:
+        TaskFileError: a package of kinds is broken.
+    """
+    reasons = list(_of_record(record))
     try:
         reasons += [f"{key}: {fault}" for key, fault in kind_of(record).faults(record)]
-        return [*reasons, *_of_predictions(record, read_predictions(record, path.parent))]
+        table = read_predictions(record, folder, root=root)
+        reasons += _of_predictions(record, table)
+        return OfFiles(tuple(reasons), None if reasons else of_predictions(table))
     except RecordError as error:
-        return [*reasons, _without(path.parent, error)]
+        return OfFiles((*reasons, _without(folder, error)), None)
     except TaskFileError:
         raise
     except Exception as error:  # whatever columns, pyarrow or scoring raise
-        return [*reasons, f"its predictions cannot be scored: {cause(error)}"]
+        return OfFiles((*reasons, f"its predictions cannot be scored: {cause(error)}"), None)
 
 
 def _without(path: Path, error: RecordError) -> str:
     """Return the message without the part that the table of records already shows."""
     return str(error).removeprefix(f"{path}").lstrip("/: ")
+
+
+def _of_names(record: RunRecord, path: Path) -> Iterator[str]:
+    """Yield where a file's name says of another cell than the record does; another name than ours says nothing."""
+    for file in (path.name, record.predictions.file):
+        ours = stem(record.cell)
+        if re.match(r"(seed\d+|scored)-[0-9a-f]{16}\.", file) and file.partition(".")[0] != ours:
+            yield f"{file}: the record is that of {ours}"
 
 
 def _of_record(record: RunRecord) -> Iterator[str]:
@@ -152,25 +215,6 @@ def _of_no_training(record: RunRecord) -> Iterator[str]:
             yield f"{name}: {value}, but nothing was trained"
 
 
-def _of_task(record: RunRecord) -> Iterator[str]:
-    """Yield contradictions to the installed task. Another version of the task may differ."""
-    installed = registry.registered().get(record.cell.task)
-    if installed is None or installed.task.version != record.cell.task_version:
-        return
-    task = installed.task
-    for name, theirs, ours in (
-        ("kind", record.kind, task.kind),
-        ("labels", record.labels, task.labels),
-        ("scheme", record.scheme, task.scheme),
-        ("options", record.options, task.options),
-        ("metric", record.metric, task.metric),
-        ("column", record.column, task.board_column),
-        ("train_from", record.train_from, task.train_from),
-    ):
-        if theirs != ours:
-            yield f"{name}: {_said(theirs)}, the installed task {task.name} version {task.version} has {_said(ours)}"
-
-
 def _of_kept(record: RunRecord, path: Path) -> Iterator[str]:
     """Yield what is wrong with the kept model, if it is in the record's results directory: it need not be."""
     folder = path.resolve().parents[3] / "models" / model_name(record.cell) if len(path.resolve().parents) > 3 else path
@@ -188,29 +232,40 @@ def _of_kept(record: RunRecord, path: Path) -> Iterator[str]:
 def _of_predictions(record: RunRecord, table: pyarrow.Table) -> Iterator[str]:
     """Yield contradictions to the test predictions."""
     kind = kind_of(record)
-    columns = ["id", "group", *kind.schema()]
-    if table.column_names != columns:
+    columns = {"id": "string", "group": "string", **{name: str(type_) for name, type_ in kind.schema().items()}}
+    if table.column_names != list(columns):
         yield f"predictions: columns {', '.join(table.column_names)}; they should be {', '.join(columns)}"
         return
+    for name, type_ in columns.items():
+        column = table[name]
+        if _plain(column.type) != type_ or column.null_count:
+            nulls = f" with {column.null_count:,} empty cells" if column.null_count else ""
+            yield f"predictions: column {name} of {_plain(column.type)}{nulls}; it should be of {type_}"
+            return
     if table.num_rows != record.predictions.rows:
         yield f"predictions: {table.num_rows:,} rows in the file, {record.predictions.rows:,} in the record"
     if len(table["id"].unique()) < table.num_rows:
         yield "predictions: an id occurs twice"
     again = kind.scores(table, record)
-    for field, theirs, ours in (
+    for key, theirs, ours in (
         ("scores", record.scores, again.scores),
         ("measures", record.measures, again.measures),
     ):
         if wrong := sorted(theirs.keys() ^ ours.keys()):
-            yield f"{field}: {', '.join(wrong)} missing or too many"
+            yield f"{key}: {', '.join(wrong)} missing or too many"
         for name in sorted(theirs.keys() & ours.keys()):
             if abs(theirs[name] - ours[name]) > SAME:
-                yield f"{field}: {name} is {theirs[name]:.6f}, the predictions give {ours[name]:.6f}"
+                yield f"{key}: {name} is {theirs[name]:.6f}, the predictions give {ours[name]:.6f}"
     yield from _of_classes(record, again)
     collapsed = kind.collapsed(table, record)
     if collapsed != record.collapsed:
-        yield f"collapsed: {_said(record.collapsed)}, the predictions say {_said(collapsed)}"
+        yield f"collapsed: {said(record.collapsed)}, the predictions say {said(collapsed)}"
     yield from kind.contradictions(table, record)
+
+
+def _plain(type_: pyarrow.DataType) -> str:
+    """Return the name of a column's type; what the items of a list are called in a file says nothing of them."""
+    return re.sub(r"list<\w+: ", "list<item: ", str(type_).replace(" not null", ""))
 
 
 def _of_classes(record: RunRecord, again: Scores) -> Iterator[str]:
@@ -230,7 +285,3 @@ def _alike(one: ClassScores, other: ClassScores) -> bool:
     """Return whether two scores are equal except for rounding; NaN equals nothing."""
     ours, theirs = one.model_dump().values(), other.model_dump().values()
     return all(abs(a - b) <= SAME for a, b in zip(ours, theirs, strict=True))
-
-
-def _said(value: Any) -> str:
-    return "none" if not value else ", ".join(value) if isinstance(value, tuple) else str(value)

@@ -17,7 +17,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from flue_bench.data import hub, model_names
+from flue_bench.data import embedded, hub, model_names
 from flue_bench.data.model_files import BIN, SAFETENSORS, TOKENIZER_FILES, by_number, hashes, matching
 from flue_bench.errors import ModelError
 from flue_bench.kinds.names import generic, matched
@@ -43,8 +43,7 @@ from flue_bench.training.folder import (
     root_of,
 )
 
-DISTILLATION = "distillation.json"
-"""How a student was made: ``flue-bench distill`` writes it beside the weights; it is not part of the identity."""
+DISTILLATION = embedded.DISTILLATION
 CARD = "README.md"
 """The model's card; it is not part of the identity either."""
 TRAINER_STATE = "trainer_state.json"
@@ -587,9 +586,7 @@ def read_config(folder: Path, name: str) -> Any:
 
 def _teacher(folder: Path) -> str | None:
     """Return the digest of the model that this one was distilled from, if the folder states it."""
-    teacher = read_json(folder / DISTILLATION).get("teacher")
-    digest = teacher.get("digest") if isinstance(teacher, dict) else None
-    return digest if isinstance(digest, str) and re.fullmatch("[0-9a-f]{16}", digest) else None
+    return embedded.teacher_in(read_json(folder / DISTILLATION))
 
 
 def _training(folder: Path, repository: str) -> Training | None:

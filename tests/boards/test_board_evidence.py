@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
+import flue_bench
 from flue_bench import escape
 from flue_bench.boards.board import Board, Entry, build
 from flue_bench.boards.latex import latex
@@ -144,7 +145,7 @@ assert not {"torch", "scipy", "pyarrow", "sklearn"} & sys.modules.keys()
 
 
 def test_cached_intervals_want_no_scipy(board: Board, store: Store) -> None:
-    assert board.rows  # computed, and so cached
+    assert board.rows and flue_bench.read_results(store.root)  # computed and checked, and so cached
     command = [sys.executable, "-c", SECOND, str(store.root)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -124,7 +124,7 @@ def test_drill_down_by_class_entity_and_confusion(tmp_path: Path) -> None:
     assert f'<td class="number">{100 * sum(per) / 2:.2f}</td>' in page
 
 
-def test_without_predictions_the_page_says_so(tmp_path: Path) -> None:
+def test_without_predictions_the_page_says_so(tmp_path: Path, all_stand: None) -> None:
     store = Store(tmp_path)
     record = write_run(store, "m", "xnli", 0, 0.9)
     next(tmp_path.rglob("*.parquet")).unlink()
@@ -133,10 +133,13 @@ def test_without_predictions_the_page_says_so(tmp_path: Path) -> None:
     assert f"{100 * record.scores['f1_macro']:.2f}" in text
 
 
-def test_a_collapsed_run_and_an_empty_board(tmp_path: Path) -> None:
+def test_a_collapsed_run_and_an_empty_board(tmp_path: Path, all_stand: None) -> None:
     store = Store(tmp_path)
-    write_run(store, "m", "xnli", 0, 0.9, collapsed="predicts only 'neutral'")
-    assert "predicts only 'neutral' in 1 of 1 seeds" in Elements(page_of(tmp_path, tmp_path / "b.html")).text
+    write_run(store, "m", "xnli", 0, 0.9, only=1)
+    assert (
+        "predicts only 'neutral' (gold has 3 classes) in 1 of 1 seeds"
+        in Elements(page_of(tmp_path, tmp_path / "b.html")).text
+    )
     shutil.rmtree(tmp_path / "runs")
     lonely = make_record(task="cls-books")  # its column lacks two members
     folder = store.folder(lonely.cell)

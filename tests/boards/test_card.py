@@ -16,7 +16,8 @@ from flue_bench.data import registry
 from flue_bench.kinds.kind import installed, kind_named
 from flue_bench.kinds.sentence import METRICS
 from flue_bench.record import RunRecord
-from support.boards import teacher_and_student
+from flue_bench.results.store import Store
+from support.boards import teacher_and_student, write_run
 from support.command_line import Said, done, flue_bench, in_a_process, refused
 from support.factories import make_record
 from support.hub_standin import StandIn
@@ -103,7 +104,7 @@ def call(*words: str | Path) -> Said:
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Path:
+def results(tmp_path: Path, all_stand: None) -> Path:
     folder = tmp_path / "results"
     for seed, score in enumerate((0.8, 0.9)):
         record = xnli(seed, score)
@@ -177,7 +178,10 @@ def test_a_text_without_metadata_gets_them(results: Path, tmp_path: Path) -> Non
 
 def validated(hub: StandIn, results: Path, tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """``flue-bench card --validate`` against this hub."""
-    words = ("card", "-m", MODEL, "--validate", "--results", results, "--out", tmp_path / "README.md")
+    store = Store(results.with_name("right"))  # a process of its own takes no record at its word
+    for seed in (0, 1):
+        write_run(store, MODEL, "xnli", seed, 0.8, revision=REVISION)
+    words = ("card", "-m", MODEL, "--validate", "--results", store.root, "--out", tmp_path / "README.md")
     return in_a_process(*words, cwd=tmp_path, env=hub.env(tmp_path) | env)
 
 

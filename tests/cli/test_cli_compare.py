@@ -15,7 +15,7 @@ import pytest
 from flue_bench.kinds.counts import TRY
 from flue_bench.results.store import Store
 from support import command_line
-from support.command_line import done, flue_bench
+from support.command_line import done
 from support.judged import seeds, sentences
 
 GOOD, LIKE_IT, BAD = [0.9, 0.91, 0.92], [0.9, 0.92, 0.91], [0.6, 0.62, 0.61]
@@ -222,18 +222,18 @@ def test_no_records(
 def test_other_data_is_not_compared(root: Path) -> None:
     seeds(root, "org/new", BAD, task="xnli", examples=300, task_version=2)
     said = refused(root, "org/a", "org/new", "--task", "xnli")
-    assert re.search(r"No task on which to compare .*\nxnli: not comparable: task version 1 and 2", said)
+    assert re.search(r"No task on which to compare .*\nxnli: not comparable: task version 99 and 2", said)
 
 
 def test_limits_stand_apart(root: Path) -> None:
     for model in ("org/a", "org/b"):
-        seeds(root, model, BAD, task="xnli", limit=100, examples=100)
+        seeds(root, model, BAD, task="xnli", limit=100, examples=100, test_rows=300)
     given = answer(root, "org/a", "org/b", "-t", "xnli")
     assert sorted(line["task"] for line in given["lines"]) == ["xnli limit 100", "xnli whole"]
 
 
 def test_collapsed_runs_are_named(root: Path) -> None:
-    seeds(root, "org/c", BAD, task="xnli", examples=300, collapsed="predicts only 'neutre' (gold has 3 classes)")
+    seeds(root, "org/c", BAD, task="xnli", examples=300, only=1)
     given = answer(root, "org/a", "org/c")
     assert "xnli: B, seed 1: predicts only 'neutre' (gold has 3 classes); " + TRY in given["notes"]
 
@@ -274,10 +274,16 @@ def test_it_starts_without_torch(root: Path) -> None:
 
 
 def test_a_task_without_its_predictions_is_noted(root: Path) -> None:
-    files = sorted(root.glob("runs/*/xnli/*.parquet"))
-    files[0].unlink()
+    first, *others = sorted(root.glob("runs/org--a/xnli/*.parquet"))
+    first.unlink()
+    given = answer(root, "org/a", "org/b", "-t", "xnli")
+    assert len(given["lines"][0]["comparison"]["seeds_a"]) == len(others)
+    assert any("xnli" in note and f"{first.name}: cannot be read: No such file" in note for note in given["notes"])
+    for file in others:
+        file.unlink()
     given = answer(root, "org/a", "org/b")
-    assert [line["task"] for line in given["lines"]] == ["paws-x"]
-    assert any("xnli" in note and "not found" in note for note in given["notes"])
+    assert [line["task"] for line in given["lines"]] == ["paws-x"] and "xnli: only B has been run on it" in given[
+        "notes"
+    ]
     told = flue_bench("compare", "org/a", "org/b", "-t", "xnli", "--results", root)
-    assert told.code == 1 and "No predictions by which to compare" in told.err
+    assert told.code == 2 and "No task on which to compare" in told.err

@@ -201,7 +201,7 @@ def quoted_scores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("form", CHECKS)
-def test_boards(results: Path, form: str, quoted_scores: None, tmp_path: Path) -> None:
+def test_boards(results: Path, form: str, quoted_scores: None, tmp_path: Path, all_stand: None) -> None:
     assert Store(results).read().damaged, "some places refuse the plant"
     said = flue_bench("leaderboard", "--results", results, "--format", form)
     in_lines(said)
@@ -212,7 +212,7 @@ def test_boards(results: Path, form: str, quoted_scores: None, tmp_path: Path) -
     CHECKS[form](out.read_text(encoding="utf-8"))
 
 
-def test_comparisons(results: Path) -> None:
+def test_comparisons(results: Path, all_stand: None) -> None:
     rows = json.loads(flue_bench("leaderboard", "--results", results, "--format", "json").out)["rows"]
     compared = set()
     for name in sorted({f"{row['label']} ({row['recipe']}, {row['precision']})" for row in rows}):
@@ -226,7 +226,7 @@ def test_comparisons(results: Path) -> None:
     in_lines(flue_bench("compare", "org/maitre", PLANT, "--results", results))
 
 
-def test_cards(results: Path, tmp_path: Path) -> None:
+def test_cards(results: Path, tmp_path: Path, all_stand: None) -> None:
     digests = {record.cell.model.digest for record in Store(results).records()}
     for number, digest in enumerate(sorted(digests)):
         said = flue_bench("card", "--model", digest, "--results", results, "--out", tmp_path / f"{number}.md")
@@ -236,6 +236,14 @@ def test_cards(results: Path, tmp_path: Path) -> None:
             again = flue_bench("card", "--model", digest, "--results", results, "--out", tmp_path / f"{number}.md")
             assert again.code == 0, "its own card can be updated"
     assert any("PLANT" in file.read_text(encoding="utf-8") for file in tmp_path.glob("*.md"))
+
+
+@pytest.mark.parametrize("words", [("leaderboard",), ("leaderboard", "--format", "json"), ("card", "-m", "org/maitre")])
+def test_what_is_left_out(results: Path, words: tuple[str, ...]) -> None:
+    """Most of these records are not what they say; the reasons quote them."""
+    said = flue_bench(*words, "--results", results)
+    in_lines(said)
+    assert said.code == 0 and "Left out: " in said.err and "more; see flue-bench verify" in said.err
 
 
 def test_verify(results: Path) -> None:

@@ -16,9 +16,9 @@ from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
 
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
-from flue_bench.kinds.sentence import METRICS, sentence_scores
+from flue_bench.kinds.sentence import METRICS
 from flue_bench.kinds.tokens import ENTITY_METRICS, word_metrics
-from flue_bench.results import comparison
+from flue_bench.results import code
 from flue_bench.results.comparison import Evidence, compare, interval, retention
 from flue_bench.statistics import significance
 from support.judged import TAGS, keep, seeds, sentences, tagged
@@ -45,8 +45,7 @@ def test_the_mean_is_that_of_the_records(metric: str, tmp_path: Path) -> None:
 def test_two_classes_have_an_f1_of_the_last(tmp_path: Path) -> None:
     gold, predicted = [0, 1, 1, 0, 1, 1], [0, 1, 0, 1, 1, 1]
     table = {"id": list("abcdef"), "group": list("abcdef"), "gold": gold, "predicted": predicted}
-    scores = sentence_scores(gold, predicted, ("non", "oui")).scores
-    record = keep(tmp_path, table, scores, kind="sentence", labels=("non", "oui"))
+    record = keep(tmp_path, table, kind="sentence", labels=("non", "oui"))
     assert interval([record], "f1_binary", evidence(tmp_path)).mean == pytest.approx(0.75)
 
 
@@ -184,7 +183,7 @@ def test_trained_models_are_two(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"task_version": 2}, "task version 1 and 2"),
+        ({"task_version": 2}, "task version 99 and 2"),
         ({"data": "f" * 16}, "data .* and ffffffff"),
         ({"limit": 100}, "limit none and 100"),
         ({"task": "paws-x"}, "run on xnli, org/b on paws-x"),
@@ -260,7 +259,7 @@ def test_intervals_are_kept_by_what_they_follow_from(
     assert answers() == first
     with pytest.raises(RecordError):  # another metric, another key
         interval(a, "f1_macro", evidence(tmp_path))
-    monkeypatch.setattr(comparison, "METHOD", -1)
+    monkeypatch.setattr(code, "version", lambda kind: "of another release")
     with pytest.raises(RecordError):
         interval(a, "accuracy", evidence(tmp_path))
 
@@ -315,7 +314,19 @@ def test_a_damaged_cache_is_computed_anew(content: bytes, tmp_path: Path, cache:
     (path,) = cache.glob("intervals/*/*.json")
     path.write_bytes(content)
     assert interval(records, "accuracy", evidence(tmp_path)) == first
-    assert json.loads(path.read_bytes())["mean"] == first.mean
+    assert json.loads(path.read_bytes().splitlines()[1])["mean"] == first.mean
+
+
+def test_what_is_kept_is_bound_to_what_it_was_computed_from(tmp_path: Path, cache: Path) -> None:
+    """The interval of one entry, put where that of another is looked for, is not taken for it."""
+    a, b = seeds(tmp_path, "org/a", [0.8, 0.7]), seeds(tmp_path, "org/b", [0.6, 0.7])
+    first = interval(a, "accuracy", evidence(tmp_path))
+    (of_a,) = cache.glob("intervals/*/*.json")
+    other = interval(b, "accuracy", evidence(tmp_path))
+    (of_b,) = set(cache.glob("intervals/*/*.json")) - {of_a}
+    of_a.write_bytes(of_b.read_bytes())
+    assert interval(a, "accuracy", evidence(tmp_path)) == first != other
+    assert json.loads(of_a.read_bytes().splitlines()[1])["mean"] == first.mean
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, cache: Path) -> None:

@@ -15,12 +15,15 @@ import pyarrow.parquet
 import pytest
 
 import flue_bench
+from flue_bench.boards.board import build
 from flue_bench.files import sha256
 from flue_bench.record import Cell
 from flue_bench.results.store import Store
 from support.boards import teacher_and_student
 from support.command_line import Said
 from support.command_line import flue_bench as command
+from support.factories import make_record
+from support.forging import Columns, forge
 
 FORMATS = ("terminal", "markdown", "html", "latex", "json", "csv")
 COMMANDS = (
@@ -200,14 +203,15 @@ def column(name: str, values: Callable[[int], Any]) -> Callable[[pyarrow.Table],
         lambda table: b"",
     ],
 )
-def test_predictions_that_cannot_be_scored_cost_no_more_than_their_interval(
+def test_predictions_that_cannot_be_scored_cost_no_more_than_their_record(
     results: Path, change: Callable[[pyarrow.Table], Any]
 ) -> None:
     rewritten(change, results)
     for words in (COMMANDS[2], *COMMANDS[-2:]):
         said = said_of(*words, "--results", results)
         assert said.code == 0 and "maitre" in said.out, (words, said.err)
-    verified = said_of("verify", record_of(results))
+        assert f"Left out: {record_of(results)}: " in said.err
+    verified = said_of("verify", results)
     assert verified.code == 1 and "1 not" in verified.out
 
 
@@ -230,20 +234,15 @@ def test_a_kind_that_is_not_installed_costs_its_part_of_the_card(results: Path) 
 
 
 def test_variants_of_many_tasks_make_no_flood_of_columns(tmp_path: Path) -> None:
-    store, tasks = Store(tmp_path / "results"), [f"t{i}" for i in range(12)]
-    for task in tasks:
-        for data in ("a", "b"):
-            write_run_of(store, task, data, tasks)
-    teacher_and_student(tmp_path / "results", seeds=1)
-    board = json.loads(said_of("leaderboard", "--format", "json", "--results", store.root).out)
-    assert len(board["columns"]) == 3 and "4,096 ways" in json.dumps(board["left_out"])
-
-
-def write_run_of(store: Store, task: str, data: str, members: list[str]) -> None:
-    from support.factories import make_predictions, make_record
-
-    made = make_record("org/beaucoup", task, data=data, column="toutes", column_members=members)
-    store.write(lambda predictions: made.model_copy(update={"predictions": predictions}), make_predictions(), made.cell)
+    tasks = [f"t{i}" for i in range(12)]
+    many = [
+        make_record("org/beaucoup", task, data=data, column="toutes", column_members=tasks)
+        for task in tasks
+        for data in ("a", "b")
+    ]
+    good = teacher_and_student(tmp_path / "results", seeds=1).records()
+    board = build([*many, *good])
+    assert len(board.columns) == 3 and any("4,096 ways" in note.reason for note in board.left_out)
 
 
 MEMORY = """
@@ -260,8 +259,14 @@ def test_ten_thousand_labels_take_no_gigabytes(tmp_path: Path) -> None:
     """The matrix of 40,000 labels took 11.9 GiB; the most that a record may have are 10,000."""
     results = tmp_path / "results"
     teacher_and_student(results, seeds=2)
-    for file in results.glob("runs/org--eleve/xnli/*.json"):
-        edit(file, labels=[f"classe {i}" for i in range(10_000)])
+
+    def as_many(columns: Columns) -> None:
+        for row in columns["probabilities"]:
+            row.extend([0.0] * (10_000 - len(row)))
+
+    labels = [f"classe {i}" for i in range(10_000)]
+    for file in list(results.glob("runs/org--eleve/xnli/*.json")):
+        forge(file, lambda fields: fields.update(labels=labels), as_many)
     command = ["leaderboard", "--format", "html", "--results", str(results), "--out", str(tmp_path / "board.html")]
     made = subprocess.run(
         [sys.executable, "-c", MEMORY, *command], capture_output=True, text=True, timeout=120,

@@ -12,6 +12,7 @@ from flue_bench import escape
 from flue_bench.boards import board, card
 from flue_bench.boards.wording import COLLAPSED, FINE_TUNED, setting_text
 from flue_bench.data import model_names
+from flue_bench.data.embedded import embedded
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.record import RunRecord
 from flue_bench.results.rows import NamedRow, find, find_one, named_rows, newest
@@ -21,13 +22,15 @@ from support.factories import make_record
 
 ONE, TWO = "1" * 40, "2" * 40
 HOSTILE = "org/mal\x1b[31m\u202etexte\nligne"
+TEACHER = embedded("embedded:teacher")
+assert TEACHER
 CLASHING: list[dict[str, Any]] = [
     {"model": "org/m", "revision": ONE},
     {"model": "org/m", "revision": TWO},
     {"model": "org/m@1111111", "model_digest": "c0ffee" + "0" * 10},  # a name that is another's label
     {"model": "local", "origin": "directory", "model_digest": "abcdef0123456789"},
     {"model": "local", "origin": "directory", "model_digest": "abcdef9876543210"},
-    {"model": "embedded:teacher", "origin": "embedded"},
+    {"model": "embedded:teacher", "origin": "embedded", "model_digest": TEACHER.digest},
     {"model": "org/plain"},
     {"model": "org/plain", "recipe_name": "standard epochs=9", "recipe": {"epochs": 9}},
     {"model": "org/plain", "recipe": {"precision": "bf16"}},

@@ -22,12 +22,13 @@ from flue_bench.jobs import rerun
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.jobs.loader import Loader
 from flue_bench.progress import Console, Display
-from flue_bench.record import PROTOCOL, SCHEMA_VERSION, Cell, ModelRef, RunRecord
+from flue_bench.record import PROTOCOL, SCHEMA_VERSION, ModelRef, RunRecord
 from flue_bench.results.store import FAILED, Store, read_record
 from flue_bench.results.verify import faults, schema
 from support import ROOT
 from support.command_line import Said, flue_bench, refused
 from support.factories import make_record
+from support.forging import forge
 from support.hub_standin import tiny_camembert
 from support.tasks import names_task
 
@@ -307,10 +308,7 @@ def test_a_rerun_wants_the_protocol_and_the_task(record: Path) -> None:
     result = call(record, "--rerun")
     assert result.code == 1
     assert f"it was made under protocol 1, this engine runs {PROTOCOL}" in " ".join(result.out.split())
-    edit(record, "cell.protocol", PROTOCOL)
-    cell = Cell.model_validate(json.loads(record.read_text(encoding="utf-8"))["cell"])
-    for name in ("digest", "setting_digest"):
-        edit(record, name if name == "setting_digest" else "cell_digest", getattr(cell, name))
+    record = forge(record, lambda fields: fields["cell"].update(protocol=PROTOCOL))
     result = call(record, "--rerun")
     assert result.code == 1
     assert "no task 'amazon-books' is installed; give its file with --task" in " ".join(result.out.split())

@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow
 
-from flue_bench.kinds import counts
-from flue_bench.kinds.sentence import sentence_scores
-from flue_bench.kinds.tokens import token_scores
-from flue_bench.record import Predictions, RunRecord
+from flue_bench.record import RunRecord
 from flue_bench.results.store import Store
 from support.factories import make_record, make_speed
+from support.right import NOT_INSTALLED, right_record
 
 LABELS = {
     "paws-x": ("different", "paraphrase"),
@@ -34,7 +31,8 @@ def write_run(
 ) -> RunRecord:
     """A run whose predictions are right with this probability, kept in the store as ``flue-bench run`` keeps it.
 
-    With ``only`` it is one that collapsed, and predicts this label throughout.
+    With ``only`` it is one that collapsed, and predicts this label throughout. All that ``verify`` looks at fits, but
+    the data are not those of the installed task of that name: of a version that is not installed, unless it is given.
 
     What is hard is hard for every model: examples share a difficulty.
     """
@@ -49,30 +47,18 @@ def write_run(
     predicted = np.where(wrong, (gold + own.integers(1, len(labels), n)) % len(labels), gold)
     if only is not None:
         predicted = np.full(n, only)
-        more["collapsed"] = counts.collapsed(gold, predicted, labels)
-    ids, groups = [f"test-{i}" for i in range(rows)], [f"g{i // 2}" for i in range(rows)]
+    columns: dict[str, Any] = {
+        "id": [f"test-{i}" for i in range(rows)],
+        "group": [f"g{i // 2}" for i in range(rows)],
+        "gold": gold.tolist(),
+        "predicted": predicted.tolist(),
+    }
     if task == "wikiner":
         cut = np.cumsum(words)[:-1]
-        per = [part.tolist() for part in np.split(gold, cut)], [part.tolist() for part in np.split(predicted, cut)]
-        ones = [[1] * int(count) for count in words]
-        scored = token_scores(*per, labels, "IO", ones)
-        columns: dict[str, Any] = {"gold": per[0], "predicted": per[1], "subwords": ones}
-    else:
-        scored = sentence_scores(gold, predicted, labels)
-        columns = {"gold": gold.tolist(), "predicted": predicted.tolist()}
-    made = make_record(model, task, seed, scores=scored.scores, **more)
-
-    def build(predictions: Predictions) -> RunRecord:
-        return made.model_copy(
-            update={
-                "labels": labels,
-                "per_class": scored.per_class,
-                "predictions": predictions,
-                "scores": scored.scores,
-            }
-        )
-
-    return store.write(build, pyarrow.table({"id": ids, "group": groups, **columns}), made.cell)
+        columns |= {name: [part.tolist() for part in np.split(columns[name], cut)] for name in ("gold", "predicted")}
+        columns["subwords"] = [[1] * int(count) for count in words]
+    made = make_record(model, task, seed, **{"task_version": NOT_INSTALLED, **more})
+    return right_record(store, made.model_copy(update={"labels": labels}), columns, own)
 
 
 def teacher_and_student(root: Path, teacher: str = "org/maitre", student: str = "org/eleve", seeds: int = 3) -> Store:

@@ -8,14 +8,12 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-import pyarrow
 from numpy.typing import NDArray
 
-from flue_bench.kinds.sentence import sentence_scores
-from flue_bench.kinds.tokens import token_scores
 from flue_bench.record import RunRecord
 from flue_bench.results.store import Store
-from support.factories import make_cell, make_record
+from support.factories import make_record
+from support.right import NOT_INSTALLED, right_record
 
 CLASSES = ("négatif", "neutre", "positif")
 
@@ -26,18 +24,13 @@ TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 Ints = NDArray[np.int64]
 
 
-def keep(root: Path, table: dict[str, Any], scores: dict[str, float], **record: Any) -> RunRecord:
+def keep(root: Path, columns: dict[str, Any], **record: Any) -> RunRecord:
     """Write predictions and the record that names them."""
-    kind, labels, scheme = record.pop("kind"), record.pop("labels"), record.pop("scheme", None)
-    cell_words = {k: v for k, v in record.items() if k in ("model", "task", "seed", "task_version", "data", "limit")}
-    made = Store(root).write(
-        lambda predictions: make_record(**record, scores=scores, predictions=predictions).model_copy(
-            update={"kind": kind, "labels": labels, "scheme": scheme}
-        ),
-        pyarrow.table(table),
-        make_cell(**cell_words),
-    )
-    return made
+    read_as = {name: record.pop(name) for name in ("kind", "labels", "scheme") if name in record}
+    rows = record.pop("test_rows", None)
+    made = make_record(**{"task_version": NOT_INSTALLED, **record}).model_copy(update={"scheme": None} | read_as)
+    draw = np.random.default_rng([made.cell.seed, *made.cell.model.name.encode()])
+    return right_record(Store(root), made, columns, draw, rows)
 
 
 def sentences(
@@ -49,25 +42,27 @@ def sentences(
     each: int = 1,
     order: Ints | None = None,
     prefix: str = "g",
+    only: int | None = None,
     **record: Any,
 ) -> RunRecord:
     """A model's predictions on a test set that all models share; ``each`` examples form a group.
+
+    With ``only`` it collapsed, and predicts this label throughout.
 
     Most of an example's difficulty is the same for all models and seeds.
     """
     fixed, rng = np.random.default_rng(0), np.random.default_rng([seed, sum(map(ord, model))])
     gold, difficulty = fixed.integers(0, 3, examples), fixed.random(examples)
     difficulty = np.where(rng.random(examples) < 0.7, difficulty, rng.random(examples))
-    predicted = np.where(difficulty < accuracy, gold, (gold + 1) % 3)
+    predicted = np.where(difficulty < accuracy, gold, (gold + 1) % 3) if only is None else np.full(examples, only)
     order = np.arange(examples) if order is None else order
     table = {
         "id": [f"test-{i:04}" for i in order],
         "group": [f"{prefix}{crc32(f'{prefix}{i // each}'.encode())}" for i in order],
-        "gold": pyarrow.array(gold[order], pyarrow.int16()),
-        "predicted": pyarrow.array(predicted[order], pyarrow.int16()),
+        "gold": gold[order].tolist(),
+        "predicted": predicted[order].tolist(),
     }
-    scores = sentence_scores(gold, predicted, CLASSES).scores
-    return keep(root, table, scores, model=model, seed=seed, kind="sentence", labels=CLASSES, **record)
+    return keep(root, table, model=model, seed=seed, kind="sentence", labels=CLASSES, **record)
 
 
 def tagged(root: Path, seed: int, examples: int = 80, **record: Any) -> tuple[RunRecord, list[Any], list[Any]]:
@@ -79,12 +74,11 @@ def tagged(root: Path, seed: int, examples: int = 80, **record: Any) -> tuple[Ru
     table = {
         "id": [f"test-{i:04}" for i in range(examples)],
         "group": [f"g{i}" for i in range(examples)],
-        "gold": pyarrow.array(gold, pyarrow.list_(pyarrow.int16())),
-        "predicted": pyarrow.array(predicted, pyarrow.list_(pyarrow.int16())),
-        "subwords": pyarrow.array(subwords, pyarrow.list_(pyarrow.int32())),
+        "gold": gold,
+        "predicted": predicted,
+        "subwords": subwords,
     }
-    scores = token_scores(gold, predicted, TAGS, "IOB2", subwords).scores
-    made = keep(root, table, scores, task="wikiner", seed=seed, kind="tokens", labels=TAGS, scheme="IOB2", **record)
+    made = keep(root, table, task="wikiner", seed=seed, kind="tokens", labels=TAGS, scheme="IOB2", **record)
     return made, gold, predicted
 
 

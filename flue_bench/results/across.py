@@ -1,0 +1,199 @@
+"""Records held against each other: what several of them say of one thing has to be the same.
+
+One record that is consistent in itself may still contradict the others, and then at least one of them is not what it
+says. Where most agree, those that do not are at fault; otherwise all are, since nothing here tells which is right.
+Records vote by model: somebody's many seeds are one voice.
+
+What no comparison shows: a model whose records are all invented, with data that nobody else has used.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flue_bench.errors import counted
+from flue_bench.record import RunRecord
+from flue_bench.results.prints import Prints
+
+DISTINCT = 30
+"""Distinct real numbers (probabilities of four decimals, 0 and 1 left out) from which two runs with the same ones are
+one run. A model that is always sure, or gives one answer, has fewer, and may give them with two seeds."""
+WRONG = 100
+"""Wrong rows from which two runs with the same decisions are one run, whatever their probabilities, unless it
+collapsed. Of 150 pairs of seeds in the records in ``results``, none has the same decisions; the closest pairs differ in
+one row for each eight that are wrong. What is all right is the same for every model that is right."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A record that is consistent in itself, and the fingerprint of its predictions."""
+
+    file: Path
+    record: RunRecord
+    prints: Prints
+
+    @property
+    def _said(self) -> str:
+        cell = self.record.cell
+        return f"{cell.model.name}, {cell.task}, {cell.run} ({self.file.name})"
+
+
+def clashes(seen: Sequence[Seen]) -> dict[Path, str]:
+    """Return the records that others contradict, with the reason in words; those of one file are one record.
+
+    A record that one rule sets apart has no voice in the next.
+    """
+    apart: dict[Path, str] = {}
+    for rule in _RULES:
+        standing = [each for each in seen if each.file not in apart]
+        for each, reason in rule(standing):
+            apart.setdefault(each.file, reason)
+    return apart
+
+
+_Clashes = Iterator[tuple[Seen, str]]
+
+
+def _test_set(part: str, what: str) -> Callable[[Sequence[Seen]], _Clashes]:
+    """Return the rule that records of the same data have this part of the test set in common."""
+
+    def rule(seen: Sequence[Seen]) -> _Clashes:
+        return _one_version(
+            seen,
+            of=lambda each: (each.record.kind, each.record.cell.data, each.record.cell.split, each.record.cell.limit),
+            version=lambda each: getattr(each.prints.gold, part),
+            what=lambda each: f"{what} of its {each.prints.gold.rows:,} {each.record.cell.split} rows",
+            where=lambda each: f"data {each.record.cell.data[:8]}",
+        )
+
+    return rule
+
+
+def _rows(seen: Sequence[Seen]) -> _Clashes:
+    return _one_version(
+        seen,
+        of=lambda each: each.record.cell.data,
+        version=lambda each: (tuple(sorted(each.record.data.rows.items())), each.record.data.cut),
+        what=lambda each: f"data.rows: {', '.join(f'{split} {n:,}' for split, n in each.record.data.rows.items())}",
+        where=lambda each: f"data {each.record.cell.data[:8]}",
+    )
+
+
+def _weights(seen: Sequence[Seen]) -> _Clashes:
+    return _one_version(
+        [each for each in seen if each.record.cell.model.weights_bytes is not None],
+        of=lambda each: each.record.cell.model.digest,
+        version=lambda each: each.record.cell.model.weights_bytes,
+        what=lambda each: f"cell.model.weights_bytes: {each.record.cell.model.weights_bytes:,}",
+        where=lambda each: f"model {each.record.cell.model.digest[:8]}",
+        voice=lambda each: each.file,
+    )
+
+
+def _teachers(seen: Sequence[Seen]) -> _Clashes:
+    """Hold against each other what records of one model say of its teacher.
+
+    A copy of a student without its ``distillation.json`` names none, and neither does a record from before 0.2, so that
+    naming none is no fault; naming one is, unless more records do than do not.
+    """
+    of_model: dict[str, list[Seen]] = defaultdict(list)
+    for each in seen:
+        of_model[each.record.cell.model.digest].append(each)
+    for same in of_model.values():
+        naming = [each for each in same if each.record.cell.model.teacher]
+        silent = sum(each.record.cell.model.weights_bytes is not None for each in same) - sum(
+            each.record.cell.model.weights_bytes is not None for each in naming
+        )
+        if naming and silent >= len(naming):
+            for each in naming:
+                yield (
+                    each,
+                    f"cell.model.teacher: {each.record.cell.model.teacher}, which {counted(silent, 'other record')} of "
+                    f"model {each.record.cell.model.digest[:8]} {'does' if silent == 1 else 'do'} not name",
+                )
+            continue
+        yield from _one_version(
+            naming,
+            of=lambda each: each.record.cell.model.digest,
+            version=lambda each: each.record.cell.model.teacher,
+            what=lambda each: f"cell.model.teacher: {each.record.cell.model.teacher}",
+            where=lambda each: f"model {each.record.cell.model.digest[:8]}",
+            voice=lambda each: each.file,
+        )
+
+
+def _one_run(seen: Sequence[Seen]) -> _Clashes:
+    """Find one run that stands as several: the same predictions under two seeds, or under the names of two models."""
+    for what in ("answers", "decisions"):
+        same: dict[Hashable, dict[tuple[int | None, str], list[Seen]]] = defaultdict(lambda: defaultdict(list))
+        for each in seen:
+            prints, cell = each.prints, each.record.cell
+            alone = prints.wrong >= WRONG and not each.record.collapsed
+            if alone if what == "decisions" else prints.distinct >= DISTINCT:
+                alike = same[each.record.kind, prints.gold.ids, getattr(prints, what)]
+                alike[cell.seed, cell.model.digest].append(each)
+        for runs in same.values():
+            if len(runs) < 2:
+                continue
+            first, second, *_ = (of_run[0] for of_run in runs.values())
+            for number, of_run in enumerate(runs.values()):
+                other = first if number else second
+                for each in of_run:
+                    yield each, f"predictions: the same {what} as {other._said}, which no other run gives"
+
+
+_RULES: tuple[Callable[[Sequence[Seen]], _Clashes], ...] = (
+    _rows,
+    _test_set("ids", "ids"),
+    _test_set("labels", "gold labels"),
+    _test_set("groups", "groups"),
+    _weights,
+    _teachers,
+    _one_run,
+)
+
+
+def _one_version(
+    seen: Iterable[Seen],
+    of: Callable[[Seen], Hashable],
+    version: Callable[[Seen], Any],
+    what: Callable[[Seen], str],
+    where: Callable[[Seen], str],
+    voice: Callable[[Seen], Hashable] = lambda each: each.record.cell.model.digest,
+) -> _Clashes:
+    """Yield the records that differ from most of those that speak of the same thing; all, where there is no majority.
+
+    Args:
+        seen: the records.
+        of: the thing that a record speaks of.
+        version: what it says of it.
+        what: that in words.
+        where: the thing in words.
+        voice: what has one vote. Where only one has spoken, each of its records has one.
+    """
+    things: dict[Hashable, dict[Hashable, list[Seen]]] = defaultdict(lambda: defaultdict(list))
+    for each in seen:
+        things[of(each)][version(each)].append(each)
+    for versions in things.values():
+        if len(versions) < 2:
+            continue
+        voices = {said: {voice(each) for each in saying} for said, saying in versions.items()}
+        if len(set().union(*voices.values())) == 1:
+            voices = {said: {each.file for each in saying} for said, saying in versions.items()}
+        votes = Counter({said: len(of_version) for said, of_version in voices.items()})
+        (first, most), (_, second), *_ = votes.most_common()
+        majority = most > second and 2 * most > len(set().union(*voices.values()))
+        for said, saying in versions.items():
+            if majority and said != first:
+                for each in saying:
+                    number = f"{counted(len(versions[first]), 'record')} of the same {where(each)}"
+                    yield each, f"{what(each)} differ from {number}, such as {versions[first][0]._said}"
+            elif not majority:
+                others = [each for version, of_other in versions.items() if version != said for each in of_other]
+                for each in saying:
+                    other = f"{others[0]._said}, of the same {where(each)}"
+                    yield each, f"{what(each)} differ from {other}, and no majority says which is right"

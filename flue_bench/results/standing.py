@@ -1,0 +1,104 @@
+"""Which records stand: those that are what they say they are, and that no other contradicts.
+
+What is published of records (boards, comparisons, cards) is made of these; ``verify`` says the same of each record.
+Recomputing every score is the larger part, so what passed is kept in the reader's own cache, by the hash of the record,
+by size, times and inode of its predictions, and by the version of the checks. ``verify`` does without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from flue_bench import files
+from flue_bench.kinds.kind import kind_of
+from flue_bench.record import RunRecord
+from flue_bench.results import across, code
+from flue_bench.results.prints import Gold, Prints
+from flue_bench.results.verify import Checked, OfFiles, examined, of_files
+
+
+def compared(checked: Iterable[Checked]) -> list[Checked]:
+    """Return checked records in order, those that others contradict with the reason among their faults."""
+    checked = list(checked)
+    apart = across.clashes(
+        [
+            across.Seen(each.file, each.record, each.prints)
+            for each in checked
+            if each.ok and each.record and each.prints
+        ]
+    )
+    return [replace(each, faults=(apart[each.file],)) if each.file in apart else each for each in checked]
+
+
+def judged(records: Sequence[RunRecord]) -> list[Checked]:
+    """Return each record with what is wrong with it; one that was made in memory alone is taken as it is.
+
+    Raises:
+        TaskFileError: an installed task package is broken.
+    """
+    kept: dict[Path, _Kept] = {}
+    checked = []
+    for record in records:
+        place = record.predictions.place
+        if place is None:
+            checked.append(Checked(Path(record.predictions.file), (), record=record))
+            continue
+        if place.root not in kept:
+            kept[place.root] = _Kept(place.root)
+        checked.append(examined(record, place.file, kept[place.root].of_files(record)))
+    for each in kept.values():
+        each.write()
+    return compared(checked)
+
+
+class _Kept:
+    """What is known of the records in one results directory: those that passed, and their fingerprints."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._cache = root, files.cache_dir()
+        name = hashlib.sha256(os.path.realpath(root).encode()).hexdigest()
+        self._path = self._cache / "checks" / f"{name}.json"
+        self._before: dict[str, Any] = {}
+        with suppress(OSError, ValueError, RecursionError):  # a damaged file is written again
+            before = json.loads(files.read(self._path, files.LARGE, self._cache))
+            self._before = before if isinstance(before, dict) else {}
+        self._now: dict[str, Any] = {}
+        self._news = False
+
+    def of_files(self, record: RunRecord) -> OfFiles:
+        """Return what follows from a record's files, from what is known or anew."""
+        place = record.predictions.place
+        assert place is not None  # as ``judged`` takes care of
+        name = str(place.file.relative_to(self._root))
+        try:
+            stat = os.stat(place.file.parent / Path(record.predictions.file).name)
+            bound = [
+                code.version(kind_of(record)), place.sha256,
+                stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev,
+            ]  # fmt: skip
+        except Exception:  # no predictions, or no such kind: nothing to keep
+            return of_files(record, place.file.parent, self._root)
+        known = self._before.get(name)
+        with suppress(KeyError, TypeError):
+            if known is not None and known["of"] == bound:
+                prints = Prints(**known["prints"] | {"gold": Gold(**known["prints"]["gold"])})
+                self._now[name] = known
+                return OfFiles((), prints)
+        fresh = of_files(record, place.file.parent, self._root)
+        if fresh.prints is not None and not fresh.faults:
+            self._now[name], self._news = {"of": bound, "prints": asdict(fresh.prints)}, True
+        return fresh
+
+    def write(self) -> None:
+        """Keep what was learnt; what is known of other records of the directory stays, unless most of them are gone."""
+        if self._news:
+            others = self._before if len(self._before) < 2 * len(self._now) + 100 else {}
+            with suppress(OSError):
+                files.write(self._path, json.dumps(others | self._now).encode(), self._cache)
