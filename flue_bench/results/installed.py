@@ -89,8 +89,7 @@ def _of_recipe(record: RunRecord, task: Task) -> Iterator[tuple[str, str]]:
     except UsageError as error:
         yield f"recipe_name: {record.recipe_name}", f"none of that name: {error}"
         return
-    limit, train = record.cell.limit, record.data.rows.get("train", 0)
-    epochs = named.epochs_on(train if limit is None else min(limit, train))
+    epochs = named.epochs_on(record.cell.served(record.data.rows).get("train", 0))
     expected = named.model_copy(update={"epochs": epochs, "precision": theirs.precision})
     for field in Recipe.model_fields:
         if (value := getattr(theirs, field)) != (ours := getattr(expected, field)):

@@ -59,10 +59,12 @@ def write(root: Path, answers: Sequence[int], model: str = "org/finetuned", **re
         made = make_record(model, predictions=predictions, **record)
         again = SENTENCE.scores(table, made)
         rows = dict.fromkeys(("train", "validation", "test"), ROWS)
+        epochs = 0 if made.cell.untrained else int(made.cell.trained.recipe.epochs)
         return made.model_copy(
             update={
                 "scores": again.scores,
                 "per_class": again.per_class,
+                "history": tuple(made.history[0].model_copy(update={"epoch": epoch}) for epoch in range(1, epochs + 1)),
                 "data": made.data.model_copy(update={"rows": rows}),
                 "collapsed": SENTENCE.collapsed(table, made),
             }
