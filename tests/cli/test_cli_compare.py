@@ -285,5 +285,5 @@ def test_a_task_without_its_predictions_is_noted(root: Path) -> None:
     assert [line["task"] for line in given["lines"]] == ["paws-x"] and "xnli: only B has been run on it" in given[
         "notes"
     ]
-    told = flue_bench("compare", "org/a", "org/b", "-t", "xnli", "--results", root)
+    told = command_line.flue_bench("compare", "org/a", "org/b", "-t", "xnli", "--results", root)
     assert told.code == 2 and "No task on which to compare" in told.err
