@@ -675,7 +675,8 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
     by_seed = grouped((record for setting in settings for record in setting), lambda record: record.cell.seed)
     for seed, of_seed in by_seed.items():
         if missing := sorted(set(family.members) - {record.cell.task for record in of_seed}):
-            reason = f"{_family_title(family)}: {', '.join(missing)} missing for seed {seed}"
+            runs_of = "" if seed is None else f" for seed {seed}"
+            reason = f"{_family_title(family)}: {', '.join(missing)} missing{runs_of}"
             left_out.add(Note(label, reason))
     whole = {seed: of_seed for seed, of_seed in sorted(by_seed.items()) if len(of_seed) == len(family.members)}
     runs = [record for of_seed in whole.values() for record in of_seed]

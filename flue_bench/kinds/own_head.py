@@ -36,8 +36,10 @@ def read_labels(theirs: Sequence[str], task: Declared, given: Mapping[str, str])
     """Return what the labels of a head mean, by name.
 
     Raises:
-        ValueError: as for ``names.counterparts``.
+        ValueError: there is one label, as of a regression, or as for ``names.counterparts``.
     """
+    if len(theirs) < 2:
+        raise ValueError("its head has a single row, so that it gives a number and no label")
     return Reading(counterparts(theirs, task.labels, given))
 
 

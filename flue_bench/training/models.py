@@ -26,7 +26,7 @@ from flue_bench.kinds.network.sentence import SENTENCE
 from flue_bench.memory import loading
 from flue_bench.progress import quiet
 from flue_bench.record import Distilled, ModelRef, OwnHead, Training, digest_of
-from flue_bench.task import Task
+from flue_bench.task import LABELS, Task
 from flue_bench.training import heads
 from flue_bench.training.folder import (
     alone,
@@ -298,6 +298,10 @@ def load_model(model: Resolved, task: Task, seed: int, dropout: float | None) ->
     return Loaded(network, (*notes, own.note) if own.note else notes, own.head)
 
 
+LONGEST_LABEL = 1000
+"""Characters of a label's name, as a record holds it."""
+
+
 def own_labels(model: Resolved, task: Task) -> list[str]:
     """Return the labels of a checkpoint's own head, in the order of its rows; no weights are read.
 
@@ -317,6 +321,11 @@ def own_labels(model: Resolved, task: Task) -> list[str]:
     labels = heads.names_of(id2label if id2label else dict(model.config.id2label or {}), rows)
     if labels is None or len({*labels}) != len(labels):
         raise ModelError(f"{model.ref.name}: 'id2label' in config.json does not give each row of its head a name.")
+    if len(labels) > LABELS or any(len(label) > LONGEST_LABEL for label in labels):
+        raise ModelError(
+            f"{model.ref.name}: config.json names {len(labels):,} labels, the longest of {max(map(len, labels)):,} "
+            f"characters; up to {LABELS:,} of {LONGEST_LABEL:,} are read."
+        )
     return labels
 
 

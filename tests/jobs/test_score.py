@@ -267,6 +267,27 @@ def test_a_model_without_a_head_is_not_scored(tmp_path: Path) -> None:
     assert failure.cell.seed is None and failure.schema_version == 2
 
 
+@pytest.mark.parametrize(
+    ("id2label", "said"),
+    [
+        ({"0": "neg"}, "its head has a single row, so that it gives a number and no label"),
+        ({"0": "neg", "1": "neg"}, "does not give each row of its head a name"),
+        ({"0": "neg", "2": "pos"}, "does not give each row of its head a name"),
+        ({"0": "neg", "1": "p" * 1001}, "2 labels, the longest of 1,001 characters"),
+        ({str(i): f"l{i}" for i in range(10_001)}, "10,001 labels"),
+        ({"0": "", "1": "pos"}, "the task has no label that means ''"),
+        ({"0": "\x1b[31mneg", "1": "pos"}, "no label that means"),
+    ],
+)
+def test_names_of_a_stranger_cost_a_message(id2label: dict[str, str], said: str, tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "m", "SequenceClassification", ("neg", "pos"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"id2label": id2label, "label2id": {}}))
+    with pytest.raises((ModelError, UsageError), match=said) as raised:
+        records(folder, avis(), tmp_path=tmp_path)
+    assert len(str(raised.value)) < 2000
+
+
 def test_what_is_scored_is_kept_when_the_rest_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = [checkpoint(tmp_path / name, "SequenceClassification", ("neg", "pos"), kind) for name, kind in
                (("one", "camembert"), ("two", "bert"))]  # fmt: skip
