@@ -357,7 +357,7 @@ def build_board(
     if overall:
         built = place(built, results.records, evidence, _several(overall))
     if floor is not None:
-        built = above(built, results.records, evidence, known_name(rows, floor))
+        built = above(built, results.records, evidence, known_name(named_rows(results.records), floor))
     return published.quote(built, results.records, published.load())
 
 
