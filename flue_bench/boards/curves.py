@@ -61,7 +61,10 @@ def _of_labels(board: Board) -> Iterator[Curve]:
             continue
         whole = board.columns[sizes[-1]]
         lines = [
-            _line(_title(board, row), [(board.columns[i].served, row.entries[i]) for i in sizes]) for row in board.rows
+            _line(
+                _title(board, row), [(board.columns[i].served, row.entries[i] if row.trained else None) for i in sizes]
+            )
+            for row in board.rows
         ]
         if any(len(line.points) > 1 for line in lines):
             yield Curve(
@@ -69,8 +72,23 @@ def _of_labels(board: Board) -> Iterator[Curve]:
                 metric=whole.metric,
                 x="rows of train",
                 lines=tuple(line for line in lines if line.points),
-                notes=("Rows are drawn anew for each seed: an interval over seeds covers another choice of labels.",),
+                notes=(
+                    *(said for pair in board.pairs if (said := _needed(lines[pair.student], lines[pair.teacher]))),
+                    "Rows are drawn anew for each seed: an interval over seeds covers another choice of labels.",
+                ),
             )
+
+
+def _needed(student: Line, teacher: Line) -> str:
+    """Return with how many rows a student's mean is that of its teacher, for each number of rows of the teacher."""
+    if not student.points or not teacher.points:
+        return ""
+    said = []
+    for theirs in teacher.points:
+        enough = [ours.x for ours in student.points if ours.entry.stands and ours.entry.mean >= theirs.entry.mean]
+        needed = f"{min(enough):,}" if enough else f"more than {student.points[-1].x:,}"
+        said += [f"{needed} rows for its {theirs.x:,}"] if theirs.entry.stands else []
+    return f"To have the mean of {teacher.label}, {student.label} needs {', '.join(said)}." if said else ""
 
 
 def _apart_from_rows(column: Column) -> Column:

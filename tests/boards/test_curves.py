@@ -61,6 +61,20 @@ def test_a_learning_curve_is_what_differs_in_rows_alone(tmp_path: Path) -> None:
     assert "another choice of labels" in table.caption
 
 
+def test_how_many_labels_a_student_needs_is_said_for_each_number_of_its_teachers(tmp_path: Path) -> None:
+    records = [make_record("t", served=served, score=score) for served, score in ((10, 0.5), (100, 0.7), (None, 0.9))]
+    taught = {"teacher": records[0].cell.model.digest}
+    records += [
+        make_record("s", served=served, score=score, **taught)
+        for served, score in ((10, 0.4), (100, 0.6), (1000, 0.71), (None, 0.85))
+    ]
+    (curve,) = curves.of(build(records))
+    said = "needs 100 rows for its 10, 1,000 rows for its 100, more than 392,702 rows for its 392,702."
+    assert curve.notes[0] == f"To have the mean of t (standard, fp32), s (standard, fp32) {said}"
+    alone = [record for record in records if record.cell.model.name == "s"]
+    assert len(curves.of(build(alone))[0].notes) == 1
+
+
 def test_other_data_limits_and_metrics_are_other_curves() -> None:
     records = [
         make_record("m", "xnli", served=served, **settings)
