@@ -7,7 +7,8 @@ come after a random time; the others at a random touch of the folder (a file ope
 where files that are being written are cut at a random place first. All the while the folder is read as others would
 read it. What has to hold:
 
-- no record, corpus or student is there that is not whole; predictions are those that their record names;
+- no record, corpus, student or kept model is there that is not whole; predictions and models are those that their
+  record names;
 - a finished cell stays as it is, and is not run again;
 - in the end all is equal to what an undisturbed process leaves: scores, histories and predictions of `run`, the weights
   and the losses of `distill`, every file of `corpus`.
@@ -176,6 +177,26 @@ def records(out: Path) -> dict[str, Any]:
     }
 
 
+def kept(out: Path) -> dict[str, Any]:
+    """Return the same, and the models that are kept, each of them whole."""
+    from flue_bench.data import model_files
+    from flue_bench.results.store import KEPT_RECORD, read_record
+
+    whole = records(out)
+    for folder in (out / "models").glob("*"):
+        if folder.suffix != ".tmp":
+            named = read_record(folder / KEPT_RECORD).kept
+            if named is None or model_files.digest(folder) != named:
+                raise Lost(f"{folder} has another digest than its record says")
+            whole[folder.name] = named
+    for record in Store(out).records():
+        if record.kept is not None:
+            if whole.get(Store(out).model_dir(record.cell).name) != record.kept:
+                raise Lost(f"{record.cell_digest} names a model that is not there")
+            whole[f"kept {record.cell_digest}"] = record.kept
+    return whole
+
+
 def student(out: Path) -> dict[str, Any]:
     """Return the weights of a finished distillation, and the course of its losses."""
     from flue_distill.training.result import DISTILLATION
@@ -206,7 +227,7 @@ def sha256(path: Path) -> str:
 
 
 def commands(folder: Path) -> dict[str, Command]:
-    """Return the three commands, with their inputs in this folder."""
+    """Return the commands, with their inputs in this folder."""
     draw = random.Random(0)
     nouns, ends = ("livre", "film", "disque", "roman", "concert"), ("très beau", "trop long", "bien écrit", "sans âme")
     texts = [f"Le {draw.choice(nouns)} {number} est {draw.choice(ends)}, dit-on à Brest." for number in range(600)]
@@ -217,12 +238,11 @@ def commands(folder: Path) -> dict[str, Command]:
     model = "embedded:untrained"
     settings = ("length=16", "batch_sequences=8", "micro_batch=4", "checkpoint_seconds=0", "evaluate_steps=3")
     tokenise = ["corpus", str(folder / "texts.txt"), "-t", model, "--processes", "1", "--held-out", "0.1"]
+    run = ["run", "-m", model, "-t", str(folder / "essai.toml"), "--seeds", "2", "--device", "cpu"]
     return {
         "corpus": Command([*tokenise, "--shard-tokens", "1000", "--out"], shards),
-        "run": Command(
-            ["run", "-m", model, "-t", str(folder / "essai.toml"), "--seeds", "2", "--device", "cpu", "--results"],
-            records,
-        ),
+        "run": Command([*run, "--results"], records),
+        "run --keep": Command([*run, "--keep", "best", "--results"], kept),
         "distill": Command(
             ["distill", "--teacher", model, "--corpus", str(folder / "corpus"), "--steps", "6", "--device", "cpu"]
             + [word for setting in settings for word in ("--set", setting)]
@@ -302,7 +322,8 @@ def main() -> None:
         f"{seconds:.0f} s. {report.machine_line(here)}\n\n"
         f"{report.markdown_table(['command', *columns], rows)}\n\n"
         "After every kill the command was run again, and in the end all was equal to what an undisturbed process "
-        "leaves: scores, histories and predictions of `run`, weights and losses of `distill`, every file of `corpus`. "
+        "leaves: scores, histories and predictions of `run`, the models it keeps, weights and losses of `distill`, "
+        "every file of `corpus`. "
         "Nothing half written was ever read as whole, and nothing finished changed. "
         "What is killed when, and what exactly is compared: the script's first lines.\n"
     )

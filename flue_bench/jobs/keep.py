@@ -142,13 +142,18 @@ def _rank(record: RunRecord) -> tuple[float, int]:
 
 
 def _written(target: Path, record: RunRecord, save: Saver, root: Path) -> RunRecord:
-    """Write a model under its name, in one step, and return the record, which names it."""
+    """Write a model under its name, in one step, and return the record, which names it.
+
+    The same model of a run that was killed before its record was there stays as it is.
+    """
+    there = _kept_in(target)
     with _explained(target):
         files.make_folder(target.parent, root)
         with files.scratch(target) as new:
             record = record.model_copy(update={"kept": save(new)})
-            _describe(new, record)
-            files.place(new, target)
+            if there is None or (there.kept, there.predictions) != (record.kept, record.predictions):
+                _describe(new, record)
+                files.place(new, target)
     return record
 
 
