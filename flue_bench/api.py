@@ -447,7 +447,7 @@ def verify_records(
 
     Args:
         paths: records (``.json``), or results directories for all in them.
-        rerun: also train each cell again and compare the predictions.
+        rerun: also train each cell again, compare the predictions, and give a verdict (``Checked.verdict``).
         tasks: with ``rerun``: tasks that are not installed.
         model: with ``rerun``: the model's hub id or directory; None: the record's, at its revision.
         device: with ``rerun``: auto, cpu, cuda, cuda:N or mps.

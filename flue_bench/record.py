@@ -377,6 +377,16 @@ class Environment(Schema):
     notes: tuple[str, ...] = ()
     """What was chosen on the user's behalf, and why."""
 
+    def computing(self) -> dict[str, str]:
+        """Return what of the machine and its software can change a run's numbers, in words."""
+        return {
+            "machine": f"{self.device}, {self.platform}",
+            "threads": str(self.threads),
+            "sums": "in a fixed order" if self.deterministic else "in no fixed order",
+            **{name: self.packages.get(name, "unknown") for name in ("torch", "transformers", "tokenizers")},
+            "flue-bench": self.flue_bench,
+        }
+
 
 class Place(NamedTuple):
     """Where a record lies."""

@@ -134,7 +134,7 @@ def test_a_task_in_memory_is_run_and_verified(tmp_path: Path) -> None:
     record = flue_bench.run(MODEL, own(), results=tmp_path, **SMALL).records[0]
     assert record.predictions().num_rows == 10 and record.data.source == "memory"
     (checked,) = flue_bench.verify_records(tmp_path, rerun=True, tasks=own(), device="cpu", progress=False)
-    assert checked.ok and checked.rerun == "rerun: identical to the byte"
+    assert checked.ok and checked.rerun == "rerun: same bits: identical to the byte"
     (other,) = flue_bench.verify_records(tmp_path, rerun=True, tasks=own(test=ROWS[:9]), device="cpu", progress=False)
     assert (not other.ok and "the data of avis are others" in other.faults[0]) or "digest" in other.faults[0]
 

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from flue_bench.record import Environment, RunRecord
+from flue_bench.record import RunRecord
 from flue_bench.results.rows import grouped
-
-COMPUTING = ("torch", "transformers", "tokenizers")
-"""Packages whose versions can change a run's numbers."""
 
 
 def mixed(records: Sequence[RunRecord]) -> tuple[str, ...]:
@@ -25,23 +22,12 @@ def mixed(records: Sequence[RunRecord]) -> tuple[str, ...]:
 
 
 def _differing(records: Sequence[RunRecord]) -> Iterator[str]:
-    made = [_made(record.environment) for record in records]
+    made = [record.environment.computing() for record in records]
     for name in made[0] if made else ():
         by_value = grouped(zip(made, records, strict=True), lambda each, name=name: each[0][name])  # type: ignore[misc]
         if len(by_value) > 1:
             said = sorted((value, _runs([record for _, record in runs], records)) for value, runs in by_value.items())
             yield f"{name}: {', '.join(f'{value} ({runs})' for value, runs in said)}"
-
-
-def _made(made: Environment) -> dict[str, str]:
-    """Return what of a machine and its software can change a run's numbers, in words."""
-    return {
-        "machine": f"{made.device}, {made.platform}",
-        "threads": str(made.threads),
-        "sums": "in a fixed order" if made.deterministic else "in no fixed order",
-        **{name: made.packages.get(name, "unknown") for name in COMPUTING},
-        "flue-bench": made.flue_bench,
-    }
 
 
 def uncommitted(records: Sequence[RunRecord]) -> tuple[int | None, ...]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flue_bench.cli.output import say
 from flue_bench.errors import counted
+
+if TYPE_CHECKING:
+    from flue_bench.results.verify import Checked
+    from flue_bench.statistics.reruns import Verdict
 
 
 def verify(
@@ -39,8 +45,11 @@ def verify(
 ) -> None:
     """Recompute every score from the stored predictions, and check hashes, digests and schema.
 
-    The exit code is 1 if a record is not as it was written or, with --rerun, its predictions are not the same to the
-    byte. Equal bytes are promised only on the machine that made the record; elsewhere the differences are named.
+    The exit code is 1 if a record is not as it was written, or could not be run again. Equal bytes are promised only on
+    the machine that made the record, with its threads and versions. With --rerun, a record whose predictions are not
+    the same to the byte gets a verdict, and the worst of several is the exit code: 3, another machine (the differences
+    are no more than that makes); 4, undecided; 5, not borne out (the rows lean to one side by more than chance, and by
+    more than those of the setting's other seeds).
     """
     import flue_bench
     from flue_bench.memory import keep_freed_memory
@@ -52,9 +61,23 @@ def verify(
     )
     _show({each.file: "; ".join(each.faults) or each.rerun or "ok" for each in checked})
     wrong = sum(not each.ok for each in checked)
-    say(f"{counted(len(checked), 'record')}: {len(checked) - wrong:,} ok, {wrong:,} not")
-    if wrong:
-        raise typer.Exit(1)
+    verdicts = Counter(each.verdict for each in checked if each.verdict)
+    rerun_said = (
+        f"; rerun: {', '.join(f'{number:,} {words}' for words, number in verdicts.items())}" if verdicts else ""
+    )
+    say(f"{counted(len(checked), 'record')}: {len(checked) - wrong:,} ok, {wrong:,} not{rerun_said}")
+    if code := exit_code(checked):
+        raise typer.Exit(code)
+
+
+CODES: dict[Verdict, int] = {"another machine": 3, "undecided": 4, "not borne out": 5}
+"""Exit codes of what a rerun finds."""
+
+
+def exit_code(checked: Iterable[Checked]) -> int:
+    """Return 1 if anything is wrong but what a rerun found, otherwise the highest code of a rerun's verdict."""
+    codes = [CODES.get(each.verdict, 0) if each.verdict else int(not each.ok) for each in checked]
+    return 1 if 1 in codes else max(codes, default=0)
 
 
 def _show(said: dict[Path, str]) -> None:

@@ -1,30 +1,39 @@
-"""Training a record's cell again, to check that it gives the same predictions."""
+"""Training a record's cell again, to check that it gives the same predictions, or such as another machine gives."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from flue_bench.errors import FlueBenchError, RecordError
+from flue_bench.errors import FlueBenchError, RecordError, counted
 from flue_bench.jobs.cell import OnTrained, run_cell
 from flue_bench.jobs.loader import Loader
+from flue_bench.kinds.kind import kind_of
 from flue_bench.progress import Display
 from flue_bench.record import Environment, RunRecord
 from flue_bench.results.store import Store, read_predictions, read_record
-from flue_bench.results.verify import Checked
+from flue_bench.results.verify import Checked, faults
+from flue_bench.statistics import reruns
+from flue_bench.statistics.intervals import Floats
+from flue_bench.statistics.reruns import Apart, Verdict
 from flue_bench.training.device import pick_device, random_state_kept
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 @dataclass(frozen=True)
 class Compared:
     """The predictions of a record compared with those of a rerun of its cell."""
 
+    verdict: Verdict
     rows: int
     differing: int
     """The number of rows with another label or another tag."""
@@ -34,16 +43,50 @@ class Compared:
     before: float
     after: float
     """Headline score, as a fraction of 1."""
+    apart: Apart
+    """How far the two lie apart, by rows and by seeds."""
+    promised: bool
+    """Whether equal bits were promised: machine, threads and versions have the names in the record."""
     changed: tuple[str, ...]
-    """What else differs: machine, device, threads, versions. With any difference, the same file is not promised."""
+    """What else differs: machine, device, threads, versions."""
 
     def __str__(self) -> str:
         if self.same_file:
-            return "identical to the byte"
-        rows = f"predictions differ in {self.differing:,} of {self.rows:,} rows" if self.differing else ""
-        score = f" ({self.metric} {100 * self.before:.2f} → {100 * self.after:.2f})" if self.differing else ""
-        elsewhere = f"not promised, since {', '.join(self.changed)}" if self.changed else "on the same machine"
-        return f"{rows or 'the same labels, other probabilities'}{score}; {elsewhere}"
+            return "same bits: identical to the byte"
+        return "; ".join((f"{self.verdict}: {self._rows()}", *self._reasons(), self._elsewhere()))
+
+    def _rows(self) -> str:
+        if not self.differing:
+            return "the same labels, other probabilities"
+        score = f"{self.metric} {100 * self.before:.2f} → {100 * self.after:.2f}"
+        return f"predictions differ in {self.differing:,} of {self.rows:,} rows ({score})"
+
+    def _reasons(self) -> Iterator[str]:
+        apart = self.apart
+        if not self.differing:
+            return
+        yield (
+            f"better in the record : in the rerun {apart.record_only:,} : {apart.rerun_only:,} "
+            f"(exact McNemar over groups of rows, p {_p(apart.p_rows)})"
+        )
+        if apart.p_seeds is not None:
+            far = "" if apart.distance is None else f"{abs(apart.distance):.1f} standard deviations of "
+            yield f"{far}{apart.seeds} other seeds apart; p of two seeds that differ so {_p(apart.p_seeds)}"
+        elif self.verdict == "undecided":
+            yield f"{counted(apart.seeds, 'other seed')} of this setting here: two tell how far seeds lie apart"
+
+    def _elsewhere(self) -> str:
+        if self.promised:
+            same = "machine, threads and versions have the names in the record"
+            if self.verdict == "another machine":
+                return f"{same}, but processors of one name can differ"
+            return f"equal bits were promised: {same}"
+        there = "; where these are the record's, rows alone decide" if self.verdict == "undecided" else ""
+        return f"not promised, since {', '.join(self.changed)}{there}"
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
 
 
 def rerun(
@@ -92,16 +135,61 @@ def again(
     for column in ("id", "gold"):
         if before[column].to_pylist() != after[column].to_pylist():
             raise RecordError(f"'{column}' in its predictions is not that of the data")
+    return made, _compared(record, made, before, after, _other_seeds(record, folder))
+
+
+def _compared(
+    record: RunRecord,
+    made: RunRecord,
+    before: pyarrow.Table,
+    after: pyarrow.Table,
+    others: list[tuple[RunRecord, pyarrow.Table]],
+) -> Compared:
+    """Return the comparison of a record with its rerun, each with its predictions, beside those of other seeds."""
+    kind, metric = kind_of(record), record.metric
+    groups = after["group"].to_pylist()  # of the data as they are: those of the record may have been changed
+
+    def errors(table: pyarrow.Table) -> Floats:
+        return reruns.errors_of_groups(kind.errors(table, record), groups)
+
+    # Only records of the very rows; one of other rows under the same digest is not what it says it is.
+    others = [each for each in others if all(each[1][name].equals(before[name]) for name in ("id", "gold"))]
+    there, here = record.environment, made.environment
+    promised = here.deterministic and there.computing() == here.computing()
+    found = reruns.apart(
+        errors(before),
+        errors(after),
+        [errors(table) for _, table in others],
+        (record.scores[metric], made.scores[metric]),
+        [other.scores[metric] for other, _ in others],
+        alone=promised or record.cell.seed is None,
+    )
     pairs = zip(before["predicted"].to_pylist(), after["predicted"].to_pylist(), strict=True)
-    return made, Compared(
+    same_file = made.predictions.sha256 == record.predictions.sha256
+    return Compared(
+        verdict="same bits" if same_file else found.verdict,
         rows=before.num_rows,
         differing=sum(one != other for one, other in pairs),
-        same_file=made.predictions.sha256 == record.predictions.sha256,
-        metric=record.metric,
-        before=record.scores[record.metric],
-        after=made.scores[record.metric],
-        changed=tuple(_changes(record.environment, made.environment)),
+        same_file=same_file,
+        metric=metric,
+        before=record.scores[metric],
+        after=made.scores[metric],
+        apart=found,
+        promised=promised,
+        changed=tuple(_changes(there, here)),
     )
+
+
+def _other_seeds(record: RunRecord, folder: Path) -> list[tuple[RunRecord, pyarrow.Table]]:
+    """Return the records of the setting's other seeds, one a seed, that lie in this folder and are right."""
+    others: dict[int | None, tuple[RunRecord, pyarrow.Table]] = {}
+    for path in sorted(folder.glob("*.json")):
+        with suppress(RecordError):
+            other = read_record(path)
+            fits = other.setting_digest == record.setting_digest and other.cell.seed != record.cell.seed
+            if fits and record.metric in other.scores and not faults(path):
+                others.setdefault(other.cell.seed, (other, read_predictions(other, folder)))
+    return list(others.values())
 
 
 def checked_again(
@@ -114,7 +202,9 @@ def checked_again(
     except FlueBenchError as error:
         return replace(checked, faults=(f"rerun: {error}",))
     said = f"rerun: {compared}"
-    return replace(checked, rerun=said, faults=() if compared.same_file else (said,))
+    return replace(
+        checked, rerun=said, verdict=compared.verdict, faults=(said,) if compared.verdict == "not borne out" else ()
+    )
 
 
 @contextmanager

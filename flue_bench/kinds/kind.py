@@ -253,6 +253,11 @@ class Kind(ABC, Generic[E]):
 
     # What is said of predictions.
 
+    def errors(self, table: pyarrow.Table, task: Declared) -> Floats:
+        """Return how wrong each prediction is, (examples,), 0 for a right one; by default 1 for all others."""
+        gold, predicted = table["gold"].to_pylist(), table["predicted"].to_pylist()
+        return np.array([one != other for one, other in zip(gold, predicted, strict=True)], np.float64)
+
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if the model gives one answer throughout while gold holds several, otherwise None."""
         return None

@@ -157,6 +157,12 @@ class Regression(Kind[Measured]):
         clusters = int(cluster.max(initial=-1)) + 1
         return np.stack([np.bincount(cluster, column, clusters) for column in each.T], axis=-1)
 
+    def errors(self, table: pyarrow.Table, task: Declared) -> Floats:
+        """Return how far each prediction is from gold, in whole hundredths of the range: less is no difference."""
+        gold, predicted = _both(table)
+        low, high = range_of(task)
+        return np.round(100 * np.abs(predicted - gold) / (high - low))
+
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if all predictions are nearly the same number."""
         gold, predicted = _both(table)

@@ -181,6 +181,12 @@ class Tokens(Kind[Example]):
         entity = {"entity": entity_types(task.labels)} if task.scheme else {}
         return entity | {"word": classes, "subword": classes}
 
+    def errors(self, table: pyarrow.Table, task: Declared) -> Floats:
+        """Return the number of wrong tags in each sentence."""
+        tagging = _tagging(lists(table["gold"]), lists(table["predicted"]), task.labels)
+        wrong = tagging.gold != tagging.predicted
+        return np.bincount(tagging.sentence, wrong, len(tagging.lengths)).astype(np.float64)
+
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if one tag is predicted throughout."""
         predicted = lists(table["predicted"])[0]

@@ -19,6 +19,7 @@ from flue_bench.results import installed
 from flue_bench.results.installed import said
 from flue_bench.results.prints import Prints, of_predictions
 from flue_bench.results.store import FAILED, model_name, read_predictions, read_record, stem
+from flue_bench.statistics.reruns import Verdict
 
 if TYPE_CHECKING:
     import pyarrow
@@ -36,6 +37,8 @@ class Checked:
     """In words; empty if the record is what it says it is."""
     rerun: str = ""
     """What training its cell again gave, in words; empty if that was not asked for."""
+    verdict: Verdict | None = None
+    """What follows of it; None if it was not asked for, or could not be done. One that is not borne out is a fault."""
     record: RunRecord | None = field(default=None, repr=False)
     """None if it cannot be read."""
     prints: Prints | None = field(default=None, repr=False)
@@ -43,8 +46,8 @@ class Checked:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.faults
+        """Whether nothing is wrong, nor open after a rerun."""
+        return not self.faults and self.verdict != "undecided"
 
 
 def records_in(paths: Iterable[Path]) -> list[Path]:

@@ -241,7 +241,7 @@ def test_the_same_cell_again_is_the_same_to_the_byte(run: tuple[Path, Path, RunR
     task, model, record = run
     result = call(path_of(run, tmp_path), "--rerun", "--task", task, "--model", model, "--device", "cpu")
     assert result.code == 0, result
-    assert "rerun: identical to the byte" in result.out
+    assert "rerun: same bits: identical to the byte" in result.out
     assert record.recipe_name == "standard"
 
 

@@ -104,6 +104,10 @@ class Rating(Kind[Passage]):
         np.add.at(total, cluster, each)
         return total
 
+    def errors(self, table: pyarrow.Table, task: Declared) -> Floats:
+        x, y = (table[name].to_numpy().astype(np.float64) for name in self.scored)
+        return np.abs(x - y)
+
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         x, y = (table[name].to_numpy() for name in self.scored)
         if np.ptp(y) >= 0.1 * np.ptp(x):
