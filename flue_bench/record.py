@@ -249,7 +249,7 @@ class Cell(Schema):
     @property
     def schema_version(self) -> int:
         """The lowest schema version of a record of this cell: what 0.1 can read is of version 1."""
-        return 1 if self.untrained is None else 2
+        return 2 if isinstance(self.recipe, NoTraining) or self.recipe.compiled else 1
 
     @property
     def run(self) -> str:

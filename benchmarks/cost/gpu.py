@@ -8,8 +8,9 @@ Models have CamemBERT-base's shape and random weights, rows are random tokens as
 (``lengths.json``, counts of lengths and nothing else): neither changes what a step costs. In order, all in one
 precision: the peak of matrix products; fine-tuning tokens a second at XNLI's, WikiNER's, PAWS-X's and CLS's lengths,
 and on the first two beside ``transformers.Trainer`` (padded, dynamic, grouped), in turns; the share of that peak;
-prediction; PAWS-X whole, all rows and epochs; the largest batches; a distillation step, plain and fast; and from all
-this the time of a whole FLUE run. It stops where its time is up, and what is done by then is written to
+prediction; PAWS-X whole, all rows and epochs; the largest batches; a distillation step, plain and fast; fine-tuning
+steps through ``torch.compile`` beside plain ones, which say whether ``--set compiled=true`` pays; and from all this
+the time of a whole FLUE run. It stops where its time is up, and what is done by then is written to
 ``--results``/performance/gpu.md and gpu.json.
 """
 
@@ -24,7 +25,7 @@ import types
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -71,6 +72,8 @@ WHOLE = "paws-x"
 BATCH = 32
 EPOCH_ROWS = 20_000
 """Rows that batches are made of."""
+COMPILING = 60
+"""Seconds that have to be left for compiling a training step."""
 
 
 def count_lengths(tokenizer: Path, data_dir: Path) -> dict[str, list[int]]:
@@ -308,6 +311,39 @@ def distillation(bench: Bench, result: dict[str, Any]) -> None:
             batch *= 2
 
 
+def compiled(bench: Bench, result: dict[str, Any]) -> None:
+    """Measure the same training steps through ``torch.compile`` and not, in turns; the pass that compiles by itself."""
+    if not bench.tiny and bench.left() < COMPILING:
+        result["left_out"]["compiled steps"] = f"{bench.left():.0f} s were left, and compiling may take {COMPILING}"
+        return
+    lengths = bench.lengths("xnli", EPOCH_ROWS, 0)
+    batches = measure.sample(measure.epoch(measure.OURS, lengths, bench.batch, 0), lengths, bench.steps, 0)
+    networks = {"plain": bench.network("xnli"), "compiled": bench.network("xnli")}
+    optimizers = {name: adamw(network, 1e-5, 0.0) for name, network in networks.items()}
+    backend = "aot_eager" if bench.tiny else train.BACKEND  # the test of the script does without a compiler of C++
+    networks["compiled"] = cast(nn.Module, torch.compile(networks["compiled"], dynamic=True, backend=backend))
+    data = bench.rows("xnli", lengths)
+
+    def seconds(name: str) -> float:
+        began = bench.sync()
+        for number, rows in enumerate(batches):
+            # On a CPU dropout would be ours, which nothing compiles.
+            train.add_gradient(networks[name].train(), data, rows, len(rows), bench.device, 0, number, dropout=False)
+            optimizers[name].step()
+            optimizers[name].zero_grad()
+        return bench.sync() - began
+
+    first = {name: seconds(name) for name in networks}
+    timed: dict[str, list[float]] = {name: [] for name in networks}
+    for _ in range(bench.rounds):
+        for name in networks:
+            timed[name].append(seconds(name))
+    result["compiled"] = {"steps": len(batches), "first": first, "seconds": timed}
+    networks.clear()
+    optimizers.clear()
+    bench.empty()
+
+
 def second_step(bench: Bench, way: distil_step.Way, shape: argparse.Namespace, batch: int) -> float:
     """Return the seconds of a second step; returning frees its memory."""
     step = distil_step.step_of(way, shape, batch)
@@ -394,6 +430,11 @@ def markdown(bench: Bench, result: dict[str, Any]) -> str:
         header = ["way", "tokens/s", "as fast as plain", "largest batch of 2ⁿ", "tokens/s there"]
         text += f"\n## A distillation step, {distilled['batch']} of {distilled['length']} tokens\n\n"
         text += report.markdown_table(header, rows) + "\n"
+    if steps := result.get("compiled"):
+        gains = [a / b for a, b in zip(steps["seconds"]["plain"], steps["seconds"]["compiled"], strict=True)]
+        text += "\n## Compiled steps\n\n`--set compiled=true`, lengths of xnli: as fast as without "
+        text += f"{median(gains):.2f} ({min(gains):.2f} to {max(gains):.2f}) times; the first {steps['steps']} steps, "
+        text += f"which compile, took {steps['first']['compiled']:.0f} s instead of {steps['first']['plain']:.1f}.\n"
     if hours := result.get("hours"):
         rows = [[task, f"{each:.2f}"] for task, each in hours.items()]
         rows.append(["all of FLUE", f"{math.fsum(hours.values()):.2f}"])
@@ -430,7 +471,7 @@ def main() -> None:
     here = environment(bench.device)
     machine = {key: getattr(here, key) for key in ("device", "packages", "python", "threads", "commit", "dirty")}
     result: dict[str, Any] = {"machine": machine, "batch": bench.batch, "left_out": {}, "seconds": 0.0}
-    for part in (peak, fine_tuning, prediction, whole_task, batches, distillation):
+    for part in (peak, fine_tuning, prediction, whole_task, batches, distillation, compiled):
         part(bench, result)
         if part is prediction and all(speeds(result, task, "flue-bench") for task in TASKS):
             result["hours"] = whole_run(bench, result)

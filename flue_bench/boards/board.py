@@ -662,7 +662,7 @@ def _one_setting(variant: list[RunRecord], label: str, left_out: set[Note]) -> l
     """Return the records of one setting; the others are listed in ``left_out``."""
     kept, *others = by_setting(variant)
     for other in others:
-        ours, theirs = kept[0].cell.recipe.model_dump(), other[0].cell.recipe.model_dump()
+        ours, theirs = (dict(setting[0].cell.recipe) for setting in (kept, other))
         differing = ", ".join(f"{k} {theirs[k]} (shown: {ours[k]})" for k in ours if ours[k] != theirs[k])
         seeds = ", ".join(str(record.cell.seed) for record in other)
         runs = other[0].cell.run if other[0].cell.untrained else f"seed {seeds}"

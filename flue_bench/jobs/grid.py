@@ -108,6 +108,8 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
     for model in resolved:
         for each in grid.tasks:
             _check_length(model, recipes[each.task.name], each.task)
+    if device.type != "cuda" and any(recipe.compiled for recipe in recipes.values()):
+        raise UsageError(f"compiled: only on a GPU, and the device is {device.type}: leave --set compiled out.")
     outcome.lacking = lacking(grid.tasks, grid.data_dir, grid.offline, display)
     grid = replace(grid, tasks=sorted(grid.tasks, key=lambda each: each.task.name in outcome.lacking))
     cells = _cells(grid, recipes, resolved, device, loader, outcome, display)

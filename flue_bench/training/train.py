@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ Validate = Callable[[nn.Module], dict[str, float]]
 CHECKPOINT_SECONDS = 300.0
 POSITIONS = 8192
 """The most padded positions of a prediction batch."""
+BACKEND = "inductor"
+"""What ``torch.compile`` hands a step to."""
 
 
 @dataclass
@@ -100,6 +103,8 @@ def fine_tune(
     warmup = round(recipe.warmup_ratio * total)
     optimizer = adamw(model, recipe.learning_rate, recipe.weight_decay)
     dropout = recipe.dropout != 0  # None: the model's own
+    # Not the model itself, which predicts as ever. One compilation serves all lengths: its sizes are symbols.
+    stepping: Any = torch.compile(model, dynamic=True, backend=BACKEND) if recipe.compiled else model
     run = _State(model, optimizer, device, folder, recipe.batch_size)
     began = saved = time.perf_counter()
     validating = 0.0
@@ -114,7 +119,7 @@ def fine_tune(
                 done = None
                 while done is None:
                     try:
-                        done = add_gradient(model, data, rows, run.rows_at_once, device, seed, run.step, dropout)
+                        done = add_gradient(stepping, data, rows, run.rows_at_once, device, seed, run.step, dropout)
                     except torch.OutOfMemoryError:
                         if run.rows_at_once == 1:
                             raise
@@ -194,9 +199,10 @@ def add_gradient(
     count = torch.stack([data.terms(part) for part in parts]).sum()
     total = torch.zeros((), device=device.where)
     for i, part in enumerate(parts):
-        ahead = device.running_ahead(
-            part.inputs["attention_mask"], full=part.tokens == part.inputs["input_ids"].numel()
-        )
+        full = part.tokens == part.inputs["input_ids"].numel()
+        ahead: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+        if not hasattr(model, "_orig_mod"):  # what is compiled reads no mask, and would be compiled anew for each
+            ahead = device.running_ahead(part.inputs["attention_mask"], full)
         with device.training(len(part.labels), longest, seed, step, i * at_once, dropout), ahead:
             known = row_lengths(model, part.inputs["input_ids"], data.lengths[rows[i * at_once : (i + 1) * at_once]])
             outputs = model(**part.inputs, **known)

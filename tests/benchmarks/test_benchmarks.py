@@ -331,6 +331,7 @@ def test_what_is_measured_on_a_gpu(precision: str, tmp_path: Path) -> None:
     assert set(found["hours"]) == set(found["prediction"]) == {"xnli", "wikiner", "paws-x", "cls"}
     assert [each["rows"] for each in found["batches"]] == [4, 8]
     assert set(found["distillation"]["largest"]) == {"plain", "fast", "fast, masked rows"}
+    assert {len(seconds) for seconds in found["compiled"]["seconds"].values()} == {1} and "## Compiled steps" in printed
     assert found["whole"]["rows"] == [64, 16, 16] and found["whole"]["steps"] == 5 * 64 // 4
     assert f"random weights of a tiny shape: a test of the script, {precision}." in printed
     assert (tmp_path / "performance" / "gpu.md").read_text(encoding="utf-8").strip() in printed
