@@ -532,7 +532,7 @@ class RunRecord(Schema):
         if isinstance(recipe, Recipe) and "auto" in (recipe.epochs, recipe.precision):
             raise ValueError("the cell's recipe has to hold the epochs and the precision that 'auto' chose")
         if self.schema_version < self.cell.schema_version:
-            raise ValueError(f"a record without training is of schema version {self.cell.schema_version} or later")
+            raise ValueError(f"a record of this cell is of schema version {self.cell.schema_version} or later")
         return self
 
     @model_serializer(mode="wrap")

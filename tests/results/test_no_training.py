@@ -140,7 +140,7 @@ def test_the_version_of_earlier_releases_cannot_be_claimed(tmp_path: Path) -> No
     path = path_of(tmp_path, write(tmp_path, right(0.9)))
     edit(path, schema_version=1)
     (said,) = verify.faults(path)
-    assert "a record without training is of schema version 2 or later" in said
+    assert "a record of this cell is of schema version 2 or later" in said
 
 
 @pytest.mark.parametrize(
