@@ -180,7 +180,7 @@ def test_what_is_asked_for_is_checked_before_torch_is_needed(tmp_path: Path) -> 
     ):
         with pytest.raises(UsageError, match=message):
             flue_bench.run(**{"models": MODEL, "tasks": "mini-cls", "results": tmp_path, "progress": False} | asked)
-    with pytest.raises(UnknownNameError, match="Known: pretrained, trained"):
+    with pytest.raises(UnknownNameError, match="Known: distilled, pretrained, trained"):
         flue_bench.compare("a", "b", tmp_path, question="both")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="mini is a group: name one of mini-cls"):
         flue_bench.get_task("mini")

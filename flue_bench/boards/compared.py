@@ -162,9 +162,7 @@ def compare(
         raise UsageError(f"--floor {row_a.title if floor is row_a else row_b.title}: name a third row of the board.")
     if retention is None and (floor or row_a.records[0].cell.model.teacher == row_b.key.model):
         retention = KEPT
-    group_a, group_b = (
-        replicates([row, *(other for other in rows if other is not row)], row) for row in (row_a, row_b)
-    )
+    (group_a, rest_a), (group_b, rest_b) = _recipe(rows, row_a, row_b), _recipe(rows, row_b, row_a)
     a, b = row_a.title, row_b.title
     if question == "distilled":
         if not any(row.distilled and not _teaches(row, other) for row, other in ((row_a, row_b), (row_b, row_a))):
@@ -176,6 +174,11 @@ def compare(
             raise UsageError(f"{a} and {b} are distillations of one recipe: name another model.")
         pairs = _distilled_pairs(group_a, group_b, tasks, metric, notes)
         a, b = _group_title(group_a, row_b), _group_title(group_b, row_a)
+        notes += [
+            f"{row.label} is not in {name}: a distillation with the same seed is"
+            for name, rest in (("A", rest_a), ("B", rest_b))
+            for row in rest
+        ]
     else:
         pairs = _pairs(row_a.records, row_b.records, tasks, metric, notes)
         notes += _other_distillations("A", group_a, row_b) + _other_distillations("B", group_b, row_a)
@@ -217,9 +220,9 @@ def _teaches(row: NamedRow, other: NamedRow) -> bool:
     return any(record.cell.model.teacher == row.key.model for record in other.records)
 
 
-def _recipe(rows: Sequence[NamedRow], row: NamedRow, other: NamedRow) -> list[NamedRow]:
-    """Return the rows of all distillations of a row's recipe, of a teacher its own."""
-    return [row] if _teaches(row, other) else replicates(rows or [row], row)
+def _recipe(rows: Sequence[NamedRow], row: NamedRow, other: NamedRow) -> tuple[list[NamedRow], list[NamedRow]]:
+    """Return what ``replicates`` returns, of a teacher its own row."""
+    return ([row], []) if _teaches(row, other) else replicates(rows, row)
 
 
 def _group_title(group: Sequence[NamedRow], other: NamedRow) -> str:

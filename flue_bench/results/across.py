@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flue_bench.errors import counted
-from flue_bench.record import RunRecord
+from flue_bench.record import Distilled, RunRecord
 from flue_bench.results.prints import Prints
 
 DISTINCT = 30
@@ -126,6 +126,22 @@ def _teachers(seen: Sequence[Seen]) -> _Clashes:
         )
 
 
+def _distillations(seen: Sequence[Seen]) -> _Clashes:
+    """Hold against each other what records of one model say of its distillation: it says whose replicate it is."""
+    yield from _one_version(
+        [each for each in seen if each.record.cell.model.distilled],
+        of=lambda each: each.record.cell.model.digest,
+        version=lambda each: each.record.cell.model.distilled,
+        what=lambda each: f"cell.model.distilled: {_said(each.record.cell.model.distilled)}",
+        where=lambda each: f"model {each.record.cell.model.digest[:8]}",
+        voice=lambda each: each.file,
+    )
+
+
+def _said(distilled: Distilled | None) -> str:
+    return f"recipe {distilled.recipe[:8]}, seed {distilled.seed}" if distilled else "none"
+
+
 def _one_run(seen: Sequence[Seen]) -> _Clashes:
     """Find one run that stands as several: the same predictions under two seeds, or under the names of two models."""
     for what in ("answers", "decisions"):
@@ -153,6 +169,7 @@ _RULES: tuple[Callable[[Sequence[Seen]], _Clashes], ...] = (
     _test_set("groups", "groups"),
     _weights,
     _teachers,
+    _distillations,
     _one_run,
 )
 

@@ -154,19 +154,21 @@ def named_rows(records: Iterable[RunRecord]) -> list[NamedRow]:
     ]
 
 
-def replicates(rows: Iterable[NamedRow], row: NamedRow) -> list[NamedRow]:
-    """Return the rows of all distillations of a row's recipe, fine-tuned in the same way, by their seeds.
+def replicates(rows: Iterable[NamedRow], row: NamedRow) -> tuple[list[NamedRow], list[NamedRow]]:
+    """Return the rows of all distillations of a row's recipe, fine-tuned in the same way, by their seeds; and the rest.
 
-    A model that is no distillation, or of which nothing is known, is alone.
+    The rest are of the recipe too, but have the seed of another: the same distillation on another machine says nothing
+    of how much distillations differ. A model that is no distillation, or of which nothing is known, is alone.
     """
     if (distilled := row.distilled) is None:
-        return [row]
-    same = [
-        (other.distilled.seed, other)
-        for other in rows
-        if other.distilled and other.distilled.recipe == distilled.recipe and other.key[1:] == row.key[1:]
-    ]
-    return [other for _, other in sorted(same, key=lambda each: (each[0], each[1].key))]
+        return [row], []
+    of_seed: dict[int, list[NamedRow]] = {}
+    for other in [row, *sorted((other for other in rows if other is not row), key=lambda other: other.key)]:
+        said = other.distilled
+        if said and said.recipe == distilled.recipe and other.key[1:] == row.key[1:]:
+            of_seed.setdefault(said.seed, []).append(other)
+    same = [of_seed[seed] for seed in sorted(of_seed)]
+    return [first for first, *_ in same], [other for _, *others in same for other in others]
 
 
 def find(rows: Sequence[NamedRow], wanted: str) -> list[NamedRow]:

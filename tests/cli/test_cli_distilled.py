@@ -56,9 +56,36 @@ def line(given: Any, task: str = "xnli") -> Any:
 
 def test_distillations_of_one_recipe_are_found_by_their_seeds(root: Path) -> None:
     rows = {row.label: row for row in named_rows(Store(root).records())}
-    assert [row.label for row in replicates(rows.values(), rows["eleve-1"])] == ["eleve-0", "eleve-1", "eleve-2"]
+    group, rest = replicates(rows.values(), rows["eleve-1"])
+    assert [row.label for row in group] == ["eleve-0", "eleve-1", "eleve-2"] and rest == []
     for alone in ("seul", "ancien", "maitre"):
-        assert replicates(rows.values(), rows[alone]) == [rows[alone]]
+        assert replicates(rows.values(), rows[alone]) == ([rows[alone]], [])
+
+
+def test_the_same_seed_on_another_machine_is_no_other_distillation(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for seed in range(2):
+        for i, right in enumerate(RIGHT):
+            write_run(store, f"eleve-{i}", "xnli", seed, right, distilled=("a", i))
+        write_run(store, "eleve-0-ailleurs", "xnli", seed, 0.71, distilled=("a", 0))
+        write_run(store, "autre", "xnli", seed, 0.8)
+    given = answer(tmp_path, "eleve-1", "autre", "--question", "distilled")
+    assert line(given)["spread_a"]["distillations"] == 3 and given["a"].startswith("eleve-0")
+    (said,) = [note for note in given["notes"] if note.endswith("is not in A: a distillation with the same seed is")]
+    assert said.startswith("eleve-0")
+    named = answer(tmp_path, "eleve-0-ailleurs", "autre", "--question", "distilled")
+    assert named["a"].startswith("eleve-0-ailleurs, eleve-1, eleve-2: ")
+
+
+def test_records_of_one_model_agree_on_its_distillation(tmp_path: Path) -> None:
+    """Three say one thing and one another: it is set apart, and joins no other recipe's distillations."""
+    store = Store(tmp_path)
+    for seed in range(4):
+        write_run(store, "eleve", "xnli", seed, 0.75, distilled=("b" if seed == 3 else "a", 0))
+        write_run(store, "autre", "xnli", seed, 0.8)
+    given = answer(tmp_path, "eleve", "autre")
+    assert line(given)["comparison"]["seeds_a"] == [0, 1, 2]
+    assert any("cell.model.distilled" in note for note in given["notes"])
 
 
 def test_all_distillations_are_one_side(root: Path) -> None:
