@@ -76,9 +76,10 @@ class _Kept:
         """Return what follows from a record's files, from what is known or anew."""
         place = record.predictions.place
         assert place is not None  # as ``judged`` takes care of
-        name = str(place.file.relative_to(self._root))
+        file = os.fspath(place.file)
+        name = file.removeprefix(f"{self._root}{os.sep}")
         try:
-            stat = os.stat(place.file.parent / Path(record.predictions.file).name)
+            stat = os.stat(os.path.join(os.path.dirname(file), os.path.basename(record.predictions.file)))
             bound = [
                 code.version(kind_of(record)), place.sha256,
                 stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev,

@@ -256,9 +256,9 @@ class Store:
         return Lock(self.root / ".locks" / f"{cell.digest}.lock", self.root)
 
 
-def stem(cell: Cell) -> str:
-    """Return what the names of a cell's files begin with: ``seed0-`` or ``scored-``, and its digest."""
-    return f"{'scored' if cell.seed is None else f'seed{cell.seed}'}-{cell.digest}"
+def stem(cell: Cell, digest: str | None = None) -> str:
+    """Return what the names of a cell's files begin with: ``seed0-`` or ``scored-``, and its digest, if it is known."""
+    return f"{'scored' if cell.seed is None else f'seed{cell.seed}'}-{digest or cell.digest}"
 
 
 def read_record(path: Path, root: Path | None = None) -> RunRecord:

@@ -163,9 +163,9 @@ def _without(path: Path, error: RecordError) -> str:
 
 def _of_names(record: RunRecord, path: Path) -> Iterator[str]:
     """Yield where a file's name says of another cell than the record does; another name than ours says nothing."""
+    ours = stem(record.cell, record.cell_digest)
     for file in (path.name, record.predictions.file):
-        ours = stem(record.cell)
-        if re.match(r"(seed\d+|scored)-[0-9a-f]{16}\.", file) and file.partition(".")[0] != ours:
+        if not file.startswith(f"{ours}.") and re.match(r"(seed\d+|scored)-[0-9a-f]{16}\.", file):
             yield f"{file}: the record is that of {ours}"
 
 
