@@ -61,7 +61,7 @@ def calls(folder: Path, made: Path) -> dict[str, Callable[[], object]]:
         "read_results": lambda: flue_bench.read_results(folder),
         "run": lambda: flue_bench.run(MODEL, "mini-cls", results=made, **SMALL),
         "score": lambda: flue_bench.score(
-            fine_tuned(made), "mini-cls", limit=16, device="cpu", results=made, progress=False
+            fine_tuned(made), "mini-cls", limit=16, device="cpu", results=made / "scored", progress=False
         ),
         "verify_records": lambda: flue_bench.verify_records(made, progress=False),
     }
@@ -118,6 +118,7 @@ def test_the_process_is_left_as_it_was(results: Path, tmp_path: Path, monkeypatc
     asked: list[str] = []
     monkeypatch.setattr("flue_bench.memory.keep_freed_memory", lambda: asked.append("memory"))
     every = calls(results, tmp_path)
+    fine_tuned(tmp_path)  # which draws random weights
     every["rerun"] = lambda: flue_bench.verify_records(tmp_path, rerun=True, device="cpu", progress=False)
     for name in sorted(every, key=lambda name: name != "run"):
         torch.manual_seed(7)
