@@ -17,8 +17,8 @@ from flue_bench.data.model_files import named
 from flue_bench.errors import UsageError
 from flue_bench.record import Training
 from flue_bench.training import models
-from support.command_line import refused
-from support.hub_standin import tiny_camembert
+from support.command_line import in_a_process, refused
+from support.hub_standin import StandIn, folder_files, tiny_camembert
 
 EMBEDDED = model_names.EMBEDDED / "untrained"
 
@@ -112,3 +112,24 @@ def test_checkpoints_of_transformers_trainer_are_rows_and_a_curve(tmp_path: Path
     assert all(isinstance(training, Training) and training.name == "essai" for training in trainings)
     assert [(t.step, t.tokens) for t in trainings if t] == [(2, seen), (4, 2 * seen)]
     assert "tokens read" in flue_bench.build_board(tmp_path / "results").svg()
+
+
+def test_revisions_of_a_repository_are_rows_and_a_curve(tmp_path: Path) -> None:
+    weights = {"step-2": EMBEDDED, "step-4": model_names.EMBEDDED / "student"}
+    steps = {
+        name: folder_files(folder) | {"trainer_state.json": json.dumps(STATE | {"global_step": int(name[-1])}).encode()}
+        for name, folder in weights.items()
+    }
+    for files in steps.values():
+        files.pop("distillation.json", None)  # that of embedded:student is of another training
+    with StandIn() as hub:
+        hub.add_repo("org/essai", "model", steps["step-4"], revisions=steps)
+        words = ["run", "-m", "org/essai@step-2", "-m", "org/essai@step-4", "-t", "mini-cls", "--limit", "12"]
+        words += ["--set", "epochs=1", "--device", "cpu", "--results", "results"]
+        said = in_a_process(*words, cwd=tmp_path, env=hub.env(tmp_path))
+    assert said.returncode == 0, said.stderr
+    found = list(flue_bench.read_results(tmp_path / "results"))
+    assert len({record.cell.model.revision for record in found}) == 2
+    assert sorted(training.step for record in found if (training := record.cell.model.training)) == [2, 4]
+    drawn = flue_bench.build_board(tmp_path / "results").svg()
+    assert "optimiser steps" in drawn and "org/essai (" in drawn
