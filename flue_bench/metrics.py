@@ -6,9 +6,9 @@
     1.0
 
 Predictions and references are names of labels or their indexes. ``add``, ``add_batch`` and ``evaluate.combine`` work as
-for any metric; no two of these share the name of a score. ``compute(per_class=True)`` adds precision, recall, F1 and
-support of every class, under the name of the level: ``class``, ``entity``, or ``word`` and ``subword``. Settings of
-``evaluate.Metric`` (``cache_dir``, ``keep_in_memory``, ``experiment_id``, …) go through.
+for any metric; no two for one kind of task share the name of a score. ``compute(per_class=True)`` adds precision,
+recall, F1 and support of every class, under the name of the level: ``class``, ``entity``, or ``word`` and ``subword``.
+Settings of ``evaluate.Metric`` (``cache_dir``, ``keep_in_memory``, ``experiment_id``, …) go through.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from datasets import Sequence as ListOf
 
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.kinds.counts import Scores
+from flue_bench.kinds.multi_label import multi_label_scores
+from flue_bench.kinds.multiple_choice import multiple_choice_scores
 from flue_bench.kinds.regression import regression_scores
 from flue_bench.kinds.sentence import sentence_scores
 from flue_bench.kinds.tokens import entity_scores, known_scheme, label_fault, word_scores
@@ -75,6 +77,32 @@ class SentenceScores(_LabelMetric):
 
     def _compute(self, predictions: Any, references: Any, per_class: bool = False) -> dict[str, Any]:
         return _result(sentence_scores(references, predictions, self._labels), per_class)
+
+
+class MultiLabelScores(_LabelMetric):
+    """F1 by every averaging, and the share of exact matches, of a choice of any number of labels.
+
+    ``compute(predictions=[["joie", "peur"]], references=[["joie"]])``: one list an example, which may be empty. Scores
+    as in ``flue_bench.kinds.multi_label.multi_label_scores``.
+    """
+
+    _feature = ListOf(Value("int64"))
+
+    def _compute(self, predictions: Any, references: Any, per_class: bool = False) -> dict[str, Any]:
+        return _result(multi_label_scores(references, predictions, self._labels), per_class)
+
+
+class MultipleChoiceScores(_LabelMetric):
+    """Accuracy of a choice among texts.
+
+    ``compute(predictions=["B"], references=["A"])``: one position an example, by its name or its number. Scores as in
+    ``flue_bench.kinds.multiple_choice.multiple_choice_scores``.
+    """
+
+    _feature = Value("int64")
+
+    def _compute(self, predictions: Any, references: Any, per_class: bool = False) -> dict[str, Any]:
+        return _result(multiple_choice_scores(references, predictions, self._labels), per_class)
 
 
 class EntityScores(_LabelMetric):

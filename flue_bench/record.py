@@ -507,6 +507,8 @@ class RunRecord(Schema):
     a board."""
     per_class: dict[str, Annotated[dict[str, ClassScores], Field(max_length=LABELS)]]
     """Level (``class``, ``entity``, ``word``, ``subword``) → class → scores."""
+    chosen: dict[Short, Annotated[float, Field(ge=-1e100, le=1e100)]] = Field(default_factory=dict)
+    """Options of the task that validation decided, such as a threshold."""
     collapsed: str | None
     """In words, if the model gives one answer throughout; None otherwise. Never averaged silently."""
     selected_epoch: Count
@@ -542,7 +544,7 @@ class RunRecord(Schema):
         return {
             name: value
             for name, value in said.items()
-            if value or name not in ("options", "measures", "train_from", "own_scores", "leaks", "kept")
+            if value or name not in ("options", "measures", "chosen", "train_from", "own_scores", "leaks", "kept")
         }
 
 

@@ -106,8 +106,10 @@ Options = Annotated[dict[str, Any], AfterValidator(_shallow)]
 """Settings that one kind of task alone has."""
 
 
-Columns = dict[Name, Name | Count]
-"""The column of each field of a row: field → a column's name, or its number (from 0) in a file without a header.
+Column = Name | Count
+"""A column's name, or its number (from 0) in a file without a header."""
+Columns = dict[Name, Column | dict[Name, Column] | tuple[Column, ...]]
+"""The column of each field of a row; or several columns, for a field that its kind may gather (``Kind.gathered``).
 
 A field that the task's kind needs and that is missing here is read from the column of the same name.
 """
@@ -200,6 +202,8 @@ class Source(Schema):
     """Whether fields of a CSV or TSV may be enclosed in double quotes; by default those of a CSV may."""
     encoding: Annotated[str, AfterValidator(_codec)] = "utf-8"
     """Encoding of the text files: any that Python knows."""
+    separator: str | None = Field(default=None, min_length=1, max_length=10)
+    """What parts several labels in one cell of text; blanks around it do not matter."""
     scheme: ReadScheme | None = None
     """How the tags of this source encode entities, where they are to be turned into the task's IOB2."""
     columns: Columns = Field(default_factory=dict)
@@ -365,10 +369,11 @@ class Task(Schema):
 
         Args:
             name: the task's name, of lower-case letters, digits, dots and hyphens.
-            kind: sentence, sentence-pair, tokens, regression, or an installed one.
+            kind: sentence, sentence-pair, tokens, regression, multi-label, multiple-choice, or an installed
+                one.
             metric: the headline metric.
             train: rows, each a mapping from column to value: ``text``, ``text_pair`` and ``label``, or ``words`` and
-                ``tags``, or ``text`` and ``value``; a data frame's are ``frame.to_dict("records")``.
+                ``tags``, ``text`` and ``value`` or ``labels``, …; a data frame's are ``frame.to_dict("records")``.
             validation: none: cut from train.
             test: none: cut from train, if ``split={"test": 0.2}`` says how much.
             labels: names of the classes or tags.

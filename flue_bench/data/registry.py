@@ -258,9 +258,9 @@ def _faults(task: Task) -> list[tuple[str, str]]:
             if ours not in task.labels:
                 fault = f"'{ours}' is not one of 'labels': {', '.join(task.labels)}"
                 faults.append((f"{key}.label_names.{theirs}", fault))
-        faults += _of_columns(kind, source.columns, f"{key}.columns")
+        faults += _of_columns(kind, task, source.columns, f"{key}.columns")
         for split, files in source.files.items():
-            faults += _of_columns(kind, files.columns or {}, f"{key}.files.{split}.columns")
+            faults += _of_columns(kind, task, files.columns or {}, f"{key}.files.{split}.columns")
             if fault := _of_path(files.path, upwards=not source.hub and not source.archives):
                 faults.append((f"{key}.files.{split}", fault))
     return faults
@@ -280,9 +280,27 @@ def _of_path(text: str, upwards: bool) -> str:
     return ""
 
 
-def _of_columns(kind: Kind[Any], columns: Columns, key: str) -> list[tuple[str, str]]:
+def _of_columns(kind: Kind[Any], task: Task, columns: Columns, key: str) -> list[tuple[str, str]]:
     known = ["id", "group", *kind.needs, *kind.may_have]
-    return [(f"{key}.{name}", f"unknown key. {_nearest(name, known)}") for name in columns if name not in known]
+    faults = [(f"{key}.{name}", f"unknown key. {_nearest(name, known)}") for name in columns if name not in known]
+    for name, column in columns.items():
+        if not isinstance(column, dict | tuple) or name not in known:
+            continue
+        wanted = kind.gathered.get(name)
+        if wanted is None:
+            faults.append((f"{key}.{name}", f"kind '{kind.name}' reads it from one column"))
+        elif not isinstance(column, wanted):
+            form = "a table, label = column" if wanted is dict else "a list of columns"
+            faults.append((f"{key}.{name}", f"kind '{kind.name}' reads it from one column, or from {form}"))
+        elif isinstance(column, dict) and (other := [label for label in column if label not in task.labels]):
+            faults.append(
+                (f"{key}.{name}.{other[0]}", f"'{other[0]}' is not one of 'labels': {', '.join(task.labels)}")
+            )
+        elif isinstance(column, dict) and (left := [label for label in task.labels if label not in column]):
+            faults.append((f"{key}.{name}", f"no column is named for the label {', '.join(left)}"))
+        elif not column:
+            faults.append((f"{key}.{name}", "names no column"))
+    return faults
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

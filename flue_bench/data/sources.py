@@ -327,6 +327,8 @@ class _Memory:
         for value in values:
             if isinstance(value, str):
                 self._left -= len(value)
+            elif isinstance(value, dict):
+                self._left -= 64 * len(value)
             elif isinstance(value, list | tuple):
                 self._left -= 64 * len(value) + sum(len(each) for each in value if isinstance(each, str))
         if self._left < 0:
@@ -358,7 +360,8 @@ def _read_all(task: Task, located: _Place, training: TaskData | None) -> TaskDat
         inherited = [f"{task.train_from}, trained on: {words}" for words in training.ref.deviations]
         (skipped if training.ref.canonical else off).extend(inherited)
         hints += training.hints
-    labels = Labels(task.labels, located.source.label_names, located.source.scheme)
+    source = located.source
+    labels = Labels(task.labels, source.label_names, source.scheme, source.separator)
     memory = _Memory(task)
     idle = set(located.source.drop_if)
     own: tuple[Split, ...] = ("test",) if training else SPLITS
@@ -475,28 +478,33 @@ def _by_columns(
         conll = kind.conll if formats.format_of(path, kind.conll is not None) == "conll" else None
         if conll:
             words, tags = conll
+            of_words, of_tags = (_columns(columns[name])[0] if name in columns else None for name in conll)
+            of_tags = -1 if of_tags is None else of_tags
             if where or source.drop_if or columns.keys() - {words, tags}:
                 raise DataError(
                     f"{path}: CoNLL files give {words} and {tags}: they have no 'id', 'group', 'where' or 'drop_if'."
                 )
-            formats.check_first_row(path, columns.get(tags, -1), set(task.labels), source.label_names.keys(), layout)
-            rows = formats.sentences(path, columns.get(words), columns.get(tags, -1), layout, left_out)
+            formats.check_first_row(path, of_tags, set(task.labels), source.label_names.keys(), layout)
+            rows = formats.sentences(path, of_words, of_tags, layout, left_out)
             at = {words: 0, tags: 1}
             keep, drop = [], []
         else:
             more = [name for name in kind.may_have if name not in columns and _has(path, name, columns, layout)]
             names = {name: columns.get(name, name) for name in dict.fromkeys([*kind.needs, *more, *columns])}
-            numbered = all(isinstance(name, int) for name in names.values())
-            wanted = list(dict.fromkeys([*names.values(), *(_key(k, numbered) for k in (*where, *source.drop_if))]))
+            single = {name: column for name, column in names.items() if not isinstance(column, dict | tuple)}
+            several = {name: column for name, column in names.items() if isinstance(column, dict | tuple)}
+            each = [*single.values(), *(one for column in several.values() for one in _columns(column))]
+            numbered = all(isinstance(name, int) for name in each)
+            wanted = list(dict.fromkeys([*each, *(_key(k, numbered) for k in (*where, *source.drop_if))]))
             for name in kind.needs:
-                if class_names := formats.class_names(path, names[name]):
+                if name in single and (class_names := formats.class_names(path, single[name])):
                     try:
                         hint = labels.called(class_names, path.name)
                     except ValueError as error:
-                        raise DataError(f"{path}, column {names[name]}: {error}.") from None
+                        raise DataError(f"{path}, column {single[name]}: {error}.") from None
                     hints += [hint] if hint else []
             rows = formats.rows(path, wanted, layout, hints)
-            at = {name: wanted.index(column) for name, column in names.items()}
+            at = {name: wanted.index(column) for name, column in single.items()}
             keep, drop = (
                 [(wanted.index(_key(k, numbered)), value) for k, value in conditions.items()]
                 for conditions in (where, source.drop_if)
@@ -508,6 +516,9 @@ def _by_columns(
             idle.difference_update(dropping)
             if not dropping:
                 given = {name: values[position] for name, position in at.items()}
+                if several:
+                    cells = dict(zip(wanted, values, strict=False))
+                    given |= {name: _gathered(column, cells) for name, column in several.items()}
                 memory.take(given.values())
                 try:
                     name = _string(given.get("id")) or f"{split}-{row}"
@@ -534,13 +545,14 @@ def _by_rows(
     labels.next_column()
     more = [name for name in kind.may_have if rows and name in rows[0]]
     wanted = dict.fromkeys([*kind.needs, *more, *source.columns])
-    names = {name: str(source.columns.get(name, name)) for name in wanted}
+    names = {name: _as_texts(source.columns.get(name, name)) for name in wanted}
+    columns = [str(one) for column in names.values() for one in _columns(column)]
     examples: list[Example] = []
     for row, values in enumerate(rows):
         where = f"Task '{task.name}', row {row} of {split}"
-        if missing := [column for column in names.values() if column not in values]:
+        if missing := [column for column in columns if column not in values]:
             raise DataError(f"{where}: has no {', '.join(missing)}; it has {', '.join(map(str, values)) or 'nothing'}.")
-        given = {name: values[column] for name, column in names.items()}
+        given = {name: _gathered(column, values) for name, column in names.items()}
         try:
             name = _string(given.get("id")) or f"{split}-{row}"
             examples.append(kind.example(Row(name, given, labels, task.options)))
@@ -551,9 +563,29 @@ def _by_rows(
     return examples, len(rows)
 
 
+def _columns(column: Any) -> Sequence[formats.Column]:
+    """Return the columns that a field is read from."""
+    several = column.values() if isinstance(column, dict) else column if isinstance(column, tuple) else (column,)
+    return tuple(several)
+
+
+def _as_texts(column: Any) -> Any:
+    """Return columns by name: the keys of rows in memory are texts."""
+    if isinstance(column, dict):
+        return {label: str(one) for label, one in column.items()}
+    return tuple(map(str, column)) if isinstance(column, tuple) else str(column)
+
+
+def _gathered(column: Any, cells: Mapping[Any, Any]) -> Any:
+    """Return the value of a field: that of its column, or those of its columns, as a list or by label."""
+    if isinstance(column, dict):
+        return {label: cells[one] for label, one in column.items()}
+    return [cells[one] for one in column] if isinstance(column, tuple) else cells[column]
+
+
 def _has(path: Path, name: str, columns: Columns, layout: formats.Layout) -> bool:
     """Return whether a file whose columns have names has one of this name."""
-    if any(isinstance(column, int) for column in columns.values()):
+    if any(isinstance(one, int) for column in columns.values() for one in _columns(column)):
         return False
     try:
         return next(formats.rows(path, [name], layout), None) is not None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from flue_bench.errors import FlueBenchError, UsageError
 from flue_bench.jobs.figures import attempted, rate
 from flue_bench.jobs.loader import Loader, TaskInputs
 from flue_bench.kinds.counts import TRY
-from flue_bench.kinds.kind import kind_named
+from flue_bench.kinds.kind import VALIDATION, kind_named
 from flue_bench.kinds.network.network import Encoded, Floats
 from flue_bench.progress import Display
 from flue_bench.record import (
@@ -37,7 +37,7 @@ from flue_bench.record import (
     Truncation,
 )
 from flue_bench.results.store import Store
-from flue_bench.task import SPLITS, Split
+from flue_bench.task import SPLITS, Split, Task
 from flue_bench.training import checkpoint, models
 from flue_bench.training.device import Device, environment, peak_memory, prepare, reset_peak_memory
 from flue_bench.training.keep import save
@@ -217,6 +217,8 @@ class _Tested:
     predict_seconds: float
     parameters: int
     environment: Environment
+    chosen: Mapping[str, float] = field(default_factory=dict)
+    """Options that validation decided."""
 
 
 def _run_and_keep(
@@ -293,7 +295,9 @@ def _fine_tune_and_test(
                 bar.update(at.step, at.steps, f"epoch {at.epoch}  loss {at.loss():.3f}  {speed:,.0f} examples/s")
 
         def validate(network: nn.Module) -> dict[str, float]:
-            decided = encoded["validation"].decided(predict(network, encoded["validation"], device), task)
+            answers = predict(network, encoded["validation"], device)
+            settled = _settled(task, encoded["validation"].chosen(answers, task))
+            decided = encoded["validation"].decided(answers, settled)
             return kind.scores(kind.table(splits["validation"], decided), task).scores
 
         def ended(epoch: Epoch) -> None:
@@ -311,11 +315,19 @@ def _fine_tune_and_test(
                 "at a time, over the same rows",
             )
             display.once(f"{called}: {notes[-1]}")
+        chosen: dict[str, float] = {}
+        if VALIDATION in task.options.values():  # of the epoch that was selected, whose weights these are
+            chosen = encoded["validation"].chosen(predict(network, encoded["validation"], device), task)
         test = encoded["test"]
         answers, seconds, cut = _answers(network, test, device, display, called)
     here = here.model_copy(update={"notes": (*here.notes, *notes, *cut)})
-    table = kind.table(splits["test"], test.decided(answers, task) | test.kept(answers))
-    return _Tested(network, head, fit, encoded, table, seconds, parameters, here)
+    table = kind.table(splits["test"], test.decided(answers, _settled(task, chosen)) | test.kept(answers))
+    return _Tested(network, head, fit, encoded, table, seconds, parameters, here, chosen)
+
+
+def _settled(task: Task, chosen: Mapping[str, float]) -> Task:
+    """Return the task with the options that validation decided in the place of its own."""
+    return task.model_copy(update={"options": {**task.options, **chosen}}) if chosen else task
 
 
 def _answers(
@@ -399,6 +411,7 @@ def _record(
         data=inputs.data.ref,
         scores=scores.scores,
         measures=scores.measures,
+        chosen=dict(tested.chosen),
         per_class=scores.per_class,
         collapsed=kind.collapsed(tested.table, task),
         selected_epoch=fit.selected_epoch,

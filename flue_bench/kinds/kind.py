@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Example)
 Columns = Mapping[str, Sequence[Any]]
 """Columns of predictions by name, one value per example."""
+VALIDATION = "validation"
+"""The value of an option that is decided on validation."""
 Texts = tuple[str, ...]
 """One example as one or several texts."""
 
@@ -72,10 +74,14 @@ class Kind(ABC, Generic[E]):
     may_have: tuple[str, ...] = ()
     """Columns that are read where the data have one of this name or a source names another; ``id`` and ``group`` where
     a source names them."""
+    gathered: Mapping[str, type] = {}
+    """Of these, the ones that a source may gather from several columns → how it names them: ``dict``, label of the task
+    → column, or ``tuple``. A row has their values likewise."""
     conll: tuple[str, str] | None = None
     """The two columns that a CoNLL file fills, the words and a value for each; None if the kind cannot use one."""
     options: tuple[str, ...] = ()
-    """Keys of ``Task.options`` that this kind knows."""
+    """Keys of ``Task.options`` that this kind knows. One whose value is ``"validation"`` is decided there, by
+    ``Encoded.chosen``, and the record keeps what was decided (``RunRecord.chosen``)."""
     scored: tuple[str, ...] = ("gold", "predicted")
     """Columns of the predictions from which scores and counts are computed."""
     levels: Mapping[str, str] = {}

@@ -20,6 +20,7 @@ from flue_bench.kinds import counts
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores, ratio
 from flue_bench.kinds.kind import Declared, Kind
 from flue_bench.kinds.rows import Row
+from flue_bench.kinds.texts import VIEWS, check_pairs
 from flue_bench.record import RunRecord
 from flue_bench.task import Example, Split
 
@@ -88,7 +89,7 @@ class Regression(Kind[Measured]):
     needs = ("text", "value")
     may_have = ("text_pair",)
     options = ("range",)
-    views: ClassVar = {"whole input": lambda texts: ("\n".join(sorted(texts)),), "a text": lambda texts: texts}
+    views: ClassVar = VIEWS
 
     def metrics(self, task: Declared | None = None) -> Mapping[str, Metric]:
         """Return both correlations, and the errors, which are measures."""
@@ -252,16 +253,6 @@ def range_of(declared: Any) -> tuple[float, float]:
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"the range is {low:g} to {high:g}: the second number has to be the higher one")
     return low, high
-
-
-def check_pairs(splits: Mapping[Split, Sequence[Example]]) -> None:
-    """Raise ``ValueError`` where some examples have a second text and others do not."""
-    alone = [(split, each.id) for split, examples in splits.items() for each in examples if each.text_pair is None]
-    if alone and len(alone) < sum(map(len, splits.values())):
-        raise ValueError(
-            f"{alone[0][0]}: {len(alone):,} examples have no second text ('text_pair'; the first is {alone[0][1]}), "
-            "others have one: all or none"
-        )
 
 
 def _parts(sums: Floats) -> tuple[Floats, ...]:

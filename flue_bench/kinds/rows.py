@@ -26,15 +26,22 @@ class Labels:
     a ``0`` among names is a slip of the pen for O, and numbers without a 0 are counted from 1.
     """
 
-    def __init__(self, names: Sequence[str], theirs: Mapping[str, str], scheme: str | None = None) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        theirs: Mapping[str, str],
+        scheme: str | None = None,
+        separator: str | None = None,
+    ) -> None:
         """Take the labels of a task.
 
         Args:
             names: the labels.
             theirs: what the files call a label → one of ``names``.
             scheme: BILOU or IOBES, if the files' tags are in that and ``names`` are in IOB2.
+            separator: what parts several labels in one text, if the files have them so.
         """
-        self.names, self.scheme = tuple(names), scheme
+        self.names, self.scheme, self.separator = tuple(names), scheme, separator
         self._index = {nfc(name): index for index, name in enumerate(names)}
         for tag, index in list(self._index.items()):
             self._index |= {
@@ -167,6 +174,7 @@ class Labels:
         return f"`label_names = {{ {', '.join(pairs)} }}` in the source"
 
 
+_YES_NO = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 _NUMBER = re.compile("-?[1-9][0-9]{0,17}|0")
 
 
@@ -214,6 +222,28 @@ class Row:
         comma = isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d+,\d+\s*", value)
         advice = ": decimals are written with a point here" if comma else ""
         raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no finite number{advice}")
+
+    def several(self, column: str) -> list[int]:
+        """Return the indexes of the labels that a column holds: a list, a text with a separator, or yes and no."""
+        value = self.values[column]
+        if isinstance(value, Mapping):
+            return [self.labels.names.index(name) for name, cell in value.items() if self._yes(name, cell)]
+        if isinstance(value, str):
+            if self.labels.separator is None:
+                raise ValueError(
+                    f"the column for '{column}' holds the text {quoted(value)}: say what parts its labels, such as "
+                    '`separator = "|"` in the source'
+                )
+            value = [part.strip() for part in value.split(self.labels.separator)] if value.strip() else []
+        if not isinstance(value, list | tuple):
+            raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no list of labels")
+        return [self.labels(each) for each in value]
+
+    def _yes(self, name: str, cell: Any) -> bool:
+        said = str(cell).strip().lower()
+        if said not in _YES_NO:
+            raise ValueError(f"the column for '{name}' holds {quoted(cell)}, which is neither 0 nor 1")
+        return _YES_NO[said]
 
     def label(self, column: str) -> int:
         """Return the index of the label that a column holds."""

@@ -198,14 +198,16 @@ def add_gradient(
     parts = [data.batch(rows[i : i + at_once], device.where, longest) for i in range(0, len(rows), at_once)]
     count = torch.stack([data.terms(part) for part in parts]).sum()
     total = torch.zeros((), device=device.where)
+    first = 0
     for i, part in enumerate(parts):
-        full = part.tokens == part.inputs["input_ids"].numel()
+        full, sequences = part.tokens == part.inputs["input_ids"].numel(), len(part.inputs["input_ids"])
         ahead: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if not hasattr(model, "_orig_mod"):  # what is compiled reads no mask, and would be compiled anew for each
             ahead = device.running_ahead(part.inputs["attention_mask"], full)
-        with device.training(len(part.labels), longest, seed, step, i * at_once, dropout), ahead:
+        with device.training(sequences, longest, seed, step, first, dropout), ahead:
             known = row_lengths(model, part.inputs["input_ids"], data.lengths[rows[i * at_once : (i + 1) * at_once]])
             outputs = model(**part.inputs, **known)
+        first += sequences
         loss = data.loss(outputs, part) / count
         loss.backward()
         total += loss.detach()
@@ -298,7 +300,7 @@ def predict(
     model.eval()
     by_row: list[Any] = [None] * len(data)
     with device.autocast():  # around all batches: weights are cast once
-        left = prediction_batches(data.lengths, POSITIONS)[::-1]
+        left = prediction_batches(data.positions, POSITIONS)[::-1]
         while left:
             rows = left.pop()
             try:

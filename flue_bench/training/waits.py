@@ -46,10 +46,10 @@ def row_lengths(model: nn.Module, ids: torch.Tensor, lengths: Ints) -> dict[str,
 
     Args:
         model: a transformers model.
-        ids: (rows, longest); of choices (rows, choices, longest), for which these models take no lengths.
+        ids: (rows, longest), or more than one sequence a row, of choices, for which these models take no lengths.
         lengths: (rows,), on the processor.
     """
-    counts = getattr(model.config, "model_type", "") in ("flaubert", "xlm") and ids.ndim == 2
+    counts = getattr(model.config, "model_type", "") in ("flaubert", "xlm") and len(ids) == len(lengths)
     return {"lengths": torch.from_numpy(lengths)} if counts else {}
 
 

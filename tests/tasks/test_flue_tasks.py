@@ -13,6 +13,7 @@ from flue_bench.task import CONVERTED, SPLITS, Example, Split
 from support.hub_standin import cls_archive, cls_merged_files, parquet
 
 FLUE = ("cls-books", "cls-dvd", "cls-music", "paws-x", "wikiner", "xnli")
+HEADLINES = {"tokens": "entity_f1_micro", "regression": "pearson", "multiple-choice": "accuracy"}
 REVIEW = (
     "<item><category>Livres</category><rating>{rating}</rating><asin>1</asin><url>u</url>"
     "<text>{text}</text><title>{title}</title><summary>s</summary></item>\n\n\n"
@@ -47,7 +48,7 @@ def test_every_task_says_what_it_is(each: Registered) -> None:
     assert each.file.stem == task.name
     assert task.title and task.licence and task.rows
     assert task.groups or task.name in ("mini-pawsx", "cls-merged")
-    assert task.metric == {"tokens": "entity_f1_micro", "regression": "pearson"}.get(task.kind, "f1_macro")
+    assert task.metric == HEADLINES.get(task.kind, "f1_macro")
     assert {"standard", "quick"} <= set(task.recipe)
     assert task.named_recipe("quick").epochs < task.named_recipe("standard").epochs
 

@@ -17,12 +17,13 @@ import pytest
 from benchmarks.makers import artefacts
 from flue_bench.errors import DataError
 from flue_bench.task import Example, Split, Task
-from flue_tasks.mini import grammar, lexicon, read
+from flue_tasks.mini import grammar, lexicon, read, reviews
 from flue_tasks.mini.grammar import Noun
 from support import ROOT
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 NAMES = ("mini-cls", "mini-pawsx", "mini-xnli", "mini-ner")
+KINDS = ("mini-stars", "mini-topics", "mini-choices")
 GROUPS = dict.fromkeys(("mini-cls", "mini-xnli", "mini-ner"), ("mini",)) | {
     "mini-pawsx": (),
     "mini-stars": ("mini-kinds",),
@@ -45,6 +46,12 @@ DIGESTS = {
     "mini-stars train": "20be0c154db5f4d9",
     "mini-stars validation": "45bcd6cedda0b2fc",
     "mini-stars test": "14b2b27da3152554",
+    "mini-topics train": "f671e23de958eaf3",
+    "mini-topics validation": "df95e26dc06893d4",
+    "mini-topics test": "fc60fc3307f66674",
+    "mini-choices train": "2f94048e57db7990",
+    "mini-choices validation": "74c25c99dbf05822",
+    "mini-choices test": "1b2a67f105db4cd7",
 }
 
 
@@ -62,7 +69,8 @@ def texts(example: Example) -> list[str]:
     joined = " ".join(example.words)
     for token, written in ((r"' ", "'"), (r" ([,.])", r"\1")):
         joined = re.sub(token, written, joined)
-    return [text for text in (example.text, example.text_pair, joined) if text]
+    several = getattr(example, "choices", ())
+    return [text for text in (example.text, example.text_pair, joined, *several) if text]
 
 
 def lines(name: str) -> list[str]:
@@ -168,7 +176,7 @@ class TestData:
                     if article not in ("les", "des"):
                         assert ("f" if article in ("la", "une", "cette") else "m", plural) in forms[word], line
                     checked += 1
-        assert checked > 90 or name in ("mini-ner", "mini-stars")
+        assert checked > 90 or name == "mini-ner"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -223,6 +231,27 @@ def test_stars_are_the_good_opinions_of_three_and_balanced() -> None:
             assert 1 + sum(word in good for word in said) == example.value  # type: ignore[attr-defined]
 
 
+def test_topics_are_each_set_of_them_equally_often() -> None:
+    works = [{work.word for work in domain.works} for domain in reviews.DOMAINS]
+    for split in SPLITS:
+        counted = Counter(example.labels for example in rows("mini-topics", split))  # type: ignore[attr-defined]
+        assert len(counted) == 16 and max(counted.values()) - min(counted.values()) <= 1
+        for example in rows("mini-topics", split):
+            named = re.findall(r"\b[Cc](?:e|et|ette) (.+?) est ", example.text)
+            assert len(named) == len(example.labels)  # type: ignore[attr-defined]
+            assert all(any(work in works[label] for work in named) for label in example.labels)  # type: ignore[attr-defined]
+
+
+def test_the_right_choice_alone_is_about_what_is_asked() -> None:
+    for split in SPLITS:
+        sizes = Counter(len(example.choices) for example in rows("mini-choices", split))  # type: ignore[attr-defined]
+        assert set(sizes) == {2, 3, 4, 5} and max(sizes.values()) - min(sizes.values()) <= 1
+        for example in rows("mini-choices", split):
+            asked = example.text.lower().split(", c'est")[0].rstrip(" ?").split()[-1]
+            about = [asked.split("'")[-1] in choice.lower() for choice in example.choices]  # type: ignore[attr-defined]
+            assert about[example.label], (asked, example)
+
+
 def test_baselines_learn_what_is_there_to_learn() -> None:
     told = {
         split: [replace(row, text=f"{row.text} {'non' if row.label else 'oui'}") for row in rows("mini-cls", split)]
@@ -235,7 +264,7 @@ def test_baselines_learn_what_is_there_to_learn() -> None:
 
 def test_the_reader_refuses_a_task_it_does_not_know() -> None:
     other = task("mini-cls").model_copy(update={"name": "tweets"})
-    with pytest.raises(DataError, match=r"mini-cls, mini-pawsx, mini-xnli, mini-ner.* and mini-stars, not 'tweets'"):
+    with pytest.raises(DataError, match=r"mini-cls, mini-pawsx, mini-xnli, mini-ner.* and mini-choices, not 'tweets'"):
         next(iter(read(Path(), "train", other)))
 
 

@@ -55,7 +55,7 @@ class Encoded:
     type_ids: npt.NDArray[np.uint8] | None
     """(sub-words of all rows,): segment of a pair, for models that use it."""
     labels: npt.NDArray[Any]
-    """(rows,), of any type that the loss accepts."""
+    """(rows, …), of any type that the loss accepts, or ``targets`` turns into one."""
     pad_id: int
     truncated: int
     """The number of rows that lost sub-words to ``max_length``."""
@@ -70,6 +70,11 @@ class Encoded:
         return np.diff(self.offsets)
 
     @property
+    def positions(self) -> Ints:
+        """The positions of each row when it is padded alone, (rows,)."""
+        return self.lengths
+
+    @property
     def lost_words(self) -> int | None:
         """The number of words with an answer of their own that are cut off; None if words have none."""
         return None
@@ -80,7 +85,12 @@ class Encoded:
 
     def batch(self, rows: Sequence[int] | Ints, device: torch.device, longest: int = 0) -> Batch:
         """Return rows by number, padded to the longest (or to ``longest``, if that is more), on ``device``."""
-        starts, lengths = self.offsets[rows], self.lengths[rows]
+        return self.padded(np.asarray(rows), rows, device, longest)
+
+    def padded(self, sequences: Ints, rows: Sequence[int] | Ints, device: torch.device, longest: int) -> Batch:
+        """Return sequences by number as the inputs of a batch of rows; arguments as for ``batch``."""
+        starts = self.offsets[sequences]
+        lengths = self.offsets[sequences + 1] - starts
         columns = np.arange(max(longest, lengths.max()))
         real = columns < lengths[:, None]  # (rows, longest)
         flat = (starts[:, None] + columns)[real]  # index of each real position in the flat arrays
@@ -123,6 +133,17 @@ class Encoded:
         """Return the model's answer to each row of a batch: here probabilities, (labels,)."""
         probabilities: npt.NDArray[np.float32] = outputs.logits.float().softmax(-1).cpu().numpy()
         return list(probabilities)
+
+    def chosen(self, answers: Sequence[Floats], task: Task) -> dict[str, float]:
+        """Return the options whose value is ``"validation"`` as this split decides them: name → value; by default none.
+
+        They stand in for the task's own in ``decided``, and the record keeps them.
+
+        Args:
+            answers: what ``read`` returned for each row of this split, which is validation.
+            task: its options say what is to be chosen.
+        """
+        return {}
 
     def decided(self, answers: Sequence[Floats], task: Task) -> dict[str, Sequence[Any]]:
         """Return the scored columns of the predictions (``Kind.scored``) without gold, one value per example.
@@ -190,30 +211,36 @@ def encode_examples(examples: Sequence[Example], labels: npt.NDArray[Any], token
 
 
 def encode_texts(
-    texts: Sequence[str], others: Sequence[str] | None, labels: npt.NDArray[Any], tokenizer: Any, max_length: int
+    texts: Sequence[str],
+    others: Sequence[str] | None,
+    labels: npt.NDArray[Any],
+    tokenizer: Any,
+    max_length: int,
+    rows: Ints | None = None,
 ) -> Encoded:
     """Tokenise texts, or pairs of texts; the longer text of a pair is cut first.
 
     Args:
-        texts: one per row.
-        others: the second text of each row, if they are pairs.
-        labels: (rows,)
+        texts: one per row, unless ``rows`` says otherwise.
+        others: the second text of each, if they are pairs.
+        labels: (rows, …)
         tokenizer: as for ``Network.encode``.
         max_length: likewise.
+        rows: (texts,), the row that each belongs to, which counts as truncated once; None for a text a row.
     """
     wants_types = "token_type_ids" in tokenizer.model_input_names
     # Arrays part by part: as Python's integers, XNLI would take gigabytes.
     ids: list[npt.NDArray[np.int32]] = []
     types: list[npt.NDArray[np.uint8]] = []
     lengths: list[int] = []
-    truncated = 0
+    truncated: set[int] = set()
     for start in range(0, len(texts), PART):
         part = slice(start, start + PART)
         firsts, seconds = list(texts[part]), None if others is None else list(others[part])
         # The tokenizer truncates, but we count: only the whole encoding shows which rows lost something.
         whole = tokenizer(firsts, seconds, truncation=False, verbose=False)
         long = [i for i, row in enumerate(whole["input_ids"]) if len(row) > max_length]
-        truncated += len(long)
+        truncated |= {start + i if rows is None else int(rows[start + i]) for i in long}
         if long:
             again = ([firsts[i] for i in long], None if seconds is None else [seconds[i] for i in long])
             with quiet("transformers"):  # FlauBERT's tokenizer logs a line for each pair that it cuts
@@ -230,7 +257,7 @@ def encode_texts(
         type_ids=np.concatenate(types) if types else None,
         labels=labels,
         pad_id=tokenizer.pad_token_id,
-        truncated=truncated,
+        truncated=len(truncated),
     )
 
 

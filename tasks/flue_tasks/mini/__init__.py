@@ -12,12 +12,14 @@ from random import Random
 
 from flue_bench.errors import DataError
 from flue_bench.task import Example, Split, Task
+from flue_tasks.mini.choices import question
 from flue_tasks.mini.entities import tagged
 from flue_tasks.mini.inference import inference
 from flue_tasks.mini.names import belongs, group_of
 from flue_tasks.mini.paraphrases import pair
 from flue_tasks.mini.ratings import rated
 from flue_tasks.mini.reviews import review
+from flue_tasks.mini.topics import about
 
 Row = tuple[tuple[str, ...], Example]
 """The texts that decide the split of a row, the first of which names its group; and the row."""
@@ -28,6 +30,20 @@ class Rated(Example):
     """A text and a number."""
 
     value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Marked(Example):
+    """A text and its labels."""
+
+    labels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Example):
+    """A text, its choices, and the position of the right one as ``label``."""
+
+    choices: tuple[str, ...] = ()
 
 
 def _labelled(labels: int, write: Callable[[Random, int, str], tuple[tuple[str, ...], str, str | None]]) -> Writer:
@@ -49,6 +65,17 @@ def _rated(rng: Random, number: int, split: Split) -> Row:
     return keys, Rated("", "", text, value=float(stars))
 
 
+def _marked(rng: Random, number: int, split: Split) -> Row:
+    topics = frozenset(topic for topic in range(4) if number >> topic & 1)  # each set of them in turn
+    keys, text = about(rng, topics, split)
+    return keys, Marked("", "", text, labels=tuple(sorted(topics)))
+
+
+def _asked(rng: Random, number: int, split: Split) -> Row:
+    keys, text, choices, answer = question(rng, number, split)
+    return keys, Asked("", "", text, label=answer, choices=choices)
+
+
 Writer = Callable[[Random, int, Split], Row]
 _WRITERS: dict[str, Writer] = {
     "mini-cls": _labelled(2, review),
@@ -56,6 +83,8 @@ _WRITERS: dict[str, Writer] = {
     "mini-xnli": _labelled(3, inference),
     "mini-ner": _tagged,
     "mini-stars": _rated,
+    "mini-topics": _marked,
+    "mini-choices": _asked,
 }
 
 

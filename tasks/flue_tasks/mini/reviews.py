@@ -12,7 +12,9 @@ from flue_tasks.mini import lexicon as lx
 from flue_tasks.mini.grammar import Noun, a, agree, pick, sentence, the, this, two
 
 
-class _Domain(NamedTuple):
+class Domain(NamedTuple):
+    """What is reviewed, and the words for it."""
+
     works: tuple[Noun, ...]
     aspects: tuple[Noun, ...]
     words: tuple[tuple[str, ...], tuple[str, ...]]
@@ -34,10 +36,10 @@ _GOODS_REGRETS = ("mon choix", "mon argent", "mon achat")
 
 _ART, _GOODS = (lx.ART_BAD, lx.ART_GOOD), (lx.GOODS_BAD, lx.GOODS_GOOD)
 DOMAINS = (
-    _Domain(lx.BOOKS, lx.STORY, _ART, _ART_PRAISE, _ART_BLAME, _ART_REGRETS),
-    _Domain(lx.FILMS, lx.SCREEN, _ART, _ART_PRAISE, _ART_BLAME, (*_ART_REGRETS, "ma soirée")),
-    _Domain(lx.RECORDS, lx.MUSIC, _ART, _ART_PRAISE, _ART_BLAME, _ART_REGRETS),
-    _Domain(lx.GOODS, lx.PRODUCT, _GOODS, _GOODS_PRAISE, _GOODS_BLAME, _GOODS_REGRETS),
+    Domain(lx.BOOKS, lx.STORY, _ART, _ART_PRAISE, _ART_BLAME, _ART_REGRETS),
+    Domain(lx.FILMS, lx.SCREEN, _ART, _ART_PRAISE, _ART_BLAME, (*_ART_REGRETS, "ma soirée")),
+    Domain(lx.RECORDS, lx.MUSIC, _ART, _ART_PRAISE, _ART_BLAME, _ART_REGRETS),
+    Domain(lx.GOODS, lx.PRODUCT, _GOODS, _GOODS_PRAISE, _GOODS_BLAME, _GOODS_REGRETS),
 )
 
 
@@ -46,7 +48,7 @@ class _Review(NamedTuple):
 
     rng: Random
     good: bool
-    domain: _Domain
+    domain: Domain
     work: Noun
     one: Noun
     """An aspect of the work."""
