@@ -46,7 +46,8 @@ def test_groups() -> None:
 def test_every_task_says_what_it_is(each: Registered) -> None:
     task = each.task
     assert each.file.stem == task.name
-    assert task.title and task.licence and task.rows
+    assert task.title and task.licence
+    assert task.rows or task.name == "sick-fr"  # of which nobody says how many
     assert task.groups or task.name in ("mini-pawsx", "cls-merged")
     assert task.metric == HEADLINES.get(task.kind, "f1_macro")
     assert {"standard", "quick"} <= set(task.recipe)
