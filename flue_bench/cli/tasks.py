@@ -175,7 +175,7 @@ def _show_rows(kind: Kind[Any], task: Task, examples: list[Example], model: str,
 def _balance(kind: Kind[Any], task: Task, examples: list[Example]) -> str:
     """Return the share of each label, tag or range."""
     counts = kind.balance(examples, task)
-    total = sum(counts.values())
+    total = sum(counts.values()) or 1
     return ", ".join(f"{name} {count / total:.1%}" for name, count in counts.items())
 
 

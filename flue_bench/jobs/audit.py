@@ -314,7 +314,7 @@ def _spread(lengths: ArrayLike) -> Spread:
 
 
 def _shares(counts: Mapping[str, int]) -> str:
-    total = sum(counts.values())
+    total = sum(counts.values()) or 1
     return ", ".join(f"{name} {count / total:.1%}" for name, count in counts.items())
 
 

@@ -366,6 +366,13 @@ def test_hints_on_single_labels_and_on_none(tmp_path: Path) -> None:
     )
 
 
+def test_a_split_without_any_label_can_be_looked_at(tmp_path: Path) -> None:
+    _task(tmp_path, 'separator = "|"', "a.csv", "text,labels\nun,\ndeux,\n")
+    task = tmp_path / "emotions.toml"
+    assert "joie 0.0%" in done("tasks", "check", task, "--rows", "0")
+    assert "joie 0.0%" in done("tasks", "audit", task)
+
+
 @pytest.mark.slow
 def test_from_the_task_file_to_the_board(tmp_path: Path) -> None:
     recipe = "[recipe.standard]\nepochs = 8\nlearning_rate = 4e-3\nbatch_size = 8\nmax_length = 48\ndropout = 0.0\n"
