@@ -487,7 +487,7 @@ def _by_columns(
             formats.check_first_row(path, of_tags, set(task.labels), source.label_names.keys(), layout)
             rows = formats.sentences(path, of_words, of_tags, layout, left_out)
             at = {words: 0, tags: 1}
-            keep, drop = [], []
+            several, keep, drop = {}, [], []
         else:
             more = [name for name in kind.may_have if name not in columns and _has(path, name, columns, layout)]
             names = {name: columns.get(name, name) for name in dict.fromkeys([*kind.needs, *more, *columns])}
