@@ -296,7 +296,9 @@ def _whole(what: str, outcome: Outcome, results: str | Path) -> Results:
 
 
 def read_results(folders: str | Path | Sequence[str | Path] = "results") -> Results:
-    """Read the records of one or more results directories.
+    """Read the records of one or more results directories, those that stand: see ``verify_records``.
+
+    The others are in ``damaged``, each with its reason.
 
     Raises:
         UsageError: a folder does not exist, or none holds anything.
@@ -444,6 +446,9 @@ def verify_records(
     progress: bool | Display = True,
 ) -> list[Checked]:
     """Recompute every score of records from their predictions, and check hashes, digests and schema.
+
+    They are also held against what is installed, and against each other. What is found here, ``build_board`` and
+    ``compare`` leave out.
 
     Args:
         paths: records (``.json``), or results directories for all in them.

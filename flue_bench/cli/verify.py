@@ -45,6 +45,9 @@ def verify(
 ) -> None:
     """Recompute every score from the stored predictions, and check hashes, digests and schema.
 
+    Records are also held against what is installed, and against each other: give them together. Boards, compare and
+    card leave out what is found here.
+
     The exit code is 1 if a record is not as it was written, or could not be run again. Equal bytes are promised only on
     the machine that made the record, with its threads and versions. With --rerun, a record whose predictions are not
     the same to the byte gets a verdict, and the worst of several is the exit code: 3, another machine (the differences

@@ -9,13 +9,14 @@ What no comparison shows: a model whose records are all invented, with data that
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flue_bench.errors import counted
+from flue_bench.errors import counted, short
 from flue_bench.record import Distilled, RunRecord
 from flue_bench.results.prints import Prints
 
@@ -71,6 +72,26 @@ def _test_set(part: str, what: str) -> Callable[[Sequence[Seen]], _Clashes]:
         )
 
     return rule
+
+
+def _scoring(seen: Sequence[Seen]) -> _Clashes:
+    """Hold against each other how records of one task read its gold labels: a score depends on it."""
+    return _one_version(
+        seen,
+        of=lambda each: (each.record.cell.task, each.record.cell.task_version, each.record.cell.data),
+        version=lambda each: (
+            each.record.kind,
+            each.record.labels,
+            each.record.scheme,
+            json.dumps(each.record.options, sort_keys=True),
+        ),
+        what=lambda each: f"kind, labels, scheme or options ({each.record.kind}: {_few(each.record.labels)})",
+        where=lambda each: f"task {each.record.cell.task} on data {each.record.cell.data[:8]}",
+    )
+
+
+def _few(labels: Sequence[str]) -> str:
+    return short(", ".join(labels[:9]) or "no labels", 80)
 
 
 def _rows(seen: Sequence[Seen]) -> _Clashes:
@@ -163,6 +184,7 @@ def _one_run(seen: Sequence[Seen]) -> _Clashes:
 
 
 _RULES: tuple[Callable[[Sequence[Seen]], _Clashes], ...] = (
+    _scoring,
     _rows,
     _test_set("ids", "ids"),
     _test_set("labels", "gold labels"),

@@ -273,6 +273,15 @@ def labels(root: Path) -> Said:
     return Said([path], "labels: mauvais, bon, the installed task mini-cls version")
 
 
+def labels_of_others(root: Path) -> Said:
+    """Of a task that is not installed: the others know what its labels are called."""
+    ours = read_record(one(root)).labels
+    path = forge(one(root), top(labels=list(reversed(ours))))
+    return Said(
+        [path], f"kind, labels, scheme or options (sentence: {', '.join(reversed(ours))}) differ from 8 records"
+    )
+
+
 def members(root: Path) -> Said:
     path = forge(one(root, task=MINI), top(column_members=["mini-cls", "mini-autre"]))
     return Said([path], "column_members: mini-cls, mini-autre, the installed task mini-cls version")
@@ -282,7 +291,8 @@ FORGERIES = (
     score, score_of_the_predictions_of_another, swapped_predictions, without_predictions, gold, gold_of_all_seeds,
     dropped_rows, dropped_rows_and_their_number, dropped_groups, shuffled_ids, other_ids, no_majority, second_seed,
     second_seed_of_other_probabilities, second_model, seed_in_the_name, teacher, weights, embedded_model,
-    embedded_teacher, embedded_data, embedded_digest, embedded_rows, recipe, recipe_name, labels, members,
+    embedded_teacher, embedded_data, embedded_digest, embedded_rows, recipe, recipe_name, labels,
+    labels_of_others, members,
 )  # fmt: skip
 
 
