@@ -174,6 +174,11 @@ ADVICE: dict[str, Case] = {
             re.search(r"Use --set (max_length=\d+)", said.err)[1],  # type: ignore[index]
         ],
     ),
+    "leave --set compiled out": Case(
+        [*RUN, "--device", "cpu", "--set", "compiled=true"],
+        "only on a GPU, and the device is cpu",
+        instead(("--set compiled=true", None)),
+    ),
     "No --model given": Case(
         ["run", "--limit", "16", "--set", "epochs=1"], "No --model given", also(*MODEL, "--task", "mini-cls"), code=0
     ),
