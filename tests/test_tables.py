@@ -75,7 +75,8 @@ def test_every_figure_of_the_board_is_in_the_table(results: Path) -> None:
             entry.interval and entry.interval.low,
             entry.interval and entry.interval.high,
         )
-        assert line["versus_p_holm"] == (entry.versus and entry.versus.p_holm)
+        assert line["versus_p_adjusted"] == (entry.versus and entry.versus.p_adjusted)
+        assert line["verdict"] == entry.verdict
         assert [run["score"] for run in line["runs"]] == [run.score for run in entry.runs]
         assert [speed["device"] for speed in line["speeds"]] == [
             m.device for m, s in zip(built.machines, row.speeds, strict=True) if s

@@ -123,7 +123,7 @@ def ask(rng: np.random.Generator, setting: Setting) -> dict[str, float]:
     above = told_apart(measured, draws=DRAWS)
     means_covered = []
     for i in range(setting.models):
-        low, high = intervals.score_interval(measured.alone(i))
+        low, high = intervals.score_interval(measured.of(i))
         means_covered.append(low <= overall[i] <= high)
     return {
         "covered": not (above & ~better).any(),

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +40,17 @@ ACCURACY = 0.85
 KEPT = 0.97
 """The student's mean accuracy over the teacher's."""
 SDS = (0.005, 0.015)
-SEEDS = (3, 5, 10)
-EXAMPLES = (400, 2000)
+SEEDS = (2, 3, 5, 10)
 CLUSTER_SIZES = (1, 2, 3, 4)
+LARGE = 20
+"""Examples in each cluster of the clustered test set."""
+TEST_SETS: dict[str, tuple[int, tuple[int, ...]]] = {
+    "100": (100, CLUSTER_SIZES),
+    "400": (400, CLUSTER_SIZES),
+    f"400 in groups of {LARGE}": (400, (LARGE,)),
+    "2,000": (2000, CLUSTER_SIZES),
+}
+"""Number of examples, and sizes of clusters that are drawn."""
 CLASSES = np.array([0.5, 0.3, 0.2])
 """Shares of the classes in gold; an example that is not right is predicted as either other class."""
 SPURIOUS = 0.7
@@ -72,13 +80,20 @@ def true_score(metric: str, mean: float, sd: float) -> float:
     return float(weights @ scores / weights.sum())
 
 
-def test_set(rng: np.random.Generator, examples: int, mean: Floats, sd: float, seeds: int) -> tuple[Ints, Ints]:
+def test_set(
+    rng: np.random.Generator,
+    examples: int,
+    mean: Floats,
+    sd: float,
+    seeds: int,
+    cluster_sizes: tuple[int, ...] = CLUSTER_SIZES,
+) -> tuple[Ints, Ints]:
     """Draw the counts of models with these mean accuracies, ``seeds`` seeds each.
 
     Returns:
         (models · seeds, clusters, classes, 3) as a classification, (models · seeds, clusters, 1, 3) as entities.
     """
-    sizes = rng.choice(CLUSTER_SIZES, examples)
+    sizes = rng.choice(cluster_sizes, examples)
     sizes = sizes[: np.searchsorted(sizes.cumsum(), examples) + 1]
     cluster = np.repeat(np.arange(len(sizes)), sizes)[:examples]
     gold = rng.choice(len(CLASSES), examples, p=CLASSES)
@@ -116,7 +131,15 @@ def _count(cluster: Ints, label: Ints, counted: NDArray[np.bool_], labels: int) 
     return np.bincount(cell[counted], minlength=len(label) * clusters * labels).reshape(len(label), clusters, labels)
 
 
-def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bool]:
+class Answers(NamedTuple):
+    """What was found on one test set."""
+
+    verdicts: dict[str, bool]
+    widths: dict[str, float]
+    """Width of an interval."""
+
+
+def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> Answers:
     """Return each method's verdicts on one test set with teacher, a model as good, and the student, in this order."""
     models, clusters = np.split(FORMULAS[metric](counts.sum(1)), 3), counts.shape[1]
     covariance = intervals.covariance(resampled, FORMULAS[metric], clusters)
@@ -142,7 +165,7 @@ def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bo
     unequal = intervals.estimate(pair, [1, -1])
     low, high = intervals.t_interval(unequal)
     kept_low, kept_high = intervals.fieller(pair)
-    return {
+    verdicts = {
         "entry_covered": entry[0] <= truth <= entry[1],
         "false_positive": significance.t_test(equal) <= LEVEL,
         "difference_covered": low <= lesser - truth <= high,
@@ -153,22 +176,28 @@ def ask(counts: Ints, resampled: Floats, metric: str, sd: float) -> dict[str, bo
         "false_positive_one_seed": examples_alone(1) <= LEVEL,
         "false_positive_seeds_alone": significance.t_test(welch) <= LEVEL,
     }
+    return Answers(verdicts, {"entry_width": entry[1] - entry[0], "difference_width": high - low})
 
 
-def simulate(rounds: int, sd: float, seeds: int, examples: int) -> list[dict[str, Any]]:
-    """Simulate one setting; return a row of shares for each metric."""
-    rng = np.random.default_rng([round(1e4 * sd), seeds, examples])
+def simulate(rounds: int, sd: float, seeds: int, test: str) -> list[dict[str, Any]]:
+    """Simulate one setting; return a row of shares and of median widths for each metric."""
+    examples, sizes = TEST_SETS[test]
+    rng = np.random.default_rng([round(1e4 * sd), seeds, examples, *sizes])
     said = {metric: Counter[str]() for metric in METRICS}
+    widths: dict[str, list[dict[str, float]]] = {metric: [] for metric in METRICS}
     for _ in range(rounds):
-        classes, entities = test_set(rng, examples, ACCURACY * np.array([1, 1, KEPT]), sd, seeds)
+        classes, entities = test_set(rng, examples, ACCURACY * np.array([1, 1, KEPT]), sd, seeds, sizes)
         drawn = intervals.resample(np.concatenate([classes, entities], axis=2), REPLICATES)
         for metric in METRICS:
             kinds = slice(0, len(CLASSES)) if metric != "entity_f1_micro" else slice(len(CLASSES), None)
             counts = classes if metric != "entity_f1_micro" else entities
-            said[metric].update({name: int(yes) for name, yes in ask(counts, drawn[:, :, kinds], metric, sd).items()})
+            answers = ask(counts, drawn[:, :, kinds], metric, sd)
+            said[metric].update({name: int(yes) for name, yes in answers.verdicts.items()})
+            widths[metric].append(answers.widths)
     return [
-        {"metric": metric, "sd": sd, "seeds": seeds, "examples": examples, "rounds": rounds, "replicates": REPLICATES}
+        {"metric": metric, "sd": sd, "seeds": seeds, "test": test, "rounds": rounds, "replicates": REPLICATES}
         | {name: count / rounds for name, count in said[metric].items()}
+        | {name: float(np.median([each[name] for each in widths[metric]])) for name in widths[metric][0]}
         for metric in METRICS
     ]
 
@@ -193,7 +222,8 @@ def _cochran_cox(share: Floats, freedom: int) -> Floats:
 
 
 def _flue_bench(share: Floats, freedom: int) -> Floats:
-    return np.array([intervals.quantile_of_sum([each, 1 - each], [freedom, math.inf]) for each in share])
+    degrees = [intervals.freedom_of_sum([each, 1 - each], [freedom, math.inf]) for each in share]
+    return np.asarray(special.stdtrit(np.minimum(degrees, 1e9), 0.975))
 
 
 RULES: dict[str, Callable[[Floats, int], Floats]] = {
@@ -213,6 +243,8 @@ COLUMNS = {
     "false_positive_one_seed": "examples alone, one seed",
     "false_positive_seeds_alone": "seeds alone",
     "found": "ours finds 3 %",
+    "entry_width": "entry's width",
+    "difference_width": "difference's width",
 }
 
 
@@ -225,7 +257,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
                 f"`{row['metric']}`",
                 f"{100 * row['sd']:.1f}",
                 str(row["seeds"]),
-                f"{row['examples']:,}",
+                row["test"],
                 f"{row['rounds']:,}",
                 *(f"{100 * row[name]:.1f}" for name in COLUMNS),
             ]
@@ -263,13 +295,14 @@ replicates: {replicates} (flue-bench takes {intervals.REPLICATES:,}).
 - Called non-inferior although exactly at the margin (should be 5 or less): **non-inferiority**
   {span("false_non_inferior")}.
 - **ours finds 3 %**: how often a student that keeps 97 % of the teacher's accuracy is told apart from it.
+- **width**: the median of the 95 % intervals, from end to end, in points.
 
 {table}
 
 ## The interval of a single entry
 
 Coverage around a mean that is exactly normal, by the share of its variance that comes from the seeds (columns); the
-rest is known. By quadrature, without chance. `statistics.quantile_of_sum` says what the rules are.
+rest is known. By quadrature, without chance. `statistics.intervals.freedom_of_sum` says what the rules are.
 
 {rules}
 """
@@ -277,24 +310,25 @@ rest is known. By quadrature, without chance. `statistics.quantile_of_sum` says 
 
 def write(folder: Path, rows: list[dict[str, Any]]) -> None:
     """Write the rows of all settings so far, in the order of the settings."""
-    rows.sort(key=lambda row: (row["examples"], row["sd"], row["seeds"], METRICS.index(row["metric"])))
+    tests = list(TEST_SETS)
+    rows.sort(key=lambda row: (tests.index(row["test"]), row["sd"], row["seeds"], METRICS.index(row["metric"])))
     report.write(folder, "simulation", rows, markdown(rows))
 
 
 def main() -> None:
     """Simulate every setting in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5000, help="simulated test sets of each setting (default: 5000)")
+    parser.add_argument("--rounds", type=int, default=2000, help="simulated test sets of each setting (default: 2000)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write to (default: results/statistics)")
     asked = parser.parse_args()
     kept = asked.out / "simulation.json"
     rows: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
-    done = {(row["examples"], row["sd"], row["seeds"]) for row in rows}
-    for examples, sd, seeds in product(EXAMPLES, SDS, SEEDS):
-        if (examples, sd, seeds) not in done:
+    done = {(row["test"], row["sd"], row["seeds"]) for row in rows}
+    for test, sd, seeds in product(TEST_SETS, SDS, SEEDS):
+        if (test, sd, seeds) not in done:
             began = time.perf_counter()
-            rows += simulate(asked.rounds, sd, seeds, examples)
-            print(f"{examples} examples, sd {sd}, {seeds} seeds: {time.perf_counter() - began:.0f} s", flush=True)
+            rows += simulate(asked.rounds, sd, seeds, test)
+            print(f"{test} examples, sd {sd}, {seeds} seeds: {time.perf_counter() - began:.0f} s", flush=True)
             write(asked.out, rows)
 
 

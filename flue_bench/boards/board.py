@@ -22,16 +22,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flue_bench.boards import provenance
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.progress import Console
 from flue_bench.recipe import Recipe
 from flue_bench.record import Failure, OwnHead, RunRecord, SpeedRecord
-from flue_bench.results.comparison import LEVEL, Interval, collapsed
+from flue_bench.results.comparison import LEVEL, Interval, Versus, collapsed, outlying
 from flue_bench.results.rows import NamedRow, RowKey, RunKey, by_setting, find, grouped, named_rows, newest, told_apart
 from flue_bench.statistics.intervals import mean_sd
+from flue_bench.statistics.power import Power
 from flue_bench.tabular import Tabular
 
 if TYPE_CHECKING:
@@ -107,19 +108,8 @@ class Run:
         return RunKey(self.cell_digest, self.predictions_sha256)
 
 
-@dataclass(frozen=True)
-class Versus:
-    """An entry against the best of its column, as pretrained models: ``flue_bench.results.comparison.Difference``."""
-
-    difference: float
-    """Entry minus best; a fraction of 1."""
-    low: float | None
-    """Lower end of its 95 % interval; None where ``reason`` says why."""
-    high: float | None
-    p: float | None
-    p_holm: float | None
-    """The p-value adjusted over the column."""
-    reason: str | None
+Verdict = Literal["best", "not told apart", "below", "none"]
+"""What a column says of an entry: it came out best, cannot be told apart from the best, is below it, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +129,9 @@ class Entry:
     median: float
     runs: tuple[Run, ...]
     collapsed: tuple[str, ...]
-    """Which runs predict a single class, in words; with any, the entry gets no verdict."""
+    """Which runs predict a single class, in words; with any, the entry gets no verdict and no interval."""
+    outlying: tuple[str, ...]
+    """Which seeds lie far below the others, in words, where none collapsed; with any, the same holds."""
     epochs: tuple[int, ...]
     """Epochs of the runs, each number once."""
     mixed: tuple[str, ...]
@@ -150,16 +142,27 @@ class Entry:
     """From ``evidence.weigh``."""
     versus: Versus | None = None
     """From ``evidence.weigh``; None for the best of the column."""
+    best: bool = False
+    """From ``evidence.weigh``: whether the others of the column are compared with this entry."""
 
     @property
     def stands(self) -> bool:
         """Whether the entry may be the best of its column and be compared, as a pretrained model."""
-        return not self.collapsed and self.n > 0
+        return self.sound and self.n > 0
 
     @property
-    def as_good(self) -> bool:
-        """Whether the entry cannot be distinguished from the best of the column."""
-        return self.versus is not None and self.versus.p_holm is not None and self.versus.p_holm > LEVEL
+    def sound(self) -> bool:
+        """Whether no run failed, as far as answers and scores tell: only then does the entry have an interval."""
+        return not self.collapsed and not self.outlying
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict of the column; None before ``evidence.weigh``, and for an entry that is alone in its column."""
+        if self.versus is None:
+            return "best" if self.best else None
+        if self.versus.p_adjusted is None:
+            return "none"
+        return "not told apart" if self.versus.p_adjusted > LEVEL else "below"
 
 
 @dataclass(frozen=True)
@@ -275,6 +278,8 @@ class Pair:
     """Mean of the columns' ratios."""
     collapsed: tuple[str, ...]
     """Titles of the columns on which runs of either collapsed."""
+    outlying: tuple[str, ...]
+    """Titles of the other columns on which a seed of either lies far below the others."""
     withheld: tuple[str, ...]
     """Titles of the columns on which the predictions do not bear out an entry of either: ``verdicts.weigh``."""
     parameters: float
@@ -330,6 +335,8 @@ class Board(Tabular):
     pairs: tuple[Pair, ...]
     failed: tuple[Note, ...]
     left_out: tuple[Note, ...]
+    power: tuple[Power | None, ...] = ()
+    """From ``verdicts.weigh``, one per column; None where less than two entries have a verdict."""
     quotes: tuple[Quote, ...] = ()
     """From ``published.quote``."""
     sources: tuple[str, ...] = ()
@@ -414,7 +421,8 @@ def _line(board: Board, row: Row, column: Column, entry: Entry, kept: Kept | Non
         "uncommitted": list(entry.uncommitted),
         "collapsed": list(entry.collapsed),
         **{name: entry.interval and getattr(entry.interval, name) for name in _OF_INTERVAL},
-        "as_good": entry.as_good,
+        "outlying": list(entry.outlying),
+        "verdict": entry.verdict,
         **{f"versus_{each.name}": entry.versus and getattr(entry.versus, each.name) for each in fields(Versus)},
         **{f"kept_{each.name}": kept and getattr(kept, each.name) for each in fields(Kept)},
         "runs": [asdict(run) for run in entry.runs],
@@ -713,7 +721,8 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
             )
             for record in runs
         ),
-        collapsed=collapsed(runs),
+        collapsed=(failed := collapsed(runs)),
+        outlying=() if failed else outlying(tuple(whole), scores),
         epochs=_epochs(runs),
         mixed=provenance.mixed(runs),
         uncommitted=provenance.uncommitted(runs),
@@ -785,7 +794,12 @@ def _pair(columns: Sequence[Column], rows: list[Row], student: int, teacher: int
         collapsed=tuple(
             column.title
             for column, (a, b) in zip(columns, both, strict=True)
-            if a and b and not (a.stands and b.stands)
+            if a and b and (a.collapsed or b.collapsed)
+        ),
+        outlying=tuple(
+            column.title
+            for column, (a, b) in zip(columns, both, strict=True)
+            if a and b and (a.outlying or b.outlying) and not (a.collapsed or b.collapsed)
         ),
         withheld=(),
         parameters=ours.parameters / theirs.parameters,

@@ -142,6 +142,8 @@ def place(board: Board, records: Iterable[RunRecord], evidence: Evidence, names:
         reasons = [] if row.trained else ["was scored as it is, not fine-tuned here"]
         reasons += [f"lacks {', '.join(lacking)}"] if lacking else []
         reasons += [f"collapsed runs on {', '.join(failed)}"] if failed else []
+        far = [title for title, entry in entries.items() if entry and entry.outlying]
+        reasons += [f"a seed far below the others on {', '.join(far)}"] if far else []
         if reasons:
             without.append(Note(_title(board, number), "; ".join(reasons)))
         else:

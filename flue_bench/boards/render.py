@@ -59,7 +59,11 @@ CSV_FIELDS = (
     "mean",
     "low",
     "high",
-    "p_holm",
+    "outlying",
+    "verdict",
+    "no_verdict_because",
+    "p_adjusted",
+    "smallest_difference",
     "kept",
     "cell_digest",
     "predictions_sha256",
@@ -67,8 +71,8 @@ CSV_FIELDS = (
 """Fields of the CSV; the row's place in the overall and what it keeps above the floor follow where they were asked for,
 then one column per machine, named after it: examples per second.
 
-The fields from ``mean`` to ``kept`` describe the run's entry: its 95 % interval, the p-value against the column's best,
-and its mean over that of the teacher.
+The fields from ``mean`` to ``kept`` describe the run's entry: its 95 % interval, the verdict against the column's best,
+the smallest difference that its column shows in four of five cases, and its mean over that of the teacher.
 """
 
 
@@ -132,7 +136,8 @@ def markdown(board: Board) -> str:
 def to_json(board: Board) -> str:
     """Return the whole board as JSON, scores as fractions of 1: all seeds, tasks of averaged columns, digests."""
     rows = [
-        asdict(row) | {"entries": [None if entry is None else asdict(entry) for entry in row.entries]}
+        asdict(row)
+        | {"entries": [None if entry is None else asdict(entry) | {"verdict": entry.verdict} for entry in row.entries]}
         for row in board.rows
     ]
     content: dict[str, Any] = {
@@ -141,6 +146,7 @@ def to_json(board: Board) -> str:
         "rows": rows,
         "machines": [asdict(machine) for machine in board.machines],
         "pairs": [asdict(pair) for pair in board.pairs],
+        "power": [power and asdict(power) for power in board.power],
         "published": [asdict(quote) for quote in board.quotes],
         "sources": board.sources,
         "failed": [note._asdict() for note in board.failed],
@@ -165,7 +171,8 @@ def to_csv(board: Board) -> str:
     for number, row in enumerate(board.rows):
         speeds = [speed and speed.examples_per_second for speed in row.speeds]
         of_teacher = kept.get(number, (None,) * len(board.columns))
-        for column, entry, part in zip(board.columns, row.entries, of_teacher, strict=True):
+        powers = board.power or (None,) * len(board.columns)
+        for column, entry, part, power in zip(board.columns, row.entries, of_teacher, powers, strict=True):
             members = {member.task: member for member in column.members}
             for run in entry.runs if entry else ():
                 line = {
@@ -186,7 +193,11 @@ def to_csv(board: Board) -> str:
                     "mean": entry and entry.mean,
                     "low": entry and entry.interval and entry.interval.low,
                     "high": entry and entry.interval and entry.interval.high,
-                    "p_holm": entry and entry.versus and entry.versus.p_holm,
+                    "outlying": entry and "; ".join(entry.outlying),
+                    "verdict": entry and entry.verdict,
+                    "no_verdict_because": entry and entry.versus and entry.versus.reason,
+                    "p_adjusted": entry and entry.versus and entry.versus.p_adjusted,
+                    "smallest_difference": power and power.smallest,
                     "kept": part and part.ratio,
                     "cell_digest": run.cell_digest,
                     "predictions_sha256": run.predictions_sha256,

@@ -11,14 +11,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from flue_bench.boards.board import Board, Column, Entry, Kept, Note, Pair, Versus, mean_kept
+from flue_bench.boards.board import Board, Column, Entry, Kept, Note, Pair, mean_kept
 from flue_bench.errors import FlueBenchError
 from flue_bench.record import RunRecord
 from flue_bench.results import comparison
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.comparison import ColumnVerdicts, Evidence, Versus
 from flue_bench.results.retained import retained
 from flue_bench.results.rows import by_run
-from flue_bench.statistics.significance import holm
+from flue_bench.statistics.power import Power
 
 SAME = 1e-6
 """Means of scores that differ by less differ only by rounding."""
@@ -27,8 +27,9 @@ SAME = 1e-6
 def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Board:
     """Return the board with intervals, verdicts against each column's best entry, and intervals of what students keep.
 
-    The verdicts answer which *pretrained model* is better to fine-tune, so they need two seeds of each; p-values are
-    adjusted over the column (Holm 1979). What a student keeps is withheld where the entry of either has no interval:
+    The verdicts answer which *pretrained model* is better to fine-tune, so they need two seeds of each; all of a column
+    are right together in 95 % of the cases (``flue_bench.statistics.columns``). An entry with collapsed or outlying
+    seeds gets neither verdict nor interval. What a student keeps is withheld where the entry of either has no interval:
     nothing bears out that score.
 
     Args:
@@ -52,24 +53,36 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
             means = f"the predictions give {100 * measured.mean:.2f}, the records {100 * entry.mean:.2f}"
             left_out.add(Note(label, f"{column.title}: no interval: {means}; see flue-bench verify"))
             return entry
-        return replace(entry, interval=measured)
+        return replace(entry, interval=measured) if entry.sound else entry
 
-    def versus(column: Column, entries: list[Entry | None]) -> list[Entry | None]:
-        best = max((entry for entry in entries if entry and entry.stands), key=lambda entry: entry.mean, default=None)
-        differences: dict[int, comparison.Difference] = {}
-        for i, entry in enumerate(entries):
-            if entry and best and entry is not best and entry.interval and best.interval:
-                # Another protocol of the engine, or predictions gone since their interval was cached.
-                with contextlib.suppress(FlueBenchError):
-                    differences[i] = comparison.compare(runs(entry), runs(best), column.metric, evidence)
-        tested = {i: c.p for i, c in differences.items() if c.p is not None}
-        adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    def versus(column: Column, entries: list[Entry | None]) -> tuple[list[Entry | None], Power | None]:
+        there = [i for i, entry in enumerate(entries) if entry]
+        best = max((e for e in entries if e and e.stands), key=lambda entry: entry.mean, default=None)
+        if best is None or len(there) < 2:
+            return entries, None
+        said: dict[int, Versus] = {}
+        compared = []
+        for i in there:
+            entry = entries[i]
+            assert entry
+            if not best.interval or (entry.sound and not entry.interval):
+                whose = "its" if best.interval else "the best one's"
+                said[i] = Versus(
+                    entry.mean - best.mean, reason=f"nothing bears out {whose} score, see what is left out"
+                )
+            else:
+                compared.append(i)
+        power = None
+        if best.interval:
+            of_entries = [runs(entry) for i in compared if (entry := entries[i])]
+            number = next(k for k, i in enumerate(compared) if entries[i] is best)
+            answer = _column(of_entries, number, column.metric, evidence)
+            said |= {i: each for i, each in zip(compared, answer.versus, strict=True) if each}
+            power = answer.power
         return [
-            replace(entry, versus=Versus(c.difference, c.low, c.high, c.p, adjusted.get(i), c.reason))
-            if entry and (c := differences.get(i))
-            else entry
+            entry and (replace(entry, best=True) if entry is best else replace(entry, versus=said.get(i)))
             for i, entry in enumerate(entries)
-        ]
+        ], power
 
     def kept(pair: Pair, i: int) -> Kept | None:
         share, column = pair.kept[i], board.columns[i]
@@ -111,10 +124,11 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
         [entry and interval(row.label, column, entry) for column, entry in zip(board.columns, row.entries, strict=True)]
         for row in board.rows
     ]
-    columns = [
+    weighed = [
         versus(column, list(entries))
         for column, entries in zip(board.columns, zip(*with_intervals, strict=True), strict=False)
     ]
+    columns = [entries for entries, _ in weighed]
     return replace(
         board,
         rows=tuple(
@@ -122,4 +136,30 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
         ),
         pairs=tuple(map(with_what_is_kept, board.pairs)),
         left_out=tuple(sorted(left_out)),
+        power=tuple(power for _, power in weighed),
     )
+
+
+def _column(entries: list[list[RunRecord]], best: int, metric: str, evidence: Evidence) -> ColumnVerdicts:
+    """Return the verdicts of a column; an entry whose predictions are of another test set gets none, and says so."""
+    try:
+        return comparison.column(entries, best, metric, evidence)
+    except FlueBenchError as error:
+        reasons: dict[int, str] = {}
+        for i, entry in enumerate(entries):
+            try:
+                if i != best:
+                    comparison.compare(entry, entries[best], metric, evidence)
+            except FlueBenchError as own:
+                reasons[i] = str(own)
+        reasons = reasons or {i: str(error) for i in range(len(entries)) if i != best}
+    others = [i for i in range(len(entries)) if i not in reasons]
+    rest = _column([entries[i] for i in others], others.index(best), metric, evidence)
+    versus: dict[int, Versus | None] = dict(zip(others, rest.versus, strict=True))
+    top = _mean(entries[best], metric)
+    versus |= {i: Versus(_mean(entries[i], metric) - top, reason=said) for i, said in reasons.items()}
+    return ColumnVerdicts(tuple(versus[i] for i in range(len(entries))), rest.power)
+
+
+def _mean(records: list[RunRecord], metric: str) -> float:
+    return math.fsum(record.scores[metric] for record in records) / len(records)

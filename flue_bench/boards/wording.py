@@ -6,22 +6,27 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from flue_bench.boards import provenance
-from flue_bench.boards.board import Board, Entry, Kept, Machine, Pair, Row, Versus
+from flue_bench.boards.board import Board, Entry, Kept, Machine, Pair, Row
 from flue_bench.boards.overall import Overall, Place, Ranking
 from flue_bench.kinds.counts import TRY
-from flue_bench.results.comparison import LEVEL, Interval
+from flue_bench.results.comparison import LEVEL, Interval, Versus
 
 COLLAPSED = "†"
 FINE_TUNED = "‡"
 LEAKS = "§"
+OUTLYING = "¶"
+BELOW = "↓"
 AS_GOOD = "≈"
+UNKNOWN = "?"
 NONE = "\N{EN DASH}"
 NOTHING = "No model has a whole entry yet."
 
 
 def marks(entry: Entry) -> str:
     """Return the marks of an entry, which a caption or note explains."""
-    return (AS_GOOD if entry.as_good else "") + (COLLAPSED if entry.collapsed else "")
+    if not entry.sound:
+        return (COLLAPSED if entry.collapsed else "") + (OUTLYING if entry.outlying else "")
+    return {"not told apart": AS_GOOD, "below": BELOW, "none": UNKNOWN}.get(entry.verdict or "", "")
 
 
 def name(row: Row) -> str:
@@ -56,13 +61,15 @@ def caption(board: Board, n: str) -> str:
     if any(entry.n > 1 for entry in entries):
         said += "; min is the lowest seed's"
     said += "."
-    if any(entry.as_good for entry in entries):
-        said += (
-            f" {AS_GOOD} not distinguishable from the column's best as a pretrained model "
-            f"(p > {LEVEL:.2f}, Holm over the column)."
-        )
-        if len({row.protocol for row in board.rows}) > 1:
-            said += " Entries of another protocol than that best one's are not compared with it."
+    meant = {
+        BELOW: "below the column's best as a pretrained model",
+        AS_GOOD: "not told apart from the column's best",
+        UNKNOWN: "no verdict, for the reason below",
+    }
+    there = {marks(entry) for entry in entries}
+    if explained := [f"{mark} {words}" for mark, words in meant.items() if mark in there]:
+        level = " (5 % over all pairs of a column)" if there & {BELOW, AS_GOOD} else ""
+        said += f" {'; '.join(explained)}{level}."
     return said
 
 
@@ -79,11 +86,11 @@ def percent(entry: Entry, spread: str) -> str:
 def verdict(versus: Versus) -> str:
     """Return the verdict against the column's best as a sentence."""
     said = f"Against the column's best, as pretrained models: {100 * versus.difference:+.2f} points"
-    if versus.p_holm is None or versus.low is None or versus.high is None:
+    if versus.p is None or versus.p_adjusted is None or versus.low is None or versus.high is None:
         return f"{said}; no verdict: {versus.reason}."
-    told = "not distinguishable" if versus.p_holm > LEVEL else "below it"
+    told = "not told apart" if versus.p_adjusted > LEVEL else "below it"
     ends = f"[{100 * versus.low:+.2f}, {100 * versus.high:+.2f}]"
-    return f"{said} {ends}, p = {versus.p:.3f}, {versus.p_holm:.3f} adjusted over the column (Holm): {told}."
+    return f"{said} {ends}, p = {versus.p:.3f}, {versus.p_adjusted:.3f} adjusted over all pairs of the column: {told}."
 
 
 def kept_text(kept: Kept | None) -> str:
@@ -108,6 +115,7 @@ def retention(board: Board) -> list[str]:
         tasks = sum(kept is not None for kept in pair.kept)
         aside = [f"mean of {tasks} tasks"] if tasks > 1 else []
         aside += [f"without {', '.join(pair.collapsed)}: collapsed runs"] if pair.collapsed else []
+        aside += [f"without {', '.join(pair.outlying)}: a seed far below the others"] if pair.outlying else []
         aside += [f"without {', '.join(pair.withheld)}: not borne out by predictions"] if pair.withheld else []
         if pair.above and pair.above.floor is not None and (mean := pair.above.mean):
             floor, on = board.rows[pair.above.floor].label, sum(kept is not None for kept in pair.above.kept)
@@ -137,6 +145,7 @@ def _share(ratio: float, low: float | None, high: float | None) -> str:
 def _not_counted(pair: Pair) -> str:
     """Return on which columns there is no ratio, and why."""
     reasons = [f"collapsed on {', '.join(pair.collapsed)}"] if pair.collapsed else []
+    reasons += [f"a seed lies far below the others on {', '.join(pair.outlying)}"] if pair.outlying else []
     reasons += [f"no predictions bear out the scores on {', '.join(pair.withheld)}"] if pair.withheld else []
     return "; ".join(reasons)
 
@@ -336,6 +345,7 @@ def notes(board: Board) -> dict[str, list[str]]:
         for column, entry in zip(board.columns, row.entries, strict=True)
         for words in (entry.collapsed if entry else ())
     ]
+    outlying = [f"{where}: {words}" for where, words in _by_entry(board, lambda entry: entry.outlying)]
     what = "the classification head that the checkpoint brought was"
     fine_tuned = [
         f"{row.label} ({setting_text(board, row)}): {'; '.join(row.fine_tuned)}" for row in board.rows if row.fine_tuned
@@ -351,7 +361,10 @@ def notes(board: Board) -> dict[str, list[str]]:
     chosen = [f"{where}: {words}" for where, words in _by_entry(board, _unusual)]
     data = [f"{column.title}: {words}" for column in board.columns for words in column.deviations]
     by_heading = {
-        f"{COLLAPSED} Collapsed runs: averaged, but without a verdict; {TRY}": collapsed,
+        f"{COLLAPSED} Collapsed runs: averaged, but without an interval or a verdict; {TRY}": collapsed,
+        f"{OUTLYING} Seeds far below the others: averaged, but without an interval or a verdict": outlying,
+        f"{UNKNOWN} No verdict": _no_verdict(board),
+        POWER: _power(board),
         f"{FINE_TUNED} Fine-tuned before, not only pretrained: {what}": fine_tuned,
         "Seeds that do not count from 0: whether others were run as well is not known": chosen,
         "Averaged over runs that were not made alike": apart,
@@ -371,6 +384,35 @@ def notes(board: Board) -> dict[str, list[str]]:
         "Left out": [f"{what}: {reason}" for what, reason in board.left_out],
     }
     return {heading: lines for heading, lines in by_heading.items() if lines}
+
+
+POWER = (
+    "The smallest true difference of two models, named beforehand, that is shown in four of five cases; "
+    f"{NONE}: by no number of seeds, on this test set"
+)
+
+
+def _power(board: Board) -> list[str]:
+    """Return for each column what it can show, and what more seeds would."""
+    said = []
+    for column, power in zip(board.columns, board.power, strict=False):
+        if power:
+            points = ", ".join(f"{100 * each:g}" for each, _ in power.needed)
+            seeds = ", ".join(NONE if number is None else f"{number}" for _, number in power.needed)
+            said.append(
+                f"{column.title}: {100 * power.smallest:.1f} points with {power.seeds} seeds of each; "
+                f"{points} points with {seeds} seeds"
+            )
+    return said
+
+
+def _no_verdict(board: Board) -> list[str]:
+    """Return why entries have no verdict that could have one, the entries that share a reason together."""
+    entries: dict[str, list[str]] = {}
+    reasons = _by_entry(board, lambda e: (e.versus.reason or "",) if e.versus and marks(e) == UNKNOWN else ())
+    for where, reason in reasons:
+        entries.setdefault(reason, []).append(where)
+    return [f"{'; '.join(of_reason)}: {reason}" for reason, of_reason in entries.items()]
 
 
 def _by_entry(board: Board, words_of: Callable[[Entry], Iterable[str]]) -> list[tuple[str, str]]:

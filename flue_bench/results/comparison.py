@@ -17,7 +17,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import re
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -37,8 +39,9 @@ from flue_bench.record import RunRecord
 from flue_bench.results import code
 from flue_bench.results.rows import grouped
 from flue_bench.results.store import read_predictions
-from flue_bench.statistics import intervals, replicates, significance
+from flue_bench.statistics import columns, intervals, outliers, replicates, significance
 from flue_bench.statistics.intervals import Floats, Means
+from flue_bench.statistics.power import Noise, Power, power
 
 if TYPE_CHECKING:
     import pyarrow
@@ -107,6 +110,33 @@ class Difference:
     clusters: int
     reason: str | None = None
     """Why there is neither interval nor p-value, in words."""
+
+
+@dataclass(frozen=True)
+class Versus:
+    """A board entry against the best of its column, as pretrained models; fractions of 1."""
+
+    difference: float
+    """Entry minus best."""
+    low: float | None = None
+    """Lower end of its 95 % interval, not adjusted; None where ``reason`` says why."""
+    high: float | None = None
+    p: float | None = None
+    """Two-sided p-value, not adjusted."""
+    p_adjusted: float | None = None
+    """The p-value adjusted over all pairs of the column, never below ``p``."""
+    reason: str | None = None
+    """Why there is no verdict, in words."""
+
+
+@dataclass(frozen=True)
+class ColumnVerdicts:
+    """What the entries of a column show of each other."""
+
+    versus: tuple[Versus | None, ...]
+    """One for each entry; None for the best."""
+    power: Power | None
+    """With the median number of seeds; None where less than two entries can have a verdict."""
 
 
 @dataclass(frozen=True)
@@ -321,15 +351,15 @@ def compare(
         measured = _measure([first, second], metric, evidence)
         score_a, score_b = (float(scores.mean()) for scores in measured.scores)
         estimate, p, test, low, high = None, None, "", None, None
-        reason = _reason(first, second, question)
+        reason = _reason(first, second, question, [each.tolist() for each in measured.scores])
         if reason is None:
             means = _means_for(question, first, second, measured)
             estimate = intervals.estimate(means, [1, -1])
             low, high = intervals.t_interval(estimate)
             if question == "trained":
-                p, test = _trained_test(measured)
+                p, test = _trained_test(first.used + second.used, measured, evidence)
             else:
-                p, test = significance.t_test(estimate), "t with Satterthwaite's degrees of freedom"
+                p, test = significance.t_test(estimate), "Student's t over seeds and test examples"
         return Difference(
             question=question,
             metric=metric,
@@ -352,6 +382,66 @@ def compare(
 
     key = [metric, _asked(question, first, second), first.key, second.key]
     return evidence.kept(key, Difference, compute, first.used + second.used)
+
+
+def column(entries: Sequence[Sequence[RunRecord]], best: int, metric: str, evidence: Evidence) -> ColumnVerdicts:
+    """Return the verdicts of a column's entries against the one that came out best, as pretrained models.
+
+    Each difference, with its interval and p-value, is that of ``compare``; what is adjusted over the column is
+    explained in ``flue_bench.statistics.columns``.
+
+    Args:
+        entries: the records of each entry, as for ``interval``, all on the same tasks and data.
+        best: index of the best entry.
+        metric: full name of the score.
+        evidence: the source of the predictions.
+
+    Raises:
+        RecordError, UnknownNameError: as for ``interval``.
+    """
+    found = [_entry(records, metric) for records in entries]
+    scores = [entry.scores(metric) for entry in found]
+    reasons = [
+        None
+        if i == best
+        else _incomparable(entry, found[best]) or _reason(entry, found[best], "pretrained", (scores[i], scores[best]))
+        for i, entry in enumerate(found)
+    ]
+    judged = [i for i, reason in enumerate(reasons) if reason is None]
+    reference = judged.index(best)
+
+    def compute() -> ColumnVerdicts:
+        versus = [
+            None if i == best else Versus(statistics.fmean(scores[i]) - statistics.fmean(scores[best]), reason=reason)
+            for i, reason in enumerate(reasons)
+        ]
+        if len(judged) < 2:
+            return ColumnVerdicts(tuple(versus), None)
+        measured = _measure([found[i] for i in judged], metric, evidence)
+        means = _means(measured, drawn=True)
+        adjusted = columns.p_values(means, reference) if len(judged) > 2 else np.zeros(2)
+        for k, i in enumerate(judged):
+            if i != best:
+                estimate = intervals.estimate(means.of(k, reference), [1, -1])
+                p = significance.t_test(estimate)
+                versus[i] = Versus(estimate.value, *intervals.t_interval(estimate), p, max(p, float(adjusted[k])))
+        seeds = statistics.median_low(len(found[i].seeds) for i in judged)
+        return ColumnVerdicts(tuple(versus), power(_noise(means), seeds))
+
+    key = [metric, best, [entry.key for entry in found], reasons]
+    return evidence.kept(key, ColumnVerdicts, compute, [record for i in judged for record in found[i].used])
+
+
+def _noise(means: Means) -> Noise:
+    """Return the noise of a difference: seeds pooled over all of these models, test examples as in the median pair."""
+    number, own = means.freedom + 1, np.diag(means.examples)
+    apart = own[:, None] + own - 2 * means.examples
+    pairs = np.triu_indices(len(own), 1)
+    return Noise(
+        sd=float(np.sqrt((means.freedom * number * means.seeds).sum() / means.freedom.sum())),
+        se_examples=float(np.sqrt(max(np.median(apart[pairs]), 0))),
+        clusters=means.clusters,
+    )
 
 
 def retention(
@@ -381,7 +471,7 @@ def retention(
         measured = _measure([first, second], metric, evidence)
         score_student, score_teacher = (float(scores.mean()) for scores in measured.scores)
         ratio, low, high, p = None, None, None, None
-        reason = _reason(first, second, question)
+        reason = _reason(first, second, question, [each.tolist() for each in measured.scores])
         if not first.collapsed and not second.collapsed:
             if score_teacher <= 0:
                 reason = "the teacher's score is not above zero"
@@ -422,7 +512,7 @@ def equivalence(
 
     def compute() -> Equivalence:
         measured = _measure([first, second], metric, evidence)
-        reason, p = _reason(first, second, question), None
+        reason, p = _reason(first, second, question, [each.tolist() for each in measured.scores]), None
         if reason is None and margin.relative and measured.scores[1].mean() <= 0:
             reason = "a share of B's score is no margin where that is not above zero"
         if reason is None:
@@ -518,12 +608,14 @@ def check_drawn(records: Sequence[RunRecord], metric: str) -> None:
     """Check that an entry says something of the model's spread over seeds.
 
     Raises:
-        UsageError: it has a single seed, or collapsed runs.
+        UsageError: it has a single seed, collapsed runs, or a seed far below the others.
         UnknownNameError: as for ``interval``.
     """
     entry = _entry(records, metric)
     if entry.collapsed:
         raise UsageError(f"{entry.model} {'; '.join(entry.collapsed)}")
+    if far := outlying(entry.seeds, entry.scores(metric)):
+        raise UsageError(f"{entry.model} {'; '.join(far)}")
     if len(entry.seeds) < 2:
         raise UsageError(f"one seed of {entry.model} says nothing about the spread over seeds; run more with --seeds")
 
@@ -586,6 +678,13 @@ class _Entry(NamedTuple):
         """See ``collapsed``."""
         return collapsed([self.records[task, run] for run in self.runs for task in self.tasks])
 
+    def scores(self, metric: str) -> list[float]:
+        """Return the scores by run, the tasks averaged."""
+        return [
+            math.fsum(self.records[task, run].scores[metric] for task in self.tasks) / len(self.tasks)
+            for run in self.runs
+        ]
+
 
 _Run = tuple[str, int | None]
 """A model's digest and a seed."""
@@ -599,8 +698,6 @@ class _Measured(NamedTuple):
     covariance: Floats
     """Covariance of all of these, (seeds of all entries, seeds of all entries)."""
     metric: Metric
-    counts: Floats
-    """Counts of the last task, which is the only one for trained models: (seeds of all entries, clusters, …)."""
     examples: int
     clusters: int
     fewest: int
@@ -672,12 +769,47 @@ def collapsed(records: Sequence[RunRecord]) -> tuple[str, ...]:
     )
 
 
-def _reason(first: _Entry, second: _Entry, question: Question) -> str | None:
-    """Return why there is no verdict, in words."""
+def outlying(seeds: Sequence[int | None], scores: Sequence[float]) -> tuple[str, ...]:
+    """Return which seeds of an entry lie far below the others, in words; an entry with such seeds gets no verdict.
+
+    Its spread is no normal one: an interval over the seeds would claim 95 % and hold the truth less often.
+    ``flue_bench.statistics.outliers`` has the rule.
+
+    Args:
+        seeds: the entry's seeds.
+        scores: their scores, fractions of 1, the column's tasks averaged.
+    """
+    far = outliers.outlying(scores)
+    others = [100 * score for i, score in enumerate(scores) if i not in far]
+    return tuple(
+        f"seed {seeds[i]} at {100 * scores[i]:.2f}, the others at {min(others):.2f} to {max(others):.2f}" for i in far
+    )
+
+
+def _incomparable(entry: _Entry, best: _Entry) -> str | None:
+    """Return why an entry does not measure what the best of its column does, in words; None if it does."""
+    if not entry.drawn:
+        return "scored as it is, with no seed to average over"
+    for task in entry.tasks:
+        if said := differs(entry.records[task, entry.runs[0]], best.records[task, best.runs[0]]):
+            return f"not comparable with the column's best: {said}"
+    return None
+
+
+def _reason(first: _Entry, second: _Entry, question: Question, scores: Sequence[Sequence[float]]) -> str | None:
+    """Return why there is no verdict, in words; ``scores`` are those of both over their seeds."""
     if failed := [f"{entry.model} {words}" for entry in (first, second) for words in entry.collapsed]:
         return f"collapsed runs allow no verdict: {'; '.join(failed)}"
     if question == "trained":
         return None
+    far = [
+        f"{entry.model} {words}"
+        for entry, of_entry in zip((first, second), scores, strict=True)
+        for unit in entry.distillations
+        for words in outlying([entry.seeds[i] for i in unit], [of_entry[i] for i in unit])
+    ]
+    if far:
+        return f"a seed far below the others allows no verdict: {'; '.join(far)}"
     if question == "distilled":
         both = ((first, second), (second, first))
         lonely = [entry for entry, other in both if _drawn_anew(entry, other) and len(entry.distillations) < 2]
@@ -702,21 +834,27 @@ def _measure(entries: Sequence[_Entry], metric: str, evidence: Evidence) -> _Mea
     tasks = entries[0].tasks
     scores, covariance, examples, clusters = [], [], 0, []
     for task in tasks:
-        records = [entry.records[task, run] for entry in entries for run in entry.runs]
-        formula = _metric(records[0], metric)
-        counts, rows = _counts(records, formula, evidence)
-        if counts.shape[1] < 2:
-            raise RecordError(f"{task}: a test set of a single group of examples has no interval.")
-        scores.append(formula.score(counts.sum(axis=1)))
-        covariance.append(intervals.covariance(intervals.resample(counts), formula.score, counts.shape[1]))
+        first = entries[0].records[task, entries[0].runs[0]]
+        formula = _metric(first, metric)
+        of_task, drawn, rows, groups = [], [], 0, 0
+        for entry in entries:  # one by one: counts of a whole column would be too many to hold
+            records = [entry.records[task, run] for run in entry.runs]
+            others = [] if entry is entries[0] else [first]
+            counts, rows = _counts([*others, *records], formula, evidence)
+            counts, groups = counts[len(others) :], counts.shape[1]
+            if groups < 2:
+                raise RecordError(f"{task}: a test set of a single group of examples has no interval.")
+            of_task.append(formula.score(counts.sum(axis=1)))
+            drawn.append(formula.score(intervals.resample(counts)))
+        scores.append(np.concatenate(of_task))
+        covariance.append(intervals.covariance_of(np.concatenate(drawn, axis=1), groups))
         examples += rows
-        clusters.append(counts.shape[1])
+        clusters.append(groups)
     cut = np.cumsum([len(entry.runs) for entry in entries])[:-1]
     return _Measured(
         scores=np.split(np.mean(scores, axis=0), cut),
         covariance=np.sum(covariance, axis=0) / len(tasks) ** 2,
         metric=formula,
-        counts=counts,
         examples=examples,
         clusters=sum(clusters),
         fewest=min(clusters),
@@ -763,14 +901,15 @@ def _metric(record: RunRecord, name: str) -> Metric:
     return metrics[name]
 
 
-def _trained_test(measured: _Measured) -> tuple[float, str]:
+def _trained_test(records: Sequence[RunRecord], measured: _Measured, evidence: Evidence) -> tuple[float, str]:
     """Return the p-value of two fine-tuned models, and the test's name."""
     metric = measured.metric
+    counts, _ = _counts(records, metric, evidence)
     if metric.of_examples and measured.clusters == measured.examples:
-        right = metric.score(measured.counts)  # (2, examples): 0 or 1
+        right = metric.score(counts)  # (2, examples): 0 or 1
         first, second = int((right[0] > right[1]).sum()), int((right[0] < right[1]).sum())
         return significance.mcnemar(first, second), "exact McNemar"
-    return significance.permutation_test(measured.counts, metric.score), "paired permutation"
+    return significance.permutation_test(counts, metric.score), "paired permutation"
 
 
 def _counts(records: Sequence[RunRecord], metric: Metric, evidence: Evidence) -> tuple[Floats, int]:

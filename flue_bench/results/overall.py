@@ -64,7 +64,7 @@ def standings(
             tuple(
                 Standing(
                     float(means.mean[i]),
-                    *intervals.score_interval(means.alone(i), lowest, highest),
+                    *intervals.score_interval(means.of(i), lowest, highest),
                     rank_low=each.low,
                     rank_high=each.high + others,
                 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import html
+import io
+import json
 import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet
@@ -65,26 +68,104 @@ def test_an_entry_has_the_interval_of_its_records(board: Board, store: Store) ->
     assert '"low": ' in to_json(board) and f"{found.low},{found.high}" in to_csv(board)
 
 
-def test_who_cannot_be_told_from_the_best_is_marked(board: Board) -> None:
+def test_each_of_the_three_states_is_marked_in_every_format(board: Board) -> None:
     found = entries(board)
-    assert found["autre"].versus is None  # the best itself
-    assert found["org/maitre"].as_good and not found["org/eleve"].as_good
-    assert markdown(board).count("≈ [") == sum(e.as_good for row in board.rows for e in row.entries if e)
-    assert "≈ not distinguishable from the column's best" in markdown(board)
+    assert {name: entry.verdict for name, entry in found.items()} == {
+        "autre": "best",
+        "org/maitre": "not told apart",
+        "org/eleve": "below",
+    }
+    for text in (markdown(board), str(board), board._repr_html_()):
+        for mark, verdict in (("≈", "not told apart"), ("↓", "below")):
+            marked = sum(e.verdict == verdict for row in board.rows for e in row.entries if e)
+            assert (
+                text.count(f"{mark} ") + text.count(f"{mark}\n") + text.count(f"{mark}<") >= marked + 1
+            )  # the caption
+        said = " ".join(html.unescape(text).split())
+        assert "↓ below the column's best as a pretrained model; ≈ not told apart" in said
+    assert r"$^{\approx}$" in latex(board) and r"$^{\downarrow}$" in latex(board)
+    rows = json.loads(to_json(board))["rows"]
+    assert {e["verdict"] for row in rows for e in row["entries"] if e} == {"best", "not told apart", "below"}
+    lines = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert {line["verdict"] for line in lines} == {"best", "not told apart", "below"}
 
 
-def test_rows_of_another_protocol_are_said_not_to_be_compared(board: Board) -> None:
-    *others, one = board.rows
-    mixed = replace(board, rows=(*others, replace(one, protocol=one.protocol + 1)))
-    said = "Entries of another protocol than that best one's are not compared with it."
-    assert said in markdown(mixed) and said not in markdown(board)
+def mixed(tmp_path: Path, seeds: int) -> Board:
+    """A board of three models, of which the last has as many seeds as are asked for."""
+    store = Store(tmp_path)
+    for seed in range(3):
+        write_run(store, "a", "xnli", seed, 0.9)
+        write_run(store, "c", "xnli", seed, 0.9)
+    for seed in range(seeds):
+        write_run(store, "b", "xnli", seed, 0.8)
+    return weighed(store)
 
 
-def test_p_values_are_adjusted_over_the_column(board: Board) -> None:
-    versus = [e.versus for e in entries(board).values() if e.versus]
-    p = sorted((v.p, v.p_holm) for v in versus if v.p is not None and v.p_holm is not None)
-    assert len(p) == 2
-    assert [adjusted for _, adjusted in p] == pytest.approx([2 * p[0][0], max(2 * p[0][0], p[1][0])])
+def test_no_verdict_says_why(tmp_path: Path) -> None:
+    board = mixed(tmp_path, seeds=1)
+    verdicts = {name: entry.verdict for name, entry in entries(board).items()}
+    assert verdicts.pop("b") == "none" and sorted(map(str, verdicts.values())) == ["best", "not told apart"]
+    reason = "one seed of b says nothing about the spread over seeds"
+    for text in (markdown(board), str(board), latex(board), board._repr_html_()):
+        assert reason in " ".join(text.replace("\n", " ").split())
+        assert "No verdict" in text
+    assert re.search(r"\d\d\.\d\d\? \[", markdown(board))
+    (line,) = [line for line in csv.DictReader(io.StringIO(to_csv(board))) if line["model"] == "b"]
+    assert line["verdict"] == "none" and reason in line["no_verdict_because"]
+
+
+def test_a_seed_far_below_the_others_claims_no_interval(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for seed, right in enumerate((0.9, 0.9, 0.6)):
+        write_run(store, "a", "xnli", seed, right)
+        write_run(store, "b", "xnli", seed, 0.85)
+        write_run(store, "c", "xnli", seed, 0.85)
+    board = weighed(store)
+    found = entries(board)
+    assert found["a"].outlying and not found["a"].collapsed and found["a"].outlying[0].startswith("seed 2 at ")
+    assert found["a"].interval is None and found["a"].verdict == "none" and not found["a"].stands
+    assert sorted(str(found[name].verdict) for name in "bc") == ["best", "not told apart"]
+    for text in (markdown(board), str(board), board._repr_html_()):
+        assert "¶ Seeds far below the others" in text and found["a"].outlying[0] in " ".join(text.split())
+    of = [[r for r in store.records() if r.cell.model.name == name] for name in "ab"]
+    difference = comparison.compare(*of, "f1_macro", Evidence((tmp_path,)))
+    assert difference.low is difference.p is None and "seed 2 at" in (difference.reason or "")
+    assert comparison.retention(*of, "f1_macro", Evidence((tmp_path,))).low is None
+
+
+def test_a_test_set_that_is_not_the_others_costs_its_entry_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for seed in range(2):
+        for model, right in (("a", 0.9), ("b", 0.85), ("c", 0.8)):
+            write_run(store, model, "xnli", seed, right, **({"rows": 110} if model == "c" else {}))
+    found = entries(weighed(store))
+    assert found["c"].verdict == "none" and "not the test set of" in (found["c"].versus.reason or "")
+    assert found["a"].verdict == "best" and found["b"].versus and found["b"].versus.p is not None
+
+
+def test_what_a_column_can_show_is_on_every_format(board: Board) -> None:
+    i = [each.name for each in board.columns].index("xnli")
+    power = board.power[i]
+    assert power and power.seeds == 3
+    said = f"{board.columns[i].title}: {100 * power.smallest:.1f} points with 3 seeds of each; 1, 2, 3 points with "
+    for text in (markdown(board), str(board), latex(board), board._repr_html_()):
+        assert said in " ".join(text.split())
+    assert json.loads(to_json(board))["power"][i]["smallest"] == power.smallest
+    lines = csv.DictReader(io.StringIO(to_csv(board)))
+    assert {line["smallest_difference"] for line in lines if line["column"] == "xnli"} == {f"{power.smallest}"}
+
+
+def test_p_values_are_those_of_compare_and_adjusted_over_the_column(board: Board, store: Store) -> None:
+    found = entries(board)
+    for name, entry in found.items():
+        if entry.versus:
+            pair = (records(store, each, "xnli") for each in (name, "autre"))
+            alone = comparison.compare(*pair, "f1_macro", Evidence((store.root,)))
+            assert (entry.versus.difference, entry.versus.low, entry.versus.high, entry.versus.p) == pytest.approx(
+                (alone.difference, alone.low, alone.high, alone.p)
+            )
+            assert entry.versus.p_adjusted is not None and entry.versus.p is not None
+            assert entry.versus.p < entry.versus.p_adjusted <= 1
 
 
 def test_with_one_seed_there_is_no_verdict(tmp_path: Path) -> None:
@@ -94,7 +175,7 @@ def test_with_one_seed_there_is_no_verdict(tmp_path: Path) -> None:
     board = weighed(store)
     (versus,) = [entry.versus for entry in entries(board).values() if entry.versus]
     assert versus.p is None and "one seed" in (versus.reason or "")
-    assert "≈" not in markdown(board)
+    assert "≈" not in markdown(board) and board.power == (None,)
     assert "[95 % interval over test examples (one seed)]" in markdown(board)
 
 
@@ -117,7 +198,8 @@ def test_without_predictions_the_board_stands_and_says_so(without: str, tmp_path
         "best": without != "best",
         "other": without != "other",
     }
-    assert not any(entry.versus for entry in found.values())  # the best of the rest is not the best
+    assert not any(entry.versus and entry.versus.p for entry in found.values())  # the best of the rest is not the best
+    assert sorted(str(entry.verdict) for entry in found.values()) == ["best", "none"]
     assert [what for what, reason in weighed(store).left_out if "xnli: no interval:" in reason] == [without]
 
 
@@ -130,7 +212,7 @@ def test_predictions_that_went_after_their_interval_was_cached(tmp_path: Path) -
     assert all(entry.interval for entry in entries(weighed(store)).values())
     for file in tmp_path.rglob("*.parquet"):
         file.unlink()
-    assert not any(entry.interval or entry.versus for entry in entries(weighed(store)).values())
+    assert not any(e.interval or (e.versus and e.versus.p) for e in entries(weighed(store)).values())
     assert [what for what, reason in weighed(store).left_out if "not found under" in reason] == ["a", "b"]
 
 

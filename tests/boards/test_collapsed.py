@@ -87,9 +87,13 @@ def test_the_board_draws_no_conclusion(store: Store) -> None:
     assert content["pairs"][0]["kept"] == [None] and content["pairs"][0]["mean"] is None
     assert content["pairs"][0]["collapsed"] == ["xnli"]
     versus = [row["entries"][0]["versus"] for row in content["rows"] if row["entries"][0]["versus"]]
-    assert all(v["p"] is v["p_holm"] is v["low"] is v["high"] is None and "collapsed" in v["reason"] for v in versus)
+    assert all(
+        v["p"] is v["p_adjusted"] is v["low"] is v["high"] is None and "collapsed" in v["reason"] for v in versus
+    )
     for line in csv.DictReader(io.StringIO(said["csv"])):
-        assert line["kept"] == line["p_holm"] == ""
+        assert line["kept"] == line["p_adjusted"] == ""
+        of_model = [r for r in store.records() if r.cell.model.name == line["model"]]
+        assert (line["low"] == line["high"] == "") == any(record.collapsed for record in of_model)
 
 
 def test_a_collapsed_entry_is_never_the_best(store: Store) -> None:
@@ -164,8 +168,8 @@ def test_a_collapsed_leader_does_not_keep_others_from_the_comparison(tmp_path: P
     found = {row.label: row.entries[0] for row in weighed(store).rows}
     lucky, others = found.pop("chanceux"), list(found.values())
     assert lucky and lucky.mean > max(entry.mean for entry in others if entry)
-    assert lucky.versus and lucky.versus.p is None and not lucky.as_good
-    assert sorted(bool(entry and entry.as_good) for entry in others) == [False, True]
+    assert lucky.verdict == "none" and lucky.versus and lucky.versus.p is None and lucky.interval is None
+    assert sorted(entry.verdict or "" for entry in others if entry) == ["best", "not told apart"]
 
 
 def test_a_column_of_several_tasks_names_the_task(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_what_it_says(root: Path) -> None:
         "<0.001",
         "3, 3",
         "(300)",
-        "Satterthwaite",
+        "Student's t over seeds and test examples",
         "Holm",
     ):
         assert part in said, part

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.statistics import retention as simulation
-from flue_bench.statistics.intervals import KEPT_ABOVE, Estimate, Means, fieller, satterthwaite
+from flue_bench.statistics.intervals import KEPT_ABOVE, Estimate, Means, fieller, freedom_of_sum, satterthwaite
 from flue_bench.statistics.ratios import mean_ratio_interval, ratio
 from flue_bench.statistics.significance import equivalence_test
 
@@ -65,7 +65,7 @@ def test_above_a_floor_by_hand() -> None:
     # At both ends numerator - end · denominator is as far from 0 as the quantile allows: 0.21 - 0.27 r over its error,
     # the variance of S - r T - (1 - r) F being (1 + r² + (1 - r)²) 1e-6.
     r = 21 / 27
-    t = stats.t.ppf(0.975, satterthwaite([1e-6, r * r * 1e-6, (1 - r) ** 2 * 1e-6], [2, 2, 2]))
+    t = stats.t.ppf(0.975, freedom_of_sum([1e-6, r * r * 1e-6, (1 - r) ** 2 * 1e-6], [2, 2, 2]))
     for end in (low, high):
         error = math.sqrt((1 + end**2 + (1 - end) ** 2) * 1e-6)
         assert abs(0.21 - 0.27 * end) / error == pytest.approx(t, rel=1e-6)

@@ -49,7 +49,7 @@ def test_intervals_hold_the_truth_where_distillations_differ() -> None:
     """Seeds alone would be too sure of themselves, whether of one student or of all."""
     found = simulation.simulate(300, simulation.SETTINGS.index(simulation.Setting(3, 0.02, 2000)))
     assert found["distillations_covered"] > 0.92
-    assert found["pooled_covered"] < found["distillations_covered"] and found["one_covered"] < 0.85
+    assert found["pooled_covered"] < found["distillations_covered"] and found["one_covered"] < 0.9
 
 
 def test_the_committed_simulation_is_of_these_settings() -> None:
