@@ -23,7 +23,7 @@ from support.boards import teacher_and_student
 from support.command_line import Said
 from support.command_line import flue_bench as command
 from support.factories import make_record
-from support.forging import Columns, forge
+from support.forging import Columns, Fields, forge
 
 FORMATS = ("terminal", "markdown", "html", "latex", "json", "csv")
 COMMANDS = (
@@ -264,9 +264,12 @@ def test_ten_thousand_labels_take_no_gigabytes(tmp_path: Path) -> None:
         for row in columns["probabilities"]:
             row.extend([0.0] * (10_000 - len(row)))
 
-    labels = [f"classe {i}" for i in range(10_000)]
+    def own_data(fields: Fields) -> None:
+        fields["labels"] = [f"classe {i}" for i in range(10_000)]
+        fields["data"]["digest"] = fields["cell"]["data"] = "f" * 16  # of which nobody else says what the labels are
+
     for file in list(results.glob("runs/org--eleve/xnli/*.json")):
-        forge(file, lambda fields: fields.update(labels=labels), as_many)
+        forge(file, own_data, as_many)
     command = ["leaderboard", "--format", "html", "--results", str(results), "--out", str(tmp_path / "board.html")]
     made = subprocess.run(
         [sys.executable, "-c", MEMORY, *command], capture_output=True, text=True, timeout=120,
