@@ -190,9 +190,12 @@ def _theirs(score: Published, origin: Origin) -> QuoteLine:
 def _ours(label: str, entries: dict[str, Entry], metric: str | None, detail: str) -> QuoteLine:
     """Return our scores by the published definition, or by each possible one."""
     if metric is None:
-        means = {name: 100 * entry.mean for name, entry in entries.items()}
+        means = {name: 100 * (entry.mean if entry.stands else entry.median) for name, entry in entries.items()}
         return QuoteLine(label, percent=None, sd=None, detail=_listed(means), source="", ours=True)
     entry = entries[metric]
+    if entry.n > 1 and not entry.stands:
+        detail = "; ".join(filter(None, ("median, since a seed failed", detail)))
+        return QuoteLine(label, percent=100 * entry.median, sd=None, detail=detail, source="", ours=True)
     sd = None if entry.sd is None else 100 * entry.sd
     return QuoteLine(label, percent=100 * entry.mean, sd=sd, detail=detail, source="", ours=True)
 

@@ -61,6 +61,8 @@ def caption(board: Board, n: str) -> str:
     if any(entry.n > 1 for entry in entries):
         said += "; min is the lowest seed's"
     said += "."
+    if any(entry.n > 1 and not entry.stands for entry in entries):
+        said += " Where a seed failed, the median stands for the mean, and there is no interval."
     meant = {
         BELOW: "below the column's best as a pretrained model",
         AS_GOOD: "not told apart from the column's best",
@@ -79,7 +81,13 @@ def count(entry: Entry) -> str:
 
 
 def percent(entry: Entry, spread: str) -> str:
-    """Return the mean in percent, and the standard deviation where there is one."""
+    """Return the mean in percent, and the standard deviation where there is one; the median where a seed failed.
+
+    A mean over seeds of which one failed is that of neither, and its interval would claim 95 % and hold the truth less
+    often: the median and the lowest, see ``count``, say what such an entry has.
+    """
+    if entry.n > 1 and not entry.stands:
+        return f"median {100 * entry.median:.2f}"
     return f"{100 * entry.mean:.2f}" + ("" if entry.sd is None else f"{spread}{100 * entry.sd:.2f}")
 
 
@@ -361,8 +369,8 @@ def notes(board: Board) -> dict[str, list[str]]:
     chosen = [f"{where}: {words}" for where, words in _by_entry(board, _unusual)]
     data = [f"{column.title}: {words}" for column in board.columns for words in column.deviations]
     by_heading = {
-        f"{COLLAPSED} Collapsed runs: averaged, but without an interval or a verdict; {TRY}": collapsed,
-        f"{OUTLYING} Seeds far below the others: averaged, but without an interval or a verdict": outlying,
+        f"{COLLAPSED} Collapsed runs: neither interval nor verdict; {TRY}": collapsed,
+        f"{OUTLYING} Seeds far below the others: neither interval nor verdict": outlying,
         f"{UNKNOWN} No verdict": _no_verdict(board),
         POWER: _power(board),
         f"{FINE_TUNED} Fine-tuned before, not only pretrained: {what}": fine_tuned,

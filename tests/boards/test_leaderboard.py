@@ -93,6 +93,11 @@ def test_mean_and_sample_deviation_over_seeds() -> None:
     assert re.search(r"82\.00 ±2\.00\n.*n=3", drawn(board))
 
 
+def test_where_no_seed_failed_no_median_is_spoken_of() -> None:
+    board = build([make_record(seed=seed, score=score) for seed, score in enumerate([0.80, 0.82, 0.84])])
+    assert "median" not in drawn(board) and "median" not in markdown(board)
+
+
 def test_a_single_seed_has_no_deviation() -> None:
     board = build([make_record(score=0.81234)])
     assert entry(board).sd is None
@@ -266,8 +271,12 @@ def test_collapsed_runs_are_averaged_and_marked() -> None:
     board = build([*records, make_record(task="wikiner", seed=2, score=0.0, collapsed="predicts only 'O'")])
     assert entry(board).mean == pytest.approx(0.4)
     assert entry(board).collapsed == ("predicts only 'O' in 1 of 3 seeds",)
-    assert "40.00 ±34.64†" in drawn(board)
-    assert "40.00 ± 34.64† (3 min 0.0)" in markdown(board)
+    assert "median 60.00†" in drawn(board)
+    assert "median 60.00† (3 min 0.0)" in markdown(board)
+    for text in (drawn(board), markdown(board)):
+        assert "Where a seed failed, the median stands for the mean" in " ".join(text.split())
+        assert "40.00" not in text, "the mean of runs of which one failed is that of neither"
+    assert '"mean": 0.39999' in to_json(board) or '"mean": 0.4' in to_json(board), "every figure is in the data"
     for text in (drawn(board), markdown(board)):
         assert "org/modele (standard, fp32), wikiner: predicts only 'O' in 1 of 3 seeds" in " ".join(text.split())
 
