@@ -155,6 +155,11 @@ class MultiLabel(Kind[Several]):
         """Return the labels."""
         return {"class": task.labels}
 
+    def errors(self, table: pyarrow.Table, task: Declared) -> Floats:
+        """Return the number of wrong labels of each example, too many and too few."""
+        gold, predicted = (marked(table[name], len(task.labels)) for name in ("gold", "predicted"))
+        return (gold != predicted).sum(axis=1).astype(np.float64)
+
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if the same labels are predicted throughout."""
         guessed, true = (np.unique(marked(table[name], len(task.labels)), axis=0) for name in ("predicted", "gold"))

@@ -128,6 +128,11 @@ def test_one_set_of_labels_throughout_is_a_collapse() -> None:
     assert MULTI_LABEL.collapsed(table(gold, gold), TASK) is None
 
 
+def test_errors_are_wrong_labels() -> None:
+    gold, predicted = (np.array(rows, bool) for rows in ([[1, 0, 1], [0, 0, 0]], [[0, 1, 1], [0, 0, 0]]))
+    assert MULTI_LABEL.errors(table(gold, predicted), TASK).tolist() == [2, 0]
+
+
 def test_contradictions() -> None:
     probabilities = np.array([[0.9, 0.2, 0.7], [0.1, 0.3, 0.49995], [0.6, 0.5, 0.0]], np.float32)
     fine = table(probabilities > 0.4, probabilities >= 0.5, probabilities)
