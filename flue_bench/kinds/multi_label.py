@@ -158,7 +158,8 @@ class MultiLabel(Kind[Several]):
     def errors(self, table: pyarrow.Table, task: Declared) -> Floats:
         """Return the number of wrong labels of each example, too many and too few."""
         gold, predicted = (marked(table[name], len(task.labels)) for name in ("gold", "predicted"))
-        return (gold != predicted).sum(axis=1).astype(np.float64)
+        wrong: Floats = (gold != predicted).sum(axis=1).astype(np.float64)
+        return wrong
 
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if the same labels are predicted throughout."""
