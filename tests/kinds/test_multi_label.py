@@ -405,11 +405,13 @@ def test_from_the_task_file_to_the_board(tmp_path: Path) -> None:
         best = record["history"][record["selected_epoch"] - 1]["scores"]
         assert best == pytest.approx(record["scores"])
     assert flue_bench("verify", results).code == 0
-    changed = json.loads(paths[0].read_text(encoding="utf-8"))
+    whole = paths[0].read_text(encoding="utf-8")
+    changed = json.loads(whole)
     changed["chosen"]["threshold"] = 0.01
     paths[0].write_text(json.dumps(changed), encoding="utf-8")
     verified = flue_bench("verify", results)
     assert verified.code == 1 and "not the labels from 0.01 on" in verified.out + verified.err
+    paths[0].write_text(whole, encoding="utf-8")  # one that is contradicted has no interval
     asked = ("--results", results, "--metric", "f1_samples", "--format", "json")
     line = json.loads(done("compare", one.name, other.name, *asked))["lines"][0]["comparison"]
     assert line["low"] <= line["difference"] <= line["high"]
