@@ -164,10 +164,13 @@ def _said(distilled: Distilled | None) -> str:
 
 
 def _one_run(seen: Sequence[Seen]) -> _Clashes:
-    """Find one run that stands as several: the same predictions under two seeds, or under the names of two models."""
+    """Find one run that stands as several: the same predictions under two seeds, or under the names of two models.
+
+    Records without training are left out: what a run kept answers as the run did, and a checkpoint as its copies do.
+    """
     for what in ("answers", "decisions"):
         same: dict[Hashable, dict[tuple[int | None, str], list[Seen]]] = defaultdict(lambda: defaultdict(list))
-        for each in seen:
+        for each in (each for each in seen if each.record.cell.seed is not None):
             prints, cell = each.prints, each.record.cell
             alone = prints.wrong >= WRONG and not each.record.collapsed
             if alone if what == "decisions" else prints.distinct >= DISTINCT:

@@ -18,6 +18,7 @@ from transformers import AutoModelForSequenceClassification, AutoModelForTokenCl
 import flue_bench
 from flue_bench.errors import IncompleteError, UnknownNameError
 from flue_bench.record import RunRecord
+from flue_bench.results.across import DISTINCT
 from flue_bench.results.store import Store
 from flue_bench.results.verify import faults
 from support.command_line import flue_bench as command
@@ -93,6 +94,21 @@ def test_a_kept_model_gives_the_predictions_of_its_record(
         assert said["score"] == pytest.approx(max(first["probabilities"]), abs=1e-4)
     else:
         assert {each["entity"] for each in said} <= {*of.labels}
+
+
+def test_a_kept_model_scored_beside_its_run_stands_beside_it(tmp_path: Path) -> None:
+    """The same answers twice are no forgery here: a record without training answers as what made its model."""
+    few: dict[str, Any] = {"device": "cpu", "progress": False, "limit": 100, "results": tmp_path}
+    made = flue_bench.run("embedded:student", "mini-cls", keep="all", **few)
+    (record,) = made
+    distinct = {p for row in record.predictions().to_pylist() for p in row["probabilities"]}
+    assert len(distinct) >= DISTINCT  # so many that of two seeds the rule would say that they are one run
+    flue_bench.score(made.model_dir(record), "mini-cls", **few)
+    files = list(tmp_path.glob("runs/*/*/*.json"))
+    assert len(files) == 2
+    done = command("leaderboard", "--results", str(tmp_path), "--format", "json")
+    assert done.code == 0 and "Left out" not in done.err
+    assert command("verify", *map(str, files)).code == 0
 
 
 def test_the_card_and_the_record_beside_the_model(tmp_path: Path) -> None:
