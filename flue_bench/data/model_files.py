@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
-from glob import glob
+from glob import escape, glob
 from pathlib import Path
 
 from flue_bench.errors import UsageError, quoted
@@ -41,20 +41,32 @@ def by_number(name: str) -> list[tuple[int, str]]:
 def named(models: Iterable[str]) -> list[str]:
     """Return models' names, each once, with those that are patterns of directories (``OUT/checkpoint-*``) spelt out.
 
+    A directory that has exactly this name is meant by it. Any other name that holds ``*``, ``?`` or ``[…]`` is a
+    pattern, in which the folders that exist under their exact names stand for themselves.
+
     Raises:
         UsageError: no directory fits a pattern.
     """
     names: dict[str, None] = {}
     for name in models:
         path = os.path.expanduser(name)
-        if not re.search(r"[*?\[]", name) or os.path.isdir(path):
+        if not _PATTERN.search(name) or os.path.isdir(path):
             names[name] = None
             continue
-        found = sorted((each for each in glob(path) if os.path.isdir(each)), key=by_number)
+        ends = [match.start() for match in re.finditer("/", path)]
+        there = max((end for end in ends if os.path.isdir(path[:end])), default=0)
+        found = sorted(filter(os.path.isdir, glob(escape(path[:there]) + path[there:])), key=by_number)
         if not found:
-            raise UsageError(f"{quoted(name)}: no directory here fits. List the directories that should: ls -d {name}")
+            raise UsageError(
+                f"{quoted(name)}: no directory here fits this pattern, and none has it for a name. "
+                "Give the path of one from here, or from /."
+            )
         names |= dict.fromkeys(found)
     return list(names)
+
+
+_PATTERN = re.compile(r"[*?]|\[!?[^/][^/]*\]")
+"""What makes a name a pattern; a bracket that is never closed is a character as any other."""
 
 
 def hashes(folder: Path, weights: Sequence[str], tokenizer: Sequence[str], root: Path | None = None) -> dict[str, str]:

@@ -50,6 +50,31 @@ def test_a_pattern_is_spelt_out_in_natural_order(tmp_path: Path, monkeypatch: py
     assert "no directory here fits" in refused("speed", "-m", "out/step-*")
 
 
+def test_a_name_with_brackets_is_a_pattern_only_where_they_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("odd[1]", "odd1", "odd[1]/step-1", "odd[1]/step-2", "odd1/step-3", "a*b", "axb", "what?", "open[x"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "file-1").write_text("")
+    # A directory of exactly this name, whatever else it would fit as a pattern.
+    assert named(["odd[1]", "a*b", "what?", "open[x"]) == ["odd[1]", "a*b", "what?", "open[x"]
+    assert named(["a?b"]) == ["a*b", "axb"] and named(["odd[12]"]) == ["odd1"] and named(["odd[!2]"]) == ["odd1"]
+    # So do folders on the way: it is not odd1 that is looked into.
+    assert named(["odd[1]/step-*"]) == ["odd[1]/step-1", "odd[1]/step-2"]
+    assert named([f"{tmp_path}/odd[1]/step-[2]"]) == [f"{tmp_path}/odd[1]/step-2"]
+    assert named(["odd[0-9]/step-*"]) == ["odd1/step-3"]
+    # No pattern: a name, which is looked for as such.
+    plain = ["a[b", "a]b", "a[]", "a[/b]", "]a[", "a\x1b[31m/b"]
+    assert named(plain) == plain
+    for pattern in ("file-*", "file-[1]", "odd[3]", "org/name[x]", "x?", "a\x1b[31m]\n*"):
+        with pytest.raises(UsageError) as error:
+            named([pattern])
+        assert str(error.value).startswith(
+            f"{pattern!r}: no directory here fits this pattern, and none has it for a name."
+        )
+
+
 MADE = {"recipe": {"seed": 0}, "cost": {"steps": 40, "tokens": 5120}}
 STATE = {"global_step": 500, "max_steps": 1000, "num_train_epochs": 3, "train_batch_size": 8, "save_steps": 500}
 
