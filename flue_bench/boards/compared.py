@@ -16,8 +16,9 @@ from rich.text import Text
 
 from flue_bench import escape
 from flue_bench.boards.board import leaks, own_head
-from flue_bench.boards.wording import NONE
-from flue_bench.errors import FlueBenchError, RecordError, UnknownNameError, UsageError
+from flue_bench.boards.wording import COLLAPSED, NONE, OUTLYING
+from flue_bench.data import registry
+from flue_bench.errors import FlueBenchError, RecordError, UnknownNameError, UsageError, counted
 from flue_bench.kinds.counts import TRY
 from flue_bench.progress import Console
 from flue_bench.record import RunRecord
@@ -47,6 +48,8 @@ QUESTIONS = {
 }
 LEGEND = "Scores and differences in percent; intervals of 95 %; verdicts at 5 % after Holm's adjustment over the tasks."
 
+FAILED = {COLLAPSED: "A run collapsed", OUTLYING: "A seed lies far below the others"}
+
 
 class Line(NamedTuple):
     """One task of a comparison."""
@@ -67,6 +70,9 @@ class Line(NamedTuple):
     spread_a: Spread | None = None
     """Where the chance in A's mean comes from; for the question ``distilled``."""
     spread_b: Spread | None = None
+    mark_a: str = ""
+    """The board's mark of an entry with a seed that failed, where the board shows the median and this A's mean."""
+    mark_b: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,7 +189,8 @@ def compare(
         pairs = _pairs(row_a.records, row_b.records, tasks, metric, notes)
         notes += _other_distillations("A", group_a, row_b) + _other_distillations("B", group_b, row_a)
     if question == "trained":
-        pairs = _one_seed(pairs, seed, notes)
+        before, pairs = len(notes), _one_seed(pairs, seed, notes)
+        notes = notes[before:] + notes[:before] if not pairs else notes  # the last reason is why there is none
     if not pairs:
         raise UsageError("\n".join([f"No task on which to compare {row_a.title} and {row_b.title}.", *notes[:1]]))
     lines = _lines(pairs, metric, question, retention, margin, evidence, notes)
@@ -193,6 +200,12 @@ def compare(
         )
     if question == "distilled":
         lines = _with_spread(lines, pairs, metric, evidence)
+    of_task = {pair.title: pair for pair in pairs}
+    lines = [
+        line._replace(mark_a=_mark(pair.a, line.comparison.metric), mark_b=_mark(pair.b, line.comparison.metric))
+        for line in lines
+        for pair in [of_task[line.task]]
+    ]
     notes = _reasons(lines) + notes
     means: list[Retained | None] = [None, None]
     if retention is not None and question == "pretrained":
@@ -213,6 +226,15 @@ def compare(
         mean_retention=means[0],
         mean_above_floor=means[1],
     )
+
+
+def _mark(records: Sequence[RunRecord], metric: str) -> str:
+    """Return how a board marks these runs: one collapsed, or lies far below the others of its model; else nothing."""
+    if any(record.collapsed for record in records):
+        return COLLAPSED
+    of_models = grouped(records, lambda record: record.cell.model.digest).values()
+    far = (comparison.outlying([r.cell.seed for r in each], [r.scores[metric] for r in each]) for each in of_models)
+    return OUTLYING if any(far) else ""
 
 
 def _teaches(row: NamedRow, other: NamedRow) -> bool:
@@ -330,6 +352,8 @@ def _pairs(
     known = {name for record in (*a, *b) for name in (record.cell.task, record.column)}
     for name in tasks:
         if name not in known:
+            if any(name in (each.task.name, each.task.board_column) for each in registry.registered().values()):
+                raise UsageError(f"No record of task {name} in these results: they hold {', '.join(sorted(known))}.")
             raise UnknownNameError("task", name, known)
 
     def asked(record: RunRecord) -> bool:
@@ -391,8 +415,13 @@ def _one_seed(pairs: list[_Pair], seed: int | None, notes: list[str]) -> list[_P
         seeds = sorted(set.intersection(*(each for each in drawn if each)) if any(drawn) else set())
         if not seeds or (seed is not None and seed not in seeds):
             said = [", ".join(map(str, sorted(of_model))) for of_model in drawn]
-            wanted = "no seed in common" if seed is None else f"seed {seed} is missing from one of them"
-            notes.append(f"{pair.title}: {wanted} (A: {said[0]}; B: {said[1]})")
+            wanted = "no seed in common"
+            if seed is not None:
+                lacking = [
+                    name for name, of_model in zip("AB", drawn, strict=True) if of_model and seed not in of_model
+                ]
+                wanted = f"there is no seed {seed} of {' or '.join(lacking)}"
+            notes.append(f"{pair.title}: {wanted} (A: {said[0] or NONE}; B: {said[1] or NONE})")
             continue
         taken = seeds[0] if seed is None else seed
         chosen.append(_Pair(pair.title, *([of_model.get(None) or of_model[taken]] for of_model in by_seed)))
@@ -523,8 +552,8 @@ def _cells(answer: Comparison) -> list[list[str]]:
     return [
         [
             f"{line.task}\n{(difference := line.comparison).metric}",
-            f"{100 * difference.a:.2f}",
-            f"{100 * difference.b:.2f}",
+            f"{100 * difference.a:.2f}{line.mark_a}",
+            f"{100 * difference.b:.2f}{line.mark_b}",
             f"{100 * difference.difference:+.2f}{_span(difference.low, difference.high, '+.2f')}",
             _p(difference.p, line.p_holm),
             ", ".join(str(len(seeds) or NONE) for seeds in (difference.seeds_a, difference.seeds_b)),
@@ -546,8 +575,16 @@ def _retention_cells(answer: Comparison) -> list[list[str]]:
         if (kept := line.retention)
     ]
     if len(rows) > 1 and (answer.mean_retention or answer.mean_above_floor):
-        rows.append(["mean", _share(answer.mean_retention), _share(answer.mean_above_floor), "", ""])
+        rows.append([_mean_of(answer), _share(answer.mean_retention), _share(answer.mean_above_floor), "", ""])
     return rows if answer.floor else [row[:2] + row[3:] for row in rows]
+
+
+def _mean_of(answer: Comparison) -> str:
+    """Return of how many tasks the last row is the mean."""
+    kept = sum(line.retention is not None and line.retention.ratio is not None for line in answer.lines)
+    above = sum(line.above_floor is not None for line in answer.lines)
+    said = f"mean of {counted(kept, 'task')}"
+    return said if not answer.mean_above_floor or above == kept else f"{said},\nabove the floor of {above}"
 
 
 def _share(kept: Retention | Retained | None) -> str:
@@ -623,6 +660,9 @@ def _said(answer: Comparison) -> list[str]:
 def _methods(answer: Comparison) -> str:
     tests = sorted({line.comparison.test for line in answer.lines if line.comparison.test})
     said = f"{LEGEND} Test: {', '.join(tests)}." if tests else LEGEND
+    marks = {mark for line in answer.lines for mark in (line.mark_a, line.mark_b)}
+    if meant := [f"{mark} {words}" for mark, words in FAILED.items() if mark in marks]:
+        said += f" {'; '.join(meant)}: the mean over all seeds, where a board of several seeds shows the median."
     if answer.floor:
         said += " Above the floor: (A - floor) / (B - floor)."
     if any(line.equivalence for line in answer.lines):

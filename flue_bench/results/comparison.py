@@ -173,12 +173,17 @@ class Margin(NamedTuple):
         Raises:
             UsageError: it is neither, or not above 0 and below 100.
         """
-        parts = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(%|points?)\s*", text, re.ASCII)
-        if parts is None or not 0 < float(parts[1]) < 100:
-            number = parts[1] if parts else text.strip()
-            number = number if re.fullmatch(r"[0-9]{1,2}(\.[0-9]+)?", number) and float(number) else "3"
-            raise UsageError(f"--margin {text}: give a share of B's score, {number}%, or points, {number}points.")
-        return cls(float(parts[1]) / 100, parts[2] == "%")
+        parts = re.fullmatch(r"\s*(-?[0-9]+(?:\.[0-9]+)?)\s*(%|points?)?\s*", text, re.ASCII)
+        size = float(parts[1]) if parts else math.nan
+        if parts is None or not parts[2] or not 0 < size < 100:
+            # A bare number below 1 is a fraction: whoever types 0.03 means 3 %.
+            percent = 100 * size if not (parts and parts[2]) and size < 1 else size
+            number = f"{percent:g}" if 0 < percent < 100 else "3"
+            reason = ": it is above 0" if size <= 0 else ": it is below 100" if size >= 100 else ""
+            raise UsageError(
+                f"--margin {text}: give a share of B's score, {number}%, or points, {number}points{reason}."
+            )
+        return cls(size / 100, parts[2] == "%")
 
     def __str__(self) -> str:
         size = f"{100 * self.size:g}"

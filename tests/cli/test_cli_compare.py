@@ -111,7 +111,7 @@ def test_trained_models(root: Path) -> None:
             assert line["comparison"]["seeds_a"] == line["comparison"]["seeds_b"] == [seed]
             assert line["comparison"]["test"] == "exact McNemar"
     assert "Which of these two fine-tuned models is better?" in compared(root, *words)
-    assert "seed 7 is missing from one of them (A: 0, 1, 2; B: 0, 1, 2)" in refused(root, *words, "--seed", "7")
+    assert "there is no seed 7 of A or B (A: 0, 1, 2; B: 0, 1, 2)" in refused(root, *words, "--seed", "7")
     assert "--seed needs --question trained" in refused(root, "org/a", "org/b", "--seed", "1")
 
 
@@ -142,6 +142,13 @@ def test_a_student_and_its_teacher(root: Path) -> None:
     assert {line["retention_verdict"] for line in given["lines"]} == {"not shown to keep at least 97 %"}
 
 
+def test_a_mean_says_of_how_many_tasks(root: Path) -> None:
+    seeds(root, "org/c", BAD, task="xnli", examples=300, only=1)
+    seeds(root, "org/c", LIKE_IT, task="paws-x", examples=300)
+    assert "mean of 1 task " in compared(root, "org/c", "org/a", "--retention", "0.9")
+    assert "mean of 2 tasks " in compared(root, "org/b", "org/a", "--retention", "0.9")
+
+
 def test_equivalence_within_a_margin(root: Path) -> None:
     given = answer(root, "org/a", "org/twin", "--margin", "20%")
     assert {line["equivalence_verdict"] for line in given["lines"]} == {"equivalent within 20 %"}
@@ -165,10 +172,20 @@ def test_half_the_difference_that_both_ends_of_a_margin_allow(root: Path) -> Non
     assert line["equivalence"]["p"] == pytest.approx(line["retention"]["p"])
 
 
-@pytest.mark.parametrize("margin", ["3", "0%", "100%", "3pp", "-1%", "nan%", "", "3 %%", "1e2points"])
-def test_a_margin_says_of_what(margin: str, root: Path) -> None:
+@pytest.mark.parametrize(
+    ("margin", "number", "reason"),
+    [
+        *((margin, "3", "") for margin in ("3", "3pp", "nan%", "", "3 %%", "1e2points", "0.03")),
+        ("2.5", "2.5", ""),
+        ("0.005", "0.5", ""),
+        *((margin, "3", ": it is above 0") for margin in ("0%", "0", "-1%", "-0.03", "0.0points")),
+        *((margin, "3", ": it is below 100") for margin in ("100%", "300", "300points")),
+    ],
+)
+def test_a_margin_says_of_what(margin: str, number: str, reason: str, root: Path) -> None:
     said = refused(root, "org/a", "org/twin", f"--margin={margin}")
-    assert f"--margin {margin}: give a share of B's score, 3%, or points, 3points." in " ".join(said.split())
+    advice = f"--margin {margin}: give a share of B's score, {number}%, or points, {number}points{reason}."
+    assert advice in " ".join(said.split())
 
 
 def test_one_seed_is_not_equivalent_to_anything(root: Path) -> None:
@@ -205,6 +222,10 @@ def test_two_models_of_one_name(root: Path) -> None:
         (("org/x", "org/b"), "Unknown model 'org/x'. Did you mean org/b or org/a"),
         (("org/a", "org/a"), "A and B are both org/a (standard, fp32)"),
         (("org/a", "org/b", "--task", "xnl"), "Unknown task 'xnl'. Did you mean xnli?"),
+        (
+            ("org/a", "org/b", "--task", "mini-cls"),
+            "No record of task mini-cls in these results: they hold paws-x, xnli.",
+        ),
         (("org/a", "org/b", "--metric", "f1_macr"), "Unknown metric 'f1_macr'. Did you mean f1_macro"),
     ],
 )
@@ -236,6 +257,21 @@ def test_collapsed_runs_are_named(root: Path) -> None:
     seeds(root, "org/c", BAD, task="xnli", examples=300, only=1)
     given = answer(root, "org/a", "org/c")
     assert "xnli: B, seed 1: predicts only 'neutre' (gold has 3 classes); " + TRY in given["notes"]
+    (line,) = given["lines"]
+    assert (line["mark_a"], line["mark_b"]) == ("", "†"), "as a board marks them"
+    said = " ".join(compared(root, "org/a", "org/c").split())
+    mean = f"{100 * line['comparison']['b']:.2f}"
+    assert f" {mean}† " in said and f"{100 * line['comparison']['a']:.2f}†" not in said
+    assert "† A run collapsed: the mean over all seeds, where a board of several seeds shows the median." in said
+    assert "median" not in compared(root, "org/a", "org/b")
+
+
+def test_a_seed_far_below_the_others_is_marked(root: Path) -> None:
+    seeds(root, "org/c", [0.9, 0.91, 0.92, 0.905, 0.4], task="xnli", examples=300)
+    (line,) = answer(root, "org/a", "org/c", "--metric", "accuracy")["lines"]
+    assert (line["mark_a"], line["mark_b"]) == ("", "¶")
+    said = " ".join(compared(root, "org/a", "org/c", "--metric", "accuracy").split())
+    assert "¶ A seed lies far below the others: the mean over all seeds" in said
 
 
 def test_a_model_that_was_fine_tuned_before_is_named(root: Path) -> None:
