@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,7 +40,7 @@ def table(context: typer.Context) -> None:
             task.name,
             str(task.version),
             task.kind,
-            ", ".join(task.labels),
+            _few(task.labels),
             task.metric,
             _rows(task),
             ", ".join(task.groups),
@@ -252,3 +253,8 @@ def _known(archive: Archive) -> str:
     size = f"{archive.size:,} bytes" if archive.size else ""
     digest = f"SHA-256 {archive.sha256}" if archive.sha256 else ""
     return f" ({', '.join(filter(None, (size, digest)))})" if size or digest else ""
+
+
+def _few(labels: Sequence[str], most: int = 9) -> str:
+    """Return labels for a table: many are cut, and counted; ``tasks show`` has them all."""
+    return ", ".join(labels) if len(labels) <= most else f"{', '.join(labels[: most // 2])}, … ({len(labels)})"

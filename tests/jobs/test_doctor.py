@@ -44,7 +44,7 @@ def test_a_machine_that_is_well(tmp_path: Path) -> None:
     assert "torch 2." in findings["packages"][1] and "ruff" not in findings["packages"][1]
     assert findings["threads"][1].startswith("1 on ")
     assert findings["precision"][1].startswith(("fp32: ", "bf16: "))
-    assert findings["data"][1].startswith("on this machine: cls-books, cls-dvd, cls-merged, cls-music, mini-cls")
+    assert findings["data"][1].startswith("on this machine: cls-books, cls-dvd, cls-merged, cls-music, mini-choices")
     assert "data on request" not in findings
 
 
@@ -55,8 +55,8 @@ def test_no_network_is_a_note_and_data_to_ask_for_are_named(tmp_path: Path) -> N
     assert state == "note" and "out of reach" in said and "→ Check the network" in said
     assert findings["hub token"][1].startswith("none")
     state, said = findings["data"]
-    assert state == "ok" and said.startswith("on this machine: mini-cls, ")
-    assert said.endswith("downloaded when needed: paws-x, wikiner, xnli")
+    assert state == "ok" and said.startswith("on this machine: mini-choices, ")
+    assert said.endswith("sick-fr, stsb-fr, wikiner, xnli")
     state, said = findings["data on request"]
     assert state == "note" and said.startswith("cls-books, cls-dvd, cls-merged, cls-music → Zenodo gives")
     assert "https://zenodo.org/records/3251672" in said and "D/cls-acl10-unprocessed.tar.gz" in said

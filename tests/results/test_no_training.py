@@ -207,12 +207,13 @@ def test_a_board_sets_it_apart(tmp_path: Path) -> None:
     assert (base.trained, scored.trained, scored.recipe) == (True, False, "fine-tuned elsewhere")
     (entry,) = scored.entries
     assert entry is not None and (entry.n, entry.seeds, entry.sd) == (0, (), None)
-    assert entry.interval is not None and entry.interval.covers == "test examples" and entry.versus is None
+    assert entry.interval is not None and entry.interval.covers == "test examples"
+    assert entry.versus is not None and entry.versus.p is None and "no seed" in str(entry.versus.reason)
     shown = render.markdown(built)
     line = next(line for line in shown.splitlines() if "org/finetuned" in line)
     assert "§" in line and "**" not in line and "(1)" not in line and "(0)" not in line
     assert "its card names the data" in shown and "compare \\-\\-question" in shown.replace("--", "\\-\\-")
-    assert "seed" not in "".join(note for heading in shown.split("\n") for note in [heading] if "finetuned" in note)
+    assert "Seeds that do not count" not in shown
     page = html(built, contents.records, Evidence((tmp_path,)), lambda run: None)
     assert "as it is: 95.00" in page and "<td>as it is</td>" in page
     for text in (str(built), built._repr_html_(), render.FORMATS["latex"](built), render.to_csv(built), page):

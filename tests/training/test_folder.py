@@ -73,14 +73,15 @@ def watch(event, arguments):
             opened.add(path)
 
 from flue_bench import files
+from flue_bench.data import model_files
 from flue_bench.training import models
-resolve, sha256 = models.resolve, models.sha256
+resolve, sha256 = models.resolve, model_files.sha256
 
 def hashing(path, root=None):
     hashed.add(os.path.realpath(path))
     return sha256(path, root)
 
-models.sha256 = hashing
+model_files.sha256 = hashing
 found = models.resolve(model)
 sys.addaudithook(watch)
 models.load_tokenizer(found)
