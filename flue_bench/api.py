@@ -401,7 +401,7 @@ def compare(
     """
     from flue_bench.boards import compared
     from flue_bench.results.comparison import Evidence, Margin
-    from flue_bench.results.rows import find_one, named_rows, newest
+    from flue_bench.results.rows import check_metric, find_one, named_rows, newest
 
     if question not in ("pretrained", "trained", "distilled"):
         raise UnknownNameError("question", question, ("pretrained", "trained", "distilled"))
@@ -416,8 +416,7 @@ def compare(
     once, _ = newest(results.records)
     rows = named_rows(once)
     row_a, row_b = (find_one(rows, known_name(rows, name)) for name in (a, b))
-    if metric and metric not in (known := {name for record in results.records for name in record.scores}):
-        raise UnknownNameError("metric", metric, known)
+    check_metric(results.records, metric)
     return compared.compare(
         row_a,
         row_b,

@@ -25,12 +25,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flue_bench.boards import provenance
-from flue_bench.errors import UnknownNameError, UsageError
+from flue_bench.errors import UsageError
 from flue_bench.progress import Console
 from flue_bench.recipe import Recipe
 from flue_bench.record import Failure, OwnHead, RunRecord, SpeedRecord
 from flue_bench.results.comparison import LEVEL, Interval, Versus, collapsed, outlying
-from flue_bench.results.rows import NamedRow, RowKey, RunKey, by_setting, find, grouped, named_rows, newest, told_apart
+from flue_bench.results.rows import (
+    NamedRow,
+    RowKey,
+    RunKey,
+    by_setting,
+    check_metric,
+    find,
+    grouped,
+    named_rows,
+    newest,
+    told_apart,
+)
 from flue_bench.statistics.intervals import mean_sd
 from flue_bench.statistics.power import Power
 from flue_bench.tabular import Tabular
@@ -498,9 +509,7 @@ def build(
     """
     left_out = {Note(str(path), reason) for path, reason in damaged}
     records, speeds = _once(records, left_out), list(speeds)
-    known = {name for record in records for name in record.scores}
-    if metric is not None and metric not in known:
-        raise UnknownNameError("metric", metric, known)
+    check_metric(records, metric)
 
     scored = {record.cell.task for record in records if metric in record.scores}
     named = named_rows(records)

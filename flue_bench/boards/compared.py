@@ -554,7 +554,7 @@ def _cells(answer: Comparison) -> list[list[str]]:
             f"{line.task}\n{(difference := line.comparison).metric}",
             f"{100 * difference.a:.2f}{line.mark_a}",
             f"{100 * difference.b:.2f}{line.mark_b}",
-            f"{100 * difference.difference:+.2f}{_span(difference.low, difference.high, '+.2f')}",
+            f"{100 * difference.difference:+.2f}{_span(difference.low, difference.high, '+.2f', MOST)}",
             _p(difference.p, line.p_holm),
             ", ".join(str(len(seeds) or NONE) for seeds in (difference.seeds_a, difference.seeds_b)),
             f"{difference.examples:,}\n({difference.clusters:,})",
@@ -634,8 +634,22 @@ def _tables(answer: Comparison) -> list[tuple[tuple[str, ...], list[list[str]]]]
     return [(headers, cells) for headers, cells in tables if cells]
 
 
-def _span(low: float | None, high: float | None, form: str) -> str:
-    return "" if low is None or high is None else f"\n[{100 * low:{form}}, {100 * high:{form}}]"
+MOST = 1.0
+"""Ends of a difference's interval are shown up to here, as a fraction of 1: no score from 0 to 1 differs by more."""
+
+NO_FIGURE = "no figure"
+"""Stands for an interval both of whose ends lie beyond that, or are infinite: it says nothing."""
+
+
+def _span(low: float | None, high: float | None, form: str, most: float = math.inf) -> str:
+    """Return an interval in percent, on a line of its own; see ``NO_FIGURE``."""
+    if low is None or high is None:
+        return ""
+    if low <= -most and high >= most:
+        return f"\n[{NO_FIGURE}]"
+    shown_low = f"{100 * low:{form}}" if low >= -most else f"<{-100 * most:{form}}"
+    shown_high = f"{100 * high:{form}}" if high <= most else f">{100 * most:{form}}"
+    return f"\n[{shown_low}, {shown_high}]"
 
 
 def _p(p: float | None, holm: float | None) -> str:
@@ -663,6 +677,11 @@ def _methods(answer: Comparison) -> str:
     marks = {mark for line in answer.lines for mark in (line.mark_a, line.mark_b)}
     if meant := [f"{mark} {words}" for mark, words in FAILED.items() if mark in marks]:
         said += f" {'; '.join(meant)}: the mean over all seeds, where a board of several seeds shows the median."
+    if any(f"[{NO_FIGURE}]" in cell for _, cells in _tables(answer) for line in cells for cell in line):
+        said += (
+            f" {NO_FIGURE.capitalize()}: the seeds are too few and differ too much; the interval reaches beyond 100 "
+            "points on both sides or has no ends."
+        )
     if answer.floor:
         said += " Above the floor: (A - floor) / (B - floor)."
     if any(line.equivalence for line in answer.lines):

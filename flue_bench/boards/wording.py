@@ -405,11 +405,12 @@ def _power(board: Board) -> list[str]:
     said = []
     for column, power in zip(board.columns, board.power, strict=False):
         if power:
+            # No score from 0 to 1 differs by more than 100 points: these seeds would show nothing.
+            smallest = f"{100 * power.smallest:.1f} points" if power.smallest < 1 else "none that can be shown"
             points = ", ".join(f"{100 * each:g}" for each, _ in power.needed)
             seeds = ", ".join(NONE if number is None else f"{number}" for _, number in power.needed)
             said.append(
-                f"{column.title}: {100 * power.smallest:.1f} points with {power.seeds} seeds of each; "
-                f"{points} points with {seeds} seeds"
+                f"{column.title}: {smallest} with {power.seeds} seeds of each; {points} points with {seeds} seeds"
             )
     return said
 

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from itertools import chain, islice
 from operator import itemgetter
@@ -220,6 +220,24 @@ def tags_column(path: Path, labels: Set[str], layout: Layout = PLAIN) -> str:
         return f" Column {best} (from 0) holds labels: set `columns = {{ tags = {best} }}` in the source."
     named = f'columns = {{ words = "{first[0]}", tags = "{first[best]}" }}'
     return f" Line {number} looks like a header: set `{named}` in the source."
+
+
+def header_named(number: int, cells: Mapping[str, Any]) -> str:
+    """Return advice for the first row of a file whose columns are numbered: it may be a header; empty if it cannot.
+
+    Args:
+        number: the row's line.
+        cells: what the row has, by the name that the kind gives the column.
+    """
+    names = list(cells.values())
+    if not all(isinstance(name, str) and 0 < len(name) <= LONGEST_NAME for name in names) or len({*names}) < len(names):
+        return ""
+    named = ", ".join(f"{column} = {json.dumps(name, ensure_ascii=False)}" for column, name in cells.items())
+    return f" If line {number} is a header: set `columns = {{ {named} }}` in the source."
+
+
+LONGEST_NAME = 40
+"""Characters of a column's name at most, as far as advice goes."""
 
 
 def check_first_row(path: Path, tags: Column, labels: Set[str], theirs: Set[str], layout: Layout = PLAIN) -> None:

@@ -527,6 +527,8 @@ def _by_columns(
                     left_out[str(reason)] += 1
                 except ValueError as error:
                     advice = formats.tags_column(path, set(task.labels), layout) if conll else ""
+                    if row == 0 and not conll and numbered:
+                        advice = formats.header_named(number, given)
                     raise DataError(f"{formats.place(path, number)}: {error}.{advice}") from None
             row += 1
     return examples, row

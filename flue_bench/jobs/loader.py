@@ -175,7 +175,8 @@ class Loader:
         """
         known = registry.registered() | self._tasks
         if cell.task not in known:
-            raise UsageError(f"no task '{cell.task}' is installed; give its file with --task")
+            given = f" (what was given holds {', '.join(sorted(self._tasks))})" if self._tasks else ""
+            raise UsageError(f"no task '{cell.task}' is installed; give its file with --task{given}")
         registered = known[cell.task]
         if registered.task.version != cell.task_version:
             raise UsageError(

@@ -21,6 +21,25 @@ _T = TypeVar("_T")
 _K = TypeVar("_K", bound=Hashable)
 
 
+def check_metric(records: Iterable[RunRecord], metric: str | None) -> None:
+    """Raise an error unless a record has this score; None, each task's headline metric, is always there.
+
+    Raises:
+        UnknownNameError: no record has it.
+        UsageError: it is a measure, such as a mean error, which boards and comparisons do not show.
+    """
+    records = list(records)
+    known = {name for record in records for name in record.scores}
+    if metric is None or metric in known:
+        return
+    if any(metric in record.measures or metric in record.own_scores for record in records):
+        raise UsageError(
+            f"'{metric}' stands in the records alone (their JSON): it has no interval, and is on no board and in no "
+            f"comparison. Scores that are: {', '.join(sorted(known))}."
+        )
+    raise UnknownNameError("metric", metric, known)
+
+
 class RowKey(NamedTuple):
     """The key that all records of a row share."""
 

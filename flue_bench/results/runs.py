@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flue_bench.errors import UsageError, counted
 from flue_bench.record import Failure, RunRecord, SpeedRecord
 from flue_bench.results.standing import judged
-from flue_bench.results.store import Damaged, Store
+from flue_bench.results.store import RUNS, Damaged, Store
 from flue_bench.tabular import Tabular
 
 if TYPE_CHECKING:
@@ -164,6 +164,9 @@ def read(folders: Sequence[Path]) -> Results:
         if collects:
             gc.enable()
     if not any((results.records, results.failures, results.damaged, results.speeds)):
+        parts = [part for folder in folders for part in (folder, *folder.parents) if part.name == RUNS]
+        if above := next((part.parent for part in parts if any(part.glob("*/*/*.json"))), None):
+            advice = f"A results directory is the folder that holds {RUNS}: give --results {above}."
         raise UsageError(f"No records in {', '.join(map(str, folders))}. {advice}")
     return results
 

@@ -76,6 +76,10 @@ class Contents(NamedTuple):
     speeds: list[SpeedRecord]
 
 
+RUNS = "runs"
+"""The folder of a results directory that holds the records of runs."""
+
+
 @dataclass(frozen=True)
 class Store:
     """A results directory; it need not exist before the first ``write``."""
@@ -84,7 +88,7 @@ class Store:
 
     def folder(self, cell: Cell) -> Path:
         """Return the folder where this store writes the cell's files."""
-        return self.root / "runs" / _model_slug(cell.model) / _slug(cell.task, "task")
+        return self.root / RUNS / _model_slug(cell.model) / _slug(cell.task, "task")
 
     def record_path(self, cell: Cell) -> Path:
         """Return the path where this store writes the cell's record."""

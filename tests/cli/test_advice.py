@@ -225,6 +225,12 @@ ADVICE: dict[str, Case] = {
         also("--results", "autre"),
         before=([*RUN, "--results", "autre"],),
     ),
+    "is the folder that holds": Case(
+        ["leaderboard", "--results", "results/runs"],
+        "give --results results",
+        instead(("results/runs", "results")),
+        before=(RUN,),
+    ),
     "No records in {}: {}": Case(
         ["leaderboard", "--results", "autre"],
         "there is no such folder",

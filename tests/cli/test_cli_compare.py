@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -12,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from flue_bench.boards.compared import MOST, _span
+from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.kinds.counts import TRY
+from flue_bench.results.rows import check_metric
 from flue_bench.results.store import Store
 from support import command_line
 from support.command_line import done
@@ -140,6 +144,51 @@ def test_a_student_and_its_teacher(root: Path) -> None:
     assert line["retention"] is None
     given = answer(root, "org/b", "org/a", "--retention", "0.97")
     assert {line["retention_verdict"] for line in given["lines"]} == {"not shown to keep at least 97 %"}
+
+
+def test_an_interval_that_says_nothing_has_no_figure(root: Path) -> None:
+    """Two seeds that lie far apart: a Student interval of one degree of freedom is wider than the scale."""
+    for model, accuracies in {"org/c": [0.9, 0.3], "org/d": [0.95, 0.35]}.items():
+        seeds(root, model, accuracies, task="stsb", examples=40)
+    words = ("org/c", "org/d", "--metric", "accuracy", "--retention", "0.9")
+    (line,) = answer(root, *words)["lines"]
+    assert line["comparison"]["low"] < -1 and line["comparison"]["high"] > 1, "JSON has every figure"
+    said = " ".join(compared(root, *words).split())
+    assert said.count("[no figure]") == 2 and "inf" not in said
+    assert "No figure: the seeds are too few and differ too much" in said
+    board = " ".join(done("leaderboard", "--metric", "accuracy", "--results", root).split())
+    assert "stsb: none that can be shown with 2 seeds of each" in board
+    assert "No figure" not in compared(root, "org/a", "org/b")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.1, 0.2, "[-10.00, +20.00]"),
+        (-1.7, 0.2, "[<-100.00, +20.00]"),
+        (0.1, 1.2, "[+10.00, >+100.00]"),
+        (-1.7, 1.6, "[no figure]"),
+        (-math.inf, math.inf, "[no figure]"),
+    ],
+)
+def test_no_end_of_a_difference_is_beyond_what_a_score_can_differ(low: float, high: float, said: str) -> None:
+    assert _span(low, high, "+.2f", MOST) == f"\n{said}"
+
+
+def test_a_measure_has_no_board_and_no_comparison(root: Path) -> None:
+    records = [record.model_copy(update={"measures": {"rmse": 0.4, "r2": 0.5}}) for record in Store(root).records()[:2]]
+    with pytest.raises(UsageError, match=r"'rmse' stands in the records alone .*no interval.*: .*f1_macro"):
+        check_metric(records, "rmse")
+    with pytest.raises(UnknownNameError, match=r"Unknown metric 'mae'"):
+        check_metric(records, "mae")
+    check_metric(records, "accuracy")
+    check_metric(records, None)
+
+
+def test_a_part_of_a_results_directory_names_the_whole(root: Path) -> None:
+    for part in (root / "runs", next((root / "runs").iterdir())):
+        said = command_line.refused("compare", "org/a", "org/b", "--results", part)
+        assert f"is the folder that holds runs: give --results {root}." in "".join(said.split("\n")).replace("  ", " ")
 
 
 def test_a_mean_says_of_how_many_tasks(root: Path) -> None:

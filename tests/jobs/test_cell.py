@@ -158,7 +158,10 @@ def test_a_model_that_changed_on_disk_is_no_longer_the_cells(
     ("change", "message"),
     [
         ({"protocol": 1}, "made under protocol 1"),
-        ({"task": "absente"}, "no task 'absente' is installed"),
+        (
+            {"task": "absente"},
+            r"no task 'absente' is installed; give its file with --task \(what was given holds .*ton",
+        ),
         ({"task_version": 9}, "version 9 of ton"),
         ({"data": "0" * 16}, "the data of ton differ"),
         ({"recipe": {"precision": "auto"}}, "a cell names its precision"),

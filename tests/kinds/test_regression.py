@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -280,6 +281,23 @@ def test_a_number_that_is_none_is_refused_with_its_line(cell: str, said: str, fo
     with pytest.raises(DataError) as caught:
         sources.load(registry.load_file(folder / "notes.toml"))
     assert said in str(caught.value)
+
+
+def test_a_header_above_numbered_columns_is_named(folder: Path) -> None:
+    file = folder / "notes.toml"
+    text = file.read_text(encoding="utf-8")
+    columns = re.search(r"columns = \{(.*)\}", text)
+    assert columns
+    header = (folder / "test.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
+    numbered = columns[0]
+    for number, name in enumerate(header):
+        numbered = numbered.replace(f'"{name}"', f"{number}")
+    file.write_text(text.replace(columns[0], numbered), encoding="utf-8")
+    with pytest.raises(DataError, match="If line 1 is a header: set `") as caught:
+        sources.load(registry.load_file(file))
+    advised = str(caught.value).split("`")[1]
+    file.write_text(text.replace(columns[0], advised), encoding="utf-8")
+    assert sources.load(registry.load_file(file))
 
 
 @pytest.mark.parametrize(
