@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -18,7 +19,7 @@ from flue_bench.errors import Fault, TaskFileError, UnknownNameError, UsageError
 from flue_bench.files import read
 from flue_bench.kinds.kind import Kind, kind_named
 from flue_bench.recipe import Recipe
-from flue_bench.task import SPLITS, Archive, Columns, Cut, Reader, Source, SplitFiles, Task
+from flue_bench.task import SPLITS, Archive, Column, Columns, Cut, Reader, Source, SplitFiles, Task, nfc
 
 LONGEST_PATH = 255
 """Characters of the path or glob of data files."""
@@ -298,9 +299,17 @@ def _of_columns(kind: Kind[Any], task: Task, columns: Columns, key: str) -> list
             )
         elif isinstance(column, dict) and (left := [label for label in task.labels if label not in column]):
             faults.append((f"{key}.{name}", f"no column is named for the label {', '.join(left)}"))
+        elif twice := [column for column, times in Counter(_several(column)).items() if times > 1]:
+            faults.append((f"{key}.{name}", f"the column {quoted(twice[0])} is named twice"))
         elif not column:
             faults.append((f"{key}.{name}", "names no column"))
     return faults
+
+
+def _several(columns: dict[str, Column] | tuple[Column, ...]) -> Sequence[Column]:
+    """Return the columns of a table or a list, in the form in which they are looked up."""
+    named = columns.values() if isinstance(columns, dict) else columns
+    return tuple(nfc(column) if isinstance(column, str) else column for column in named)
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +26,7 @@ from flue_bench.data.registry import Registered, readers
 from flue_bench.errors import DataError, HubError, OfflineError, UsageError
 from flue_bench.files import cache_dir, sha256
 from flue_bench.kinds.kind import Kind, kind_named
-from flue_bench.kinds.rows import Labels, Row, Skipped, digest
+from flue_bench.kinds.rows import Labels, Row, Skipped, digest, plain_number
 from flue_bench.record import DataRef
 from flue_bench.task import SPLITS, Archive, Columns, Example, Source, Split, SplitFiles, Task, nfc
 
@@ -597,7 +598,7 @@ def _has(path: Path, name: str, columns: Columns, layout: formats.Layout) -> boo
 
 def _key(name: str, numbered: bool) -> formats.Column:
     """Return the column of a key of ``where`` or ``drop_if``: TOML keys are strings, a headerless file has numbers."""
-    return int(name) if numbered and name.isdecimal() else name
+    return int(name) if numbered and re.fullmatch("[0-9]+", name) else name
 
 
 def _holds(value: Any, wanted: bool | int | float | str) -> bool:
@@ -611,10 +612,7 @@ def _holds(value: Any, wanted: bool | int | float | str) -> bool:
             return value == wanted or nfc(value) == wanted
         if isinstance(wanted, bool):
             return value.lower() == str(wanted).lower()
-        try:
-            return float(value) == wanted
-        except ValueError:
-            return False
+        return plain_number(value) == wanted
     if value is None or value != value:  # null, or pandas' NaN
         return wanted in ("", "None", "null", "nan")
     if isinstance(value, bool) or isinstance(wanted, bool):

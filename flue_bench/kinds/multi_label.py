@@ -124,11 +124,16 @@ class MultiLabel(Kind[Several]):
         return {name: counted[index] for index, name in enumerate(task.labels)}
 
     def remarks(self, splits: Mapping[Split, Sequence[Several]], task: Declared) -> Iterator[str]:
-        """Yield hints where no example has two labels, or most have none; pairs beside single texts are an error."""
+        """Yield hints where no example has two labels, or most have none.
+
+        Pairs beside single texts are an error, and so is a test or validation split without any label.
+        """
         yield from super().remarks(splits, task)
         check_pairs(splits)
         for split, examples in splits.items():
             several = [len(example.labels) for example in examples]
+            if split != "train" and not any(several):
+                raise ValueError(f"{split}: no example has a label, and no F1 exists without one")
             if max(several) < 2:
                 yield f"{split}: no example has two labels; for one label each there is kind 'sentence'"
             if (none := several.count(0)) * 2 > len(several):

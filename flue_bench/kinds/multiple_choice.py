@@ -15,7 +15,7 @@ from flue_bench.kinds.counts import Ints, Metric, Scores
 from flue_bench.kinds.kind import Declared, Kind, Texts, integers
 from flue_bench.kinds.rows import Row
 from flue_bench.record import RunRecord
-from flue_bench.task import Example, Split
+from flue_bench.task import Example
 
 if TYPE_CHECKING:
     import pyarrow
@@ -79,6 +79,11 @@ class MultipleChoice(Kind[Question]):
         answer = row.label("label")
         if answer >= len(choices):
             raise ValueError(f"the answer is '{row.labels.names[answer]}', and there are {len(choices)} choices")
+        if again := [at for at, choice in enumerate(choices) if choice == choices[answer] and at != answer]:
+            names = row.labels.names
+            raise ValueError(
+                f"the right choice, '{names[answer]}', reads as '{names[again[0]]}' does: which of the two is meant?"
+            )
         return Question(row.id, row.group(text), text, label=answer, choices=choices)
 
     def gold(self, example: Question) -> int:
@@ -93,14 +98,6 @@ class MultipleChoice(Kind[Question]):
         """Return the number of examples whose answer is at each position."""
         counted = Counter(example.label for example in examples)
         return {name: counted[index] for index, name in enumerate(task.labels)}
-
-    def remarks(self, splits: Mapping[Split, Sequence[Question]], task: Declared) -> Iterator[str]:
-        """Yield a hint where the right choice stands among the choices twice."""
-        yield from super().remarks(splits, task)
-        for split, examples in splits.items():
-            twice = sum(example.choices.count(example.choices[example.label]) > 1 for example in examples)
-            if twice:
-                yield f"{split}: in {twice:,} of {len(examples):,} examples another choice reads as the right one does"
 
     def texts(self, example: Question) -> Texts:
         """Return the text and the choices."""

@@ -74,6 +74,10 @@ METRICS = {
 
 SAME = 0.02
 """The standard deviation of predictions, as a share of gold's, below which they are one answer throughout."""
+WIDEST = 1e50
+"""The width of the widest range; the narrowest has its reciprocal. A float holds the fourth power of either."""
+FINEST = 1e-9
+"""The least width of a range as a share of the numbers in it: a hundredth of it is 45,000 steps of a float."""
 
 
 class Regression(Kind[Measured]):
@@ -138,9 +142,18 @@ class Regression(Kind[Measured]):
         return {f"{a:g} to {b:g}": count for (a, b), count in zip(pairwise(edges), counted, strict=True)}
 
     def remarks(self, splits: Mapping[Split, Sequence[Measured]], task: Declared) -> Iterator[str]:
-        """Yield a hint where the numbers fill a small part of the range; pairs beside single texts are an error."""
+        """Yield a hint where the numbers fill a small part of the range.
+
+        Pairs beside single texts are an error, and so are test or validation examples that all have one number.
+        """
         yield from super().remarks(splits, task)
         check_pairs(splits)
+        for split in ("test", "validation"):
+            numbers = np.array([example.value for example in splits[split]])
+            if not _centred(numbers)[1]:
+                raise ValueError(
+                    f"{split}: all {len(numbers):,} numbers are {numbers[0]:g}, and no correlation with them exists"
+                )
         values = [example.value for examples in splits.values() for example in examples]
         (low, high), (least, most) = range_of(task), (min(values), max(values))
         if most - least < (high - low) / 2:
@@ -249,9 +262,17 @@ def range_of(declared: Any) -> tuple[float, float]:
         raise ValueError(
             "kind 'regression' needs the lowest and the highest number, such as `options = { range = [0, 5] }`"
         )
-    low, high = map(float, ends)
+    try:
+        low, high = map(float, ends)
+    except OverflowError:  # an integer of more than 308 digits
+        low = high = math.inf
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"the range is {low:g} to {high:g}: the second number has to be the higher one")
+        raise ValueError(f"the range is {low:g} to {high:g}: the second number has to be the higher one, both finite")
+    if not (1 / WIDEST <= high - low <= WIDEST and high - low >= FINEST * max(abs(low), abs(high))):
+        raise ValueError(
+            f"the range is {low:g} to {high:g}: numbers that far apart, or that close together, cannot be told "
+            "apart when they are squared and added up. Give them in another unit, or from another zero"
+        )
     return low, high
 
 

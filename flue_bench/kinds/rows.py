@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from numbers import Number
 from typing import Any
 
 from flue_bench.errors import quoted
@@ -176,6 +177,7 @@ class Labels:
 
 _YES_NO = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 _NUMBER = re.compile("-?[1-9][0-9]{0,17}|0")
+_DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
 
 @dataclass(slots=True)
@@ -216,9 +218,8 @@ class Row:
     def number(self, column: str) -> float:
         """Return a finite number, given as such or as a text with a decimal point."""
         value = self.values[column]
-        with suppress(TypeError, ValueError):
-            if not isinstance(value, bool) and math.isfinite(number := float(value)):
-                return number
+        if (number := plain_number(value)) is not None and math.isfinite(number):
+            return number
         comma = isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d+,\d+\s*", value)
         advice = ": decimals are written with a point here" if comma else ""
         raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no finite number{advice}")
@@ -248,6 +249,19 @@ class Row:
     def label(self, column: str) -> int:
         """Return the index of the label that a column holds."""
         return self.labels(self.values[column])
+
+
+def plain_number(value: Any) -> float | None:
+    """Return a number that is given as such, or as a text in decimal notation with ASCII digits; None for others.
+
+    ``float`` alone also reads ``1_0`` as 10, digits of any script, and words such as ``inf``.
+    """
+    if isinstance(value, str):
+        return float(value) if _DECIMAL.fullmatch(value.strip()) else None
+    if isinstance(value, Number) and not isinstance(value, bool):
+        with suppress(TypeError, ValueError, OverflowError):  # complex numbers, and integers beyond all floats
+            return float(value)  # type: ignore[arg-type]
+    return None
 
 
 def text(value: Any, column: str) -> str:

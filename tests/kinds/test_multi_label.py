@@ -22,7 +22,7 @@ from flue_bench.errors import DataError, TaskFileError
 from flue_bench.kinds.multi_label import METRICS, MULTI_LABEL, Several, multi_label_scores
 from flue_bench.metrics import MultiLabelScores
 from flue_bench.statistics import intervals
-from flue_bench.task import Source, Task
+from flue_bench.task import SPLITS, Source, Task
 from flue_bench.training import models
 from support.command_line import done, flue_bench
 from support.networks import encode
@@ -340,6 +340,13 @@ def test_labels_that_are_none_are_refused_with_their_line(source: str, content: 
             "columns = { text = ['a', 'b'] }",
             "columns.text: kind 'multi-label' reads it from one column",
         ),
+        (HEAD, "columns = { labels = { joie = 'A', peur = 'B', 'colère' = 'A' } }", "the column 'A' is named twice"),
+        (
+            HEAD,
+            "columns = { labels = { joie = 'é', peur = 'B', 'colère' = 'e\u0301' } }",
+            "the column 'é' is named twice",
+        ),
+        (HEAD, "columns = { labels = { joie = 1, peur = 2, 'colère' = 2 } }", "the column 2 is named twice"),
         (HEAD + "options = { threshold = 1 }", "", "'threshold' is a number between 0 and 1, or \"validation\""),
         (HEAD + "options = { threshold = 'test' }", "", "'threshold' is a number between 0 and 1, or \"validation\""),
         (HEAD + "options = { treshold = 0.5 }", "", "Did you mean threshold?"),
@@ -371,11 +378,27 @@ def test_hints_on_single_labels_and_on_none(tmp_path: Path) -> None:
     )
 
 
-def test_a_split_without_any_label_can_be_looked_at(tmp_path: Path) -> None:
-    _task(tmp_path, 'separator = "|"', "a.csv", "text,labels\nun,\ndeux,\n")
-    task = tmp_path / "emotions.toml"
+def _unlabelled(folder: Path, without: str) -> Path:
+    """A task whose examples have no label in one split."""
+    for split in SPLITS:
+        cell = "" if split == without else "joie"
+        (folder / f"{split}.csv").write_text(f"text,labels\nun {split},{cell}\ndeux {split},{cell}\n", encoding="utf-8")
+    files = "".join(f'{split} = "{split}.csv"\n' for split in SPLITS)
+    task = folder / "emotions.toml"
+    task.write_text(f'{HEAD}[[source]]\nseparator = "|"\n[source.files]\n{files}', encoding="utf-8")
+    return task
+
+
+def test_training_rows_without_any_label_can_be_looked_at(tmp_path: Path) -> None:
+    task = _unlabelled(tmp_path, "train")
     assert "joie 0.0%" in done("tasks", "check", task, "--rows", "0")
     assert "joie 0.0%" in done("tasks", "audit", task)
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_no_score_is_given_where_gold_has_no_label(split: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"{split}: no example has a label, and no F1 exists without one"):
+        sources.load(registry.load_file(_unlabelled(tmp_path, split)))
 
 
 @pytest.mark.slow

@@ -284,6 +284,13 @@ def test_every_format_gives_the_same_examples(source: str, file: str, content: s
         ({"choices": "a|b"}, "line 2: the column for 'choices' holds 'a|b', which is no list"),
         ({"choices": ["a", 3]}, "line 2: the column for 'choices' holds 3, which is no text"),
         ({"label": None}, "line 2: the label is empty"),
+        ({"label": "1_0"}, "line 2: unknown label '1_0'"),
+        ({"label": "\u0660"}, "line 2: unknown label '\u0660'"),
+        ({"choices": ["oui", "oui"], "label": "A"}, "line 2: the right choice, 'A', reads as 'B' does"),
+        (
+            {"choices": ["non", "L\u00e9a", "Le\u0301a"], "label": "C"},
+            "line 2: the right choice, 'C', reads as 'B' does",
+        ),
     ],
 )
 def test_a_row_that_is_wrong_is_refused_with_its_line(line: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -302,6 +309,7 @@ def test_a_row_that_is_wrong_is_refused_with_its_line(line: dict[str, Any], said
             'columns = { text = ["a", "b"] }',
             "columns.text: kind 'multiple-choice' reads it from one column",
         ),
+        (HEAD, "columns = { choices = ['a', 'b', 'a'] }", "source[0].columns.choices: the column 'a' is named twice"),
         (HEAD, "columns = { choices = [] }", "source[0].columns.choices: names no column"),
         (HEAD.replace('"A", "B", "C", "D"', '"A"'), "", "needs the positions' names, such as"),
         (HEAD + "scheme = 'IO'", "", "is for kind 'tokens' only"),
@@ -315,10 +323,9 @@ def test_a_task_file_that_is_wrong(head: str, source: str, said: str, tmp_path: 
     assert said in str(caught.value)
 
 
-def test_a_choice_that_reads_as_the_right_one_is_hinted_at(tmp_path: Path) -> None:
-    lines = [LINES[1], LINES[0] | {"choices": ["Léa", "Léa"]}]
-    hints = sources.load(_task(tmp_path, "", "a.jsonl", "\n".join(map(json.dumps, lines)))).hints
-    assert "train: in 1 of 2 examples another choice reads as the right one does" in hints
+def test_wrong_choices_that_read_alike_leave_no_doubt(tmp_path: Path) -> None:
+    lines = [LINES[1], LINES[0] | {"choices": ["Léa", "Paul", "Paul"], "label": "A"}]
+    assert sources.load(_task(tmp_path, "", "a.jsonl", "\n".join(map(json.dumps, lines)))).ref
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import fields
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,8 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 from flue_bench.data import registry, sources
 from flue_bench.errors import DataError, TaskFileError
 from flue_bench.kinds.kind import kind_named
-from flue_bench.kinds.regression import METRICS, REGRESSION, Measured, ranks_of, regression_scores, sums_of
+from flue_bench.kinds.regression import METRICS, REGRESSION, Measured, range_of, ranks_of, regression_scores, sums_of
+from flue_bench.kinds.rows import plain_number
 from flue_bench.metrics import RegressionScores
 from flue_bench.statistics import intervals
 from flue_bench.task import Source, Task
@@ -272,6 +274,13 @@ def folder(tmp_path: Path) -> Path:
         ("", "line 3: the column for 'value' holds '', which is no finite number"),
         ('"2,5"', "holds '2,5', which is no finite number: decimals are written with a point here"),
         ("bien", "holds 'bien', which is no finite number"),
+        ("1_0", "holds '1_0', which is no finite number"),
+        ("\u0663", "holds '\u0663', which is no finite number"),
+        ("\uff13", "holds '\uff13', which is no finite number"),
+        ("1e1_0", "holds '1e1_0', which is no finite number"),
+        ("0x2", "holds '0x2', which is no finite number"),
+        (".", "holds '.', which is no finite number"),
+        ("1e999", "holds '1e999', which is no finite number"),
     ],
 )
 def test_a_number_that_is_none_is_refused_with_its_line(cell: str, said: str, folder: Path) -> None:
@@ -301,6 +310,55 @@ def test_a_header_above_numbered_columns_is_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        ("3", 3.0),
+        (" -2.50 ", -2.5),
+        ("+.5", 0.5),
+        ("4.", 4.0),
+        ("1E-2", 0.01),
+        (3, 3.0),
+        (Decimal("2.5"), 2.5),
+        (np.float32(0.5), 0.5),
+        (True, None),
+        (np.True_, None),
+        (b"3", None),
+        (3 + 0j, None),
+        (10**400, None),
+        ("1_0", None),
+        ("\u0663", None),
+        ("1e", None),
+        ("", None),
+        ("3 4", None),
+    ],
+)
+def test_a_plain_number_is_decimal_notation(value: Any, number: float | None) -> None:
+    assert plain_number(value) == number
+
+
+@pytest.mark.parametrize("wide", [[0, 1e50], [0, 1e-50], [1e6, 1e6 + 0.01]])
+def test_the_widest_and_the_narrowest_range_have_scores(wide: list[float]) -> None:
+    low, high = range_of(SimpleNamespace(options={"range": wide}))
+    x = low + (high - low) * np.array([0, 0.2, 0.5, 0.7, 1])
+    y = low + (high - low) * np.array([0.1, 0.2, 0.4, 0.9, 0.8])
+    result = regression_scores(x, y)
+    expected = stats.pearsonr([0, 0.2, 0.5, 0.7, 1], [0.1, 0.2, 0.4, 0.9, 0.8]).statistic
+    assert result.scores["pearson"] == pytest.approx(expected, abs=1e-6)
+    assert result.measures["rmse"] == pytest.approx((high - low) * (0.1 / 5) ** 0.5, rel=1e-6)
+    assert 0 < result.measures["r2"] < 1
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+@pytest.mark.parametrize("number", ["2.5", "0.1"])
+def test_no_score_is_given_where_gold_is_one_number(split: str, number: str, folder: Path) -> None:
+    lines = (folder / f"{split}.csv").read_text(encoding="utf-8").splitlines()
+    lines[1:] = [f"{line.rpartition(',')[0]},{number}" for line in lines[1:]]
+    (folder / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=f"{split}: all .* numbers are {number}, and no correlation with them exists"):
+        sources.load(registry.load_file(folder / "notes.toml"))
+
+
+@pytest.mark.parametrize(
     ("old", "new", "said"),
     [
         ("options = { range = [0, 5] }", "", "needs the lowest and the highest number, such as `options = { range"),
@@ -309,6 +367,11 @@ def test_a_header_above_numbered_columns_is_named(folder: Path) -> None:
         ("[0, 5]", '["0", "5"]', "needs the lowest and the highest number"),
         ("[0, 5]", "[false, true]", "needs the lowest and the highest number"),
         ("[0, 5]", "[0, inf]", "the second number has to be the higher one"),
+        ("[0, 5]", "[-1e308, 1e308]", "options: the range is -1e+308 to 1e+308: numbers that far apart"),
+        ("[0, 5]", "[0, 1e200]", "options: the range is 0 to 1e+200: numbers that far apart"),
+        ("[0, 5]", "[0, 1e-320]", "options: the range is 0 to 9.99989e-321: numbers that far apart, or that close"),
+        ("[0, 5]", "[1e16, 10000000000000002]", "or that close together"),
+        ("[0, 5]", "[0, 1" + "0" * 400 + "]", "the second number has to be the higher one, both finite"),
         ("range =", "rang =", "Did you mean range?"),
         ('"pearson"', '"rmse"', "'rmse' is not one of pearson, spearman"),
         ('"pearson"', '"pearson"\nlabels = ["a", "b"]', "has none: its answers are numbers"),
