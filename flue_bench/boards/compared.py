@@ -16,6 +16,7 @@ from rich.text import Text
 
 from flue_bench import escape
 from flue_bench.boards.board import leaks, own_head
+from flue_bench.boards.breaks import Names
 from flue_bench.boards.wording import COLLAPSED, NONE, OUTLYING
 from flue_bench.data import registry
 from flue_bench.errors import FlueBenchError, RecordError, UnknownNameError, UsageError, counted
@@ -707,7 +708,7 @@ def _table(headers: Sequence[str], cells: list[list[str]]) -> Table:
         words = header in ("task", "verdict")
         table.add_column(header, justify="left" if words else "right", no_wrap=not words, overflow="fold")
     for line in cells:
-        table.add_row(*(Text("\n".join(map(escape.plain, cell.split("\n")))) for cell in line))
+        table.add_row(*(Names("\n".join(map(escape.plain, cell.split("\n")))) for cell in line))
     return table
 
 

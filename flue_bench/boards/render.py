@@ -16,6 +16,7 @@ from rich.text import Text
 
 from flue_bench import escape
 from flue_bench.boards.board import OF_ROW, Board, Column, Entry, above_floor, of_overall
+from flue_bench.boards.breaks import Names
 from flue_bench.boards.curves import to_svg
 from flue_bench.boards.latex import latex
 from flue_bench.boards.overall import json_of
@@ -255,7 +256,7 @@ class _Terminal:
             for i, header in enumerate(each.headers):
                 table.add_column(header, justify="right" if i in each.numbers else "left", overflow="fold")
             for cells in each.lines:
-                table.add_row(*(Text(escape.plain(cell)) for cell in cells))
+                table.add_row(*(Names(escape.plain(cell)) for cell in cells))
             yield Text(f"\n{escape.plain(each.title)}", style="bold")
             yield table
             if each.caption:
