@@ -246,7 +246,8 @@ def read(path: Path, limit: int = SMALL, root: Path | None = None) -> bytes:
         if size > limit:
             raise OSError(errno.EFBIG, f"{size:,} bytes, and {limit:,} is the limit", str(path))
         content = os.read(descriptor, size + 1)
-        while len(content) <= size and (more := os.read(descriptor, size + 1 - len(content))):
+        # One byte more was asked for, so that as many as it had are all: at its end a regular file gives fewer.
+        while len(content) < size and (more := os.read(descriptor, size + 1 - len(content))):
             content += more
     finally:
         os.close(descriptor)

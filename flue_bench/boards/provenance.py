@@ -23,7 +23,9 @@ def mixed(records: Sequence[RunRecord]) -> tuple[str, ...]:
 
 def _differing(records: Sequence[RunRecord]) -> Iterator[str]:
     made = [record.environment.computing() for record in records]
-    for name in made[0] if made else ():
+    if all(each == made[0] for each in made):
+        return
+    for name in made[0]:
         by_value = grouped(zip(made, records, strict=True), lambda each, name=name: each[0][name])  # type: ignore[misc]
         if len(by_value) > 1:
             said = sorted((value, _runs([record for _, record in runs], records)) for value, runs in by_value.items())

@@ -50,7 +50,7 @@ def clashes(seen: Sequence[Seen]) -> dict[Path, str]:
     """
     apart: dict[Path, str] = {}
     for rule in _RULES:
-        standing = [each for each in seen if each.file not in apart]
+        standing = [each for each in seen if each.file not in apart] if apart else seen
         for each, reason in rule(standing):
             apart.setdefault(each.file, reason)
     return apart
@@ -83,7 +83,7 @@ def _scoring(seen: Sequence[Seen]) -> _Clashes:
             each.record.kind,
             each.record.labels,
             each.record.scheme,
-            json.dumps(each.record.options, sort_keys=True),
+            json.dumps(each.record.options, sort_keys=True) if each.record.options else "",
         ),
         what=lambda each: f"kind, labels, scheme or options ({each.record.kind}: {_few(each.record.labels)})",
         where=lambda each: f"task {each.record.cell.task} on data {each.record.cell.data[:8]}",
@@ -98,7 +98,7 @@ def _rows(seen: Sequence[Seen]) -> _Clashes:
     return _one_version(
         seen,
         of=lambda each: each.record.cell.data,
-        version=lambda each: (tuple(sorted(each.record.data.rows.items())), each.record.data.cut),
+        version=lambda each: (frozenset(each.record.data.rows.items()), each.record.data.cut),
         what=lambda each: f"data.rows: {', '.join(f'{split} {n:,}' for split, n in each.record.data.rows.items())}",
         where=lambda each: f"data {each.record.cell.data[:8]}",
     )
@@ -169,16 +169,20 @@ def _one_run(seen: Sequence[Seen]) -> _Clashes:
     Records without training are left out: what a run kept answers as the run did, and a checkpoint as its copies do.
     """
     for what in ("answers", "decisions"):
-        same: dict[Hashable, dict[tuple[int | None, str], list[Seen]]] = defaultdict(lambda: defaultdict(list))
+        spoken = []
         for each in (each for each in seen if each.record.cell.seed is not None):
             prints, cell = each.prints, each.record.cell
             alone = prints.wrong >= WRONG and not each.record.collapsed
             if alone if what == "decisions" else prints.distinct >= DISTINCT:
-                alike = same[each.record.kind, prints.gold.ids, getattr(prints, what)]
-                alike[cell.seed, cell.model.digest].append(each)
+                given = (each.record.kind, prints.gold.ids, getattr(prints, what))
+                spoken.append((given, (cell.seed, cell.model.digest), each))
+        first_of: dict[Hashable, tuple[int | None, str]] = {}
+        twice = {given for given, run, _ in spoken if first_of.setdefault(given, run) != run}
+        same: dict[Hashable, dict[tuple[int | None, str], list[Seen]]] = defaultdict(lambda: defaultdict(list))
+        for given, run, each in spoken:
+            if given in twice:
+                same[given][run].append(each)
         for runs in same.values():
-            if len(runs) < 2:
-                continue
             first, second, *_ = (of_run[0] for of_run in runs.values())
             for number, of_run in enumerate(runs.values()):
                 other = first if number else second
@@ -217,12 +221,14 @@ def _one_version(
         where: the thing in words.
         voice: what has one vote. Where only one has spoken, each of its records has one.
     """
+    spoken = [(of(each), version(each), each) for each in seen]
+    first_said: dict[Hashable, Any] = {}
+    disputed = {thing for thing, said, _ in spoken if first_said.setdefault(thing, said) != said}
     things: dict[Hashable, dict[Hashable, list[Seen]]] = defaultdict(lambda: defaultdict(list))
-    for each in seen:
-        things[of(each)][version(each)].append(each)
+    for thing, said, each in spoken:
+        if thing in disputed:
+            things[thing][said].append(each)
     for versions in things.values():
-        if len(versions) < 2:
-            continue
         voices = {said: {voice(each) for each in saying} for said, saying in versions.items()}
         if len(set().union(*voices.values())) == 1:
             voices = {said: {each.file for each in saying} for said, saying in versions.items()}

@@ -66,13 +66,15 @@ def said(value: Any) -> str:
 def _of_model(record: RunRecord) -> Iterator[str]:
     model = record.cell.model
     ours = embedded(model.name) if model.origin == "embedded" else None
+    if ours is None:
+        return
     for name, theirs, value in (
-        ("digest", model.digest, ours and ours.digest),
-        ("teacher", model.teacher, ours and ours.teacher),
-        ("weights_bytes", model.weights_bytes, ours and ours.weights_bytes),
+        ("digest", model.digest, ours.digest),
+        ("teacher", model.teacher, ours.teacher),
+        ("weights_bytes", model.weights_bytes, ours.weights_bytes),
     ):
         older = name != "digest" and model.weights_bytes is None  # a record from before 0.2, which has neither
-        if ours and theirs != value and not older:
+        if theirs != value and not older:
             yield f"cell.model.{name}: {said(theirs)}, the installed {model.name} has {said(value)}"
             return
 

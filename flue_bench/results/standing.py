@@ -63,6 +63,7 @@ class _Kept:
 
     def __init__(self, root: Path) -> None:
         self._root, self._cache = root, files.cache_dir()
+        self._below = f"{root}{os.sep}"
         name = hashlib.sha256(os.path.realpath(root).encode()).hexdigest()
         self._path = self._cache / "checks" / f"{name}.json"
         self._before: dict[str, Any] = {}
@@ -77,9 +78,9 @@ class _Kept:
         place = record.predictions.place
         assert place is not None  # as ``judged`` takes care of
         file = os.fspath(place.file)
-        name = file.removeprefix(f"{self._root}{os.sep}")
+        name = file.removeprefix(self._below)
         try:
-            stat = os.stat(os.path.join(os.path.dirname(file), os.path.basename(record.predictions.file)))
+            stat = os.stat(f"{os.path.dirname(file)}{os.sep}{record.predictions.file}")  # the name has no folder
             bound = [
                 code.version(kind_of(record)), place.sha256,
                 stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev,
