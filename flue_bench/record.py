@@ -249,7 +249,8 @@ class Cell(Schema):
     @property
     def schema_version(self) -> int:
         """The lowest schema version of a record of this cell: what 0.1 can read is of version 1."""
-        return 2 if isinstance(self.recipe, NoTraining) or self.recipe.compiled else 1
+        trained_as_in_01 = isinstance(self.recipe, Recipe) and not self.recipe.compiled and self.train_rows is None
+        return 1 if trained_as_in_01 else 2
 
     @property
     def run(self) -> str:
