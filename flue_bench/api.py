@@ -219,7 +219,8 @@ def score(
         models: hub ids (``org/name`` or ``org/name@revision``) or directories.
         tasks: tasks, their names, groups, or paths of TOML files.
         split: the split to score.
-        labels: label of a head → label of the task, where names do not say what it means.
+        labels: label of a head → label of the task, where names do not say what it means; of a head that
+            gives numbers, two of them → the task's, such as ``{"0": "0", "1": "5"}``.
         max_length: sub-words at which inputs are cut; None: the most that the model and its tokenizer take.
         precision: auto chooses bf16 where the hardware gains from it.
         device: auto, cpu, cuda, cuda:N or mps.

@@ -40,7 +40,8 @@ def score(
         list[str] | None,
         typer.Option(
             metavar="THEIRS=OURS,…",
-            help="What labels of the head mean in the task, where names do not say it. Repeatable.",
+            help="What labels of the head mean in the task, where names do not say it; of a head that gives numbers, "
+            "two of them: 0=0,1=5. Repeatable.",
         ),
     ] = None,
     max_length: Annotated[

@@ -362,18 +362,28 @@ def _answer_as_it_is(
         raise UsageError(f"a model cannot be scored by '{how.method}' here")
     theirs = list(how.answers)
     with display.bar(title):
-        data = loader.encoded(inputs, model, cell.limit, how.max_length, display, [how.split])[how.split]
+        asked: list[Split] = [how.split]
+        if VALIDATION in task.options.values() and how.split != "validation":
+            asked.append("validation")
+        encoded = loader.encoded(inputs, model, cell.limit, how.max_length, display, asked)
+        data = encoded[how.split]
         network = models.load_own_head(model, task, theirs)
         network.to(device.where)
         parameters, here = sum(parameter.numel() for parameter in network.parameters()), environment(device)
         if device.untested:
             display.once(f"--device {device.untested}")
-        answers, seconds, cut = _answers(network, data, device, display, called)
+        said, seconds, cut = _answers(network, data, device, display, called)
+        answers, chosen = data.in_task(said, task, how), {}
+        if VALIDATION in task.options.values():
+            deciding = encoded["validation"]
+            said = said if deciding is data else predict(network, deciding, device)
+            chosen = deciding.chosen(deciding.in_task(said, task, how), task)
     here = here.model_copy(update={"notes": (*here.notes, *notes, *model.notes, *cut)})
+    task = _settled(task, chosen)
     of_head = task.model_copy(update={"labels": tuple(theirs), "scheme": how.scheme}) if theirs else task
     columns = kind.translated(data.decided(answers, of_head), task, how)
     table = kind.table(inputs.splits(cell.limit)[how.split], {**columns, **data.kept(answers)})
-    return _Tested(network, None, UNTRAINED, {how.split: data}, table, seconds, parameters, here)
+    return _Tested(network, None, UNTRAINED, {how.split: data}, table, seconds, parameters, here, chosen)
 
 
 def _record(

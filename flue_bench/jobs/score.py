@@ -19,7 +19,7 @@ from flue_bench.kinds.kind import kind_named
 from flue_bench.kinds.names import UnmatchedError
 from flue_bench.kinds.own_head import Reading
 from flue_bench.progress import Display
-from flue_bench.record import Cell, NoTraining
+from flue_bench.record import Cell, NoTraining, RunRecord
 from flue_bench.results.store import KEPT_RECORD, Store, read_record
 from flue_bench.task import Task
 from flue_bench.training import models
@@ -119,11 +119,17 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
 
 def origin(model: Resolved) -> str:
     """Return where a checkpoint comes from, as its row is called: from which run of ours, if it was kept by one."""
+    record = _kept(model)
+    return f"kept: {record.recipe_name}, {record.cell.run}" if record else ELSEWHERE
+
+
+def _kept(model: Resolved) -> RunRecord | None:
+    """Return the record of the run of ours that kept a checkpoint, if one did."""
     with suppress(FlueBenchError):
         record = read_record(model.folder / KEPT_RECORD, model.folder)
         if record.kept == model.ref.digest:
-            return f"kept: {record.recipe_name}, {record.cell.run}"
-    return ELSEWHERE
+            return record
+    return None
 
 
 def _readings(
@@ -146,8 +152,12 @@ def _readings(
                 raise
             cannot_load(f"{model.ref.name} on {task.name}", error, outcome, display)
             continue
-        given = {label: meant for label, meant in asked.labels.items() if len(asked.models) == 1 or label in theirs}
+        # A task without labels has a head without: what is given are numbers then, and of every model.
+        any_label = len(asked.models) == 1 or not task.labels
+        given = {label: meant for label, meant in asked.labels.items() if any_label or label in theirs}
         unused -= given.keys()
+        if not given and (run := _kept(model)) and run.kind == task.kind:
+            given = dict(kind_named(task.kind).stated(run, task))
         readings[model.folder, task.name] = _reading(model, task, theirs, given)
     if unused and readings:
         raise UsageError(f"--labels: no model's head has the label '{short(min(unused), 80)}'.")

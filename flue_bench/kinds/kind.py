@@ -240,12 +240,21 @@ class Kind(ABC, Generic[E]):
         Args:
             theirs: the labels, in the order of the head's rows.
             task: gives the labels of the task.
-            given: label of the head → label of the task, where the caller says so.
+            given: label of the head → label of the task, where the caller says so; numbers for a kind without labels.
 
         Raises:
             ValueError: they do not mean the task's, or this kind of task cannot use a head as it is.
         """
         raise ValueError(f"kind '{self.name}' does not say what the head of a checkpoint means")
+
+    def stated(self, record: RunRecord, task: Declared) -> Mapping[str, str]:
+        """Return what ``read_head`` is given of a head that a run of ours trained; by default its labels' names do.
+
+        Args:
+            record: the run that trained it, on a task of this kind.
+            task: the task that it is to be scored on.
+        """
+        return {}
 
     def translated(self, columns: Columns, task: Declared, how: NoTraining) -> Columns:
         """Return predicted columns in the labels of a task.

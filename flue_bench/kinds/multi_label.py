@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from flue_bench.kinds import counts
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores, ratio
 from flue_bench.kinds.kind import VALIDATION, Declared, Kind, lists
+from flue_bench.kinds.own_head import Reading, read_labels
 from flue_bench.kinds.rows import Row
 from flue_bench.kinds.sentence import MEAN
 from flue_bench.kinds.texts import VIEWS, check_pairs
@@ -173,6 +174,10 @@ class MultiLabel(Kind[Several]):
             return None
         names = ", ".join(f"'{name}'" for name, mark in zip(task.labels, guessed[0], strict=True) if mark)
         return f"predicts {f'only {names}' if names else 'no label at all'} (gold has {len(true)} sets of labels)"
+
+    def read_head(self, theirs: Sequence[str], task: Declared, given: Mapping[str, str]) -> Reading:
+        """Return what the labels of a head mean, by name; where several mean one, any of them predicts it."""
+        return read_labels(theirs, task, given)
 
     def contradictions(self, table: pyarrow.Table, record: RunRecord) -> Iterator[str]:
         """Yield where probabilities are none, or the predicted labels are not those above the threshold."""

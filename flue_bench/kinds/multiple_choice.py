@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from flue_bench.kinds import counts, rows
 from flue_bench.kinds.counts import Ints, Metric, Scores
 from flue_bench.kinds.kind import Declared, Kind, Texts, integers
+from flue_bench.kinds.own_head import Reading
 from flue_bench.kinds.rows import Row
 from flue_bench.record import RunRecord
 from flue_bench.task import Example
@@ -126,6 +127,12 @@ class MultipleChoice(Kind[Question]):
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if the same position is chosen throughout."""
         return counts.collapsed(integers(table["gold"]), integers(table["predicted"]), task.labels)
+
+    def read_head(self, theirs: Sequence[str], task: Declared, given: Mapping[str, str]) -> Reading:
+        """Return that nothing is to be read: the head scores each choice, whatever its configuration calls its rows."""
+        if given:
+            raise ValueError("a head that chooses among texts has no labels: leave --labels out")
+        return Reading({})
 
     def contradictions(self, table: pyarrow.Table, record: RunRecord) -> Iterator[str]:
         """Yield where the predicted choice is not the most probable one, or is none, or probabilities are not valid."""

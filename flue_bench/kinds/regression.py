@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from flue_bench.kinds import counts
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores, ratio
 from flue_bench.kinds.kind import Declared, Kind
+from flue_bench.kinds.own_head import Reading
 from flue_bench.kinds.rows import Row
 from flue_bench.kinds.texts import VIEWS, check_pairs
 from flue_bench.record import RunRecord
@@ -184,6 +185,26 @@ class Regression(Kind[Measured]):
             return None
         return f"predicts about {predicted.mean():.3g} throughout (gold is {gold.min():g} to {gold.max():g})"
 
+    def stated(self, record: RunRecord, task: Declared) -> Mapping[str, str]:
+        """Return that a head of ours gives 0 at the range's lower end and 1 at its upper one, if the ranges are one."""
+        low, high = range_of(record)
+        return {"0": repr(low), "1": repr(high)} if (low, high) == range_of(task) else {}
+
+    def read_head(self, theirs: Sequence[str], task: Declared, given: Mapping[str, str]) -> Reading:
+        """Return which numbers of the task two numbers of the head are: the others are on the line through them."""
+        if len(theirs) != 1:
+            raise ValueError(f"its head has {len(theirs)} rows, and one that gives a number has a single row")
+        low, high = (f"{end:g}" for end in range_of(task))
+        if not given:
+            raise ValueError(
+                f"nothing says which numbers its head gives: --labels '0={low},1={high}' if it is from 0 to 1, "
+                f"--labels '{low}={low},{high}={high}' if it is the task's own"
+            )
+        _, _, slope = line_of(given)
+        if not slope:
+            raise ValueError("two numbers of the head are given the same number of the task")
+        return Reading(dict(given))
+
     def contradictions(self, table: pyarrow.Table, record: RunRecord) -> Iterator[str]:
         """Yield numbers that are not finite, and gold beyond the range."""
         low, high = range_of(record)
@@ -274,6 +295,22 @@ def range_of(declared: Any) -> tuple[float, float]:
             "apart when they are squared and added up. Give them in another unit, or from another zero"
         )
     return low, high
+
+
+def line_of(given: Mapping[str, str]) -> tuple[float, float, float]:
+    """Return a number of the head, the task's number for it, and how much the task's rises with the head's.
+
+    Raises:
+        ValueError: they are not two different numbers of the head, and a number of the task for each.
+    """
+    try:
+        (one, first), (other, second) = ((float(theirs), float(ours)) for theirs, ours in given.items())
+        slope = (second - first) / (other - one)
+    except (ValueError, ZeroDivisionError):
+        slope = math.nan
+    if not math.isfinite(slope):
+        raise ValueError("--labels: a head that gives numbers needs two of them, such as --labels '0=0,1=5'")
+    return one, first, slope
 
 
 def _parts(sums: Floats) -> tuple[Floats, ...]:

@@ -306,15 +306,17 @@ def own_labels(model: Resolved, task: Task) -> list[str]:
     """Return the labels of a checkpoint's own head, in the order of its rows; no weights are read.
 
     Raises:
-        ModelError: its configuration has no head of the task's kind, or does not name its labels.
+        ModelError: its configuration has no head that fits the task's kind, or does not name its labels.
     """
-    config, head = read_json(model.folder / "config.json"), network_of(task).head
+    config, kind = read_json(model.folder / "config.json"), network_of(task)
     architectures = [str(name) for name in config.get("architectures") or ()]
-    if not any(name.endswith(f"For{head}") for name in architectures):
+    if not any(kind.fits(name, model.config) for name in architectures):
         said = f"is saved as {', '.join(architectures)}" if architectures else "does not say what head it has"
         raise ModelError(
-            f"{model.ref.name} {said}, but {task.name} needs a fine-tuned For{head}: flue-bench run fine-tunes it."
+            f"{model.ref.name} {said}, but {task.name} needs a fine-tuned For{kind.head}: flue-bench run fine-tunes it."
         )
+    if reason := kind.unfit(config):
+        raise ModelError(f"{model.ref.name} on {task.name}: {reason}.")
     id2label = config.get("id2label")
     # transformers writes no table for the two labels that it supposes.
     rows = len(id2label) if isinstance(id2label, dict) else int(getattr(model.config, "num_labels", 0) or 0)

@@ -137,6 +137,9 @@ DISTIL = [
 LOOSE = ["run", "--model", "modele", "--task", "essai.toml"]
 
 ADVICE: dict[str, Case] = {
+    "nothing says which numbers its head gives": "test_numbers_are_on_the_line_that_is_given",
+    "a head that gives numbers needs two of them": "test_numbers_are_on_the_line_that_is_given",
+    "has no labels: leave --labels out": "test_choices_are_scored_as_transformers_does",
     # curves
     "No curve: it takes records of several --train-rows": Case(
         ["leaderboard", "--format", "svg"],

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer, pipeline
+import torch
+from transformers import (
+    AutoModelForMultipleChoice,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    pipeline,
+)
 
 import flue_bench
 from flue_bench.errors import IncompleteError, UnknownNameError
@@ -94,6 +101,63 @@ def test_a_kept_model_gives_the_predictions_of_its_record(
         assert said["score"] == pytest.approx(max(first["probabilities"]), abs=1e-4)
     else:
         assert {each["entity"] for each in said} <= {*of.labels}
+
+
+RATED = [{"text": row["text"], "value": 1 + (i * 7 % 17) / 4} for i, row in enumerate(ROWS)]
+SEVERAL = [
+    {"text": row["text"], "labels": [name for name, by in (("joie", 2), ("peur", 3), ("ennui", 5)) if i % by == 0]}
+    for i, row in enumerate(ROWS)
+]
+CHOICES = [
+    {"text": row["text"], "choices": ["oui", "non", "peut-être", "jamais"][: 2 + i % 3], "label": "AB"[i % 2]}
+    for i, row in enumerate(ROWS)
+]
+OTHERS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
+    "regression": (RATED, {"labels": [], "metric": "spearman", "options": {"range": [1, 5.3]}}),
+    "multi-label": (SEVERAL, {"labels": ["peur", "joie", "ennui"], "metric": "f1_micro"}),
+    "multi-label, a threshold from validation": (
+        SEVERAL, {"labels": ["peur", "joie", "ennui"], "metric": "f1_micro", "options": {"threshold": "validation"}},
+    ),
+    "multiple-choice": (CHOICES, {"labels": ["A", "B", "C", "D"], "metric": "accuracy"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_so_does_one_without_a_label_a_row(case: str, tmp_path: Path) -> None:
+    kind, (rows, declared) = case.partition(",")[0], OTHERS[case]
+    of = task(kind, rows, **declared)
+    made = flue_bench.run(MODEL, of, results=tmp_path, keep="all", **SMALL)
+    (record,), folder = made, made.model_dir(made.records[0])
+    assert answers(folder, record, of).equals(record.predictions())
+    assert folder is not None
+    with tempfile.TemporaryDirectory() as results:
+        (scored,) = flue_bench.score(folder, of, results=results, device="cpu", progress=False)
+        assert (scored.measures, scored.chosen) == (record.measures, record.chosen)
+        assert not faults(next(Path(results).glob("runs/*/*/*.json")))
+    assert bool(record.chosen) == ("validation" in case)
+
+    config, first = json.loads((folder / "config.json").read_text()), record.predictions().to_pylist()[0]
+    problems = {"regression": "regression", "multi-label": "multi_label_classification", "multiple-choice": None}
+    assert config.get("problem_type") == problems[kind]
+    loader = AutoModelForMultipleChoice if kind == "multiple-choice" else AutoModelForSequenceClassification
+    network, missing = loader.from_pretrained(folder, output_loading_info=True)
+    assert not any(missing.values())
+    tokenizer, row = AutoTokenizer.from_pretrained(folder), rows[5]
+    if kind == "multiple-choice":
+        texts = tokenizer([row["text"]] * len(row["choices"]), row["choices"], padding=True, truncation=True,
+                          return_tensors="pt")  # fmt: skip
+        with torch.no_grad():
+            said = network(**{name: values[None] for name, values in texts.items()}).logits[0].softmax(-1)
+        assert said.tolist() == pytest.approx(first["probabilities"], abs=1e-4)
+        return
+    asking = pipeline("text-classification", model=network, tokenizer=tokenizer, top_k=None)
+    (said,) = asking([row["text"]], truncation=True)
+    if kind == "regression":  # no sigmoid: the share of the range, as it is
+        (said,) = said
+        assert 1 + 4.3 * said["score"] == pytest.approx(first["predicted"], abs=1e-4)
+    else:
+        by_label = {each["label"]: each["score"] for each in said}
+        assert [by_label[name] for name in of.labels] == pytest.approx(first["probabilities"], abs=1e-4)
 
 
 def test_a_kept_model_scored_beside_its_run_stands_beside_it(tmp_path: Path) -> None:

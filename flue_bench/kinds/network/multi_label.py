@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,15 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
+from flue_bench.errors import quoted
 from flue_bench.kinds.multi_label import HALF, METRICS, Several, by_label, by_sample
 from flue_bench.kinds.network.network import Batch, Encoded, Floats, Ints, Network, encode_examples
+from flue_bench.kinds.own_head import meaning
+from flue_bench.record import NoTraining
 from flue_bench.task import Task
 
+PROBLEM = "multi_label_classification"
+"""transformers' name of such a head in ``config.json``."""
 GRID = np.arange(1, 100) / 100
 """Thresholds that are tried on validation."""
 
@@ -45,6 +50,16 @@ class EncodedLabels(Encoded):
         best = [at for at, score in zip(GRID, reached, strict=True) if score == max(reached)]
         return {"threshold": float(min(best, key=lambda at: abs(at - HALF)))}
 
+    def in_task(self, answers: Sequence[Floats], task: Task, how: NoTraining) -> Sequence[Floats]:
+        """Return the probability of each label of the task, (labels,).
+
+        Where several labels of the head mean one it is the largest, so that any of them predicts it; 0 where none does.
+        """
+        meant = meaning(how.answers, task.labels)
+        found = np.zeros((len(answers), len(task.labels)), np.float32)
+        np.maximum.at(found.T, meant, np.reshape(answers, (-1, len(meant))).T)
+        return list(found)
+
     def decided(self, answers: Sequence[Floats], task: Task) -> dict[str, Sequence[Any]]:
         """Return the labels whose probability is at least the threshold."""
         threshold = task.options.get("threshold", HALF)
@@ -57,7 +72,19 @@ class MultiLabelNetwork(Network[Several]):
     def configure(self, config: Any, labels: Sequence[str]) -> None:
         """Set one output a label."""
         super().configure(config, labels)
-        config.problem_type = "multi_label_classification"
+        config.problem_type = PROBLEM
+
+    def unfit(self, config: Mapping[str, Any]) -> str | None:
+        """Return a reason unless the configuration says that the head chooses any number of labels."""
+        said = config.get("problem_type")
+        if said == PROBLEM:
+            return None
+        what = f"says problem_type {quoted(said)}" if said else "has no problem_type"
+        return (
+            f"its config.json {what}, and a head that chooses one label answers otherwise than one that chooses any "
+            f'number. Was it trained to choose any number? Then give a copy whose config.json says "problem_type": '
+            f'"{PROBLEM}"'
+        )
 
     def encode(self, examples: Sequence[Several], task: Task, tokenizer: Any, max_length: int) -> EncodedLabels:
         """Tokenise texts, or pairs if the examples have a second text."""

@@ -6,7 +6,7 @@ the pooled text. Either takes the choices of all rows as so many sequences, whos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
+from flue_bench.errors import quoted
 from flue_bench.kinds.multiple_choice import Question
 from flue_bench.kinds.network.network import Batch, Encoded, Floats, Ints, Network, encode_texts, offsets_of
 from flue_bench.task import Task
@@ -96,6 +97,15 @@ class MultipleChoiceNetwork(Network[Question]):
         """Set a single output."""
         config.num_labels = 1
         config.problem_type = None
+
+    def fits(self, architecture: str, config: Any) -> bool:
+        """Return whether it is transformers' head for choices, or else, where there is none, the classifier."""
+        return architecture.endswith(f"For{self.head}" if _own_head(config) else "ForSequenceClassification")
+
+    def unfit(self, config: Mapping[str, Any]) -> str | None:
+        """Return a reason if the configuration says that the head does something else."""
+        said = config.get("problem_type")
+        return f"its config.json says problem_type {quoted(said)}, which is no choice among texts" if said else None
 
     def encode(self, examples: Sequence[Question], task: Task, tokenizer: Any, max_length: int) -> EncodedChoices:
         """Tokenise each choice together with the text; the longer of the two is cut first."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Generic
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from flue_bench.kinds.kind import E, kind_named
 from flue_bench.progress import quiet
+from flue_bench.record import NoTraining
 from flue_bench.task import Example, Task
 
 IGNORED = -100
@@ -145,6 +146,18 @@ class Encoded:
         """
         return {}
 
+    def in_task(self, answers: Sequence[Floats], task: Task, how: NoTraining) -> Sequence[Floats]:
+        """Return the answers of a checkpoint's own head as ``read`` gives those of a head for this task.
+
+        By default they stay as they are, and ``Kind.translated`` puts what follows from them in the task's words.
+
+        Args:
+            answers: what ``read`` returned for each row.
+            task: the task that is scored.
+            how: what the head means, from ``Kind.read_head``.
+        """
+        return answers
+
     def decided(self, answers: Sequence[Floats], task: Task) -> dict[str, Sequence[Any]]:
         """Return the scored columns of the predictions (``Kind.scored``) without gold, one value per example.
 
@@ -180,6 +193,14 @@ class Network(ABC, Generic[E]):
         config.num_labels = len(labels)
         config.id2label, config.label2id = dict(enumerate(labels)), {name: i for i, name in enumerate(labels)}
         config.problem_type = None
+
+    def fits(self, architecture: str, config: Any) -> bool:
+        """Return whether a checkpoint of this architecture (``CamembertFor…``) has the head that ``loader`` loads."""
+        return architecture.endswith(f"For{self.head}")
+
+    def unfit(self, config: Mapping[str, Any]) -> str | None:
+        """Return why a checkpoint's own head is not to be scored as this kind's, in words; ``config`` is its JSON."""
+        return None
 
     @abstractmethod
     def encode(self, examples: Sequence[E], task: Task, tokenizer: Any, max_length: int) -> Encoded:

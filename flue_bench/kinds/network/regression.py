@@ -5,14 +5,16 @@ The network learns the share of the task's range, so that the loss of one task i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from flue_bench.errors import quoted
 from flue_bench.kinds.network.network import Batch, Encoded, Floats, Ints, Network, encode_examples
-from flue_bench.kinds.regression import Measured, range_of
+from flue_bench.kinds.regression import Measured, line_of, range_of
+from flue_bench.record import NoTraining
 from flue_bench.task import Task
 
 
@@ -27,6 +29,17 @@ class EncodedNumbers(Encoded):
     def read(self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints) -> Sequence[Floats]:
         """Return each row's answer, (), as a share of the range."""
         return list(outputs.logits.float()[:, 0].cpu().numpy())
+
+    def in_task(self, answers: Sequence[Floats], task: Task, how: NoTraining) -> Sequence[Floats]:
+        """Return shares of the task's range, (), float64 unless the head gives just these."""
+        low, high = range_of(task)
+        one, first, slope = line_of(how.answers)
+        if (one, first, slope) == (0, low, high - low):
+            return answers
+        shares: list[Any] = [
+            np.float64((first + slope * (float(answer) - one) - low) / (high - low)) for answer in answers
+        ]
+        return shares
 
     def decided(self, answers: Sequence[Floats], task: Task) -> dict[str, Sequence[Any]]:
         """Return the predicted numbers, in the task's unit and not cut to its range."""
@@ -45,6 +58,20 @@ class RegressionNetwork(Network[Measured]):
         """Set a single output."""
         config.num_labels = 1
         config.problem_type = "regression"
+
+    def unfit(self, config: Mapping[str, Any]) -> str | None:
+        """Return a reason if the configuration says that the head gives no number, or that one follows by a function.
+
+        sentence-transformers' cross-encoders name the function that their numbers go through.
+        """
+        said, own = config.get("problem_type"), config.get("sentence_transformers")
+        if said not in (None, "regression"):
+            return f"its config.json says problem_type {quoted(said)}, which is no regression"
+        after = own.get("activation_fn") if isinstance(own, Mapping) else None
+        after = after or config.get("sbert_ce_default_activation_function")
+        if after and not str(after).endswith(".Identity"):
+            return f"its config.json says that its numbers go through {quoted(after)}, which is not part of its head"
+        return None
 
     def encode(self, examples: Sequence[Measured], task: Task, tokenizer: Any, max_length: int) -> EncodedNumbers:
         """Tokenise texts, or pairs if the examples have a second text."""
