@@ -156,7 +156,7 @@ def _readings(
         any_label = len(asked.models) == 1 or not task.labels
         given = {label: meant for label, meant in asked.labels.items() if any_label or label in theirs}
         unused -= given.keys()
-        if not given and (run := _kept(model)) and run.kind == task.kind:
+        if not given and (run := _kept(model)):
             given = dict(kind_named(task.kind).stated(run, task))
         readings[model.folder, task.name] = _reading(model, task, theirs, given)
     if unused and readings:

@@ -251,7 +251,7 @@ class Kind(ABC, Generic[E]):
         """Return what ``read_head`` is given of a head that a run of ours trained; by default its labels' names do.
 
         Args:
-            record: the run that trained it, on a task of this kind.
+            record: the run that trained it, on a task of any kind.
             task: the task that it is to be scored on.
         """
         return {}

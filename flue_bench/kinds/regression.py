@@ -187,8 +187,9 @@ class Regression(Kind[Measured]):
 
     def stated(self, record: RunRecord, task: Declared) -> Mapping[str, str]:
         """Return that a head of ours gives 0 at the range's lower end and 1 at its upper one, if the ranges are one."""
-        low, high = range_of(record)
-        return {"0": repr(low), "1": repr(high)} if (low, high) == range_of(task) else {}
+        low, high = range_of(task)
+        same = record.kind == self.name and range_of(record) == (low, high)
+        return {"0": repr(low), "1": repr(high)} if same else {}
 
     def read_head(self, theirs: Sequence[str], task: Declared, given: Mapping[str, str]) -> Reading:
         """Return which numbers of the task two numbers of the head are: the others are on the line through them."""
