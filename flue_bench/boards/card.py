@@ -19,6 +19,7 @@ from flue_bench.data import registry
 from flue_bench.errors import RecordError, TaskFileError, UsageError, cause
 from flue_bench.kinds.counts import Metric
 from flue_bench.kinds.kind import kind_of
+from flue_bench.kinds.names import as_pair
 from flue_bench.record import NoTraining, RunRecord
 from flue_bench.results.comparison import collapsed
 from flue_bench.results.rows import by_run, find, grouped, named_rows, newest
@@ -342,7 +343,7 @@ def _command(setting: Setting) -> str:
     words += ["--task", first.cell.task if first.cell.task in registry.registered() else f"{first.cell.task}.toml"]
     if how:
         words += ["--split", how.split, "--max-length", str(how.max_length)]
-        words += [word for pair in _given(first, how).items() for word in ("--labels", "=".join(pair))]
+        words += [word for pair in _given(first, how).items() for word in ("--labels", as_pair(*pair))]
     else:
         words += ["--recipe", recipe[0], *(word for change in recipe[1:] for word in ("--set", change))]
     words += ["--precision", first.cell.recipe.precision]

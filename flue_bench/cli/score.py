@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from flue_bench.cli.run import PrecisionChoice
-from flue_bench.errors import IncompleteError, UsageError
+from flue_bench.errors import IncompleteError, UsageError, quoted
 
 
 class SplitChoice(StrEnum):
@@ -40,8 +40,8 @@ def score(
         list[str] | None,
         typer.Option(
             metavar="THEIRS=OURS,…",
-            help="What labels of the head mean in the task, where names do not say it; of a head that gives numbers, "
-            "two of them: 0=0,1=5. Repeatable.",
+            help="What labels of the head mean in the task, where names do not say it, names that hold = or , in "
+            "double quotes; of a head that gives numbers, two of them: 0=0,1=5. Repeatable.",
         ),
     ] = None,
     max_length: Annotated[
@@ -105,20 +105,23 @@ def score(
 
 
 def _pairs(given: list[str]) -> dict[str, str]:
-    """Read ``a=b,c=d``. A label that holds a comma stands in an option of its own.
+    """Return what labels of a head mean, from every ``--labels``.
 
     Raises:
-        UsageError: something else is written there.
+        UsageError: one cannot be read, or gives a label a second meaning.
     """
-    pairs: dict[str, str] = {}
+    from flue_bench.kinds.names import pairs
+
+    meant: dict[str, str] = {}
     for option in given:
-        parts = option.split(",") if all("=" in part for part in option.split(",")) else [option]
-        for part in parts:
-            theirs, equals, ours = part.partition("=")
-            if not equals or not theirs.strip() or not ours.strip():
-                raise UsageError(
-                    f"--labels '{option}': write THEIRS=OURS, such as --labels 'LABEL_0=négatif,LABEL_1=positif'."
-                )
-            if pairs.setdefault(theirs.strip(), ours.strip()) != ours.strip():
-                raise UsageError(f"--labels: '{theirs.strip()}' is given twice, with two meanings.")
-    return pairs
+        try:
+            found = pairs(option)
+        except ValueError as error:
+            raise UsageError(
+                f"--labels {quoted(option)}: {error}: --labels 'LABEL_0=négatif,LABEL_1=positif', "
+                "--labels '\"a=b\"=positif'."
+            ) from None
+        for theirs, ours in found:
+            if meant.setdefault(theirs, ours) != ours:
+                raise UsageError(f"--labels: '{theirs}' is given twice, with two meanings.")
+    return meant

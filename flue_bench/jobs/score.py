@@ -16,7 +16,7 @@ from flue_bench.jobs.grid import Outcome, Planned, cannot_load, lacking, resolve
 from flue_bench.jobs.leaks import leaks
 from flue_bench.jobs.loader import Loader
 from flue_bench.kinds.kind import kind_named
-from flue_bench.kinds.names import UnmatchedError
+from flue_bench.kinds.names import UnmatchedError, as_pair
 from flue_bench.kinds.own_head import Reading
 from flue_bench.progress import Display
 from flue_bench.record import Cell, NoTraining, RunRecord
@@ -172,7 +172,7 @@ def _reading(model: Resolved, task: Task, theirs: Sequence[str], given: Mapping[
         if task.labels:
             said += f" Its labels are {_listed(theirs)}; the task's {_listed(task.labels)}."
         if isinstance(error, UnmatchedError):
-            pairs = [f"{short(label, 40)}={meant or 'LABEL'}" for label, meant in list(error.advice.items())[:20]]
+            pairs = [as_pair(short(label, 40), meant or "LABEL") for label, meant in list(error.advice.items())[:20]]
             said += f"\nSay what is meant, by a LABEL of the task's: --labels '{','.join(pairs)}'."
         raise UsageError(said) from None
 

@@ -106,7 +106,53 @@ def counterparts(theirs: Sequence[str], ours: Sequence[str], given: Mapping[str,
     return {label: found[label] for label in theirs}
 
 
+def as_pair(theirs: str, ours: str) -> str:
+    """Return ``theirs=ours`` as ``pairs`` reads it, names in double quotes where they would be misread."""
+    return f"{_as_written(theirs)}={_as_written(ours)}"
+
+
+def pairs(option: str) -> list[tuple[str, str]]:
+    """Read ``a=b,c=d``: what labels of a head mean.
+
+    A name in double quotes may hold ``=``, ``,`` and, doubled, ``"``. A pair by itself may hold commas without quotes.
+
+    Raises:
+        ValueError: something else is written there.
+    """
+    names: list[str] = []
+
+    def aside(match: re.Match[str]) -> str:
+        names.append(match[1].replace('""', '"'))
+        return f"\0{len(names) - 1}\0"
+
+    bare = _QUOTED.sub(aside, option)
+    parts_ = bare.split(",")
+    if not names and not all("=" in part for part in parts_):
+        parts_ = [bare]
+    found = []
+    for part in parts_:
+        theirs, ours = (side.strip() for side in (part.split("=") if part.count("=") == 1 else ("", "")))
+        if not theirs or not ours or '"' in (theirs[0], ours[0]):
+            raise ValueError("a pair is THEIRS=OURS, and a name that holds = or , stands in double quotes")
+        found.append((_aside(theirs, names), _aside(ours, names)))
+    return found
+
+
+_QUOTED = re.compile(r'(?:^|(?<=[,=]))\s*"((?:[^"]|"")*)"\s*(?=[,=]|$)')
+
+
+def _aside(name: str, names: Sequence[str]) -> str:
+    return names[int(name[1:-1])] if name[0] == "\0" else name
+
+
+def _as_written(name: str) -> str:
+    doubtful = re.search("[=,]", name) or name != name.strip() or name[:1] in ("", '"')
+    return '"{}"'.format(name.replace('"', '""')) if doubtful else name
+
+
 def _known(name: str, labels: Sequence[str], whose: str) -> str:
+    if name in labels:
+        return name
     for written in (_composed, folded):
         if len(same := [label for label in labels if written(name) and written(label) == written(name)]) == 1:
             return same[0]

@@ -79,6 +79,13 @@ def check_config(folder: Path, name: str) -> None:
                 repeated[match[0]] = max(value, repeated.get(match[0], 1))
         if (modules := math.prod(repeated.values())) > MODULES:
             raise ModelError(f"{name}: config.json asks for {modules:,} layers: no model has so many.")
+        for key in ("id2label", "label2id") if isinstance(content, dict) else ():
+            if not isinstance(table := content.get(key) or {}, dict):
+                raise ModelError(f"{name}: '{key}' in config.json is {quoted(table)}, and should be a table, {{…}}.")
+            if key == "id2label" and (other := [row for row in table if not re.fullmatch("[0-9]+", row)]):
+                raise ModelError(
+                    f"{name}: 'id2label' in config.json names {quoted(other[0])}, which is no row of a head."
+                )
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error) or "nested too deep"
         raise ModelError(f"{name}: config.json cannot be used: {reason}.") from None

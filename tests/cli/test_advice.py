@@ -532,7 +532,7 @@ ELSEWHERE = {
     "so no seeds tell how well its pretrained model": "test_only_fine_tuned_models_are_asked_which_is_better",
     "both models were scored as they are and have no": "test_only_fine_tuned_models_are_asked_which_is_better",
     "it needs --question trained": "test_only_fine_tuned_models_are_asked_which_is_better",
-    "write THEIRS=OURS, such as": "test_the_command_shows_board_and_what_was_understood",
+    "--labels {}: {}: --labels 'LABEL_0": "test_a_label_that_holds_a_sign_of_ours_is_named_on_the_command_line",
     "is given twice, with two meanings": "test_the_command_shows_board_and_what_was_understood",
     "no model's head has the label": "test_a_label_that_no_head_has_is_told",
     "Say what is meant, by a LABEL": "test_labels_that_do_not_match_are_refused_before_anything",

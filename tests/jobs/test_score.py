@@ -243,6 +243,46 @@ def test_labels_may_be_given(tmp_path: Path) -> None:
     assert one.cell_digest != other.cell_digest and len(Store(tmp_path / "results").records()) == 2
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"id2label": ["neg", "pos"]}, r"'id2label' in config.json is .*, and should be a table"),
+        ({"label2id": ["neg", "pos"]}, r"'label2id' in config.json is .*, and should be a table"),
+        ({"id2label": {"neg": "0", "pos": "1"}}, "'id2label' in config.json names 'neg', which is no row of a head"),
+        (
+            {"problem_type": "multi_label_classification"},
+            "says problem_type 'multi_label_classification', and the answer",
+        ),
+        ({"problem_type": "regression"}, "says problem_type 'regression', and the answer here is one label"),
+    ],
+)
+def test_a_configuration_that_says_something_else_is_refused(said: Any, message: str, tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "m", "SequenceClassification", ("négatif", "positif"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | said), encoding="utf-8")
+    with pytest.raises(ModelError, match=message):
+        records(folder, avis(), tmp_path=tmp_path)
+
+
+def test_a_configuration_may_say_that_one_label_is_chosen(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "m", "SequenceClassification", ("négatif", "positif"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    said = config | {"problem_type": "single_label_classification"}
+    (folder / "config.json").write_text(json.dumps(said), encoding="utf-8")
+    assert models.own_labels(models.resolve(str(folder), offline=True), avis()) == ["négatif", "positif"]
+
+
+def test_a_label_that_holds_a_sign_of_ours_is_named_on_the_command_line(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "m", "SequenceClassification", ("a=b", "c,d"))
+    words = ("score", "--model", folder, "--task", "mini-cls", "--limit", "8", "--device", "cpu", "--results", tmp_path)
+    labels = flue_bench.get_task("mini-cls").labels
+    said = refused(*words, "--labels", f"a=b={labels[0]}")
+    assert "a name that holds = or , stands in double quotes" in " ".join(said.split())
+    done(*words, "--labels", f'"a=b"={labels[0]},"c,d"={labels[1]}')
+    (record,) = Store(tmp_path).records()
+    assert record.cell.untrained and record.cell.untrained.answers == dict(zip(("a=b", "c,d"), labels, strict=True))
+
+
 def test_a_label_that_no_head_has_is_told(tmp_path: Path) -> None:
     folders = [checkpoint(tmp_path / name, "SequenceClassification", ("neg", "pos")) for name in ("one", "two")]
     with pytest.raises(UsageError, match="--labels: no model's head has the label 'goud'"):
@@ -427,5 +467,5 @@ def test_the_command_shows_board_and_what_was_understood(published: dict[str, Pa
     shown = done("score", "--model", copy, "--task", "mini-ner", *words)
     assert "camembert-ner §" in shown and "fine-tuned elsewhere, fp32" in shown
     assert "names mini-ner" in " ".join(shown.split())
-    for option, said in (("nonsense", "write THEIRS=OURS"), ("a=LOC,a=PER", "is given twice, with two meanings")):
+    for option, said in (("nonsense", "a pair is THEIRS=OURS"), ("a=LOC,a=PER", "is given twice, with two meanings")):
         assert said in refused("score", "-m", copy, "-t", "mini-ner", "--labels", option, *words)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
 from flue_bench.kinds.kind import Kind
-from flue_bench.kinds.names import UnmatchedError, counterparts
+from flue_bench.kinds.names import UnmatchedError, as_pair, counterparts, pairs
 from flue_bench.kinds.own_head import read_tags
 from flue_bench.kinds.tokens import TOKENS
 from flue_bench.record import NoTraining
@@ -207,3 +207,35 @@ def test_a_kind_that_says_nothing_of_heads_is_refused() -> None:
     task: Any = SimpleNamespace(labels=(), scheme=None, metric="", options={})
     with pytest.raises(ValueError, match="kind 'tokens' does not say what the head of a checkpoint means"):
         Kind.read_head(TOKENS, [], task, {})
+
+
+@pytest.mark.parametrize(
+    ("option", "read"),
+    [
+        ("LABEL_0=négatif,LABEL_1=positif", [("LABEL_0", "négatif"), ("LABEL_1", "positif")]),
+        (" a = b , c = d ", [("a", "b"), ("c", "d")]),
+        ("oui, tout à fait=oui", [("oui, tout à fait", "oui")]),
+        ('"a=b"=oui,"c,d"=non', [("a=b", "oui"), ("c,d", "non")]),
+        ('oui="=,", "x"="y"', [("oui", "=,"), ("x", "y")]),
+        ('""=oui', [("", "oui")]),
+        ('"dit ""oui"""=oui', [('dit "oui"', "oui")]),
+        ('l"été=oui', [('l"été', "oui")]),
+    ],
+)
+def test_pairs_on_the_command_line(option: str, read: list[tuple[str, str]]) -> None:
+    assert pairs(option) == read
+
+
+@pytest.mark.parametrize("option", ["", "a", "a=", "=b", "a=b=c", "a=b,c=d=e", '"a=b', '"a"b=c', '"a",b=c'])
+def test_pairs_that_may_mean_several_things_are_refused(option: str) -> None:
+    with pytest.raises(ValueError, match="a name that holds = or , stands in double quotes"):
+        pairs(option)
+
+
+@given(st.lists(st.tuples(*2 * [st.text(st.sampled_from("ab=,\"' é"), max_size=5)]), min_size=1, max_size=4))
+def test_any_names_are_read_as_they_were_written(names: list[tuple[str, str]]) -> None:
+    assert pairs(",".join(as_pair(*pair) for pair in names)) == names
+
+
+def test_a_label_without_letters_can_be_named() -> None:
+    assert counterparts(("", "+"), ("non", "oui"), {"": "non", "+": "oui"}) == {"": "non", "+": "oui"}

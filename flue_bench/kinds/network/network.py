@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
+from flue_bench.errors import quoted
 from flue_bench.kinds.kind import E, kind_named
 from flue_bench.progress import quiet
 from flue_bench.record import NoTraining
@@ -199,8 +200,14 @@ class Network(ABC, Generic[E]):
         return architecture.endswith(f"For{self.head}")
 
     def unfit(self, config: Mapping[str, Any]) -> str | None:
-        """Return why a checkpoint's own head is not to be scored as this kind's, in words; ``config`` is its JSON."""
-        return None
+        """Return why a checkpoint's own head is not to be scored as this kind's, in words; ``config`` is its JSON.
+
+        By default that is a ``problem_type`` other than the choice of one label; most configurations have none.
+        """
+        said = config.get("problem_type")
+        if said in (None, "single_label_classification"):
+            return None
+        return f"its config.json says problem_type {quoted(said)}, and the answer here is one label"
 
     @abstractmethod
     def encode(self, examples: Sequence[E], task: Task, tokenizer: Any, max_length: int) -> Encoded:
