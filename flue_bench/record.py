@@ -37,6 +37,11 @@ SCHEMA_VERSION = 2
 PROTOCOL = 2
 """Version of the engine, raised when the same cell would give other numbers (order of batches, scoring, truncation)."""
 
+OWN_HEAD = "own head"
+"""The method by which a checkpoint is scored with the head that it was fine-tuned with."""
+ELSEWHERE = "fine-tuned elsewhere"
+KEPT_OF = "kept: "
+"""The name of the row of a checkpoint that no run of ours has made, and how that of one that we kept begins."""
 
 OwnHead = Literal["absent", "replaced", "kept", "permuted"]
 """How a checkpoint's own classification head, as one that was fine-tuned before has, was treated.

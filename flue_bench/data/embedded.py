@@ -36,6 +36,17 @@ def embedded(name: str) -> Embedded | None:
     )
 
 
+def embedded_of(digest: str) -> tuple[str, Embedded | None]:
+    """Return the name and the identity of the embedded model of a digest; an empty name and None if there is none."""
+    return _by_digest().get(digest, ("", None))
+
+
+@cache
+def _by_digest() -> dict[str, tuple[str, Embedded]]:
+    names = (f"embedded:{folder.name}" for folder in sorted(model_names.EMBEDDED.iterdir()) if folder.is_dir())
+    return {ours.digest: (name, ours) for name in names if (ours := embedded(name))}
+
+
 def teacher_in(distillation: object) -> str | None:
     """Return the digest of the teacher that the content of a ``distillation.json`` names, if it does."""
     teacher = distillation.get("teacher") if isinstance(distillation, dict) else None

@@ -25,6 +25,7 @@ from flue_bench.kinds.kind import VALIDATION, kind_named
 from flue_bench.kinds.network.network import Encoded, Floats
 from flue_bench.progress import Display
 from flue_bench.record import (
+    OWN_HEAD,
     Cell,
     Cost,
     Environment,
@@ -44,8 +45,6 @@ from flue_bench.training.keep import save
 from flue_bench.training.models import Resolved
 from flue_bench.training.train import Fit, Progress, fine_tune, flops_per_example, predict
 
-OWN_HEAD = "own head"
-"""The method by which a checkpoint is scored with the head that it was fine-tuned with."""
 UNTRAINED = Fit(
     history=[], selected_epoch=0, steps=0, seconds=0.0, examples=0, real_tokens=0, padded_tokens=0, resumed=0,
     rows_at_once=0,

@@ -11,7 +11,6 @@ from typing import Literal
 
 from flue_bench.data.registry import Registered
 from flue_bench.errors import FlueBenchError, ModelError, UsageError, short
-from flue_bench.jobs.cell import OWN_HEAD
 from flue_bench.jobs.grid import Outcome, Planned, cannot_load, lacking, resolve_all, run_planned
 from flue_bench.jobs.leaks import leaks
 from flue_bench.jobs.loader import Loader
@@ -19,15 +18,13 @@ from flue_bench.kinds.kind import kind_named
 from flue_bench.kinds.names import UnmatchedError, as_pair
 from flue_bench.kinds.own_head import Reading
 from flue_bench.progress import Display
-from flue_bench.record import Cell, NoTraining, RunRecord
+from flue_bench.record import ELSEWHERE, KEPT_OF, OWN_HEAD, Cell, NoTraining, RunRecord
 from flue_bench.results.store import KEPT_RECORD, Store, read_record
 from flue_bench.task import Task
 from flue_bench.training import models
 from flue_bench.training.device import pick_device, prepare, random_state_kept
 from flue_bench.training.models import Resolved
 
-ELSEWHERE = "fine-tuned elsewhere"
-"""The name of the row of a checkpoint that no run of ours has made."""
 LONGEST = 512
 """Sub-words at which inputs are cut for a model that states no limit of its own."""
 
@@ -120,7 +117,7 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
 def origin(model: Resolved) -> str:
     """Return where a checkpoint comes from, as its row is called: from which run of ours, if it was kept by one."""
     record = _kept(model)
-    return f"kept: {record.recipe_name}, {record.cell.run}" if record else ELSEWHERE
+    return f"{KEPT_OF}{record.recipe_name}, {record.cell.run}" if record else ELSEWHERE
 
 
 def _kept(model: Resolved) -> RunRecord | None:

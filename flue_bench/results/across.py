@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from flue_bench.errors import counted, short
-from flue_bench.record import Distilled, RunRecord
+from flue_bench.record import Distilled, RunRecord, Training
 from flue_bench.results.prints import Prints
 
 DISTINCT = 30
 """Distinct real numbers (probabilities of four decimals, 0 and 1 left out) from which two runs with the same ones are
-one run. A model that is always sure, or gives one answer, has fewer, and may give them with two seeds."""
-WRONG = 100
-"""Wrong rows from which two runs with the same decisions are one run, whatever their probabilities, unless it
-collapsed. Of 150 pairs of seeds in the records in ``results``, none has the same decisions; the closest pairs differ in
-one row for each eight that are wrong. What is all right is the same for every model that is right."""
+one run. A model that is always sure, or gives one answer, has fewer, and may give them with two seeds. So may decisions
+without probabilities, however many are wrong: a test set may hold few texts, each many times, with noisy labels."""
+NO_STEP = 1e-9
+"""A learning rate below which AdamW moves no weight: such runs differ in nothing that their rate decides."""
 
 
 @dataclass(frozen=True)
@@ -119,17 +118,20 @@ def _teachers(seen: Sequence[Seen]) -> _Clashes:
     """Hold against each other what records of one model say of its teacher.
 
     A copy of a student without its ``distillation.json`` names none, and neither does a record from before 0.2, so that
-    naming none is no fault; naming one is, unless more records do than do not.
+    naming none is no fault. Naming one is, unless more records do than do not, or one that does says more of how the
+    model was made: it read the file that the others lack.
     """
     of_model: dict[str, list[Seen]] = defaultdict(list)
     for each in seen:
         of_model[each.record.cell.model.digest].append(each)
     for same in of_model.values():
         naming = [each for each in same if each.record.cell.model.teacher]
-        silent = sum(each.record.cell.model.weights_bytes is not None for each in same) - sum(
-            each.record.cell.model.weights_bytes is not None for each in naming
-        )
-        if naming and silent >= len(naming):
+        if not naming:
+            continue
+        denying = [each for each in same if not each.record.cell.model.teacher and not _older(each)]
+        silent, theirs = len(denying), {_made(each) for each in denying}
+        known = any(any(_made(each)) and _made(each) not in theirs for each in naming)
+        if not known and silent >= sum(not _older(each) for each in naming):
             for each in naming:
                 yield (
                     each,
@@ -145,6 +147,16 @@ def _teachers(seen: Sequence[Seen]) -> _Clashes:
             where=lambda each: f"model {each.record.cell.model.digest[:8]}",
             voice=lambda each: each.file,
         )
+
+
+def _made(seen: Seen) -> tuple[Distilled | None, Training | None]:
+    model = seen.record.cell.model
+    return model.distilled, model.training
+
+
+def _older(seen: Seen) -> bool:
+    """Return whether a record is from before 0.2, and says nothing of teachers."""
+    return seen.record.cell.model.weights_bytes is None
 
 
 def _distillations(seen: Sequence[Seen]) -> _Clashes:
@@ -164,30 +176,57 @@ def _said(distilled: Distilled | None) -> str:
 
 
 def _one_run(seen: Sequence[Seen]) -> _Clashes:
-    """Find one run that stands as several: the same predictions under two seeds, or under the names of two models.
+    """Find one run that stands as several: the same answers under two seeds, or after two ways of training.
+
+    The same seed under the names of two models is no fault: a copy with another configuration has another digest.
+    """
+    for alike in _alike(seen):
+        for each in alike:
+            if other := next((other for other in alike if _copied(each, other)), None):
+                yield each, f"predictions: the same answers as {other._said}, which no other run gives"
+
+
+def _alike(seen: Sequence[Seen]) -> Iterator[list[Seen]]:
+    """Yield the trained records that give the same answers to the same examples, in enough distinct numbers.
 
     Records without training are left out: what a run kept answers as the run did, and a checkpoint as its copies do.
     """
-    for what in ("answers", "decisions"):
-        spoken = []
-        for each in (each for each in seen if each.record.cell.seed is not None):
-            prints, cell = each.prints, each.record.cell
-            alone = prints.wrong >= WRONG and not each.record.collapsed
-            if alone if what == "decisions" else prints.distinct >= DISTINCT:
-                given = (each.record.kind, prints.gold.ids, getattr(prints, what))
-                spoken.append((given, (cell.seed, cell.model.digest), each))
-        first_of: dict[Hashable, tuple[int | None, str]] = {}
-        twice = {given for given, run, _ in spoken if first_of.setdefault(given, run) != run}
-        same: dict[Hashable, dict[tuple[int | None, str], list[Seen]]] = defaultdict(lambda: defaultdict(list))
-        for given, run, each in spoken:
-            if given in twice:
-                same[given][run].append(each)
-        for runs in same.values():
-            first, second, *_ = (of_run[0] for of_run in runs.values())
-            for number, of_run in enumerate(runs.values()):
-                other = first if number else second
-                for each in of_run:
-                    yield each, f"predictions: the same {what} as {other._said}, which no other run gives"
+    same: dict[Hashable, list[Seen]] = defaultdict(list)
+    for each in seen:
+        if each.record.cell.seed is not None and each.prints.distinct >= DISTINCT:
+            same[each.record.kind, each.prints.gold.ids, each.prints.answers].append(each)
+    yield from (alike for alike in same.values() if len(alike) > 1)
+
+
+def _copied(one: Seen, other: Seen) -> bool:
+    """Return whether two records of the same answers cannot both be of a training.
+
+    Where training moves no weight, as with a vanishing learning rate and the checkpoint's own head, seeds answer alike,
+    on validation too; their losses differ even then, since dropout and the order of the rows do.
+    """
+    ours, theirs = one.record, other.record
+    if ours.cell.seed != theirs.cell.seed:
+        return _losses(ours) == _losses(theirs) or _selected(ours) != _selected(theirs)
+    return (
+        ours.cell.model.digest == theirs.cell.model.digest
+        and _losses(ours) == _losses(theirs)
+        and _decisive(ours) != _decisive(theirs)
+    )
+
+
+def _losses(record: RunRecord) -> str:
+    return repr([epoch.train_loss for epoch in record.history])  # as text: NaN is not equal to itself
+
+
+def _selected(record: RunRecord) -> dict[str, float]:
+    """Return the validation scores of the weights that the test set was predicted with."""
+    return next((epoch.scores for epoch in record.history if epoch.epoch == record.selected_epoch), {})
+
+
+def _decisive(record: RunRecord) -> tuple[object, ...]:
+    """Return what of the recipe changes the numbers of every training: the rest may, as a length no text reaches."""
+    recipe = record.cell.trained.recipe
+    return recipe.epochs, recipe.batch_size, max(recipe.learning_rate, NO_STEP), recipe.precision
 
 
 _RULES: tuple[Callable[[Sequence[Seen]], _Clashes], ...] = (

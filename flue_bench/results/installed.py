@@ -13,7 +13,7 @@ from typing import Any
 
 from flue_bench import files
 from flue_bench.data import registry
-from flue_bench.data.embedded import embedded
+from flue_bench.data.embedded import embedded, embedded_of
 from flue_bench.data.registry import Registered
 from flue_bench.errors import FlueBenchError, UsageError
 from flue_bench.kinds.kind import kind_named
@@ -64,18 +64,21 @@ def said(value: Any) -> str:
 
 
 def _of_model(record: RunRecord) -> Iterator[str]:
+    """Yield where an embedded model, by name or by digest, is not the one that is installed."""
     model = record.cell.model
-    ours = embedded(model.name) if model.origin == "embedded" else None
+    named = embedded(model.name) if model.origin == "embedded" else None
+    name, ours = (model.name, named) if named else embedded_of(model.digest)
     if ours is None:
         return
-    for name, theirs, value in (
+    for field, theirs, value in (
         ("digest", model.digest, ours.digest),
         ("teacher", model.teacher, ours.teacher),
         ("weights_bytes", model.weights_bytes, ours.weights_bytes),
     ):
-        older = name != "digest" and model.weights_bytes is None  # a record from before 0.2, which has neither
-        if theirs != value and not older:
-            yield f"cell.model.{name}: {said(theirs)}, the installed {model.name} has {said(value)}"
+        older = field != "digest" and model.weights_bytes is None  # a record from before 0.2, which has neither
+        copy = field == "teacher" and theirs is None and not named  # in a directory without its distillation.json
+        if theirs != value and not older and not copy:
+            yield f"cell.model.{field}: {said(theirs)}, the installed {name} has {said(value)}"
             return
 
 

@@ -14,7 +14,7 @@ from flue_bench.data import model_files
 from flue_bench.errors import RecordError, TaskFileError, UsageError, cause
 from flue_bench.kinds.counts import Scores
 from flue_bench.kinds.kind import kind_of
-from flue_bench.record import SCHEMA_VERSION, ClassScores, RunRecord
+from flue_bench.record import ELSEWHERE, KEPT_OF, OWN_HEAD, PROTOCOL, SCHEMA_VERSION, ClassScores, RunRecord
 from flue_bench.results import installed
 from flue_bench.results.installed import said
 from flue_bench.results.prints import Prints, of_predictions
@@ -172,6 +172,11 @@ def _of_names(record: RunRecord, path: Path) -> Iterator[str]:
 def _of_record(record: RunRecord) -> Iterator[str]:
     """Yield contradictions between fields."""
     cell, metric = record.cell, record.metric
+    if cell.protocol > PROTOCOL:
+        yield (
+            f"cell.protocol: {cell.protocol}, by a later version of flue-bench than this one, which has {PROTOCOL}: "
+            "update flue-bench to verify it"
+        )
     if metric not in record.scores:
         yield f"metric: there is no score {metric}"
     if cell.data != record.data.digest:
@@ -211,11 +216,23 @@ def _of_no_training(record: RunRecord) -> Iterator[str]:
         ("history", len(record.history)),
         ("selected_epoch", record.selected_epoch),
         ("head", record.head),
+        ("kept", record.kept),
+        ("chosen", ", ".join(record.chosen)),
+        ("cell.train_rows", record.cell.train_rows),
+        ("truncation.examples", "train" if record.truncation.examples.get("train") else None),
+        ("truncation.words", "train" if record.truncation.words.get("train") else None),
         ("cost.steps", cost.steps),
         ("cost.train_seconds", cost.train_seconds),
+        ("cost.train_examples_per_second", cost.train_examples_per_second),
+        ("cost.real_tokens", cost.real_tokens),
+        ("cost.padded_tokens", cost.padded_tokens),
+        ("cost.resumed", cost.resumed),
     ):
         if value:
             yield f"{name}: {value}, but nothing was trained"
+    how, name = record.cell.untrained, record.recipe_name
+    if how and how.method == OWN_HEAD and name != ELSEWHERE and not name.startswith(KEPT_OF):
+        yield f"recipe_name: {name}, but nothing was trained"
 
 
 def _of_kept(record: RunRecord, path: Path) -> Iterator[str]:

@@ -15,7 +15,8 @@ import pytest
 
 import flue_bench
 from flue_bench.data.embedded import embedded
-from flue_bench.results.store import read_record
+from flue_bench.record import PROTOCOL
+from flue_bench.results.store import read_predictions, read_record
 from support import ROOT
 from support.command_line import flue_bench as call
 from support.forging import Columns, Fields, copied, forge
@@ -187,22 +188,42 @@ def second_seed(root: Path) -> Said:
     return Said([path, copied(path, cell(seed=3))], "predictions: the same answers as")
 
 
-def second_seed_of_other_probabilities(root: Path) -> Said:
-    """A little noise hides nothing: which rows are wrong is enough."""
+def second_seed_with_a_history_of_its_own(root: Path) -> Said:
+    """The answers of one seed beside what another left behind: its validation scores are not those of these answers."""
+    path, other = one(root), one(root, seed=1)
+    answers = read_predictions(read_record(other), other.parent).to_pydict()
+    return Said([forge(path, columns=lambda columns: columns.update(answers)), other], "predictions: the same answers")
+
+
+def second_model_and_seed(root: Path) -> Said:
     path = one(root)
 
-    def noise(columns: Columns) -> None:
-        for row in columns["probabilities"]:
-            row[:] = [0.9 * value + 0.1 / len(row) for value in row]
+    def other(fields: Fields) -> None:
+        cell(seed=3)(fields)
+        model(name="org/nouveau", origin="hub", digest="0123456789abcdef", teacher=None, weights_bytes=7)(fields)
 
-    copy = forge(copied(path, cell(seed=3)), columns=noise)
-    return Said([path, copy], "predictions: the same decisions as")
-
-
-def second_model(root: Path) -> Said:
-    path = one(root)
-    other = model(name="org/nouveau", origin="hub", digest="0123456789abcdef", teacher=None, weights_bytes=7)
     return Said([path, copied(path, other, root / "runs/org--nouveau" / BOOKS)], "predictions: the same answers as")
+
+
+def second_recipe(root: Path) -> Said:
+    """One run that stands in two rows."""
+    path = one(root)
+    faster = copied(path, lambda fields: fields["cell"]["recipe"].update(learning_rate=0.01))
+    return Said([path, faster], "predictions: the same answers as")
+
+
+def later_protocol(root: Path) -> Said:
+    path = forge(one(root), cell(protocol=PROTOCOL + 1))
+    return Said([path], f"cell.protocol: {PROTOCOL + 1}, by a later version of flue-bench than this one")
+
+
+def embedded_model_elsewhere(root: Path) -> Said:
+    """The embedded student in a directory, with a teacher of the forger's own."""
+    paths = [
+        forge(path, model(origin="directory", name="mine", teacher="f" * 16))
+        for path in records(root, "embedded--student")
+    ]
+    return Said(paths, "cell.model.teacher: ffffffffffffffff, the installed embedded:student has")
 
 
 def seed_in_the_name(root: Path) -> Said:
@@ -290,7 +311,8 @@ def members(root: Path) -> Said:
 FORGERIES = (
     score, score_of_the_predictions_of_another, swapped_predictions, without_predictions, gold, gold_of_all_seeds,
     dropped_rows, dropped_rows_and_their_number, dropped_groups, shuffled_ids, other_ids, no_majority, second_seed,
-    second_seed_of_other_probabilities, second_model, seed_in_the_name, teacher, weights, embedded_model,
+    second_seed_with_a_history_of_its_own, second_model_and_seed, second_recipe, later_protocol,
+    seed_in_the_name, teacher, weights, embedded_model, embedded_model_elsewhere,
     embedded_teacher, embedded_data, embedded_digest, embedded_rows, recipe, recipe_name, labels,
     labels_of_others, members,
 )  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 
 import flue_bench
 from flue_bench.data.embedded import embedded
+from flue_bench.record import Training
 from flue_bench.results import across, code, standing, verify
 from flue_bench.results.prints import Gold, Prints, of_predictions
 from flue_bench.results.runs import Results
@@ -250,15 +251,46 @@ def seen(number: int, **changes: Any) -> across.Seen:
     [
         {"decisions": "d", "answers": "a", "distinct": 2, "collapsed": "predicts only 'a'"},  # of one answer throughout
         {"decisions": "d", "answers": "a", "distinct": 0, "wrong": 0},  # sure of everything, and right
-        {"decisions": "d", "wrong": 12},  # an easy test set, or a small one
-        {"decisions": "d", "collapsed": "predicts only 'a'"},
+        {"decisions": "d"},  # a test set of few texts, each many times, with noisy labels
     ],
 )
 def test_what_two_trainings_may_give_stands(alike: dict[str, Any]) -> None:
     assert across.clashes([seen(0, **alike), seen(1, **alike)]) == {}
 
 
-@pytest.mark.parametrize("alike", [{"answers": "a", "wrong": 0}, {"decisions": "d"}])
+def test_seeds_after_which_no_weight_moved_stand() -> None:
+    """A vanishing learning rate leaves a checkpoint with its own head as it was; the losses are those of the seeds."""
+    runs = [seen(seed, answers="a", train_loss=0.5 + seed / 100, recipe={"learning_rate": 1e-12}) for seed in range(3)]
+    assert across.clashes(runs) == {}
+    assert set(across.clashes([*runs, seen(3, answers="a", train_loss=0.5)])) == {Path("0.json"), Path("3.json")}
+    other = seen(4, answers="a", train_loss=0.9, score=0.9)  # what it got on validation is not what these get
+    assert set(across.clashes([*runs, other])) == {Path(f"{n}.json") for n in (0, 1, 2, 4)}
+
+
+def test_the_same_weights_under_two_digests_stand() -> None:
+    """A copy with one more key in its configuration is another model by content, and gives the same answers."""
+    assert across.clashes([seen(0, answers="a"), seen(1, answers="a", seed=0, model="org/copie")]) == {}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stands"),
+    [
+        ({"max_length": 256}, True),  # no text is as long
+        ({"selection": "last"}, True),
+        ({"max_grad_norm": 5.0}, True),
+        ({"learning_rate": 1e-4}, False),
+        ({"batch_size": 16}, False),
+        ({"precision": "bf16"}, False),
+    ],
+)
+def test_one_run_after_two_ways_of_training(recipe: dict[str, Any], stands: bool) -> None:
+    clashes = across.clashes([seen(0, answers="a"), seen(1, answers="a", seed=0, recipe=recipe)])
+    assert set(clashes) == (set() if stands else {Path("0.json"), Path("1.json")})
+    other = seen(1, answers="a", seed=0, recipe=recipe, train_loss=0.7)
+    assert across.clashes([seen(0, answers="a"), other]) == {}
+
+
+@pytest.mark.parametrize("alike", [{"answers": "a", "wrong": 0}, {"answers": "a", "distinct": across.DISTINCT}])
 def test_what_they_never_give_does_not(alike: dict[str, Any]) -> None:
     assert set(across.clashes([seen(0, **alike), seen(1, **alike), seen(2)])) == {Path("0.json"), Path("1.json")}
     assert across.clashes([seen(0, **alike), seen(0, **alike)]) == {}  # the same run, found in two directories
@@ -281,6 +313,16 @@ def test_what_they_never_give_does_not(alike: dict[str, Any]) -> None:
 def test_teachers(teachers: str, apart: str) -> None:
     clashes = across.clashes([seen(i, teacher=None if t == "-" else t * 16) for i, t in enumerate(teachers)])
     assert set(clashes) == {Path(f"{i}.json") for i in apart}
+
+
+def test_one_that_read_how_a_model_was_made_is_not_outvoted() -> None:
+    """Copies without their distillation.json are silent, whatever their number."""
+    named = seen(0, teacher="T" * 16, distilled=("r", 0))
+    assert across.clashes([named, *(seen(i) for i in (1, 2, 3))]) == {}
+    how = Training(name="run", digest="0" * 16, step=3)
+    assert set(across.clashes([seen(0, teacher="T" * 16, training=how), *(seen(i, training=how) for i in (1, 2))])) == {
+        Path("0.json")
+    }
 
 
 def test_records_from_before_teachers_were_recorded_deny_none() -> None:
