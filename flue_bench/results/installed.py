@@ -20,7 +20,7 @@ from flue_bench.kinds.kind import kind_named
 from flue_bench.recipe import Recipe
 from flue_bench.record import RunRecord
 from flue_bench.results import code
-from flue_bench.results.prints import Gold, Prints, of_gold
+from flue_bench.results.prints import Gold, Prints, gold_in, of_gold, typed
 from flue_bench.task import Split, Task
 
 
@@ -167,8 +167,9 @@ def _data(name: str, split: Split, limit: int | None) -> _Data | None:
     path = cache / "checks" / "data" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
     with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         kept = json.loads(files.read(path, root=cache))
-        if kept.pop("of") == key:
-            return _Data(**kept | {"gold": Gold(**kept["gold"])})
+        typed(kept, {"of": str, "source": str, "digest": str, "rows": dict, "gold": dict})
+        if kept.pop("of") == key and all(type(rows) is int for rows in kept["rows"].values()):
+            return _Data(**kept | {"gold": gold_in(kept["gold"])})
     from flue_bench.data import sources
 
     try:

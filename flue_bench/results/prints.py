@@ -39,6 +39,32 @@ class Prints:
     """Distinct real numbers in the answers, 0 and 1 left out: how much they can tell two runs apart."""
 
 
+def gold_in(kept: Any) -> Gold:
+    """Return the fingerprint that a cache holds as JSON.
+
+    Raises:
+        TypeError: it holds something else.
+    """
+    return Gold(**typed(kept, {"rows": int, "ids": str, "labels": str, "groups": str}))
+
+
+def prints_in(kept: Any) -> Prints:
+    """Return the fingerprint that a cache holds as JSON; errors are those of ``gold_in``."""
+    typed(kept, {"gold": dict, "decisions": str, "answers": str, "wrong": int, "distinct": int})
+    return Prints(**kept | {"gold": gold_in(kept["gold"])})
+
+
+def typed(kept: Any, types: dict[str, type]) -> dict[str, Any]:
+    """Return what a cache holds, if it is an object of these fields and types.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(kept, dict) or {name: type(value) for name, value in kept.items()} != types:
+        raise TypeError(f"not an object of {', '.join(types)}")
+    return kept
+
+
 def of_gold(table: pyarrow.Table) -> Gold:
     """Return the fingerprint of the columns ``id``, ``gold`` and ``group``."""
     return _of_sorted(table.select(["id", "gold", "group"]).sort_by("id"))

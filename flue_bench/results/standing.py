@@ -20,7 +20,7 @@ from flue_bench import files
 from flue_bench.kinds.kind import kind_of
 from flue_bench.record import RunRecord
 from flue_bench.results import across, code
-from flue_bench.results.prints import Gold, Prints
+from flue_bench.results.prints import prints_in
 from flue_bench.results.verify import Checked, OfFiles, examined, of_files
 
 
@@ -90,7 +90,7 @@ class _Kept:
         known = self._before.get(name)
         with suppress(KeyError, TypeError):
             if known is not None and known["of"] == bound:
-                prints = Prints(**known["prints"] | {"gold": Gold(**known["prints"]["gold"])})
+                prints = prints_in(known["prints"])
                 self._now[name] = known
                 return OfFiles((), prints)
         fresh = of_files(record, place.file.parent, self._root)

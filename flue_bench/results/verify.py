@@ -217,7 +217,6 @@ def _of_no_training(record: RunRecord) -> Iterator[str]:
         ("selected_epoch", record.selected_epoch),
         ("head", record.head),
         ("kept", record.kept),
-        ("chosen", ", ".join(record.chosen)),
         ("cell.train_rows", record.cell.train_rows),
         ("truncation.examples", "train" if record.truncation.examples.get("train") else None),
         ("truncation.words", "train" if record.truncation.words.get("train") else None),

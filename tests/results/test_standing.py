@@ -15,7 +15,7 @@ import pytest
 import flue_bench
 from flue_bench.data.embedded import embedded
 from flue_bench.record import Training
-from flue_bench.results import across, code, standing, verify
+from flue_bench.results import across, code, installed, standing, verify
 from flue_bench.results.prints import Gold, Prints, of_predictions
 from flue_bench.results.runs import Results
 from flue_bench.results.store import Store, read_record
@@ -145,6 +145,34 @@ def test_a_damaged_cache_is_made_anew(root: Path, checks: list[str], content: by
     kept.write_bytes(content)
     assert len(flue_bench.read_results(root)) == 4 and len(checks) == 8
     assert len(flue_bench.read_results(root)) == 4 and len(checks) == 8
+
+
+@pytest.mark.parametrize("part", ["wrong", "distinct", "answers", "gold"])
+@pytest.mark.parametrize("value", [None, "x", [], 1.5])
+def test_a_cache_of_other_types_is_made_anew(root: Path, checks: list[str], part: str, value: object) -> None:
+    if part == "answers" and value == "x":
+        value = 7
+    flue_bench.read_results(root)
+    (kept,) = (root.parent / "cache/checks").glob("*.json")
+    known = json.loads(kept.read_bytes())
+    known[next(iter(known))]["prints"][part] = value
+    kept.write_text(json.dumps(known), encoding="utf-8")
+    assert len(flue_bench.read_results(root)) == 4 and len(checks) == 5
+
+
+@pytest.mark.parametrize("content", ['"x"', "[]", "null", '{"of": 1}', '{"rows": null}'])
+def test_a_damaged_cache_of_data_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    monkeypatch.setenv("FLUE_BENCH_CACHE", str(tmp_path))
+    installed._data.cache_clear()
+    before = installed._data("mini-cls", "test", None)
+    (kept,) = (tmp_path / "checks/data").glob("*.json")
+    good = json.loads(kept.read_bytes())
+    made = json.loads(content)
+    kept.write_text(json.dumps(good | made if isinstance(made, dict) else made), encoding="utf-8")
+    installed._data.cache_clear()
+    assert before is not None and installed._data("mini-cls", "test", None) == before
+    assert json.loads(kept.read_bytes()) == good
+    installed._data.cache_clear()
 
 
 def test_verify_believes_no_cache(root: Path) -> None:
