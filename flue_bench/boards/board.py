@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flue_bench.boards import provenance
-from flue_bench.errors import UsageError
+from flue_bench.errors import UsageError, counted
 from flue_bench.progress import Console
 from flue_bench.recipe import Recipe
 from flue_bench.record import Failure, OwnHead, RunRecord, SpeedRecord
@@ -853,20 +853,19 @@ def _family_title(family: _Family) -> str:
 
 
 def _on(family: _Family) -> str:
-    return "" if family.train_rows is None else f" on {family.train_rows:,} train rows"
+    return "" if family.train_rows is None else f" on {counted(family.train_rows, 'train row')}"
 
 
 def _column(family: _Family, settings: Sequence[list[RunRecord]]) -> Column:
     first = [setting[0] for setting in settings]
     rows = sum(record.data.rows.get("train", 0) for record in first)
+    of = counted(rows, "train row")
     limit = "" if family.limit is None else f" limit {family.limit}"
     trained = tuple(sorted({record.train_from for record in first if record.train_from}))
     other = f" (trained on {', '.join(trained)})" if trained else ""
     split = "" if family.split == "test" else f" ({family.split})"
     return Column(
-        title=(
-            f"{family.column}{split}{other}{'' if family.canonical else f' ({rows:,} train rows)'}{limit}{_on(family)}"
-        ),
+        title=(f"{family.column}{split}{other}{'' if family.canonical else f' ({of})'}{limit}{_on(family)}"),
         name=family.column,
         metric=family.metric,
         limit=family.limit,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flue_bench import escape, files
 from flue_bench.boards import board
 from flue_bench.data import registry
-from flue_bench.errors import RecordError, TaskFileError, UsageError, cause
+from flue_bench.errors import RecordError, TaskFileError, UsageError, cause, counted
 from flue_bench.kinds.counts import Metric
 from flue_bench.kinds.kind import kind_of
 from flue_bench.kinds.names import as_pair
@@ -249,7 +249,9 @@ def of_kept(record: RunRecord, name: str, architecture: str) -> ModelCard:
         "cell": f"{escape.code(record.cell_digest)}, protocol {cell.protocol}",
         "test predictions": f"SHA-256 {escape.code(record.predictions.sha256)}",
         "this model": f"digest {escape.code(record.kept or '')}",
-        "machine": escape.markdown(f"{here.device}, {here.threads} threads, {here.platform}, Python {here.python}"),
+        "machine": escape.markdown(
+            f"{here.device}, {counted(here.threads, 'thread')}, {here.platform}, Python {here.python}"
+        ),
         "software": escape.markdown(
             f"flue-bench {here.flue_bench}" + (f" at {here.commit[:12]}" if here.commit else "") + f", {packages}"
         ),
@@ -370,4 +372,5 @@ def _homepage() -> str | None:
         urls = metadata("flue-bench").get_all("Project-URL") or []
     except PackageNotFoundError:
         return None
-    return next((url.partition(",")[2].strip() for url in urls), None)
+    named = {name.strip().lower(): url.strip() for name, _, url in (each.partition(",") for each in urls)}
+    return next((named[name] for name in ("homepage", "repository", "source") if name in named), None)

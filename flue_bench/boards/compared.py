@@ -378,7 +378,7 @@ def _pairs(
                 notes.append(f"{task}: has no score {name}")
                 continue
             limit, served = ours[0].cell.limit, ours[0].cell.train_rows
-            parts = [f" limit {limit:,}" if limit else "", f" on {served:,} train rows" if served else ""]
+            parts = [f" limit {limit:,}" if limit else "", f" on {counted(served, 'train row')}" if served else ""]
             variant = "".join(parts) or ("" if len(shared) == 1 else " whole")
             pairs.append(_Pair(f"{task}{variant}", ours, theirs))
     return pairs

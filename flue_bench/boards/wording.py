@@ -368,8 +368,14 @@ def notes(board: Board) -> dict[str, list[str]]:
     ]
     chosen = [f"{where}: {words}" for where, words in _by_entry(board, _unusual)]
     data = [f"{column.title}: {words}" for column in board.columns for words in column.deviations]
+    trained_collapsed = any(row.trained and entry and entry.collapsed for row in board.rows for entry in row.entries)
+    options = [
+        option
+        for option, trained in (("--set max_length", True), ("flue-bench score --max-length", False))
+        if any(row.cut and row.trained is trained for row in board.rows)
+    ]
     by_heading = {
-        f"{COLLAPSED} Collapsed runs: neither interval nor verdict; {TRY}": collapsed,
+        f"{COLLAPSED} Collapsed runs: neither interval nor verdict{f'; {TRY}' if trained_collapsed else ''}": collapsed,
         f"{OUTLYING} Seeds far below the others: neither interval nor verdict": outlying,
         f"{UNKNOWN} No verdict": _no_verdict(board),
         POWER: _power(board),
@@ -380,7 +386,7 @@ def notes(board: Board) -> dict[str, list[str]]:
         "Scored as they are, with no seed to average over: not compared with the column's best "
         "(flue-bench compare --question trained does)": as_it_is,
         f"{LEAKS} May have been trained on what they are scored on": leaks,
-        "Inputs that were cut, half of a split or more (--set max_length sets where)": cut,
+        f"Inputs that were cut, half of a split or more ({', '.join(options)} sets where)": cut,
         "Data that is not as published": data,
         **_notes_of_overall(board),
         **_notes_of_floors(board),

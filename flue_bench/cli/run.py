@@ -129,7 +129,7 @@ def run(
         display.line(f"{done.reused} of {len(done)} cells had a record already; --force runs them again.")
     for record in done.records if keep else ():
         if (folder := done.model_dir(record)) is not None:
-            display.line(f"Kept: {folder}")
+            display.line(f"Kept: {folder}{f'  COLLAPSED: {record.collapsed}' if record.collapsed else ''}")
     display.line(f"Records: {results / 'runs'}   The whole board: flue-bench leaderboard --results {results}")
     if incomplete:
         raise typer.Exit(1)

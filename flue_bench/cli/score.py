@@ -118,8 +118,8 @@ def _pairs(given: list[str]) -> dict[str, str]:
             found = pairs(option)
         except ValueError as error:
             raise UsageError(
-                f"--labels {quoted(option)}: {error}: --labels 'LABEL_0=négatif,LABEL_1=positif', "
-                "--labels '\"a=b\"=positif'."
+                f"--labels {quoted(option)}: {error}: --labels 'LABEL_0=negative,LABEL_1=positive', "
+                "--labels '\"a=b\"=positive'."
             ) from None
         for theirs, ours in found:
             if meant.setdefault(theirs, ours) != ours:

@@ -17,7 +17,7 @@ from filelock import Timeout
 from torch import nn
 
 from flue_bench.data import registry
-from flue_bench.errors import FlueBenchError, UsageError
+from flue_bench.errors import FlueBenchError, UsageError, counted
 from flue_bench.jobs.figures import attempted, rate
 from flue_bench.jobs.loader import Loader, TaskInputs
 from flue_bench.kinds.counts import TRY
@@ -128,7 +128,7 @@ def run_cell(
         FlueBenchError: the model or the data cannot be loaded, or the store cannot be read or written.
         filelock.Timeout: another process is running it, and ``wait`` is false.
     """
-    on = "" if cell.train_rows is None else f" · {cell.train_rows:,} train rows"
+    on = "" if cell.train_rows is None else f" · {counted(cell.train_rows, 'train row')}"
     title = f"{number}{loader.called(cell.model)} · {cell.task}{on} · {cell.run}"
     checkpoint_dir = store.checkpoint_dir(cell)
     earlier = None if force else store.find(cell)  # without a lock: if all is done, nothing has to be written

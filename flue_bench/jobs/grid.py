@@ -23,7 +23,7 @@ from flue_bench.progress import Display
 from flue_bench.recipe import Recipe
 from flue_bench.record import Cell, Failure, RunRecord
 from flue_bench.results.store import Store
-from flue_bench.task import Example, Task
+from flue_bench.task import Example
 from flue_bench.training import models
 from flue_bench.training.device import pick_device, prepare, random_state_kept
 from flue_bench.training.models import Resolved
@@ -107,7 +107,8 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
     resolved = resolve_all(grid.models, loader, outcome, display)
     for model in resolved:
         for each in grid.tasks:
-            _check_length(model, recipes[each.task.name], each.task)
+            length = recipes[each.task.name].max_length
+            check_length(model, length, f"the recipe of {each.task.name} has max_length {length}", "--set max_length=")
     if device.type != "cuda" and any(recipe.compiled for recipe in recipes.values()):
         raise UsageError(f"compiled: only on a GPU, and the device is {device.type}: leave --set compiled out.")
     outcome.lacking = lacking(grid.tasks, grid.data_dir, grid.offline, display)
@@ -290,12 +291,13 @@ def lacking(tasks: Sequence[Registered], data_dir: Path | None, offline: bool, d
     return found
 
 
-def _check_length(model: Resolved, recipe: Recipe, task: Task) -> None:
+def check_length(model: Resolved, max_length: int, said: str, option: str) -> None:
+    """Raise ``UsageError`` if a model has no positions for ``max_length`` sub-words; ``option`` is what sets it."""
     positions = models.max_positions(model.config)
-    if positions is not None and recipe.max_length > positions:
+    if positions is not None and max_length > positions:
         raise UsageError(
-            f"{model.ref.name} takes at most {positions} sub-words, but the recipe of {task.name} has "
-            f"max_length {recipe.max_length}. Use --set max_length={positions}: the record and the board will say so."
+            f"{model.ref.name} takes at most {positions} sub-words, but {said}. "
+            f"Use {option}{positions}: the record and the board will say so."
         )
 
 

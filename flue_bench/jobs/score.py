@@ -11,7 +11,7 @@ from typing import Literal
 
 from flue_bench.data.registry import Registered
 from flue_bench.errors import FlueBenchError, ModelError, UsageError, short
-from flue_bench.jobs.grid import Outcome, Planned, cannot_load, lacking, resolve_all, run_planned
+from flue_bench.jobs.grid import Outcome, Planned, cannot_load, check_length, lacking, resolve_all, run_planned
 from flue_bench.jobs.leaks import leaks
 from flue_bench.jobs.loader import Loader
 from flue_bench.kinds.kind import kind_named
@@ -52,7 +52,7 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
     """Score every model on every task, unless ``store`` holds the record.
 
     Raises:
-        UsageError: something in ``asked`` is invalid, or labels do not match; found before anything is scored.
+        UsageError: something in ``asked`` is invalid, or no model's labels match; found before anything is scored.
         FlueBenchError: the only model cannot be loaded, or has no head of this kind.
     """
     if asked.data_dir is not None and not asked.data_dir.is_dir():
@@ -60,6 +60,9 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
     device, outcome = pick_device(asked.device), Outcome()
     loader = Loader(asked.tasks, data_dir=asked.data_dir, offline=asked.offline)
     resolved = resolve_all(asked.models, loader, outcome, display)
+    if (length := asked.max_length) is not None:
+        for model in resolved:
+            check_length(model, length, f"--max-length is {length}", "--max-length ")
     readings = _readings(asked, resolved, outcome, display)
     outcome.lacking = lacking(asked.tasks, asked.data_dir, asked.offline, display)
     tasks = sorted(asked.tasks, key=lambda each: each.task.name in outcome.lacking)
@@ -132,45 +135,51 @@ def _kept(model: Resolved) -> RunRecord | None:
 def _readings(
     asked: Scoring, resolved: Sequence[Resolved], outcome: Outcome, display: Display
 ) -> dict[tuple[Path, str], Reading]:
-    """Return what each head means in each task, by the model's folder and the task.
+    """Return what each head means in each task, by the model's folder and the task; what does not fit is left out.
 
     Raises:
-        UsageError: a head's labels are not those of a task, by name or as given.
+        UsageError: nothing fits: no head's labels are those of a task, by name or as given; a given label is no head's.
         ModelError: the only model has no such head.
     """
+    several = len(asked.models) * len(asked.tasks) > 1
+    misfits: dict[str, FlueBenchError] = {}
     readings: dict[tuple[Path, str], Reading] = {}
     unused = set(asked.labels)
     for model, each in product(resolved, asked.tasks):
         task = each.task
         try:
             theirs = models.own_labels(model, task)
-        except ModelError as error:
-            if len(asked.models) * len(asked.tasks) == 1:
-                raise
-            cannot_load(f"{model.ref.name} on {task.name}", error, outcome, display)
-            continue
-        # A task without labels has a head without: what is given are numbers then, and of every model.
-        any_label = len(asked.models) == 1 or not task.labels
-        given = {label: meant for label, meant in asked.labels.items() if any_label or label in theirs}
-        unused -= given.keys()
-        if not given and (run := _kept(model)):
-            given = dict(kind_named(task.kind).stated(run, task))
-        readings[model.folder, task.name] = _reading(model, task, theirs, given)
+            # A task without labels has a head without: what is given are numbers then, and of every model.
+            any_label = len(asked.models) == 1 or not task.labels
+            given = {label: meant for label, meant in asked.labels.items() if any_label or label in theirs}
+            unused -= given.keys()
+            if not given and (run := _kept(model)):
+                given = dict(kind_named(task.kind).stated(run, task))
+            readings[model.folder, task.name] = _reading(task, theirs, given, several)
+        except (ModelError, UsageError) as error:
+            misfits[f"{model.ref.name} on {task.name}"] = error
+    if misfits and not readings:
+        if not several and isinstance(error := next(iter(misfits.values())), ModelError):
+            raise error
+        raise UsageError("\n".join(f"{what}: {error}" for what, error in misfits.items()))
     if unused and readings:
         raise UsageError(f"--labels: no model's head has the label '{short(min(unused), 80)}'.")
+    for what, error in misfits.items():
+        cannot_load(f"{what}, left out", error, outcome, display)
     return readings
 
 
-def _reading(model: Resolved, task: Task, theirs: Sequence[str], given: Mapping[str, str]) -> Reading:
+def _reading(task: Task, theirs: Sequence[str], given: Mapping[str, str], several: bool) -> Reading:
     try:
         return kind_named(task.kind).read_head(theirs, task, given)
     except ValueError as error:
-        said = f"{model.ref.name} on {task.name}: {error}."
+        said = f"{error}."
         if task.labels:
-            said += f" Its labels are {_listed(theirs)}; the task's {_listed(task.labels)}."
+            said += f" The head's labels are {_listed(theirs)}; the task's {_listed(task.labels)}."
         if isinstance(error, UnmatchedError):
             pairs = [as_pair(short(label, 40), meant or "LABEL") for label, meant in list(error.advice.items())[:20]]
-            said += f"\nSay what is meant, by a LABEL of the task's: --labels '{','.join(pairs)}'."
+            alone = ", and score this by itself" if several else ""
+            said += f"\nSay what is meant, by a LABEL of the task's{alone}: --labels '{','.join(pairs)}'."
         raise UsageError(said) from None
 
 

@@ -153,7 +153,7 @@ def _as_written(name: str) -> str:
 def _known(name: str, labels: Sequence[str], whose: str) -> str:
     if name in labels:
         return name
-    for written in (_composed, folded):
+    for written in (_composed, folded, _meant):
         if len(same := [label for label in labels if written(name) and written(label) == written(name)]) == 1:
             return same[0]
     raise ValueError(f"'{name}' is no label of the {whose}")

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from flue_bench import files
-from flue_bench.errors import FlueBenchError, RecordError, UnknownNameError, UsageError, cause
+from flue_bench.errors import FlueBenchError, RecordError, UnknownNameError, UsageError, cause, counted
 from flue_bench.kinds.counts import Metric
 from flue_bench.kinds.kind import kind_of
 from flue_bench.record import RunRecord
@@ -769,7 +769,7 @@ def collapsed(records: Sequence[RunRecord]) -> tuple[str, ...]:
     times = Counter((record.cell.task, record.collapsed) for record in records if record.collapsed)
     return tuple(
         f"{f'{task} ' if len(tasks) > 1 else ''}{words}"
-        + ("" if any(seed is None for _, seed in seeds) else f" in {count} of {len(seeds)} seeds")
+        + ("" if any(seed is None for _, seed in seeds) else f" in {count} of {counted(len(seeds), 'seed')}")
         for (task, words), count in sorted(times.items())
     )
 

@@ -137,7 +137,7 @@ def test_a_collapsed_run_and_an_empty_board(tmp_path: Path, all_stand: None) -> 
     store = Store(tmp_path)
     write_run(store, "m", "xnli", 0, 0.9, only=1)
     assert (
-        "predicts only 'neutral' (gold has 3 classes) in 1 of 1 seeds"
+        "predicts only 'neutral' (gold has 3 classes) in 1 of 1 seed"
         in Elements(page_of(tmp_path, tmp_path / "b.html")).text
     )
     shutil.rmtree(tmp_path / "runs")

@@ -284,7 +284,7 @@ def test_collapsed_runs_are_averaged_and_marked() -> None:
 def test_a_collapsed_member_is_named() -> None:
     collapsed = {"cls-dvd": "predicts only 'positif'"}
     board = build(make_record(task=task, collapsed=collapsed.get(task)) for task in CLS)
-    assert entry(board).collapsed == ("cls-dvd predicts only 'positif' in 1 of 1 seeds",)
+    assert entry(board).collapsed == ("cls-dvd predicts only 'positif' in 1 of 1 seed",)
 
 
 def test_a_model_that_was_fine_tuned_before_is_marked() -> None:

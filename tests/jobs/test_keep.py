@@ -323,6 +323,8 @@ def test_the_option_says_where_the_models_are(tmp_path: Path) -> None:
     said = command("run", "-m", MODEL, "--keep", "best", *words)
     (folder,) = (tmp_path / "models").iterdir()
     assert said.code == 0 and f"Kept: {folder}" in said.err
+    (record,) = Store(tmp_path).records()
+    assert record.collapsed and f"COLLAPSED: {record.collapsed}" in " ".join(said.err.partition("Kept: ")[2].split())
     with pytest.raises(UnknownNameError, match="Did you mean best"):
         flue_bench.run(MODEL, task(), keep="bset", **SMALL)  # type: ignore[arg-type]
 

@@ -19,10 +19,11 @@ from seqeval.scheme import IOB2
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 import flue_bench
+from flue_bench.boards.wording import notes
 from flue_bench.errors import IncompleteError, ModelError, UsageError
 from flue_bench.jobs.leaks import leaks
 from flue_bench.kinds.network.network import IGNORED
-from flue_bench.record import RunRecord
+from flue_bench.record import NoTraining, RunRecord
 from flue_bench.results import verify
 from flue_bench.results.store import Store
 from flue_bench.task import Task
@@ -218,10 +219,10 @@ def avis(**more: Any) -> Task:
         (
             ("good", "bad"),
             {},
-            r"no label that means 'good', 'bad'. Its labels are good, bad; the task's négatif, positif",
+            r"no label that means 'good', 'bad'. The head's labels are good, bad; the task's négatif, positif",
         ),
         (("good", "bad"), {"goud": "positif"}, "'goud' is no label of the head"),
-        (("good", "bad"), {"good": "positive!?"}, "'positive!\\?' is no label of the task"),
+        (("good", "bad"), {"good": "bien!?"}, "'bien!\\?' is no label of the task.*; the task's négatif, positif"),
     ],
 )
 def test_labels_that_do_not_match_are_refused_before_anything(
@@ -281,6 +282,43 @@ def test_a_label_that_holds_a_sign_of_ours_is_named_on_the_command_line(tmp_path
     done(*words, "--labels", f'"a=b"={labels[0]},"c,d"={labels[1]}')
     (record,) = Store(tmp_path).records()
     assert record.cell.untrained and record.cell.untrained.answers == dict(zip(("a=b", "c,d"), labels, strict=True))
+
+
+def test_given_labels_are_found_as_others_are(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "m", "SequenceClassification", ("LABEL_0", "LABEL_1"))
+    (record,) = records(folder, avis(), tmp_path=tmp_path, labels={"label 0": "NEGATIVE", "LABEL_1": "pos"})
+    recipe = record.cell.recipe
+    assert isinstance(recipe, NoTraining) and recipe.answers == {"LABEL_0": "négatif", "LABEL_1": "positif"}
+
+
+def test_what_does_not_fit_is_left_out_and_the_rest_is_scored(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "m", "SequenceClassification", ("neg", "pos"))
+    colours = [{"text": f"{i}", "label": ("rouge", "vert")[i % 2]} for i in range(12)]
+    of_each = dict.fromkeys(("train", "validation", "test"), colours)
+    other = Task.from_examples("couleur", "sentence", metric="accuracy", labels=("rouge", "vert"), **of_each)
+    with pytest.raises(IncompleteError) as raised:
+        records(folder, [other, avis()], tmp_path=tmp_path)
+    assert [record.cell.task for record in raised.value.results.records] == ["avis"]
+    (reason,) = raised.value.reasons
+    assert reason.startswith("m on couleur, left out: the task has no label that means 'neg', 'pos'.")
+    assert "score this by itself: --labels 'neg=LABEL,pos=LABEL'" in reason
+    numbers = checkpoint(tmp_path / "numbers", "SequenceClassification", ("LABEL_0", "LABEL_1"))
+    with pytest.raises(UsageError, match=r"(?s)numbers on couleur: .*numbers on avis: ") as refusal:
+        records(numbers, [other, avis()], tmp_path=tmp_path / "none")
+    assert "left out" not in str(refusal.value) and not (tmp_path / "none").exists()
+
+
+def test_advice_on_a_board_is_of_the_command_that_made_the_row(tmp_path: Path) -> None:
+    """A scored model is not trained, and is cut by another option."""
+    folder = checkpoint(tmp_path / "m", "SequenceClassification", ("neg", "pos"))
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.out_proj.bias"] = torch.tensor([9.0, 0.0])
+    weights["classifier.out_proj.weight"].zero_()
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    records(folder, avis(), tmp_path=tmp_path, max_length=4)
+    said = "\n".join(notes(flue_bench.build_board(tmp_path / "results")))
+    assert "Collapsed runs: neither interval nor verdict" in said and "more epochs" not in said
+    assert "(flue-bench score --max-length sets where)" in said and "--set" not in said
 
 
 def test_a_label_that_no_head_has_is_told(tmp_path: Path) -> None:
@@ -373,6 +411,8 @@ def test_inputs_are_cut_where_the_model_ends_and_not_before(tmp_path: Path) -> N
     assert record.cell.recipe.max_length == 64
     (shorter,) = records(folder, avis(), tmp_path=tmp_path, max_length=8)
     assert shorter.truncation.examples == {"test": 16}
+    with pytest.raises(UsageError, match=r"takes at most 64 sub-words, but --max-length is 65\. Use --max-length 64:"):
+        records(folder, avis(), tmp_path=tmp_path, max_length=65)
 
 
 CARD = "---\nlanguage: fr\ndatasets:\n- {}\n---\n# Un modèle\n"
