@@ -108,7 +108,7 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
     for model in resolved:
         for each in grid.tasks:
             length = recipes[each.task.name].max_length
-            check_length(model, length, f"the recipe of {each.task.name} has max_length {length}", "--set max_length=")
+            check_length(model, length, f"the recipe of {each.task.name} has max_length {length}")
     if device.type != "cuda" and any(recipe.compiled for recipe in recipes.values()):
         raise UsageError(f"compiled: only on a GPU, and the device is {device.type}: leave --set compiled out.")
     outcome.lacking = lacking(grid.tasks, grid.data_dir, grid.offline, display)
@@ -291,14 +291,13 @@ def lacking(tasks: Sequence[Registered], data_dir: Path | None, offline: bool, d
     return found
 
 
-def check_length(model: Resolved, max_length: int, said: str, option: str) -> None:
-    """Raise ``UsageError`` if a model has no positions for ``max_length`` sub-words; ``option`` is what sets it."""
+def check_length(model: Resolved, max_length: int, said: str, *, scored: bool = False) -> None:
+    """Raise ``UsageError`` if a model has no positions for ``max_length`` sub-words."""
     positions = models.max_positions(model.config)
     if positions is not None and max_length > positions:
-        raise UsageError(
-            f"{model.ref.name} takes at most {positions} sub-words, but {said}. "
-            f"Use {option}{positions}: the record and the board will say so."
-        )
+        use = f"Use --max-length {positions}" if scored else f"Use --set max_length={positions}: the record"
+        so = " and the board will say so" if not scored else ""
+        raise UsageError(f"{model.ref.name} takes at most {positions} sub-words, but {said}. {use}{so}.")
 
 
 def resolve_all(names: Sequence[str], loader: Loader, outcome: Outcome, display: Display) -> list[Resolved]:

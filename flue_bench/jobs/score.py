@@ -62,7 +62,7 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
     resolved = resolve_all(asked.models, loader, outcome, display)
     if (length := asked.max_length) is not None:
         for model in resolved:
-            check_length(model, length, f"--max-length is {length}", "--max-length ")
+            check_length(model, length, f"--max-length is {length}", scored=True)
     readings = _readings(asked, resolved, outcome, display)
     outcome.lacking = lacking(asked.tasks, asked.data_dir, asked.offline, display)
     tasks = sorted(asked.tasks, key=lambda each: each.task.name in outcome.lacking)

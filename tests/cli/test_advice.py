@@ -504,6 +504,7 @@ ADVICE: dict[str, Case] = {
 """A part of the message as it stands in the code, with {} for what varies → how it is met and followed."""
 
 ELSEWHERE = {
+    "Use --max-length {}": "test_inputs_are_cut_where_the_model_ends_and_not_before",
     "make more with flue-bench distill --set seed=1": "test_cli_distilled",
     "--question distilled needs records of a model": "test_cli_distilled",
     "--question distilled takes all {} of its recipe": "test_cli_distilled",
@@ -581,7 +582,14 @@ BEYOND = {
 """A part of the message → why its advice is not followed here."""
 
 
-PIECES = {"--device {}", "--model {}", "--model {} --model {}"}
+PIECES = {
+    "--device {}",
+    "--model {}",
+    "--model {} --model {}",
+    "--max-length is {}",
+    "--set max_length",
+    "flue-bench score --max-length",
+}
 """Texts that are put into a message."""
 
 
