@@ -159,13 +159,13 @@ def _readings(
         except (ModelError, UsageError) as error:
             misfits[f"{model.ref.name} on {task.name}"] = error
     if misfits and not readings:
-        if not several and isinstance(error := next(iter(misfits.values())), ModelError):
-            raise error
-        raise UsageError("\n".join(f"{what}: {error}" for what, error in misfits.items()))
+        if not several and isinstance(only := next(iter(misfits.values())), ModelError):
+            raise only
+        raise UsageError("\n".join(f"{what}: {why}" for what, why in misfits.items()))
     if unused and readings:
         raise UsageError(f"--labels: no model's head has the label '{short(min(unused), 80)}'.")
-    for what, error in misfits.items():
-        cannot_load(f"{what}, left out", error, outcome, display)
+    for what, why in misfits.items():
+        cannot_load(f"{what}, left out", why, outcome, display)
     return readings
 
 
