@@ -152,12 +152,41 @@ def test_the_version_of_earlier_releases_cannot_be_claimed(tmp_path: Path) -> No
             {"history": [{"epoch": 1, "step": 1, "train_loss": 0.5, "scores": {}}]},
             "history: 1, but nothing was trained",
         ),
+        ({"recipe_name": "standard"}, "recipe_name: standard, but nothing was trained"),
+        ({"kept": "0" * 16}, f"kept: {'0' * 16}, but nothing was trained"),
+        (
+            {"truncation": {"examples": {"train": 3, "test": 0}, "words": {}}},
+            "truncation.examples: train, but nothing was trained",
+        ),
     ],
 )
 def test_what_only_a_training_leaves_is_found(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     path = path_of(tmp_path, write(tmp_path, right(0.9)))
     edit(path, **change)
     assert said in verify.faults(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", 9),
+        ("train_seconds", 1.5),
+        ("train_examples_per_second", 4.5),
+        ("real_tokens", 7),
+        ("padded_tokens", 8),
+    ],
+)
+def test_costs_of_a_training_are_found(tmp_path: Path, field: str, value: float) -> None:
+    record = write(tmp_path, right(0.9))
+    path = path_of(tmp_path, record)
+    edit(path, cost=record.cost.model_dump(mode="json") | {field: value})
+    assert verify.faults(path) == [f"cost.{field}: {value}, but nothing was trained"]
+
+
+def test_a_threshold_that_validation_decided_is_no_fault(tmp_path: Path) -> None:
+    path = path_of(tmp_path, write(tmp_path, right(0.9)))
+    edit(path, chosen={"threshold": 0.4})
+    assert not [said for said in verify.faults(path) if "nothing was trained" in said]
 
 
 def test_predictions_are_what_the_head_means(tmp_path: Path) -> None:
