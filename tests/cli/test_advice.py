@@ -554,6 +554,7 @@ ELSEWHERE = {
 """A part of the message → the test, or the file of tests, that shows it."""
 
 BEYOND = {
+    "by a later version of flue-bench than this one": "installs a later version",
     "--train-rows {} is all of them": "says that two numbers are one; no error",
     "--device {}: this machine has {} CUDA": "needs a GPU",
     "--precision bf16: {}; use --precision fp32": "needs a GPU without bf16, or a Mac",
