@@ -137,9 +137,6 @@ DISTIL = [
 LOOSE = ["run", "--model", "modele", "--task", "essai.toml"]
 
 ADVICE: dict[str, Case] = {
-    "nothing says which numbers its head gives": "test_numbers_are_on_the_line_that_is_given",
-    "a head that gives numbers needs two of them": "test_numbers_are_on_the_line_that_is_given",
-    "has no labels: leave --labels out": "test_choices_are_scored_as_transformers_does",
     # curves
     "No curve: it takes records of several --train-rows": Case(
         ["leaderboard", "--format", "svg"],
@@ -504,6 +501,9 @@ ADVICE: dict[str, Case] = {
 """A part of the message as it stands in the code, with {} for what varies → how it is met and followed."""
 
 ELSEWHERE = {
+    "nothing says which numbers its head gives": "test_numbers_are_on_the_line_that_is_given",
+    "a head that gives numbers needs two of them": "test_numbers_are_on_the_line_that_is_given",
+    "has no labels: leave --labels out": "test_choices_are_scored_as_transformers_does",
     "Use --max-length {}": "test_inputs_are_cut_where_the_model_ends_and_not_before",
     "make more with flue-bench distill --set seed=1": "test_cli_distilled",
     "--question distilled needs records of a model": "test_cli_distilled",
