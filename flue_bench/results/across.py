@@ -131,7 +131,7 @@ def _teachers(seen: Sequence[Seen]) -> _Clashes:
         denying = [each for each in same if not each.record.cell.model.teacher and not _older(each)]
         silent, theirs = len(denying), {_made(each) for each in denying}
         known = any(any(_made(each)) and _made(each) not in theirs for each in naming)
-        if not known and silent >= sum(not _older(each) for each in naming):
+        if denying and not known and silent >= sum(not _older(each) for each in naming):
             for each in naming:
                 yield (
                     each,
