@@ -11,18 +11,15 @@ are missing there.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import time
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.common import report
-from benchmarks.statistics.overall import RESULTS, on_a_task
+from benchmarks.statistics import settings
+from benchmarks.statistics.overall import on_a_task
 from flue_bench.statistics.intervals import Floats, estimate, seeds_and_examples, t_interval
 from flue_bench.statistics.replicates import averaged
 
@@ -119,17 +116,7 @@ them, {span("pooled")}; **one student** alone, which answers another question, {
 
 def main() -> None:
     """Simulate every setting in turn."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=4000, help="made-up sets of each setting (default: 4000)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write to (default: results/statistics)")
-    asked = parser.parse_args()
-    kept = asked.out / "distillations.json"
-    rows: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
-    for number in range(len(rows), len(SETTINGS)):
-        began = time.perf_counter()
-        rows.append(simulate(asked.rounds, number))
-        print(f"{SETTINGS[number]}: {time.perf_counter() - began:.0f} s", flush=True)
-        report.write(asked.out, "distillations", rows, markdown(rows))
+    settings.in_turn(settings.arguments(__doc__, 4000, "made-up sets"), "distillations", SETTINGS, simulate, markdown)
 
 
 if __name__ == "__main__":

@@ -8,23 +8,21 @@ cases can be looked at. Writes few-seeds.json and few-seeds.md to results/statis
 
 from __future__ import annotations
 
-import argparse
 import math
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from benchmarks.common import ROOT, report
+from benchmarks.common import report
+from benchmarks.statistics import settings
 from flue_bench.statistics import columns, outliers
 from flue_bench.statistics.intervals import Means, estimate, freedom_of_sum, satterthwaite
 from flue_bench.statistics.significance import holm, t_test
 
 Floats = NDArray[np.float64]
-RESULTS = ROOT / "results" / "statistics"
 LEVEL = 0.05
 
 # --- two models -------------------------------------------------------------------------------------------------------
@@ -258,10 +256,7 @@ seed far below the others; **found**: of those in which some but not all runs fa
 
 def main() -> None:
     """Measure all three and write them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1000, help="columns of each setting (default: 1000)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write to (default: results/statistics)")
-    asked = parser.parse_args()
+    asked = settings.arguments(__doc__, 1000, "columns")
     measured = measure(asked.rounds)
     report.write(asked.out, "few-seeds", measured, markdown(measured))
 

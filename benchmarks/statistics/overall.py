@@ -15,26 +15,24 @@ about these test sets.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
 from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from benchmarks.common import ROOT, report
+from benchmarks.common import report
+from benchmarks.statistics import settings
 from flue_bench.statistics import intervals
 from flue_bench.statistics.ranks import improvement, over_tasks, rank_intervals, told_apart
 
 Floats = NDArray[np.float64]
 
-RESULTS = ROOT / "results" / "statistics"
 DRAWS = 1000
 """Draws for the critical value, fewer than usual to save time."""
 TASKS = (0.78, 0.82, 0.86, 0.90)
@@ -250,10 +248,7 @@ holds for any distribution of scores, and is wide where runs are few.
 
 def main() -> None:
     """Simulate every setting in turn."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=4000, help="made-up sets of each setting (default: 4000)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write to (default: results/statistics)")
-    asked = parser.parse_args()
+    asked = settings.arguments(__doc__, 4000, "made-up sets")
     kept = asked.out / "overall.json"
     made: dict[str, list[dict[str, Any]]] = {"ranks": [], "improvement": []}
     if kept.is_file():

@@ -13,18 +13,17 @@ of the record into right ones, and leaves the rest.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections import Counter
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks.common import ROOT, report
+from benchmarks.common import report
+from benchmarks.statistics import settings
 from flue_bench.statistics.reruns import FEWEST, ROWS, SEEDS, apart
 
 Floats = NDArray[np.float64]
@@ -37,7 +36,6 @@ OTHERS = (2, 4, 9)
 FORGED = (0.0, 0.02, 0.05)
 OWN = 0.2
 """Share of the model's own views in the variance of what an example asks."""
-RESULTS = ROOT / "results" / "statistics"
 
 
 def simulate(rounds: int, sd: float, examples: int, divergence: float, forged: float) -> list[dict[str, Any]]:
@@ -126,10 +124,7 @@ def text(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Simulate every setting in turn."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=500, help="records of each setting (default: 500)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write to (default: results/statistics)")
-    asked = parser.parse_args()
+    asked = settings.arguments(__doc__, 500, "records")
     rows: list[dict[str, Any]] = []
     for forged, sd, examples, divergence in product(FORGED, SDS, EXAMPLES, DIVERGENCES):
         rows += simulate(asked.rounds, sd, examples, divergence, forged)

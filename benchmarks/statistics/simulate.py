@@ -14,7 +14,6 @@ seeds of one model agree more than those of two, and all true scores follow from
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
@@ -29,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from benchmarks.common import ROOT, report
+from benchmarks.common import report
+from benchmarks.statistics import settings
 from flue_bench.kinds import counts as counting
 from flue_bench.statistics import intervals, significance
 
@@ -62,7 +62,6 @@ METRICS = tuple(FORMULAS)
 REPLICATES = intervals.REPLICATES // 4
 """Replicates of the bootstrap, fewer than usual to save time."""
 LEVEL = 0.05
-RESULTS = ROOT / "results" / "statistics"
 
 
 def true_score(metric: str, mean: float, sd: float) -> float:
@@ -317,10 +316,7 @@ def write(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Simulate every setting in turn."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=2000, help="simulated test sets of each setting (default: 2000)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder to write to (default: results/statistics)")
-    asked = parser.parse_args()
+    asked = settings.arguments(__doc__, 2000, "simulated test sets")
     kept = asked.out / "simulation.json"
     rows: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
     done = {(row["test"], row["sd"], row["seeds"]) for row in rows}

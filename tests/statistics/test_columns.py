@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.statistics import few_seeds
+from benchmarks.statistics import few_seeds, settings
 from flue_bench.statistics import columns, outliers
 from flue_bench.statistics.intervals import Floats, Means
 from flue_bench.statistics.outliers import outlying
@@ -133,7 +133,7 @@ def test_a_difference_of_that_size_is_shown_in_four_of_five_cases() -> None:
 
 
 def test_the_committed_simulation_of_few_seeds_says_so() -> None:
-    folder = few_seeds.RESULTS
+    folder = settings.RESULTS
     measured = json.loads((folder / "few-seeds.json").read_text(encoding="utf-8"))
     assert few_seeds.markdown(measured) == (folder / "few-seeds.md").read_text(encoding="utf-8")
     assert (
@@ -152,7 +152,7 @@ def test_the_committed_simulation_of_few_seeds_says_so() -> None:
 
 def test_few_seeds_are_simulated_as_committed() -> None:
     """The part without chance, to the digits that are committed."""
-    measured = json.loads((few_seeds.RESULTS / "few-seeds.json").read_text(encoding="utf-8"))
+    measured = json.loads((settings.RESULTS / "few-seeds.json").read_text(encoding="utf-8"))
     (row,) = [r for r in measured["two_models"] if (r["seeds"], r["spread"], r["examples"]) == ([2, 10], 1.0, 0.0)]
     assert few_seeds.two_models((2, 10), 1.0, 0.0) == pytest.approx({n: row[n] for n in ("ours", "Satterthwaite")})
     found = few_seeds.column(20, (3,), "equal", 0.5)

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.statistics import overall as simulation
+from benchmarks.statistics import settings
 from flue_bench.statistics.intervals import Means, estimate
 from flue_bench.statistics.ranks import Improvement, improvement, over_tasks, rank_intervals, ranks, told_apart
 from flue_bench.statistics.significance import t_test
@@ -155,8 +156,8 @@ def test_the_intervals_of_ranks_hold_the_truth() -> None:
 
 
 def test_the_committed_simulation_is_of_these_settings() -> None:
-    kept = json.loads((simulation.RESULTS / "overall.json").read_text(encoding="utf-8"))
-    text = (simulation.RESULTS / "overall.md").read_text(encoding="utf-8")
+    kept = json.loads((settings.RESULTS / "overall.json").read_text(encoding="utf-8"))
+    text = (settings.RESULTS / "overall.md").read_text(encoding="utf-8")
     assert simulation.markdown(kept["ranks"], kept["improvement"]) == text
     for row, setting in zip(kept["ranks"], simulation.SETTINGS, strict=True):
         assert json.loads(json.dumps(setting._asdict())).items() <= row.items()

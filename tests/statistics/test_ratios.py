@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.statistics import retention as simulation
+from benchmarks.statistics import settings
 from flue_bench.statistics.intervals import KEPT_ABOVE, Estimate, Means, fieller, freedom_of_sum, satterthwaite
 from flue_bench.statistics.ratios import mean_ratio_interval, ratio
 from flue_bench.statistics.significance import equivalence_test
@@ -109,8 +110,8 @@ def test_the_intervals_hold_the_truth() -> None:
 
 
 def test_the_committed_simulation_is_of_these_settings() -> None:
-    rows = json.loads((simulation.RESULTS / "retention.json").read_text(encoding="utf-8"))
-    assert simulation.markdown(rows) == (simulation.RESULTS / "retention.md").read_text(encoding="utf-8")
+    rows = json.loads((settings.RESULTS / "retention.json").read_text(encoding="utf-8"))
+    assert simulation.markdown(rows) == (settings.RESULTS / "retention.md").read_text(encoding="utf-8")
     for row, setting in zip(rows, simulation.SETTINGS, strict=True):
         assert setting._asdict().items() <= row.items() and row["rounds"] >= 1000
         assert row["kept_covered"] > 0.925 and row["above_covered"] > 0.925 and row["false_equivalent"] < 0.075

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.statistics import distillations as simulation
+from benchmarks.statistics import settings
 from flue_bench.statistics.replicates import averaged, components
 
 
@@ -53,8 +54,8 @@ def test_intervals_hold_the_truth_where_distillations_differ() -> None:
 
 
 def test_the_committed_simulation_is_of_these_settings() -> None:
-    rows = json.loads((simulation.RESULTS / "distillations.json").read_text(encoding="utf-8"))
-    assert simulation.markdown(rows) == (simulation.RESULTS / "distillations.md").read_text(encoding="utf-8")
+    rows = json.loads((settings.RESULTS / "distillations.json").read_text(encoding="utf-8"))
+    assert simulation.markdown(rows) == (settings.RESULTS / "distillations.md").read_text(encoding="utf-8")
     for row, setting in zip(rows, simulation.SETTINGS, strict=True):
         assert setting._asdict().items() <= row.items() and row["rounds"] >= 1000
         assert row["distillations_covered"] > 0.92

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from benchmarks.statistics import simulate
+from benchmarks.statistics import settings, simulate
 from flue_bench.kinds.counts import accuracy, macro_f1, mcc
 from flue_bench.statistics.intervals import (
     Means,
@@ -324,7 +324,7 @@ def test_seeds_and_examples_both_count() -> None:
 
 
 def test_the_committed_simulation_says_so() -> None:
-    folder = simulate.RESULTS
+    folder = settings.RESULTS
     rows = json.loads((folder / "simulation.json").read_text(encoding="utf-8"))
     assert simulate.markdown(rows) == (folder / "simulation.md").read_text(encoding="utf-8")
     assert rows and min(row["rounds"] for row in rows) >= 1000
@@ -335,6 +335,6 @@ def test_the_committed_simulation_says_so() -> None:
         assert row["false_non_inferior"] <= 0.08  # skewed differences on twenty groups of examples
         assert min(row[f"{what}_covered"] for what in ("entry", "difference", "retention")) >= 0.95 - error
         assert 0 < row["entry_width"] < 1 and 0 < row["difference_width"] < 2
-    settings = len(simulate.TEST_SETS) * len(simulate.SDS) * len(simulate.SEEDS)
-    assert len(rows) == settings * len(simulate.METRICS)
+    every = len(simulate.TEST_SETS) * len(simulate.SDS) * len(simulate.SEEDS)
+    assert len(rows) == every * len(simulate.METRICS)
     assert max(row["false_positive_examples_alone"] for row in rows) > 0.2
