@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flue_bench.cli.made import made
 from flue_bench.cli.settings import settings
-from flue_bench.errors import IncompleteError, UsageError, quoted
+from flue_bench.errors import UsageError, quoted
+
+if TYPE_CHECKING:
+    from flue_bench.results.runs import Results
 
 
 class KeepChoice(StrEnum):
@@ -92,17 +97,9 @@ def run(
 
     import flue_bench
     from flue_bench.api import EMBEDDED
-    from flue_bench.memory import keep_freed_memory, set_modules_aside
-    from flue_bench.progress import Console, Display
 
-    keep_freed_memory()
-    set_modules_aside()
-    display = Display(Console(stderr=True))
-    if not model:
-        display.line(f"No --model given: {' and '.join(EMBEDDED)}, small enough for any machine.")
-    incomplete = False
-    try:
-        done = flue_bench.run(
+    made(
+        lambda display: flue_bench.run(
             model,
             task,
             seeds=seed or seeds or 1,
@@ -118,18 +115,16 @@ def run(
             force=force,
             keep=keep.value if keep else None,
             progress=display,
-        )
-    except IncompleteError as error:  # each reason was printed when it came up
-        done, incomplete = error.results, True
-    if done.records or done.failures:
-        from flue_bench.boards import board  # not before: the first step need not wait for it
+        ),
+        results,
+        again="cells had a record already; --force runs them again.",
+        opening=None if model else f"No --model given: {' and '.join(EMBEDDED)}, small enough for any machine.",
+        more=_kept if keep else lambda done: (),
+    )
 
-        Console().print(board.build(done.records, done.failures))
-    if done.reused:
-        display.line(f"{done.reused} of {len(done)} cells had a record already; --force runs them again.")
-    for record in done.records if keep else ():
+
+def _kept(done: Results) -> Iterator[str]:
+    """Return where the models are that a run kept."""
+    for record in done.records:
         if (folder := done.model_dir(record)) is not None:
-            display.line(f"Kept: {folder}{f'  COLLAPSED: {record.collapsed}' if record.collapsed else ''}")
-    display.line(f"Records: {results / 'runs'}   The whole board: flue-bench leaderboard --results {results}")
-    if incomplete:
-        raise typer.Exit(1)
+            yield f"Kept: {folder}{f'  COLLAPSED: {record.collapsed}' if record.collapsed else ''}"

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from flue_bench.cli.made import made
 from flue_bench.cli.run import PrecisionChoice
-from flue_bench.errors import IncompleteError, UsageError, quoted
+from flue_bench.errors import UsageError, quoted
 
 
 class SplitChoice(StrEnum):
@@ -69,16 +70,9 @@ def score(
     given = _pairs(labels or [])
 
     import flue_bench
-    from flue_bench.boards import board
-    from flue_bench.memory import keep_freed_memory, set_modules_aside
-    from flue_bench.progress import Console, Display
 
-    keep_freed_memory()
-    set_modules_aside()
-    display = Display(Console(stderr=True))
-    incomplete = False
-    try:
-        done = flue_bench.score(
+    made(
+        lambda display: flue_bench.score(
             model,
             task,
             split=split.value,
@@ -92,16 +86,10 @@ def score(
             results=results,
             force=force,
             progress=display,
-        )
-    except IncompleteError as error:  # each reason was printed when it came up
-        done, incomplete = error.results, True
-    if done.records or done.failures:
-        Console().print(board.build(done.records, done.failures))
-    if done.reused:
-        display.line(f"{done.reused} of {len(done)} had a record already; --force scores them again.")
-    display.line(f"Records: {results / 'runs'}   The whole board: flue-bench leaderboard --results {results}")
-    if incomplete:
-        raise typer.Exit(1)
+        ),
+        results,
+        again="had a record already; --force scores them again.",
+    )
 
 
 def _pairs(given: list[str]) -> dict[str, str]:
