@@ -173,6 +173,11 @@ def test_a_kept_model_scored_beside_its_run_stands_beside_it(tmp_path: Path) -> 
     done = command("leaderboard", "--results", str(tmp_path), "--format", "json")
     assert done.code == 0 and "Left out" not in done.err
     assert command("verify", *map(str, files)).code == 0
+    (scored,) = (file for file in files if file.name.startswith("scored-"))
+    kept = made.model_dir(record)  # named by the user: nothing in a results directory is loaded because it lies there
+    assert kept is not None
+    said = command("verify", scored, "--rerun", "--model", kept)
+    assert said.code == 0 and "same bits" in said.out
 
 
 def test_the_card_and_the_record_beside_the_model(tmp_path: Path) -> None:
