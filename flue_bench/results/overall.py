@@ -12,9 +12,6 @@ from flue_bench.results import comparison
 from flue_bench.results.comparison import Evidence
 from flue_bench.statistics import intervals, ranks
 
-METHOD = 1
-"""Version of the method, raised when the same predictions would give other intervals: caches are then recomputed."""
-
 
 @dataclass(frozen=True)
 class Standing:
@@ -74,7 +71,6 @@ def standings(
 
     used = [record for entries in columns for records in entries for record in records]
     key = [
-        METHOD,
         others,
         [[comparison.identity(records, metric) for records in of] for of, metric in zip(columns, metrics, strict=True)],
     ]

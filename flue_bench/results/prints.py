@@ -29,12 +29,8 @@ class Prints:
     """A file of predictions."""
 
     gold: Gold
-    decisions: str
-    """Of the column ``predicted``."""
     answers: str
     """Of all columns that are neither of the test set nor sub-word counts: probabilities too."""
-    wrong: int
-    """Rows whose prediction is not gold."""
     distinct: int
     """Distinct real numbers in the answers, 0 and 1 left out: how much they can tell two runs apart."""
 
@@ -50,7 +46,7 @@ def gold_in(kept: Any) -> Gold:
 
 def prints_in(kept: Any) -> Prints:
     """Return the fingerprint that a cache holds as JSON; errors are those of ``gold_in``."""
-    typed(kept, {"gold": dict, "decisions": str, "answers": str, "wrong": int, "distinct": int})
+    typed(kept, {"gold": dict, "answers": str, "distinct": int})
     return Prints(**kept | {"gold": gold_in(kept["gold"])})
 
 
@@ -76,12 +72,9 @@ def of_predictions(table: pyarrow.Table) -> Prints:
     answers = [name for name in table.column_names if name not in ("id", "gold", "group", "subwords")]
     reals = [values for name in answers for values in _reals(table[name].combine_chunks())]
     inner = np.concatenate(reals) if reals else np.empty(0)
-    pairs = zip(table["gold"].to_pylist(), table["predicted"].to_pylist(), strict=True)
     return Prints(
         gold=_of_sorted(table),
-        decisions=_hash(table["predicted"].combine_chunks()),
         answers=_hash(*(table[name].combine_chunks() for name in answers)),
-        wrong=sum(gold != predicted for gold, predicted in pairs),
         distinct=int(np.unique(inner[(inner != 0) & (inner != 1)]).size),
     )
 

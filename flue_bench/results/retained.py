@@ -13,9 +13,6 @@ from flue_bench.results.comparison import Evidence
 from flue_bench.statistics.intervals import KEPT, KEPT_ABOVE
 from flue_bench.statistics.ratios import mean_ratio_interval, ratio
 
-METHOD = 1
-"""Version of the method, raised when the same predictions would give other intervals: caches are then recomputed."""
-
 
 @dataclass(frozen=True)
 class Retained:
@@ -61,7 +58,6 @@ def retained(columns: Sequence[Sequence[Sequence[RunRecord]]], metrics: Sequence
 
     used = [record for entries in columns for records in entries for record in records]
     key = [
-        METHOD,
-        [[comparison.identity(records, metric) for records in of] for of, metric in zip(columns, metrics, strict=True)],
+        [comparison.identity(records, metric) for records in of] for of, metric in zip(columns, metrics, strict=True)
     ]
     return evidence.kept(key, Retained, compute, used)

@@ -147,7 +147,7 @@ def test_a_damaged_cache_is_made_anew(root: Path, checks: list[str], content: by
     assert len(flue_bench.read_results(root)) == 4 and len(checks) == 8
 
 
-@pytest.mark.parametrize("part", ["wrong", "distinct", "answers", "gold"])
+@pytest.mark.parametrize("part", ["distinct", "answers", "gold"])
 @pytest.mark.parametrize("value", [None, "x", [], 1.5])
 def test_a_cache_of_other_types_is_made_anew(root: Path, checks: list[str], part: str, value: object) -> None:
     if part == "answers" and value == "x":
@@ -236,7 +236,7 @@ def table(order: Any = range(6), prefix: str = "g", small: bool = False, **chang
 
 def test_order_names_of_groups_and_widths_make_no_difference() -> None:
     first = of_predictions(table())
-    assert first.wrong == 2 and first.distinct >= 9 and first.gold.rows == 6
+    assert first.distinct >= 9 and first.gold.rows == 6
     assert of_predictions(table(order=(3, 1, 5, 0, 4, 2))) == first
     assert of_predictions(table(prefix="autre")) == first
     assert of_predictions(table(small=True)) == first
@@ -247,9 +247,9 @@ def test_order_names_of_groups_and_widths_make_no_difference() -> None:
     ("changed", "differs"),
     [
         ({"id": list("abcdeg")}, {"gold.ids"}),
-        ({"gold": [1, 1, 0, 1, 0, 1]}, {"gold.labels", "wrong"}),
+        ({"gold": [1, 1, 0, 1, 0, 1]}, {"gold.labels"}),
         ({"group": list("aabbcd")}, {"gold.groups"}),
-        ({"predicted": [0, 1, 1, 1, 0, 1]}, {"decisions", "answers", "wrong"}),
+        ({"predicted": [0, 1, 1, 1, 0, 1]}, {"answers"}),
         ({"probabilities": [[0.1 * i, 0.99 - 0.1 * i] for i in range(6)]}, {"answers", "distinct"}),
     ],
 )
@@ -267,8 +267,8 @@ def test_every_column_makes_a_difference(changed: dict[str, Any], differs: set[s
 
 
 def seen(number: int, **changes: Any) -> across.Seen:
-    prints = {"decisions": f"d{number}", "answers": f"a{number}", "wrong": 200, "distinct": 200} | {
-        name: changes.pop(name) for name in ("decisions", "answers", "wrong", "distinct") if name in changes
+    prints = {"answers": f"a{number}", "distinct": 200} | {
+        name: changes.pop(name) for name in ("answers", "distinct") if name in changes
     }
     record = make_record(**{"seed": number, "task_version": NOT_INSTALLED, "weights_bytes": 7} | changes)
     return across.Seen(Path(f"{number}.json"), record, Prints(Gold(450, "i", "l", "g"), **prints))
@@ -277,9 +277,8 @@ def seen(number: int, **changes: Any) -> across.Seen:
 @pytest.mark.parametrize(
     "alike",
     [
-        {"decisions": "d", "answers": "a", "distinct": 2, "collapsed": "predicts only 'a'"},  # of one answer throughout
-        {"decisions": "d", "answers": "a", "distinct": 0, "wrong": 0},  # sure of everything, and right
-        {"decisions": "d"},  # a test set of few texts, each many times, with noisy labels
+        {"answers": "a", "distinct": 2, "collapsed": "predicts only 'a'"},  # of one answer throughout
+        {"answers": "a", "distinct": 0},  # sure of everything, and right
     ],
 )
 def test_what_two_trainings_may_give_stands(alike: dict[str, Any]) -> None:
@@ -318,7 +317,7 @@ def test_one_run_after_two_ways_of_training(recipe: dict[str, Any], stands: bool
     assert across.clashes([seen(0, answers="a"), other]) == {}
 
 
-@pytest.mark.parametrize("alike", [{"answers": "a", "wrong": 0}, {"answers": "a", "distinct": across.DISTINCT}])
+@pytest.mark.parametrize("alike", [{"answers": "a"}, {"answers": "a", "distinct": across.DISTINCT}])
 def test_what_they_never_give_does_not(alike: dict[str, Any]) -> None:
     assert set(across.clashes([seen(0, **alike), seen(1, **alike), seen(2)])) == {Path("0.json"), Path("1.json")}
     assert across.clashes([seen(0, **alike), seen(0, **alike)]) == {}  # the same run, found in two directories
