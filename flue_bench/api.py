@@ -40,20 +40,25 @@ EMBEDDED = ("embedded:teacher", "embedded:student")
 """The models that run where none is named."""
 
 
-def list_tasks(group: str | None = None) -> list[Task]:
-    """Return the installed tasks, sorted by name.
+def list_tasks(
+    group: str | None = None, *, kind: str | None = None, licence: str | None = None, open_only: bool = False
+) -> list[Task]:
+    """Return the installed tasks, sorted by name; with several filters, those that pass all of them.
 
     Args:
         group: only those of this group, such as ``flue`` or ``mini``.
+        kind: only those of this kind, such as ``regression``.
+        licence: only those with this licence, as the tasks spell it: ``CC BY`` is CC BY of any version, and not CC
+            BY-NC. Case, blanks and hyphens do not matter.
+        open_only: only those whose data can be fetched without asking anybody.
 
     Raises:
-        UnknownNameError: no task or group has that name.
+        UnknownNameError: no task or group, kind or licence has that name.
         TaskFileError: a plugin or one of its tasks is broken.
     """
     from flue_bench.data import registry
 
-    chosen = registry.registered().values() if group is None else registry.select([group])
-    return [each.task for each in chosen]
+    return [each.task for each in registry.filtered(group=group, kind=kind, licence=licence, open_only=open_only)]
 
 
 def get_task(name: str | Path) -> Task:

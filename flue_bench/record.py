@@ -41,6 +41,8 @@ OWN_HEAD = "own head"
 """The method by which a checkpoint is scored with the head that it was fine-tuned with."""
 ELSEWHERE = "fine-tuned elsewhere"
 KEPT_OF = "kept: "
+CUT_AT = " max_length={}"
+"""What follows either of them where another length than the model's own was asked for: a row of its own."""
 """The name of the row of a checkpoint that no run of ours has made, and how that of one that we kept begins."""
 
 OwnHead = Literal["absent", "replaced", "kept", "permuted"]

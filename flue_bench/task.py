@@ -185,7 +185,8 @@ class Source(Schema):
     hub: str | None = Field(default=None, pattern=f"^{REPOSITORY}$", max_length=200)
     """A dataset repository, ``org/name``. Its scripts are never run: ``files`` are fetched and read."""
     revision: str | None = Field(default=None, pattern=rf"^(\w[\w.-]*|{CONVERTED})$", max_length=200)
-    """The commit, required with ``hub``; data of a branch, which can move, are never canonical."""
+    """The commit, required with ``hub``. A branch such as ``main`` is resolved when the data are loaded, and the record
+    names the commit; it can move, so that its data are never canonical."""
     archives: tuple[Annotated[Archive, _alone("url")], ...] = ()
     """Upstream archives (tar.*, zip, bz2), unpacked side by side into one folder."""
     access: str = ""
@@ -232,6 +233,11 @@ class Source(Schema):
         """An instruction that says which files to put where under ``--data-dir``."""
         names = [f"{self.hub}/"] if self.hub else [archive.name for archive in self.archives]
         return f"Save what you receive as {' and '.join(f'D/{name}' for name in names)} and give --data-dir D."
+
+    @property
+    def by_user(self) -> bool:
+        """Whether it is files alone, which whoever runs the task has put beside its task file or under --data-dir."""
+        return bool(self.files) and not self.hub and not self.archives
 
     @property
     def pinned(self) -> bool:

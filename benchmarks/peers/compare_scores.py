@@ -4,8 +4,8 @@
 
 TASK=ROWS takes at most so many rows of each split. Every cell is run once: flue-bench's are records in ``--results``,
 like those of ``flue-bench run``, Trainer's one JSON file each in ``--results``/trainer/cells. Interrupted, it goes on
-with what is missing. The table is written to ``--results``/trainer/scores.md and scores.json; with another --padding
-than Trainer's default, to scores-grouped.md or scores-padded.md.
+with what is missing. The table is written to ``--results``/trainer/scores.md and scores.json (another name than scores:
+--name); with another --padding than Trainer's default, to scores-grouped.md or scores-padded.md.
 """
 
 from __future__ import annotations
@@ -130,6 +130,8 @@ def main() -> None:
         "--padding", choices=get_args(trainer.Padding), default="dynamic", help="how Trainer pads (default: dynamic)"
     )
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder to write to (default: results)")
+    parser.add_argument("--records", type=Path, help="folder of flue-bench's records (default: that of --results)")
+    parser.add_argument("--name", default="scores", help="name of the table's files (default: scores)")
     arguments = parser.parse_args()
 
     folder, results = arguments.results / "trainer", []
@@ -149,7 +151,7 @@ def main() -> None:
             data_dir=arguments.data_dir,
             offline=True,
         )
-        outcome = run_grid(grid, Store(arguments.results), display)
+        outcome = run_grid(grid, Store(arguments.records or arguments.results), display)
         if outcome.failures or outcome.unloaded:
             raise SystemExit(f"{name}: flue-bench's own cells failed, see above.")
         work = works.load(name, arguments.model, arguments.data_dir, limit)
@@ -161,7 +163,7 @@ def main() -> None:
         results.append(compare(outcome.records, cells))
     machine = cells[0]["environment"]
     text = markdown(results, work.model.ref.name, machine)
-    name = "scores" if arguments.padding == "dynamic" else f"scores-{arguments.padding}"
+    name = arguments.name if arguments.padding == "dynamic" else f"{arguments.name}-{arguments.padding}"
     report.write(folder, name, {"model": work.model.ref.model_dump(), "machine": machine, "tasks": results}, text)
     print(text)
 

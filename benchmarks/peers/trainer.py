@@ -4,16 +4,18 @@
 
 Same weights and random head, same sub-word ids, same recipe (AdamW, warm-up and decay, clipping, weight decay on
 matrices), same selection by validation, same scores. What differs is Trainer's own: its order of batches, its dropout's
-random numbers, its loop.
+random numbers, its loop; and, where a row is one sequence, its collators and the head's own loss. transformers has
+neither for rows of several sequences whose number differs: there the kind of task makes the batches and the loss.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -32,11 +34,12 @@ from transformers import (
 from benchmarks.common import works
 from benchmarks.common.works import Work
 from flue_bench.kinds.kind import kind_named
-from flue_bench.kinds.network.network import IGNORED, Batch, Encoded, network_of
+from flue_bench.kinds.network.network import Batch, Encoded, network_of
 from flue_bench.recipe import Recipe
 from flue_bench.task import Split
 from flue_bench.training import models
-from flue_bench.training.device import pick_device, prepare
+from flue_bench.training.device import Device, pick_device, prepare
+from flue_bench.training.train import predict
 
 Padding = Literal["padded", "dynamic", "grouped"]
 """To ``max_length``; to the longest of a random batch; likewise, of batches grouped by length."""
@@ -52,8 +55,55 @@ COLLATORS: dict[str, Any] = {
 class InOrder(Trainer):
     """A Trainer whose ``predict`` keeps the order of rows, which grouping by length would shuffle."""
 
+    validate: Callable[[nn.Module], dict[str, float]] | None = None
+    """Returns the scores of a network on validation, instead of ``compute_metrics``: as flue-bench has them."""
+
     def _get_eval_sampler(self, eval_dataset: Any) -> SequentialSampler:
         return SequentialSampler(eval_dataset)
+
+    def evaluate(self, *arguments: Any, **more: Any) -> dict[str, float]:
+        """Validate, and tell the log and the callbacks, one of which keeps the best weights."""
+        if self.validate is None:
+            found: dict[str, float] = super().evaluate(*arguments, **more)
+            return found
+        metrics = {f"eval_{name}": score for name, score in self.validate(self.model).items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+class BySequences(InOrder):
+    """A Trainer of rows of several sequences: batches and loss are those of the kind of task."""
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the mean loss over the terms of a batch."""
+        data: Encoded = self.train_dataset.of
+        batch = Batch(inputs, inputs.pop("labels"), 0)
+        outputs = model(**inputs)
+        loss = data.loss(outputs, batch) / data.terms(batch)
+        return (loss, outputs) if return_outputs else loss
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """A split as Trainer takes it, of rows that only ``of`` can put in batches."""
+
+    of: Encoded
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.of)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        """Return the number of a row, and its sub-words, whose number is what grouping by length goes by."""
+        return {"row": row, "input_ids": self.of.row(row).tolist()}
+
+    def collate(self, rows: Sequence[dict[str, Any]], longest: int) -> dict[str, torch.Tensor]:
+        """Return the batch of some rows, padded to the longest or to ``longest``."""
+        batch = self.of.batch([row["row"] for row in rows], torch.device("cpu"), longest)
+        return batch.inputs | {"labels": batch.labels}
 
 
 @dataclass(frozen=True)
@@ -116,11 +166,18 @@ def build(
         "disable_tqdm": True,
         "report_to": "none",
     }
-    trainer = InOrder(
+    split: Any
+    if len(data) == len(data.offsets) - 1:  # a row is a sequence
+        made, split, collate = InOrder, rows(data, recipe, padding), collator(work, padding)
+    else:
+        made, split = BySequences, Sequences(data)
+        collate = partial(split.collate, longest=recipe.max_length if padding == "padded" else 0)
+        settings["remove_unused_columns"] = False
+    trainer = made(
         model=network,
         args=TrainingArguments(**settings | (arguments or {})),
-        train_dataset=rows(data, recipe, padding),
-        data_collator=collator(work, padding),
+        train_dataset=split,
+        data_collator=collate,
         **more,
     )
     trainer.remove_callback(PrinterCallback)  # it writes to the standard output
@@ -132,14 +189,14 @@ def rows(data: Encoded, recipe: Recipe, padding: Padding) -> Any:
     made: list[dict[str, Any]] = []
     for start, end in zip(data.offsets[:-1], data.offsets[1:], strict=True):
         rest = recipe.max_length - int(end - start) if padding == "padded" else 0
+        real = np.array([1] * int(end - start) + [0] * rest)
         row: dict[str, Any] = {
             "input_ids": data.ids[start:end].tolist() + [data.pad_id] * rest,
-            "attention_mask": [1] * int(end - start) + [0] * rest,
+            "attention_mask": real.tolist(),
         }
         if data.type_ids is not None:
             row["token_type_ids"] = data.type_ids[start:end].tolist() + [0] * rest
-        target = data.targets([len(made)], np.ones((1, end - start), bool), np.arange(start, end))[0].tolist()
-        row["labels"] = target + [IGNORED] * rest if isinstance(target, list) else target
+        row["labels"] = data.targets([len(made)], real[None].astype(bool), np.arange(start, end))[0].tolist()
         made.append(row)
     return made
 
@@ -162,9 +219,14 @@ def fine_tune(work: Work, recipe: Recipe, seed: int, device: torch.device, paddi
         padding: the treatment of unequal lengths.
     """
     encoded: dict[Split, Encoded] = {split: work.encode(split, recipe.max_length) for split in work.splits}
-    metric = work.task.metric
+    metric, test, settled = work.task.metric, encoded["test"], Device(device, recipe.precision, "")
     best = recipe.selection == "best"
     network = models.load_model(work.model, work.task, seed, recipe.dropout).network
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        answers = predict(network, encoded["validation"], settled)
+        return score(work, "validation", encoded, answers, answers)[0]
+
     with TemporaryDirectory() as folder:
         trainer = build(
             network,
@@ -185,17 +247,16 @@ def fine_tune(work: Work, recipe: Recipe, seed: int, device: torch.device, paddi
                 "metric_for_best_model": metric,
                 "greater_is_better": True,
             },
-            eval_dataset=rows(encoded["validation"], recipe, padding),
-            compute_metrics=lambda prediction: score(work, "validation", encoded, prediction)[0],
+            eval_dataset=[{}],  # that of ``validate``: Trainer asks for one
         )
+        trainer.validate = validate
         began = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - began
-        trainer.compute_metrics = None
-        prediction = trainer.predict(rows(encoded["test"], recipe, padding))
+        deciding = predict(network, encoded["validation"], settled)
+        scores, collapsed = score(work, "test", encoded, predict(network, test, settled), deciding)
     log = trainer.state.log_history
     validation = [float(line[f"eval_{metric}"]) for line in log if f"eval_{metric}" in line]
-    scores, collapsed = score(work, "test", encoded, prediction)
     return Fitted(
         scores=scores,
         collapsed=collapsed,
@@ -207,13 +268,21 @@ def fine_tune(work: Work, recipe: Recipe, seed: int, device: torch.device, paddi
 
 
 def score(
-    work: Work, split: Split, encoded: dict[Split, Encoded], prediction: Any
+    work: Work, split: Split, encoded: dict[Split, Encoded], answers: Sequence[Any], deciding: Sequence[Any]
 ) -> tuple[dict[str, float], str | None]:
-    """Return all scores of Trainer's predictions (padded logits and labels) by our metrics, and how it collapsed."""
-    data, task, kind = encoded[split], work.task, kind_named(work.task.kind)
-    outputs = SimpleNamespace(logits=torch.from_numpy(prediction.predictions))
-    batch = Batch({}, torch.from_numpy(prediction.label_ids), 0)
-    table = kind.table(work.splits[split], data.decided(data.read(outputs, batch, range(len(data))), task))
+    """Return all scores of a split, and how it collapsed.
+
+    Args:
+        work: the task and the examples.
+        split: the split that is scored.
+        encoded: the splits.
+        answers: the answers to its rows, as ``predict`` gives them.
+        deciding: those to the rows of validation, which decide options such as a threshold.
+    """
+    task, kind = work.task, kind_named(work.task.kind)
+    options = {**task.options, **encoded["validation"].chosen(deciding, task)}
+    decided = encoded[split].decided(answers, task.model_copy(update={"options": options}))
+    table = kind.table(work.splits[split], decided)
     return kind.scores(table, task).scores, kind.collapsed(table, task)
 
 

@@ -12,6 +12,7 @@ import typer
 import flue_bench
 from flue_bench import plugins
 from flue_bench.cli import card, compare, doctor, fetch, leaderboard, run, score, speed, tasks, verify
+from flue_bench.cli.command import Command
 from flue_bench.cli.output import say
 from flue_bench.errors import FlueBenchError, TaskFileError, UsageError, address
 
@@ -22,15 +23,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(run.run)
-app.command()(score.score)
-app.command()(fetch.fetch)
-app.command()(leaderboard.leaderboard)
-app.command()(compare.compare)
-app.command()(verify.verify)
-app.command()(card.card)
-app.command()(speed.speed)
-app.command()(doctor.doctor)
+app.command(cls=Command)(run.run)
+app.command(cls=Command)(score.score)
+app.command(cls=Command)(fetch.fetch)
+app.command(cls=Command)(leaderboard.leaderboard)
+app.command(cls=Command)(compare.compare)
+app.command(cls=Command)(verify.verify)
+app.command(cls=Command)(card.card)
+app.command(cls=Command)(speed.speed)
+app.command(cls=Command)(doctor.doctor)
 app.add_typer(tasks.app, name="tasks")
 OURS = tuple(app.registered_commands)
 
@@ -83,7 +84,7 @@ def _add_plugins() -> None:
             raise TaskFileError(
                 f"A plugin adds a command '{name}', which flue-bench already has: uninstall the plugin."
             )
-        app.command(name)(command)
+        app.command(name, cls=Command)(command)
 
 
 _KEPT = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flue_bench.cli.command import Command
 from flue_bench.cli.output import put, say
 from flue_bench.errors import UsageError
 
@@ -22,20 +23,51 @@ app = typer.Typer(help="List the tasks; show one; check a task file; audit its d
 
 
 @app.callback()
-def table(context: typer.Context) -> None:
+def table(
+    context: typer.Context,
+    kind: Annotated[str | None, typer.Option(help="List only this kind of task: tokens, regression, ….")] = None,
+    group: Annotated[str | None, typer.Option(help="List only this group: flue, french, similarity, ….")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="List only this licence, with or without its version: MIT, cc-by, ….")
+    ] = None,
+    open_only: Annotated[
+        bool, typer.Option("--open", help="List only tasks whose data can be fetched without asking anybody.")
+    ] = False,
+) -> None:
     """List the tasks; show one; check a task file; audit its data."""
+    filters = {"--kind": kind, "--group": group, "--licence": licence, "--open": open_only}
+    asked = [name for name, value in filters.items() if value]
     if context.invoked_subcommand:
+        if asked:
+            raise UsageError(
+                f"{asked[0]} filters the list of tasks: leave it out of `tasks {context.invoked_subcommand}`."
+            )
         return
     from rich import box
     from rich.table import Table
 
-    import flue_bench
+    from flue_bench.data import registry
     from flue_bench.progress import Console
 
-    columns = ("task", "version", "kind", "labels", "metric", "rows: train, validation, test", "groups", "licence")
+    found = registry.filtered(group=group, kind=kind, licence=licence, open_only=open_only)
+    if not found:
+        say(f"No task has all of {', '.join(asked)}.")
+        return
+    columns = (
+        "task",
+        "version",
+        "kind",
+        "labels",
+        "metric",
+        "rows: train, validation, test",
+        "data",
+        "groups",
+        "licence",
+    )
     shown = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
     shown.columns[0].no_wrap = True
-    for task in flue_bench.list_tasks():
+    for each in found:
+        task = each.task
         cells = (
             task.name,
             str(task.version),
@@ -43,17 +75,23 @@ def table(context: typer.Context) -> None:
             _few(task.labels),
             task.metric,
             _rows(task),
+            _data(each),
             ", ".join(task.groups),
             task.licence,
         )
         shown.add_row(*cells)
     console = Console()
     if not console.is_terminal:
-        console.width = 200  # a file or a pipe has no width to fit
+        console.width = 240  # a file or a pipe has no width to fit
     console.print(shown)
+    if len(found) > 1:
+        free = sum(each.open for each in found)
+        console.print(f"{len(found)} tasks; the data of {free} can be fetched, or are made, without asking anybody.")
+    if any(each.moves for each in found):
+        console.print("open, moves: on a branch of the hub, which can change: its data are never canonical.")
 
 
-@app.command()
+@app.command(cls=Command)
 def show(names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Task, group or task file.")]) -> None:
     """Show everything about a task: sources, recipes, licence, citation."""
     from flue_bench.data import registry
@@ -61,7 +99,7 @@ def show(names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Tas
     say("\n\n".join(_described(each) for each in registry.select(names)))
 
 
-@app.command()
+@app.command(cls=Command)
 def check(
     files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Task file, task or group.")],
     data_dir: Annotated[
@@ -104,7 +142,7 @@ def check(
             _show_rows(kind, task, data.splits["train"][:rows], model, offline)
 
 
-@app.command()
+@app.command(cls=Command)
 def audit(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Task or task file.")],
     data_dir: Annotated[
@@ -180,6 +218,13 @@ def _balance(kind: Kind[Any], task: Task, examples: list[Example]) -> str:
     return ", ".join(f"{name} {count / total:.1%}" for name, count in counts.items())
 
 
+def _data(each: Registered) -> str:
+    """Return in a word or two whether the data can be had without asking."""
+    if each.open:
+        return "open, moves" if each.moves else "open"
+    return "on request" if any(source.access for source in each.task.source) else "your files"
+
+
 def _rows(task: Task) -> str:
     from flue_bench.task import SPLITS
 
@@ -203,6 +248,7 @@ def _described(registered: Registered) -> str:
         f"headline metric: {task.metric}; also {', '.join(others) or 'none'}",
         f"groups: {', '.join(task.groups) or 'none'}; column of the board: {task.board_column}",
         f"canonical rows (train, validation, test): {_rows(task) or 'not stated'}",
+        f"data: {_data(registered)}",
         f"a split that is missing is cut from train: {cut} (seed {task.split.seed})",
         *([f"trained on: train and validation rows of {task.train_from}"] if task.train_from else []),
         "sources, in order of preference:",
@@ -217,10 +263,24 @@ def _described(registered: Registered) -> str:
             counts = {f"{recipe.epochs_on(rows)} on {rows:,} rows": None for rows in task.rows["train"]}
             settings["epochs"] = f"auto ({' or '.join(counts)})"
         lines.append(f"  {name}: " + ", ".join(f"{key}={value}" for key, value in settings.items()))
+    lines += _published(task)
     for key in ("licence", "homepage", "notes", "citation"):
         if text := getattr(task, key).strip():
             lines.append(f"{key}: {text}" if "\n" not in text else f"{key}:\n{text}")
     return "\n".join(lines)
+
+
+def _published(task: Task) -> list[str]:
+    """Return a line that says who publishes scores on the task's column of boards, and what they call them."""
+    from flue_bench.boards import published
+
+    file = published.load()
+    by = dict.fromkeys(
+        f"{score.metric or score.said} by {file.source[score.source].title} ({file.source[score.source].url})"
+        for score in file.score
+        if score.column == task.board_column
+    )
+    return [f"published scores: {'; '.join(by)}"] if by else []
 
 
 def _source(task: Task, source: Source) -> list[str]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from flue_bench import plugins
 from flue_bench.errors import Fault, TaskFileError, UnknownNameError, UsageError, faults, near_names, quoted, short
 from flue_bench.files import read
-from flue_bench.kinds.kind import Kind, kind_named
+from flue_bench.kinds.kind import Kind, installed, kind_named
 from flue_bench.recipe import Recipe
 from flue_bench.task import SPLITS, Archive, Column, Columns, Cut, Reader, Source, SplitFiles, Task, nfc
 
@@ -39,6 +39,21 @@ class Registered:
     """Distribution (or module) that provides it; empty for a loose file."""
     trained_on: Registered | None = None
     """The task that ``Task.train_from`` names."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The sources that can be fetched, or are made, without asking anybody."""
+        return tuple(each for each in self.task.source if not each.access and not each.by_user)
+
+    @property
+    def open(self) -> bool:
+        """Whether all that is needed can be fetched without asking: here, and for the task that it is trained on."""
+        return bool(self.sources) and (self.trained_on is None or self.trained_on.open)
+
+    @property
+    def moves(self) -> bool:
+        """Whether all that can be fetched without asking is on branches of the hub, which can change."""
+        return self.open and not any(each.pinned for each in self.sources)
 
 
 def load_file(path: Path) -> Registered:
@@ -136,6 +151,42 @@ def select(names: Sequence[Task | str | Path]) -> list[Registered]:
             if before.file.resolve() != each.file.resolve() or before.task != each.task:
                 raise TaskFileError(f"Task name '{each.task.name}' is taken twice: by {before.file} and {each.file}.")
     return list(chosen.values())
+
+
+def filtered(
+    *, group: str | None = None, kind: str | None = None, licence: str | None = None, open_only: bool = False
+) -> list[Registered]:
+    """Return the installed tasks that are all of what is asked, sorted by name; none may be.
+
+    Args:
+        group: a task or a group.
+        kind: the name of a kind of task.
+        licence: a licence as the tasks spell it; case, blanks and hyphens do not matter, and a version may be left out.
+        open_only: only those whose data can be fetched without asking anybody.
+
+    Raises:
+        UnknownNameError: nothing is called so.
+        TaskFileError: as for ``registered``.
+    """
+    if kind is not None and kind not in installed():
+        raise UnknownNameError("kind of task", kind, installed())
+    licences = {each.task.licence for each in registered().values()} - {""}
+    if licence is not None and not any(_licensed(each, licence) for each in licences):
+        raise UnknownNameError("licence", licence, {short(each, 40) for each in licences})
+    chosen = registered() if group is None else {each.task.name: each for each in select([group])}
+    return [
+        each
+        for _, each in sorted(chosen.items())
+        if kind in (None, each.task.kind)
+        and (licence is None or _licensed(each.task.licence, licence))
+        and (each.open or not open_only)
+    ]
+
+
+def _licensed(stated: str, asked: str) -> bool:
+    """Return whether a licence is the one that is asked for: "cc-by" is CC BY 4.0, and not CC BY-NC 4.0."""
+    plain, wanted = (re.sub(r"[\s_-]+", "", each).lower() for each in (stated, asked))
+    return re.fullmatch(rf"{re.escape(wanted)}v?[\d.]*", plain) is not None
 
 
 def members(column: str) -> tuple[str, ...]:

@@ -172,8 +172,10 @@ def _by_hand(task: Task, data_dir: Path | None) -> _Place | None:
         return None
     if not data_dir.is_dir():
         raise UsageError(f"--data-dir {data_dir}: no such folder.")
-    in_turn = (_in(data_dir, source, task) for source in task.source)
-    return next((located for located in in_turn if located), None) or _own_format(task, data_dir)
+    placed = [located for source in task.source if (located := _in(data_dir, source, task))]
+    # Two sources may be one repository at two revisions, whose files have other names: the one whose files are there.
+    whole = (each for each in placed if each.packed or _there(each.folder, each.source))
+    return next(whole, None) or (placed[0] if placed else _own_format(task, data_dir))
 
 
 def _in(data_dir: Path, source: Source, task: Task) -> _Place | None:

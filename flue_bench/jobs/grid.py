@@ -230,6 +230,7 @@ def _cells(
             cannot_load(name, error, outcome, display)
             continue
         limit = inputs.limit(grid.limit)
+        poor = inputs.alone(limit)
         done: set[tuple[int | None, str, int]] = set()
         for number, (_, asked, model, seed) in group:
             train_rows = inputs.train_rows(asked, limit)
@@ -256,7 +257,7 @@ def _cells(
                 seed=seed,
                 train_rows=train_rows,
             )
-            notes = tuple(filter(None, (settled.why, auto, lacks)))
+            notes = (*filter(None, (settled.why, auto, lacks)), *poor)
             yield Planned(f"[{number}/{len(numbered)}]", cell, grid.recipe_name, notes)
 
 

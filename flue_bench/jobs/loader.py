@@ -11,7 +11,7 @@ from typing import Any
 from flue_bench.data import model_files, registry, sources
 from flue_bench.data.registry import Registered
 from flue_bench.data.sources import TaskData, drawn, limited
-from flue_bench.errors import UsageError, quoted
+from flue_bench.errors import UsageError, counted, quoted
 from flue_bench.kinds.kind import kind_named
 from flue_bench.kinds.network.network import Encoded, network_of
 from flue_bench.progress import Display
@@ -46,6 +46,23 @@ class TaskInputs:
     def whole(self) -> dict[str, int]:
         """The balance of all rows of train."""
         return self.balance(self.data.splits["train"])
+
+    def alone(self, limit: int | None) -> tuple[str, ...]:
+        """Return in words which of validation and test a limit leaves with a single label or right answer.
+
+        No model can be told from another there, or selected: one that always says it gets everything right.
+        """
+        task, notes = self.registered.task, []
+        kind, splits = kind_named(task.kind), self.splits(limit)
+        for split in ("validation", "test") if limit is not None else ():
+            labels = [name for name, count in self.balance(splits[split]).items() if count and name in task.labels]
+            answers = {kind.gold(example) for example in splits[split]}
+            if len(labels) == 1 or len(answers) == 1:
+                only = labels[0] if labels else kind.shown(splits[split][0], task)
+                rows = counted(len(splits[split]), "row")
+                left = f"--limit {limit} leaves {split} of {task.name} {rows}"
+                notes.append(f"{left}, the only answer is {quoted(only)}: raise it, the scores say nothing")
+        return tuple(notes)
 
     def train_rows(self, asked: int | None, limit: int | None) -> int | None:
         """Return the rows of train that a cell names: None for as many as there are, since that is the whole run."""

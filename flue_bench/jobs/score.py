@@ -18,7 +18,7 @@ from flue_bench.kinds.kind import kind_named
 from flue_bench.kinds.names import UnmatchedError, as_pair
 from flue_bench.kinds.own_head import Reading
 from flue_bench.progress import Display
-from flue_bench.record import ELSEWHERE, KEPT_OF, OWN_HEAD, Cell, NoTraining, RunRecord
+from flue_bench.record import CUT_AT, ELSEWHERE, KEPT_OF, OWN_HEAD, Cell, NoTraining, RunRecord
 from flue_bench.results.store import KEPT_RECORD, Store, read_record
 from flue_bench.task import Task
 from flue_bench.training import models
@@ -90,7 +90,8 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
             reading = readings[model.folder, task.name]
             settled = prepare(device, asked.precision, models.width(model.config))
             suspected = leaks(model.folder, task)
-            said = _said(reading)
+            limit = inputs.limit(asked.limit)
+            said = (*_said(reading), *inputs.alone(limit))
             for line in (*said, *suspected):
                 display.once(f"{loader.called(model.ref)} on {task.name}: {line}")
             cell = Cell(
@@ -98,7 +99,7 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
                 task=task.name,
                 task_version=task.version,
                 data=inputs.data.ref.digest,
-                limit=inputs.limit(asked.limit),
+                limit=limit,
                 recipe=NoTraining(
                     method=OWN_HEAD,
                     split=asked.split,
@@ -110,7 +111,8 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
                 seed=None,
             )
             notes = (*filter(None, (settled.why,)), *said)
-            yield Planned(f"[{number}/{len(pairs)}]", cell, origin(model), notes, suspected)
+            row = origin(model) + (CUT_AT.format(asked.max_length) if asked.max_length else "")
+            yield Planned(f"[{number}/{len(pairs)}]", cell, row, notes, suspected)
 
     with display.running(), random_state_kept(device):
         run_planned(planned(), loader, store, device, outcome, display, force=asked.force)

@@ -14,7 +14,7 @@ from flue_bench.data import model_files
 from flue_bench.errors import RecordError, TaskFileError, UsageError, cause
 from flue_bench.kinds.counts import Scores
 from flue_bench.kinds.kind import kind_of
-from flue_bench.record import ELSEWHERE, KEPT_OF, OWN_HEAD, PROTOCOL, SCHEMA_VERSION, ClassScores, RunRecord
+from flue_bench.record import CUT_AT, ELSEWHERE, KEPT_OF, OWN_HEAD, PROTOCOL, SCHEMA_VERSION, ClassScores, RunRecord
 from flue_bench.results import installed
 from flue_bench.results.installed import said
 from flue_bench.results.prints import Prints, of_predictions
@@ -230,6 +230,7 @@ def _of_no_training(record: RunRecord) -> Iterator[str]:
         if value:
             yield f"{name}: {value}, but nothing was trained"
     how, name = record.cell.untrained, record.recipe_name
+    name = name.removesuffix(CUT_AT.format(how.max_length)) if how else name
     if how and how.method == OWN_HEAD and name != ELSEWHERE and not name.startswith(KEPT_OF):
         yield f"recipe_name: {name}, but nothing was trained"
 

@@ -1,18 +1,24 @@
-"""Readers of two upstream formats that are neither tables nor CoNLL columns: entry points of ``flue_bench.readers``."""
+"""Readers of upstream formats that are neither tables nor CoNLL columns: entry points of ``flue_bench.readers``."""
 
 from __future__ import annotations
 
 import html
+import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from flue_bench import files
 from flue_bench.errors import DataError
 from flue_bench.lines import LONGEST, lines
 from flue_bench.task import Example, Split, Task
 
 _RATING = re.compile(r"<rating>\s*([\d.]+)\s*</rating>")
 _TEXT = re.compile(r"<text>(.*?)(?:</text>|<title>|<summary>)", re.DOTALL)
+_SLOT = re.compile(r"\[\s*(\w+)\s*:\s*([^\[\]]*)\]")
+_PARTITIONS = {"train": "train", "validation": "dev", "test": "test"}
 
 
 def webis_cls(folder: Path, split: Split, task: Task) -> Iterator[Example]:
@@ -56,11 +62,76 @@ def wikiner_upstream(folder: Path, split: Split, task: Task) -> Iterator[Example
                 yield Example("", "", words=tuple(words), tags=tuple(tags))
 
 
+def massive_slots(folder: Path, split: Split, task: Task) -> Iterator[Example]:
+    """Yield the requests of one language of MASSIVE: words, and the slot of each or O.
+
+    ``annot_utt`` marks slots as ``[time : cinq heures] demain``. Words are what white space parts once the marks are
+    gone, and a word is in a slot if it begins there. The lines of the archive hold all splits, told apart by
+    ``partition``; the hub's parquet copy has the same columns.
+
+    Raises:
+        DataError: a row lacks a column, a bracket is no mark of a slot, or a slot is not among the task's labels.
+    """
+    for path in _files(folder, split, task, "massive-slots"):
+        for place, row in _rows(path, ("id", "partition", "annot_utt")):
+            if row["partition"] != _PARTITIONS[split]:
+                continue
+            text, slots = _slots(str(row["annot_utt"]))
+            if "[" in text or "]" in text:
+                raise DataError(f"{path}, {place}: a bracket of its annot_utt is no mark of a slot, [name : words].")
+            if unknown := sorted({name for _, _, name in slots} - {*task.labels}):
+                raise DataError(f"{path}, {place}: '{unknown[0]}' is not a slot of task '{task.name}'.")
+            words = list(re.finditer(r"\S+", text))
+            names = [next((n for begin, end, n in slots if begin <= word.start() < end), "O") for word in words]
+            tags = tuple(task.labels.index(name) for name in names)
+            yield Example(str(row["id"]), "", words=tuple(word[0] for word in words), tags=tags)
+
+
+def _slots(marked: str) -> tuple[str, list[tuple[int, int, str]]]:
+    """Return a text without the marks of its slots, and where each slot begins and ends in it, with its name."""
+    parts: list[str] = []
+    slots: list[tuple[int, int, str]] = []
+    length = end = 0
+    for mark in _SLOT.finditer(marked):
+        before = marked[end : mark.start()]
+        length += len(before)
+        slots.append((length, length + len(mark[2]), mark[1]))
+        length += len(mark[2])
+        parts += [before, mark[2]]
+        end = mark.end()
+    return "".join((*parts, marked[end:])), slots
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield place and columns of each row of a file of JSON lines or of a parquet file."""
+    if path.suffix != ".parquet":
+        for number, line in lines(path):
+            try:
+                row = json.loads(line)
+                yield f"line {number}", {column: row[column] for column in columns}
+            except (ValueError, RecursionError, TypeError, KeyError):
+                raise DataError(f"{path}, line {number}: no JSON object with {', '.join(columns)}.") from None
+        return
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with files.opened(path) as raw, parquet.ParquetFile(raw) as file:
+            if fault := files.repeats(file.metadata, os.fstat(raw.fileno()).st_size):
+                raise DataError(f"{path} has {fault}; refused.")
+            if lacking := [column for column in columns if column not in file.schema_arrow.names]:
+                raise DataError(f"{path} has no column {', '.join(lacking)}.")
+            batches = file.iter_batches(columns=list(columns))
+            for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), start=1):
+                yield f"row {number}", row
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as parquet: {str(error).partition(chr(10))[0]}") from None
+
+
 def _files(folder: Path, split: Split, task: Task, reader: str) -> Iterator[Path]:
-    """Yield the files that the task names for this split, if any, sorted by name."""
-    source = next(source for source in task.source if source.reader == reader)
-    if split in source.files:
-        yield from sorted(folder.glob(source.files[split].path))
+    """Yield the files of this split, if any, sorted by name: of the first source with this reader that is there."""
+    patterns = [each.files[split].path for each in task.source if each.reader == reader and split in each.files]
+    yield from next(filter(None, (sorted(folder.glob(pattern)) for pattern in patterns)), [])
 
 
 def _items(path: Path) -> Iterator[str]:

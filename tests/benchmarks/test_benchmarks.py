@@ -71,9 +71,20 @@ max_length = 24
 PLACES = ["Brest", "Saint-Malo", "La Rochelle", "Vaison-la-Romaine", "Lyon", "Le Puy", "Arles", "Aix"]
 
 
+OTHERS = {
+    "nombres": ("regression", 'metric = "pearson"\noptions = { range = [0, 5] }'),
+    "ensembles": (
+        "multi-label",
+        'metric = "f1_macro"\nlabels = ["a", "b", "c"]\noptions = { threshold = "validation" }',
+    ),
+    "choix": ("multiple-choice", 'metric = "accuracy"\nlabels = ["A", "B", "C", "D"]'),
+}
+"""File of a task of another kind → the kind, and what its task file says besides."""
+
+
 @pytest.fixture
 def tasks(tmp_path: Path) -> list[str]:
-    """Two task files beside their data, each with rows of unequal length."""
+    """A task file of each kind beside its data, with rows of unequal length and, of choices, of unequal number."""
     reviews = [("J'ai beaucoup aimé ce livre" + ", vraiment" * (i % 5), "oui") for i in range(5)]
     reviews += [("Quel ennui" + ", mais quel ennui" * (i % 4), "non") for i in range(5)]
     lines = ["text,label", *(f'"{text}",{label}' for text, label in reviews)]
@@ -86,7 +97,20 @@ def tasks(tmp_path: Path) -> list[str]:
         rows.append(json.dumps({"words": words, "tags": tags}, ensure_ascii=False))
     (tmp_path / "mots.jsonl").write_text("\n".join(rows), encoding="utf-8")
     files = []
-    for name, text in (("phrases", SENTENCES), ("mots", TOKENS)):
+    texts = [(name, TOKENS.replace("essai-mots", f"essai-{name}")) for name in OTHERS]
+    for number, (name, text) in enumerate(texts):
+        kind, says = OTHERS[name]
+        head = f'name = "essai-{name}"\nkind = "{kind}"\n{says}\n'
+        texts[number] = (name, head + text[text.index("[[source]]") :].replace("mots.jsonl", f"{name}.jsonl"))
+        many = [
+            {"text": "Il y en a" + " encore" * (row % 4), "value": row % 6, "labels": ["abc"[row % 3]] * (row % 4 > 0)}
+            | {"choices": [f"{n} fois" + ", oui" * n for n in range(2 + row % 3)], "label": "ABCD"[row % 2]}
+            for row in range(10)
+        ]
+        fields = {"regression": ("value",), "multi-label": ("labels",), "multiple-choice": ("choices", "label")}[kind]
+        lines = [json.dumps({key: row[key] for key in ("text", *fields)}, ensure_ascii=False) for row in many]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    for name, text in (("phrases", SENTENCES), ("mots", TOKENS), *texts):
         files.append(tmp_path / f"{name}.toml")
         files[-1].write_text(text, encoding="utf-8")
     return [str(file) for file in files]
@@ -102,7 +126,7 @@ def script(name: str, *words: str) -> str:
 
 
 @pytest.mark.parametrize("padding", ["padded", "dynamic", "grouped"])
-@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize("kind", range(5))
 def test_the_same_batches_give_the_same_losses(tasks: list[str], tmp_path: Path, padding: str, kind: int) -> None:
     work = works.load(tasks[kind], MODEL, None)
     recipe = Recipe(
@@ -148,16 +172,19 @@ def test_grouping_by_length_does_not_shuffle_predictions(tasks: list[str], tmp_p
     network = models.load_model(work.model, work.task, 0, None).network
     built = trainer.build(network, work, data, recipe, 0, CPU, "grouped", str(tmp_path))
     prediction = built.predict(trainer.rows(data, recipe, "grouped"))
-    scores, _ = trainer.score(work, "test", {"test": data}, prediction)
 
     probabilities = predict(network, data, Device(CPU, "fp32", ""))
+    scores, _ = trainer.score(work, "test", {"test": data, "validation": data}, probabilities, probabilities)
     truth = [kind_named(work.task.kind).gold(example) for example in work.splits["test"]]
     ours = data.decided(probabilities, work.task)["predicted"]
+    theirs = torch.from_numpy(prediction.predictions).softmax(-1)
     if kind == 0:
-        theirs = torch.from_numpy(prediction.predictions).softmax(-1)
         torch.testing.assert_close(theirs, torch.from_numpy(np.stack(probabilities)), rtol=0, atol=1e-5)
         assert scores == sentence_scores(truth, ours, work.task.labels).scores
     else:
+        first = torch.from_numpy(prediction.label_ids) != -100
+        for row, our in enumerate(probabilities):
+            torch.testing.assert_close(theirs[row][first[row]], torch.from_numpy(our), rtol=0, atol=1e-5)
         assert scores == token_scores(truth, ours, work.task.labels, "IOB2", data.subwords_per_word).scores
         assert scores["word_accuracy"] > 0
 
@@ -166,19 +193,22 @@ def test_grouping_by_length_does_not_shuffle_predictions(tasks: list[str], tmp_p
 def test_comparison_of_scores(tasks: list[str], tmp_path: Path) -> None:
     results = tmp_path / "results"
     words = ["--model", MODEL, "--tasks", *tasks, "--seeds", "2", "--precision", "fp32", "--results", str(results)]
+    words += ["--name", "kinds", "--records", str(tmp_path / "own")]
     printed = script("peers.compare_scores", *words)
-    found = json.loads((results / "trainer" / "scores.json").read_text(encoding="utf-8"))
-    assert [task["task"] for task in found["tasks"]] == ["essai-phrases", "essai-mots"]
+    assert len(Store(tmp_path / "own").records()) == 2 * len(tasks) and not (results / "runs").exists()
+    found = json.loads((results / "trainer" / "kinds.json").read_text(encoding="utf-8"))
+    names = ["essai-phrases", "essai-mots", *(f"essai-{name}" for name in OTHERS)]
+    assert [task["task"] for task in found["tasks"]] == names
     for task in found["tasks"]:
         assert len(task["flue_bench"]["scores"]) == len(task["trainer"]["scores"]) == 2
         difference = task["difference"]
         assert difference["low"] <= difference["mean"] <= difference["high"]
         assert task["contains_zero"] == (difference["low"] <= 0 <= difference["high"])
-    assert (results / "trainer" / "scores.md").read_text(encoding="utf-8").strip() == printed.strip()
+    assert (results / "trainer" / "kinds.md").read_text(encoding="utf-8").strip() == printed.strip()
 
     cells = sorted((results / "trainer" / "cells").glob("*.json"))
     before = [cell.stat().st_mtime_ns for cell in cells]
-    assert len(cells) == 4
+    assert len(cells) == 2 * len(tasks)
     assert script("peers.compare_scores", *words) == printed
     assert [cell.stat().st_mtime_ns for cell in cells] == before, "a finished cell was run again"
 

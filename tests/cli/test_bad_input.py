@@ -55,6 +55,29 @@ def told(said: Said, code: int, message: str) -> None:
     assert len(said.err) < 2000, "a message is no dump"
 
 
+# Options ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("run -t mini-cls --keep --results own", "--keep needs a value, and --results is another option"),
+        ("run --results --force", "--results needs a value, and --force is another option"),
+        ("run -m -t mini-cls", "-m needs a value, and -t is another option"),
+        ("run --set --limit 5", "--set needs a value, and --limit is another option"),
+        ("leaderboard --out --format html", "--out needs a value, and --format is another option"),
+        ("tasks check xnli --model --offline", "--model needs a value, and --offline is another option"),
+        ("distill --out --steps 5", "--out needs a value, and --steps is another option"),
+        ("run --keep some", r"Invalid value for '--keep': 'some' is not one of 'best', 'all'"),
+    ],
+)
+def test_an_option_does_not_take_another_for_its_value(
+    words: str, message: str, tmp_path: Path, flue_bench: Call
+) -> None:
+    told(flue_bench(*words.split()), 2, message)
+    assert not list(tmp_path.iterdir())
+
+
 # Task files ---------------------------------------------------------------------------------------------------------
 
 TASK_FILES = {

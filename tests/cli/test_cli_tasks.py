@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import flue_bench as flue_bench_package
 from flue_bench.data import registry
 from flue_bench.results.store import Store
 from flue_bench.task import CONVERTED
@@ -31,6 +32,60 @@ def test_the_table_has_every_task() -> None:
         assert len(each.task.labels) > 9 or all(label in line for label in each.task.labels[-1:])
     assert "… (60)" in " ".join(tasks().split())  # the intents of MASSIVE
     assert any("392,702, 2,490, 5,010" in line for line in lines)
+
+
+def listed(*words: str) -> set[str]:
+    known = registry.registered()
+    return {line.split()[0] for line in tasks(*words).splitlines() if line.split() and line.split()[0] in known}
+
+
+def test_the_table_is_filtered() -> None:
+    every = registry.registered()
+
+    def those(**fields: str) -> set[str]:
+        return {n for n, each in every.items() if all(getattr(each.task, f) == v for f, v in fields.items())}
+
+    assert listed() == set(every)
+    assert listed("--kind", "regression") == those(kind="regression") >= {"stsb-fr", "sick-fr", "mini-stars"}
+    assert listed("--group", "similarity") == {"stsb-fr", "sick-fr"}
+    assert listed("--licence", "cc-by") == listed("--licence", "CC BY 4.0") == those(licence="CC BY 4.0")
+    assert listed("--licence", "cc by-nc") == {"xnli"}
+    assert listed("--open") == {name for name, each in every.items() if each.open} < set(every)
+    assert listed("--open", "--group", "flue") == {n for n in listed("--group", "flue") if not n.startswith("cls-")}
+    assert listed("--kind", "tokens", "--group", "french", "--licence", "cc-by") >= {"massive-slots", "french-ner"}
+    assert "No task has all of --kind, --group." in tasks("--kind", "regression", "--group", "flue")
+    said = tasks("--group", "flue")
+    assert "on request" in said and f"{len(listed('--group', 'flue'))} tasks; the data of " in said
+    moving = tasks("--group", "cls-merged")
+    assert "open, moves" in moving and "never canonical" in moving
+
+
+def test_filters_from_python_are_those_of_the_command() -> None:
+    for words, asked in (
+        (("--kind", "tokens"), {"kind": "tokens"}),
+        (("--licence", "mit"), {"licence": "mit"}),
+        (("--open", "--group", "flue"), {"open_only": True, "group": "flue"}),
+    ):
+        assert {task.name for task in flue_bench_package.list_tasks(**asked)} == listed(*words)  # type: ignore[arg-type]
+
+
+def test_filters_that_name_nothing() -> None:
+    assert "Did you mean regression?" in refused("tasks", "--kind", "regresion")
+    assert "Unknown licence 'GPL-9'. " in refused("tasks", "--licence", "GPL-9")
+    assert "Did you mean flue" in refused("tasks", "--group", "fleu")
+    said = refused("tasks", "--kind", "tokens", "show", "xnli")
+    assert "--kind filters the list of tasks: leave it out of `tasks show`." in said
+    tasks("show", "xnli")
+
+
+def test_show_says_who_publishes_scores_and_how_the_data_are_had() -> None:
+    said = tasks("show", "xnli")
+    assert "data: open" in said
+    (line,) = (line for line in said.splitlines() if line.startswith("published scores: "))
+    assert "accuracy by CamemBERT 2.0 paper (https://arxiv.org/abs/2411.08868)" in line and "mcc by" in line
+    assert "published scores" not in tasks("show", "mini-cls")
+    assert "data: on request" in tasks("show", "cls-books")
+    assert "f1_binary by files of the models' test results" in tasks("show", "allocine")
 
 
 def test_show_tells_everything() -> None:
@@ -171,3 +226,49 @@ def test_cls_merged_comes_from_the_hubs_own_copy_where_nobody_gave_the_archive(t
             assert "train: 116" in ended.stdout and "canonical: no" in ended.stdout
             said = f"deviation: unpinned revision refs/convert/parquet of GETALP/flue (commit {commit[:12]})"
             assert said in ended.stdout
+
+
+MOVING = """
+name = "avis-mouvants"
+kind = "sentence"
+labels = ["non", "oui"]
+metric = "f1_macro"
+rows = { train = 24, validation = 12, test = 12 }
+[[source]]
+hub = "personne/avis"
+revision = "main"
+files = { train = "train.tsv", validation = "validation.tsv", test = "test.tsv" }
+"""
+
+
+def reviews(end: str) -> dict[str, bytes]:
+    """A table a split, with as many rows as the task says."""
+    made = {}
+    for split, rows in (("train", 24), ("validation", 12), ("test", 12)):
+        lines = [
+            f"Le plat {n} est {'bon' if n % 2 else 'froid'}{end}\t{'oui' if n % 2 else 'non'}" for n in range(rows)
+        ]
+        made[f"{split}.tsv"] = "\n".join(["text\tlabel", *lines]).encode()
+    return made
+
+
+def test_the_main_branch_is_resolved_when_data_are_loaded_and_stands_on_the_board(tmp_path: Path) -> None:
+    """Its commit is in the record; when the branch has moved, the other data are another column."""
+    (tmp_path / "t.toml").write_text(MOVING, encoding="utf-8")
+    run = ("run", "--task", "t.toml", "--model", "embedded:untrained", "--set", "epochs=1", "--results", "out")
+    with StandIn() as hub:
+        env = hub.env(tmp_path)
+        commits = []
+        for end in (".", " !"):
+            commits.append(hub.add_repo("personne/avis", "dataset", reviews(end)))
+            ended = in_a_process(*run, cwd=tmp_path, env=env)
+            assert ended.returncode == 0, ended.stderr
+    records = Store(tmp_path / "out").records()
+    said = {f"unpinned revision main of personne/avis (commit {commit[:12]})" for commit in commits}
+    assert {record.data.deviations[0] for record in records} == said and len(said) == 2
+    assert {record.data.source for record in records} == {f"hub:personne/avis@{commit[:12]}" for commit in commits}
+    assert not any(record.data.canonical for record in records)
+    board = " ".join(done("leaderboard", "--results", tmp_path / "out", "--format", "markdown").split())
+    assert all(words in board for words in said)
+    assert "a branch, which can change: never canonical" in tasks("show", tmp_path / "t.toml")
+    assert "data: open, moves" in tasks("show", tmp_path / "t.toml")

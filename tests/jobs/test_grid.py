@@ -16,13 +16,15 @@ import pytest
 
 from flue_bench.boards import render
 from flue_bench.boards.board import build
-from flue_bench.data import registry
+from flue_bench.data import registry, sources
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.jobs import cell
 from flue_bench.jobs.grid import Grid, run_grid
+from flue_bench.jobs.loader import TaskInputs
 from flue_bench.progress import Console, Display
 from flue_bench.results.store import Store, read_predictions
 from flue_bench.results.verify import faults
+from flue_bench.task import Task
 from flue_bench.training.device import Device
 from support.hub_standin import sentences, tiny_camembert
 from support.tasks import names_task
@@ -205,6 +207,57 @@ def test_limit_is_part_of_the_cell_and_picks_the_same_rows(folder: Path, model: 
         for name, each in {"cut": cut, "full": full}.items()
     }
     assert len(ids["cut"]) == 8 and ids["cut"] == [i for i in ids["full"] if i in set(ids["cut"])]
+
+
+def test_a_limit_that_leaves_one_answer_is_said_before_the_run_and_in_the_record(
+    folder: Path, model: Path, tmp_path: Path
+) -> None:
+    """A test set of one label gives 100 % to whoever says it always; two labels or all the rows say nothing."""
+    shown, printed = display()
+    (cut,) = run_grid(grid(folder, model, limit=1), Store(tmp_path), shown).records
+    for split in ("validation", "test"):
+        (said,) = (note for note in cut.environment.notes if f"--limit 1 leaves {split} of ton 1 row" in note)
+        assert "the only answer is '" in said and "the scores say nothing" in said and said in printed.getvalue()
+    more = next(size for size in range(2, 20) if not TaskInputs(*loaded(folder)).alone(size))
+    assert all(len({e.label for e in TaskInputs(*loaded(folder)).splits(more)[s]}) == 2 for s in ("validation", "test"))
+    assert TaskInputs(*loaded(folder)).alone(None) == ()
+
+
+def loaded(folder: Path) -> tuple[registry.Registered, sources.TaskData]:
+    (task,) = registry.select([folder / "ton.toml"])
+    return task, sources.load(task, offline=True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("tokens", True),  # only words without an entity
+        ("regression", True),
+        ("regression-two", False),
+        ("multi-label", True),
+    ],
+)
+def test_one_answer_of_other_kinds(rows: str, said: bool) -> None:
+    examples: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
+        "tokens": ("tokens", [{"words": ["a", "b"], "tags": ["O", "O"]}], {"scheme": "IO", "labels": ["O", "LOC"]}),
+        "regression": ("regression", [{"text": "a", "value": 2}], {"options": {"range": [0, 5]}}),
+        "regression-two": ("regression", [{"text": "a", "value": 2}], {"options": {"range": [0, 5]}}),
+        "multi-label": ("multi-label", [{"text": "a", "labels": ["x"]}], {"labels": ["x", "y"]}),
+    }
+    kind, few, more = examples[rows]
+    other = {"tags": ["O", "LOC"], "value": 3, "labels": ["x", "y"]}
+    varied = [{**few[0], **{key: value for key, value in other.items() if key in few[0]}}] * 4
+    metric = {"tokens": "entity_f1_micro", "regression": "pearson", "multi-label": "f1_macro"}[kind]
+    test = [few[0]] * 4 if said else [few[0], varied[0]] * 2
+    task = Task.from_examples(
+        "essai", kind, metric=metric, train=few + varied, validation=few + varied, test=test + varied * 9, **more
+    )
+    registered = registry.select([task])[0]
+    inputs = TaskInputs(registered, sources.load(registered, offline=True))
+    kept = {each.id for each in inputs.splits(None)["test"][:4]}
+    few_rows = {**inputs.splits(None), "test": [each for each in inputs.splits(None)["test"] if each.id in kept]}
+    inputs._splits[4] = few_rows
+    assert bool([note for note in inputs.alone(4) if "leaves test of essai 4 rows" in note]) == said
 
 
 def test_a_model_that_predicts_one_class_is_marked(folder: Path, model: Path, tmp_path: Path) -> None:

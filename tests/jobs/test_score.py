@@ -411,6 +411,9 @@ def test_inputs_are_cut_where_the_model_ends_and_not_before(tmp_path: Path) -> N
     assert record.cell.recipe.max_length == 64
     (shorter,) = records(folder, avis(), tmp_path=tmp_path, max_length=8)
     assert shorter.truncation.examples == {"test": 16}
+    board = flue_bench.build_board(tmp_path / "results")  # both are shown
+    assert {row.recipe for row in board.rows} == {"fine-tuned elsewhere", "fine-tuned elsewhere max_length=8"}
+    assert not board.left_out and all(row.entries[0] for row in board.rows)
     with pytest.raises(UsageError, match=r"takes at most 64 sub-words, but --max-length is 65\. Use --max-length 64"):
         records(folder, avis(), tmp_path=tmp_path, max_length=65)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import re
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +46,54 @@ def test_groups() -> None:
         return {each.task.name for each in registry.select([group])}
 
     assert names("similarity") == {"stsb-fr", "sick-fr"}
-    assert names("flue-open") == {"allocine", "paws-x", "wikiner", "xnli"}
-    assert names("french") == names("similarity") | names("flue-open") | {"massive-intent", "rte3-fr"}
+    assert names("ner") == {"wikiner", "french-ner"}
+    assert names("flue-open") >= {"allocine", "paws-x", "wikiner", "xnli"}
+    ours = {"massive-intent", "massive-slots", "rte3-fr", "gqnli-fr"}
+    assert names("french") >= names("similarity") | names("flue-open") | names("ner") | ours
 
 
-@pytest.mark.parametrize("name", ["allocine", "massive-intent", "rte3-fr", "sick-fr", "stsb-fr"])
+def test_what_is_called_open_is() -> None:
+    """Every task of these groups, and every generated one; CLS is the only one that is given on request."""
+    for group in ("flue-open", "french", "similarity", "ner", "mini", "mini-kinds"):
+        assert all(each.open and not each.moves for each in registry.select([group])), group
+    assert {each.task.name for each in registry.select(["flue"]) if not each.open} == set(registry.members("cls"))
+    (merged,) = registry.select(["cls-merged"])
+    assert merged.open and merged.moves  # the hub's own copy, on a branch
+
+
+def test_a_task_is_as_open_as_the_one_it_is_trained_on(tmp_path: Path) -> None:
+    text = """
+name = "{name}"
+kind = "sentence"
+labels = ["non", "oui"]
+metric = "f1_macro"
+{more}
+[[source]]
+hub = "personne/{name}"
+revision = "{revision}"
+files = {{ {split} = "x.tsv" }}
+"""
+    request = 'access = "Ask for it."\n'
+    first = text.format(name="un", more="", revision="main", split="train") + request
+    (tmp_path / "un.toml").write_text(first, encoding="utf-8")
+    second = text.format(name="deux", more='train_from = "un"', revision="0" * 40, split="test")
+    (tmp_path / "deux.toml").write_text(second, encoding="utf-8")
+    one, two = (each for name in ("un", "deux") for each in registry.select([tmp_path / f"{name}.toml"]))
+    assert not one.open and not two.open
+    (tmp_path / "un.toml").write_text(first.removesuffix(request), encoding="utf-8")
+    one, two = (each for name in ("un", "deux") for each in registry.select([tmp_path / f"{name}.toml"]))
+    assert one.open and one.moves and two.open
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["allocine", "french-ner", "gqnli-fr", "massive-intent", "massive-slots", "rte3-fr", "sick-fr", "stsb-fr"],
+)
 def test_every_task_is_pinned_and_cited(name: str) -> None:
     (chosen,) = registry.select([name])
     assert chosen.task.citation and chosen.task.homepage.startswith("https://")
-    assert all(source.hub and source.pinned for source in chosen.task.source)
+    first = chosen.task.source[0]
+    assert (first.hub and first.pinned) or all(archive.sha256 and archive.size for archive in first.archives)
 
 
 def test_allocine(tmp_path: Path) -> None:
@@ -84,6 +126,99 @@ def test_massive_intent(tmp_path: Path) -> None:
     assert len(chosen.task.labels) == 60
     found = [(each.id, each.text, chosen.task.labels[each.label]) for each in data.splits["train"]]
     assert found == [(str(row), f"{text} train", intents[row]) for row, text in enumerate(TEXTS)]
+
+
+REQUESTS = [
+    ("12", "test", "réveille-moi à [time : cinq heures] [date : demain]", "O O time time date"),
+    ("3", "train", "éteins [device_type : la lampe] s'il te plaît", "O device_type device_type O O O"),
+    ("4", "train", "[house_place : salon] [house_place : cuisine] lumières", "house_place house_place O"),
+    ("5", "dev", "bonjour", "O"),
+    ("6", "train", "mets l'[song_name : hymne] , vite", "O O O O"),
+]
+"""Id, partition, annotated text, and the tag of each word; the last begins outside its slot."""
+
+
+def massive(form: str, folder: Path, requests: list[tuple[str, ...]]) -> None:
+    """Write requests as MASSIVE 1.1 has them: the archive of all languages, or the hub's parquet copy."""
+    rows = []
+    for row, (key, partition, marked, _) in enumerate(requests):
+        plain = re.sub(r"\[\w+ : ([^\]]*)\]", r"\1", marked)
+        rows.append(
+            {"id": key, "locale": "fr-FR", "partition": partition, "scenario": "iot", "intent": "iot_hue_lighton"}
+            | {"utt": plain, "annot_utt": marked, "worker_id": str(row)}
+            | {"slot_method": [{"slot": "time", "method": "translation"}]}
+            | {"judgments": [{"worker_id": "1", "intent_score": 1, "slots_score": 1, "grammar_score": 4}]}
+        )
+    if form == "archive":
+        packed = folder / "amazon-massive-dataset-1.1.tar.gz"
+        with tarfile.open(packed, "w:gz") as archive:
+            for locale in ("fr-FR", "de-DE"):
+                other = [row | {"annot_utt": "[nicht : so"} for row in rows]
+                lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in (rows if locale == "fr-FR" else other))
+                member = tarfile.TarInfo(f"1.1/data/{locale}.jsonl")
+                member.size = len(lines.encode())
+                archive.addfile(member, io.BytesIO(lines.encode()))
+        return
+    for split, partition in zip(SPLITS, ("train", "dev", "test"), strict=True):
+        part = [row | {"intent": 2, "scenario": 7} for row in rows if row["partition"] == partition]
+        names = {"intent": ["a", "b", "iot_hue_lighton"]}
+        parquet(folder / f"AmazonScience/massive/fr-FR/{split}/0000.parquet", part, names)
+
+
+def test_massive_slots(tmp_path: Path) -> None:
+    """Both forms give the same examples; a word is in the slot in which it begins."""
+    (chosen,) = registry.select(["massive-slots"])
+    digests = set()
+    for form in ("archive", "hub"):
+        (tmp_path / form).mkdir()
+        massive(form, tmp_path / form, REQUESTS)
+        data = load("massive-slots", tmp_path / form)
+        digests.add(data.ref.digest)
+        found = {each.id: each for split in SPLITS for each in data.splits[split]}
+        for key, _, marked, tags in REQUESTS:
+            words = re.sub(r"\[\w+ : ([^\]]*)\]", r"\1", marked).split()
+            assert list(found[key].words) == words
+            assert " ".join(chosen.task.labels[tag] for tag in found[key].tags) == tags
+        assert [each.id for each in data.splits["train"]] == ["3", "4", "6"]
+    assert len(digests) == 1
+    assert len(chosen.task.labels) == 56 and len(set(chosen.task.labels)) == 56  # the authors count 55 types
+
+
+@pytest.mark.parametrize("form", ["archive", "hub"])
+@pytest.mark.parametrize(
+    ("marked", "said"),
+    [
+        ("éteins [device_type : la lampe", "a bracket of its annot_utt is no mark of a slot"),
+        ("éteins la lampe]", "a bracket of its annot_utt is no mark of a slot"),
+        ("éteins [la lampe]", "a bracket of its annot_utt is no mark of a slot"),
+        ("éteins [lampe : la lampe]", "'lampe' is not a slot of task 'massive-slots'"),
+    ],
+)
+def test_marks_that_are_none(form: str, marked: str, said: str, tmp_path: Path) -> None:
+    massive(form, tmp_path, [*REQUESTS, ("9", "train", marked, "")])
+    place = "fr-FR.jsonl, line 6" if form == "archive" else "0000.parquet, row 4"
+    with pytest.raises(DataError, match=re.escape(f"{place}: {said}")):
+        load("massive-slots", tmp_path)
+
+
+@pytest.mark.parametrize("where", ["default", "data"])
+def test_french_ner(where: str, tmp_path: Path) -> None:
+    """The hub's own copy, or the authors' files, whose tags are numbers without names."""
+    for split in SPLITS:
+        rows = [
+            {"tokens": ["Ada", "vit", "à", "Lyon", split], "ner_tags": [1, 0, 0, 3, 0], "dataset": "wikiner"},
+            {"tokens": ["La", "SNCF", "et", "Tintin", split], "ner_tags": [0, 2, 0, 4, 0], "dataset": "multinerd"},
+        ]
+        name = f"default/{split}/0000.parquet" if where == "default" else f"data/{split}-00000-of-00001.parquet"
+        file = tmp_path / "CATIE-AQ/frenchNER_4entities" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pyarrow.Table.from_pylist(rows), file)
+    data = load("french-ner", tmp_path)
+    (chosen,) = registry.select(["french-ner"])
+    tags = [[chosen.task.labels[tag] for tag in each.tags] for each in data.splits["test"]]
+    assert tags == [["PER", "O", "O", "LOC", "O"], ["O", "ORG", "O", "MISC", "O"]]
+    moved = [said for said in data.ref.deviations if "unpinned revision main of CATIE-AQ/frenchNER_4entities" in said]
+    assert len(moved) == (where == "data")
 
 
 def test_stsb_fr(tmp_path: Path) -> None:
@@ -145,6 +280,26 @@ def test_rte3_fr(tmp_path: Path) -> None:
         (text, 2 - row) for row, text in enumerate(TEXTS)
     ]
     assert data.splits["train"][0].text == f"{TEXTS[0]} train" and "trained on" in data.ref.source
+
+
+def test_gqnli_fr(tmp_path: Path) -> None:
+    """Trained on XNLI; its table has the English texts too."""
+    names = ["entailment", "neutral", "contradiction"]
+    for split in SPLITS:
+        rows = [
+            {"premise": f"{text} {split}", "hypothesis": TEXTS[-row], "label": row} for row, text in enumerate(TEXTS)
+        ]
+        parquet(tmp_path / f"facebook/xnli/fr/{split}-00000-of-00001.parquet", rows, {"label": names})
+    folder = tmp_path / "maximoss/gqnli-fr"
+    folder.mkdir(parents=True)
+    lines = ["uid\tpremise\thypothesis\tlabel\tlabel_text\tpremise_original\thypothesis_original"]
+    lines += [f"{row}\t{text}\t{TEXTS[-row]}\t{row}\t{names[row]}\tA.\tB." for row, text in enumerate(TEXTS)]
+    (folder / "gqnli.test.fr.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    data = load("gqnli-fr", tmp_path)
+    assert [(each.id, each.text, each.text_pair, each.label) for each in data.splits["test"]] == [
+        (str(row), text, TEXTS[-row], row) for row, text in enumerate(TEXTS)
+    ]
+    assert "trained on" in data.ref.source
 
 
 @pytest.mark.shared

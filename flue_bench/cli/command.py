@@ -1,0 +1,33 @@
+"""The class of our commands: an option whose value was forgotten does not take the next option for it."""
+
+from __future__ import annotations
+
+from itertools import pairwise, takewhile
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+from flue_bench.errors import UsageError
+
+
+class Command(TyperCommand):
+    """A command that refuses ``--results --force``, which would else write to a folder of that name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words of the command line.
+
+        Raises:
+            UsageError: an option stands where the value of another should.
+        """
+        options = [each for each in self.get_params(ctx) if isinstance(each, TyperOption)]
+        names = {name for each in options for name in (*each.opts, *each.secondary_opts)}
+        wanting = {name: each for each in options if not each.is_flag for name in each.opts}
+        for name, value in pairwise(takewhile(lambda word: word != "--", args)):
+            if name in wanting and value in names:
+                raise UsageError(f"{name} needs a value, and {value} is another option.")
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # the words of a library
+            raise
