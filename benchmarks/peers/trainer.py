@@ -38,7 +38,7 @@ from flue_bench.kinds.network.network import Batch, Encoded, network_of
 from flue_bench.recipe import Recipe
 from flue_bench.task import Split
 from flue_bench.training import models
-from flue_bench.training.device import Device, pick_device, prepare
+from flue_bench.training.device import pick_device, prepare
 from flue_bench.training.train import predict
 
 Padding = Literal["padded", "dynamic", "grouped"]
@@ -66,7 +66,8 @@ class InOrder(Trainer):
         if self.validate is None:
             found: dict[str, float] = super().evaluate(*arguments, **more)
             return found
-        metrics = {f"eval_{name}": score for name, score in self.validate(self.model).items()}
+        network: Any = self.model
+        metrics = {f"eval_{name}": score for name, score in self.validate(network).items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -79,7 +80,8 @@ class BySequences(InOrder):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Return the mean loss over the terms of a batch."""
-        data: Encoded = self.train_dataset.of
+        split: Any = self.train_dataset
+        data: Encoded = split.of
         batch = Batch(inputs, inputs.pop("labels"), 0)
         outputs = model(**inputs)
         loss = data.loss(outputs, batch) / data.terms(batch)
@@ -130,7 +132,7 @@ def build(
     folder: str,
     arguments: dict[str, Any] | None = None,
     **more: Any,
-) -> Trainer:
+) -> InOrder:
     """Return a Trainer with this recipe, ready to fine-tune ``network`` on ``data``.
 
     Args:
@@ -166,6 +168,7 @@ def build(
         "disable_tqdm": True,
         "report_to": "none",
     }
+    made: type[InOrder]
     split: Any
     if len(data) == len(data.offsets) - 1:  # a row is a sequence
         made, split, collate = InOrder, rows(data, recipe, padding), collator(work, padding)
@@ -219,7 +222,8 @@ def fine_tune(work: Work, recipe: Recipe, seed: int, device: torch.device, paddi
         padding: the treatment of unequal lengths.
     """
     encoded: dict[Split, Encoded] = {split: work.encode(split, recipe.max_length) for split in work.splits}
-    metric, test, settled = work.task.metric, encoded["test"], Device(device, recipe.precision, "")
+    metric, test = work.task.metric, encoded["test"]
+    settled = prepare(device, recipe.precision, work.model.config.hidden_size)
     best = recipe.selection == "best"
     network = models.load_model(work.model, work.task, seed, recipe.dropout).network
 

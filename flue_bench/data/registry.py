@@ -173,14 +173,20 @@ def filtered(
     licences = {each.task.licence for each in registered().values()} - {""}
     if licence is not None and not any(_licensed(each, licence) for each in licences):
         raise UnknownNameError("licence", licence, {short(each, 40) for each in licences})
-    chosen = registered() if group is None else {each.task.name: each for each in select([group])}
-    return [
-        each
-        for _, each in sorted(chosen.items())
-        if kind in (None, each.task.kind)
-        and (licence is None or _licensed(each.task.licence, licence))
-        and (each.open or not open_only)
-    ]
+    chosen = list(registered().values()) if group is None else select([group])
+    if kind is not None:
+        of_kind: dict[str, list[Registered]] = {kind: []}
+        for each in chosen:
+            of_kind.setdefault(each.task.kind, []).append(each)
+        chosen = of_kind[kind]
+    return sorted(
+        (
+            each
+            for each in chosen
+            if (licence is None or _licensed(each.task.licence, licence)) and (each.open or not open_only)
+        ),
+        key=lambda each: each.task.name,
+    )
 
 
 def _licensed(stated: str, asked: str) -> bool:

@@ -60,8 +60,10 @@ class TaskInputs:
             if len(labels) == 1 or len(answers) == 1:
                 only = labels[0] if labels else kind.shown(splits[split][0], task)
                 rows = counted(len(splits[split]), "row")
-                left = f"--limit {limit} leaves {split} of {task.name} {rows}"
-                notes.append(f"{left}, the only answer is {quoted(only)}: raise it, the scores say nothing")
+                left = f"limit {limit} leaves {split} of {task.name} {rows}"
+                notes.append(
+                    f"{left}, the only answer is {quoted(only)}: its scores say nothing, a higher limit is wanted"
+                )
         return tuple(notes)
 
     def train_rows(self, asked: int | None, limit: int | None) -> int | None:

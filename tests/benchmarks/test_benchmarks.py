@@ -148,6 +148,8 @@ def test_the_same_batches_give_the_same_losses(tasks: list[str], tmp_path: Path,
     assert losses == pytest.approx([epoch.train_loss for epoch in fit.history], abs=2e-4)
     assert losses[-1] < losses[0] - 2e-2
     for (name, mine), his in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        if kind == 4 and name == "classifier.bias":  # all choices share it: its gradient is rounding alone
+            continue
         torch.testing.assert_close(mine, his, rtol=0, atol=1e-4, msg=lambda found, name=name: f"{name}: {found}")
 
 

@@ -216,8 +216,8 @@ def test_a_limit_that_leaves_one_answer_is_said_before_the_run_and_in_the_record
     shown, printed = display()
     (cut,) = run_grid(grid(folder, model, limit=1), Store(tmp_path), shown).records
     for split in ("validation", "test"):
-        (said,) = (note for note in cut.environment.notes if f"--limit 1 leaves {split} of ton 1 row" in note)
-        assert "the only answer is '" in said and "the scores say nothing" in said and said in printed.getvalue()
+        (said,) = (note for note in cut.environment.notes if f"limit 1 leaves {split} of ton 1 row" in note)
+        assert "the only answer is '" in said and "its scores say nothing" in said and said in printed.getvalue()
     more = next(size for size in range(2, 20) if not TaskInputs(*loaded(folder)).alone(size))
     assert all(len({e.label for e in TaskInputs(*loaded(folder)).splits(more)[s]}) == 2 for s in ("validation", "test"))
     assert TaskInputs(*loaded(folder)).alone(None) == ()
@@ -229,35 +229,30 @@ def loaded(folder: Path) -> tuple[registry.Registered, sources.TaskData]:
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("kind", "same", "other", "metric", "more"),
     [
-        ("tokens", True),  # only words without an entity
-        ("regression", True),
-        ("regression-two", False),
-        ("multi-label", True),
+        ("tokens", {"words": ["a", "b"], "tags": ["O", "O"]}, {"tags": ["O", "LOC"]}, "entity_f1_micro", "IO"),
+        ("regression", {"text": "a", "value": 2}, {"value": 3}, "pearson", None),
+        ("multi-label", {"text": "a", "labels": ["x"]}, {"labels": ["x", "y"]}, "f1_macro", None),
+        ("multiple-choice", {"text": "a", "choices": ["b", "c"], "label": "A"}, {"label": "B"}, "accuracy", None),
     ],
 )
-def test_one_answer_of_other_kinds(rows: str, said: bool) -> None:
-    examples: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
-        "tokens": ("tokens", [{"words": ["a", "b"], "tags": ["O", "O"]}], {"scheme": "IO", "labels": ["O", "LOC"]}),
-        "regression": ("regression", [{"text": "a", "value": 2}], {"options": {"range": [0, 5]}}),
-        "regression-two": ("regression", [{"text": "a", "value": 2}], {"options": {"range": [0, 5]}}),
-        "multi-label": ("multi-label", [{"text": "a", "labels": ["x"]}], {"labels": ["x", "y"]}),
-    }
-    kind, few, more = examples[rows]
-    other = {"tags": ["O", "LOC"], "value": 3, "labels": ["x", "y"]}
-    varied = [{**few[0], **{key: value for key, value in other.items() if key in few[0]}}] * 4
-    metric = {"tokens": "entity_f1_micro", "regression": "pearson", "multi-label": "f1_macro"}[kind]
-    test = [few[0]] * 4 if said else [few[0], varied[0]] * 2
-    task = Task.from_examples(
-        "essai", kind, metric=metric, train=few + varied, validation=few + varied, test=test + varied * 9, **more
-    )
-    registered = registry.select([task])[0]
-    inputs = TaskInputs(registered, sources.load(registered, offline=True))
-    kept = {each.id for each in inputs.splits(None)["test"][:4]}
-    few_rows = {**inputs.splits(None), "test": [each for each in inputs.splits(None)["test"] if each.id in kept]}
-    inputs._splits[4] = few_rows
-    assert bool([note for note in inputs.alone(4) if "leaves test of essai 4 rows" in note]) == said
+def test_one_answer_of_other_kinds(
+    kind: str, same: dict[str, Any], other: dict[str, Any], metric: str, more: str | None
+) -> None:
+    """Tokens of which none is in an entity, numbers that are equal, one set, one choice; and not where they differ."""
+    labels = {"tokens": ["O", "LOC"], "multi-label": ["x", "y"], "multiple-choice": ["A", "B"]}.get(kind, [])
+    options = {} if labels else {"options": {"range": [0, 5]}}
+    for test in ([same] * 4, [same, same | other] * 2):
+        rows = [*test, *[same | other] * 30]
+        task = Task.from_examples(
+            "essai", kind, labels=labels, metric=metric, scheme=more, train=rows, validation=rows, test=rows, **options
+        )
+        registered = registry.select([task])[0]
+        inputs = TaskInputs(registered, sources.load(registered, offline=True))
+        inputs._splits[4] = {split: each[:4] for split, each in inputs.data.splits.items()}
+        said = [note for note in inputs.alone(4) if "limit 4 leaves test of essai 4 rows" in note]
+        assert len(said) == (test[1] is same)
 
 
 def test_a_model_that_predicts_one_class_is_marked(folder: Path, model: Path, tmp_path: Path) -> None:
