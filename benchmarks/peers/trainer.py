@@ -4,8 +4,9 @@
 
 Same weights and random head, same sub-word ids, same recipe (AdamW, warm-up and decay, clipping, weight decay on
 matrices), same selection by validation, same scores. What differs is Trainer's own: its order of batches, its dropout's
-random numbers, its loop; and, where a row is one sequence, its collators and the head's own loss. transformers has
-neither for rows of several sequences whose number differs: there the kind of task makes the batches and the loss.
+random numbers, its loop; and, where a row is one sequence with ``labels``, its collators and the head's own loss.
+transformers has neither for rows of several sequences whose number differs: there, and where a head takes something
+else than labels, the kind of task makes the batches and the loss.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from inspect import signature
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
@@ -73,8 +75,8 @@ class InOrder(Trainer):
         return metrics
 
 
-class BySequences(InOrder):
-    """A Trainer of rows of several sequences: batches and loss are those of the kind of task."""
+class ByKind(InOrder):
+    """A Trainer whose batches and loss are those of the kind of task."""
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -89,7 +91,7 @@ class BySequences(InOrder):
 
 
 @dataclass(frozen=True)
-class Sequences:
+class Rows:
     """A split as Trainer takes it, of rows that only ``of`` can put in batches."""
 
     of: Encoded
@@ -170,10 +172,10 @@ def build(
     }
     made: type[InOrder]
     split: Any
-    if len(data) == len(data.offsets) - 1:  # a row is a sequence
+    if len(data) == len(data.offsets) - 1 and "labels" in signature(network.forward).parameters:
         made, split, collate = InOrder, rows(data, recipe, padding), collator(work, padding)
     else:
-        made, split = BySequences, Sequences(data)
+        made, split = ByKind, Rows(data)
         collate = partial(split.collate, longest=recipe.max_length if padding == "padded" else 0)
         settings["remove_unused_columns"] = False
     trainer = made(
