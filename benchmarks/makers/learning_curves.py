@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True, help="holds wikineural_fr/ and amazon_books_fr/")
     parser.add_argument("--results", type=Path, required=True)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="so that two processes share them")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="two processes can share them")
     parser.add_argument("--train-rows", default="100,300,all")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--most", type=int, help="for a trial: at most so many rows of a split")
