@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -114,6 +115,10 @@ def run(
     results: str | Path = "results",
     force: bool = False,
     keep: Literal["best", "all"] | None = None,
+    split: Literal["test", "validation"] = "test",
+    search: Mapping[str, Iterable[Any]] | str | None = None,
+    search_trials: int | None = None,
+    search_seeds: int = 1,
     metrics: Mapping[str, Callable[[pyarrow.Table], float]] | None = None,
     on_epoch: Callable[[Cell, Epoch], None] | None = None,
     progress: bool | Display = True,
@@ -126,7 +131,7 @@ def run(
         tasks: tasks, their names, groups, or paths of TOML files; None: the group ``flue``, or without ``models`` the
             group ``mini``.
         seeds: the seeds; a number N stands for the seeds 0 to N-1.
-        recipe: named recipe of the tasks: standard, flue, quick.
+        recipe: named recipe of the tasks (standard, flue, quick), or of the field (run_glue, run_ner, euroeval).
         overrides: fields of the recipe to change.
         precision: instead of the recipe's; auto chooses bf16 where the hardware gains from it.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -140,6 +145,12 @@ def run(
         keep: keep the fine-tuned models in ``results/models``: all, or of each model and task the one that is best on
             validation, among these seeds. ``results.model_dir(record)`` says where. A cell that has a record is trained
             again for it, and its model kept if the predictions are the same.
+        split: the split to score; ``validation`` reads no test split, for tuning by hand.
+        search: fields of the recipe with several values each, such as ``{"learning_rate": [1e-5, 3e-5]}``, or a named
+            search (camembert2). Every point is fine-tuned and scored on validation alone, with tuning seeds; then the
+            best of each model and task is run with ``seeds``. ``record.search`` has the whole search.
+        search_trials: try so many of the points, drawn by a hash; None: all.
+        search_seeds: tuning seeds of each point; a point's score is the mean over them.
         metrics: scores of your own: name → a function of the test predictions, which are those of
             ``record.predictions()``. They are recorded by their names in ``record.own_scores``; what they mean is the
             caller's responsibility: nothing recomputes them, no epoch is selected by them, and no board shows them.
@@ -148,7 +159,7 @@ def run(
         progress: show bars in a terminal or a notebook; False: nothing.
 
     Returns:
-        The records of these cells, whether they were run now or before.
+        The records of these cells, whether they were run now or before; of a search, those of the final runs.
 
     Raises:
         UsageError: something that was asked for is invalid; found before the first cell runs.
@@ -157,6 +168,7 @@ def run(
         KeyboardInterrupt: after Ctrl-C; the same call continues from the last finished step.
     """
     from flue_bench.data import model_files, model_names, registry
+    from flue_bench.search import searched
 
     named = model_files.named(map(str, _several(models) or EMBEDDED))
     # Names and recipes before PyTorch is loaded, which takes seconds: what is misspelt is told at once.
@@ -168,6 +180,16 @@ def run(
         raise UsageError(f"seeds {seeds}: give at least one, each from 0 to 4294967295.")
     if keep not in (None, "best", "all"):
         raise UnknownNameError("value of keep", str(keep), ("best", "all"))
+    if split not in ("test", "validation"):
+        raise UnknownNameError("split", split, ("test", "validation"))
+    if split == "validation" and (keep or search is not None):
+        what = "--keep keeps models that are scored on test" if keep else "--search scores its points on validation"
+        raise UsageError(f"{what}: leave --split validation out.")
+    if search is None and (search_trials is not None or search_seeds != 1):
+        raise UsageError("--search-trials and --search-seeds say how to search: they need --search.")
+    asked = None if search is None else searched(search, search_trials, search_seeds, overrides or ())
+    if asked and (both := sorted(set(wanted) & set(asked.seeds))):
+        raise UsageError(f"--seed {both[0]} is a tuning seed, which no final run uses: give another.")
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: at least 1 example of each split.")
     sizes = [train_rows] if isinstance(train_rows, int | str) else list(train_rows)
@@ -177,6 +199,7 @@ def run(
     display = display_for(progress)
     with display.console.status("Loading PyTorch and transformers"), loading():
         from flue_bench.jobs.grid import Grid, run_grid
+        from flue_bench.jobs.search import run_search
         from flue_bench.results.store import Store
 
     grid = Grid(
@@ -195,8 +218,11 @@ def run(
         keep=keep,
         metrics=dict(metrics or {}),
         on_epoch=on_epoch,
+        split=split,
     )
-    return _whole("run", run_grid(grid, Store(Path(results)), display), results)
+    store = Store(Path(results))
+    done = run_search(grid, asked, store, display) if asked else run_grid(grid, store, display)
+    return _whole("run", done, results)
 
 
 def score(
@@ -322,6 +348,7 @@ def build_board(
     student: str | None = None,
     overall: str | Sequence[str] = (),
     floor: str | None = None,
+    split: Literal["test", "validation"] = "test",
 ) -> Board:
     """Return the board of these results: mean and spread over seeds, 95 % intervals, tests, published scores.
 
@@ -333,6 +360,7 @@ def build_board(
         overall: a set of columns, by their names or tasks or by a group of installed tasks such as ``flue``: rows that
             have all of it are ranked by their mean over it, in ``Board.overall``.
         floor: a model, such as one with random weights: what students keep is also shown above its scores.
+        split: the split whose scores are shown; those of the other are never beside them.
 
     Raises:
         UnknownNameError: no record has that metric, no model that name, or no column or group.
@@ -347,7 +375,9 @@ def build_board(
 
     if bool(teacher) != bool(student):
         raise UsageError("--teacher and --student go together: give both, with their names on the board.")
-    results = _standing(results)
+    if split not in ("test", "validation"):
+        raise UnknownNameError("split", split, ("test", "validation"))
+    results, others = _of_split(_standing(results), split)
     pair = None
     if teacher and student:
         rows = named_rows(results.records)
@@ -362,6 +392,8 @@ def build_board(
     )
     evidence = Evidence(results.folders)
     built = verdicts.weigh(built, results.records, evidence)
+    if others:
+        built = replace(built, left_out=(*built.left_out, board.Note(*others)))
     if overall:
         built = place(built, results.records, evidence, _several(overall))
     if floor is not None:
@@ -407,7 +439,7 @@ def compare(
     """
     from flue_bench.boards import compared
     from flue_bench.results.comparison import Evidence, Margin
-    from flue_bench.results.rows import check_metric, find_one, named_rows, newest
+    from flue_bench.results.rows import check_metric, find_one, named_rows, newest, tested
 
     if question not in ("pretrained", "trained", "distilled"):
         raise UnknownNameError("question", question, ("pretrained", "trained", "distilled"))
@@ -419,7 +451,7 @@ def compare(
         raise UsageError("--floor needs --question pretrained: it is a mean over seeds.")
     within = None if margin is None else Margin.parse(margin)
     results = _standing(results)
-    once, _ = newest(results.records)
+    once, _ = newest(tested(results.records))
     rows = named_rows(once)
     row_a, row_b = (find_one(rows, known_name(rows, name)) for name in (a, b))
     check_metric(results.records, metric)
@@ -588,6 +620,24 @@ def _standing(given: Results | str | Path | Sequence[str | Path]) -> Results:
     from flue_bench.results.runs import Results, standing
 
     return standing(given) if isinstance(given, Results) else read_results(given)
+
+
+def _of_split(results: Results, split: str) -> tuple[Results, tuple[str, str] | None]:
+    """Return the results that were scored on a split, and what is to be said of the others.
+
+    Raises:
+        UsageError: there are others alone.
+    """
+    records = [record for record in results.records if record.cell.split == split]
+    failures = [failure for failure in results.failures if failure.cell.split == split]
+    if not (number := len(results.records) - len(records)):
+        return replace(results, failures=failures), None
+    other = "validation" if split == "test" else "test"
+    where = "flue-bench leaderboard" + (" --split validation" if split == "test" else "")
+    scored = f"{counted(number, 'record')} scored on {other}"
+    if not records and not failures:
+        raise UsageError(f"No record is scored on {split}, but {scored}: {where} shows them.")
+    return replace(results, records=records, failures=failures), (scored, f"{where} shows them")
 
 
 def _data_dir(given: str | Path | None) -> Path | None:

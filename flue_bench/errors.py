@@ -10,6 +10,7 @@ FlueBenchError            exit 1  one or two lines: what was found, where, what 
 ├── HubError                      the hub refused, broke off, or sent an invalid answer
 │   └── OfflineError              no network (or ``--offline``) and not in the cache
 ├── ModelError                    a model or tokenizer that exists but cannot be used as requested
+│   └── DivergedError             a training whose losses or outputs are no longer finite
 ├── RecordError                   a result file that cannot be read or written
 └── IncompleteError               part of what was asked for failed; the rest is done and attached
 
@@ -221,6 +222,10 @@ class OfflineError(HubError):
 
 class ModelError(FlueBenchError):
     """Raised when a model or tokenizer exists but cannot be used as requested."""
+
+
+class DivergedError(ModelError):
+    """Raised when a training's losses or a model's outputs are no longer finite."""
 
 
 class RecordError(FlueBenchError):

@@ -9,7 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 from flue_bench.errors import UnknownNameError, UsageError, faults, quoted, wanted
 
 Precision = Literal["fp32", "bf16"]
+Schedule = Literal["linear", "cosine", "constant"]
 
+MOST_EPOCHS = 100_000
+ADDED = ("compiled", "max_steps", "evaluate_steps", "patience")
+"""Fields that 0.1 does not have: they stand in a record only where they are used."""
 AUTO_STEPS = 600
 AUTO_EPOCHS = range(3, 31)
 """``epochs = "auto"``: the fewest of these that give so many optimiser steps.
@@ -27,14 +31,16 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = Field(
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | Literal["auto"] = Field(
         default="auto",
         description=f"'auto': the fewest of {AUTO_EPOCHS[0]} to {AUTO_EPOCHS[-1]} that give {AUTO_STEPS} steps on the "
         "rows trained on. The record holds the number.",
     )
     batch_size: int = Field(default=32, ge=1, le=2**20, description="Examples an optimiser step.")
     learning_rate: float = Field(default=3e-5, gt=0, description="Peak learning rate of AdamW.")
-    schedule: Literal["linear", "constant"] = Field(default="linear", description="After warm-up: decay to 0, or none.")
+    schedule: Schedule = Field(
+        default="linear", description="After warm-up: linear decay to 0, half a cosine down to 0, or none."
+    )
     warmup_ratio: float = Field(default=0.1, ge=0, lt=1, description="Share of all steps in linear warm-up.")
     weight_decay: float = Field(default=0.01, ge=0, description="Not applied to biases and norms.")
     max_grad_norm: float = Field(default=1.0, gt=0, description="Clipping of the global gradient norm.")
@@ -53,21 +59,67 @@ class Recipe(BaseModel):
         default=False,
         description="Steps through torch.compile, on a GPU alone: minutes at the start, and other rounding.",
     )
+    max_steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000_000,
+        description="At most so many optimiser steps, over which the schedule runs; epochs 'auto' are then as many as "
+        "they take.",
+    )
+    evaluate_steps: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000_000,
+        description="Evaluate on validation every so many steps, and after the last; None: after each epoch.",
+    )
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Stop after so many evaluations in a row that are no better than the best before; None: never.",
+    )
 
     @model_serializer(mode="wrap")
     def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what was added after 0.1 and has its default, so that older records stay the same."""
         said: dict[str, Any] = write(self)
-        if not self.compiled:
-            said.pop("compiled", None)
-        return said
+        return {name: value for name, value in said.items() if name not in ADDED or value not in (None, False)}
+
+    @property
+    def evaluation(self) -> str:
+        """What an evaluation on validation is called: ``epoch`` where it follows each."""
+        return "evaluation" if self.evaluate_steps else "epoch"
+
+    @property
+    def of_01(self) -> bool:
+        """Whether 0.1 has all that this recipe asks for."""
+        return self.schedule != "cosine" and not any(getattr(self, name) for name in ADDED)
 
     def epochs_on(self, rows: int) -> int:
-        """Return the number of epochs for this many rows of train."""
+        """Return the number of epochs for this many rows of train: those that are begun, if no patience ends them."""
+        steps = -(-rows // self.batch_size)
         if self.epochs != "auto":
             return self.epochs
-        steps = -(-rows // self.batch_size)
+        if self.max_steps is not None:
+            return min(-(-self.max_steps // steps), MOST_EPOCHS) if steps else 1
         return next((epochs for epochs in AUTO_EPOCHS if epochs * steps >= AUTO_STEPS), AUTO_EPOCHS[-1])
+
+    def steps_on(self, rows: int) -> int:
+        """Return the number of optimiser steps for this many rows of train, if no patience ends them."""
+        steps = self.epochs_on(rows) * -(-rows // self.batch_size)
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+    def evaluations_on(self, rows: int) -> range:
+        """Return the steps after which the model is evaluated on validation but for the last step, which always is."""
+        return range(every := self.evaluate_steps or -(-rows // self.batch_size), self.steps_on(rows), every)
+
+    def evaluated(self, step: int, rows: int) -> bool:
+        """Return whether the model is evaluated on validation after so many steps on this many rows of train."""
+        return step in self.evaluations_on(rows) or step == self.steps_on(rows)
+
+    def stops(self, evaluations: int, best: int) -> bool:
+        """Return whether training ends after so many evaluations, of which this one (from 1) is the best so far."""
+        return self.patience is not None and evaluations - best >= self.patience
 
     def override(self, settings: dict[str, Any]) -> Recipe:
         """Return this recipe with some fields replaced.

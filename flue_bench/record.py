@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
@@ -24,13 +27,28 @@ from pydantic import (
 from flue_bench import files
 from flue_bench.errors import RecordError, UsageError, cause
 from flue_bench.recipe import Precision, Recipe
-from flue_bench.task import LABELS, Count, Options, Positive, ReadScheme, Schema, Scheme, Short, Shorts, Split
+from flue_bench.task import (
+    LABELS,
+    SPLITS,
+    Count,
+    Options,
+    Positive,
+    ReadScheme,
+    Schema,
+    Scheme,
+    Short,
+    Shorts,
+    Split,
+    Whole,
+)
 
 if TYPE_CHECKING:
     import pyarrow
 
 MOST_VALUES = 2**24
 """Values in lists, such as tags, that a small file of predictions may hold."""
+MOST_POINTS = 10_000
+"""Combinations of a search."""
 SCHEMA_VERSION = 2
 """Version of the record's JSON, raised when a field changes its meaning. A record names the lowest that holds it."""
 
@@ -184,6 +202,50 @@ def _told_apart(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     return validate(value) if isinstance(value, Recipe | NoTraining) else Recipe.model_validate(value)
 
 
+Setting = bool | Whole | Annotated[float, Field(allow_inf_nan=False)] | Short | None
+"""A value of a recipe's field."""
+TUNING = 4_000_000_000
+"""The first seed of a search. They count up from here, where nobody's own seeds are."""
+
+
+class Searched(Schema):
+    """What a recipe was chosen from, on validation alone."""
+
+    fields: Annotated[dict[Short, Annotated[tuple[Setting, ...], Field(min_length=1)]], Field(min_length=1)]
+    """Field of the recipe → the values that were combined, both in order."""
+    points: Positive
+    """The number of combinations that were tried: all, or some drawn by a hash."""
+    seeds: Annotated[tuple[Count, ...], Field(min_length=1)]
+    """Tuning seeds: each point was trained with each of them, and no final run is."""
+
+    def settings(self) -> list[dict[str, Setting]]:
+        """Return the points: all combinations in order, or those of them that come first by a hash of their content.
+
+        More points of the same values hold the fewer.
+        """
+        every = [dict(zip(self.fields, values, strict=True)) for values in product(*self.fields.values())]
+        drawn = sorted(range(len(every)), key=lambda i: hashlib.sha256(_canonical(every[i]).encode()).digest())
+        return [every[i] for i in sorted(drawn[: self.points])]
+
+    @property
+    def of(self) -> int:
+        """The number of combinations that there are."""
+        return math.prod(map(len, self.fields.values()))
+
+    @property
+    def budget(self) -> str:
+        """What a row is called by it: ``best of 6``."""
+        return f"best of {self.points}"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.points <= self.of <= MOST_POINTS:
+            raise ValueError(f"{self.points:,} points of {self.of:,}: not more than there are, at most {MOST_POINTS:,}")
+        if any(len(set(map(_canonical, values))) < len(values) for values in self.fields.values()):
+            raise ValueError("a field has a value twice")
+        return self
+
+
 class Trained(NamedTuple):
     """How a cell is trained."""
 
@@ -211,12 +273,19 @@ class Cell(Schema):
     protocol: Positive = PROTOCOL
     train_rows: Positive | None = None
     """The number of rows of train that served, drawn by seed; None: all. Validation and test are whole."""
+    scored: Literal["test", "validation"] = "test"
+    """The split that a fine-tuned model is scored on. For validation the test split is not read, and ``data`` is the
+    digest of the other two. (A ``NoTraining`` has a split of its own.)"""
+    search: Searched | None = None
+    """What the recipe was chosen from; None for one that was named beforehand. It changes no prediction, but what a
+    mean over seeds means."""
 
     @model_serializer(mode="wrap")
-    def _without_none(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out ``train_rows`` where all served, so that older cells stay the same."""
+    def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out later fields that have their defaults, so that older cells stay the same."""
         said: dict[str, Any] = write(self)
-        return {name: value for name, value in said.items() if name != "train_rows" or value is not None}
+        _leave_out_later(said, self, FIRST_OF_CELL)
+        return said
 
     def served(self, rows: Mapping[Split, int]) -> dict[Split, int]:
         """Return the examples of each split that serve, of those that there are."""
@@ -230,6 +299,10 @@ class Cell(Schema):
         if isinstance(self.recipe, NoTraining) != (self.seed is None):
             has = "no seed, but a recipe" if self.seed is None else f"seed {self.seed}, but nothing to train"
             raise ValueError(f"the cell has {has}: a recipe and a seed go together")
+        if isinstance(self.recipe, NoTraining) and (self.scored != "test" or self.search):
+            raise ValueError("nothing is trained in the cell: its 'recipe' has the split, and there was no search")
+        if self.search and (self.scored != "test" or self.seed in self.search.seeds):
+            raise ValueError("what a search chose is scored on test, with other seeds than the search's")
         return self
 
     @property
@@ -251,13 +324,18 @@ class Cell(Schema):
     @property
     def split(self) -> Literal["validation", "test"]:
         """The split whose predictions the record has."""
-        return self.recipe.split if isinstance(self.recipe, NoTraining) else "test"
+        return self.recipe.split if isinstance(self.recipe, NoTraining) else self.scored
+
+    @property
+    def reads(self) -> tuple[Split, ...]:
+        """The splits that are read; ``data`` is their digest."""
+        return SPLITS if self.scored == "test" else ("train", "validation")
 
     @property
     def schema_version(self) -> int:
         """The lowest schema version of a record of this cell: what 0.1 can read is of version 1."""
-        trained_as_in_01 = isinstance(self.recipe, Recipe) and not self.recipe.compiled and self.train_rows is None
-        return 1 if trained_as_in_01 else 2
+        later = self.train_rows is not None or self.scored != "test" or self.search is not None
+        return 1 if isinstance(self.recipe, Recipe) and self.recipe.of_01 and not later else 2
 
     @property
     def run(self) -> str:
@@ -322,13 +400,13 @@ class ClassScores(Schema):
 
 
 class Epoch(Schema):
-    """One epoch of the validation history."""
+    """One evaluation on validation: that of an epoch, unless the recipe has ``evaluate_steps``."""
 
     epoch: Positive
-    """From 1."""
+    """The number of the evaluation, from 1; with ``evaluate_steps`` it is not that of the epoch."""
     step: Count
     train_loss: Annotated[float, Field(allow_inf_nan=True)]
-    """Mean over the epoch's steps; NaN or infinite where the run diverged."""
+    """Mean over the steps since the evaluation before; NaN or infinite where the run diverged."""
     scores: dict[str, Score]
     """Every metric of the task on validation."""
 
@@ -479,6 +557,66 @@ class Predictions(Schema):
         return self.file, self.sha256, self.rows
 
 
+class Tried(Schema):
+    """One run of a point of a search."""
+
+    seed: Count
+    """A tuning seed."""
+    score: Score | None
+    """The headline metric on validation; None where the training diverged."""
+    collapsed: Short | None = None
+    """As in the run's own record."""
+    seconds: Amount
+    """Wall time of the cell; 0 where the training diverged."""
+    steps: Count
+    """Optimiser steps; 0 where the training diverged."""
+    cell_digest: str = Field(pattern="^[0-9a-f]{16}$")
+    """The run's own record, in the same results directory unless it was moved."""
+
+
+class Point(Schema):
+    """One point of a search."""
+
+    settings: dict[Short, Setting]
+    runs: Annotated[tuple[Tried, ...], Field(min_length=1, max_length=1000)]
+    """One a tuning seed."""
+
+    @property
+    def lost(self) -> str | None:
+        """Why the point lost, whatever its score is; None if it did not."""
+        if any(run.score is None for run in self.runs):
+            return "diverged"
+        return "collapsed" if any(run.collapsed for run in self.runs) else None
+
+    @property
+    def score(self) -> float | None:
+        """The mean over the tuning seeds; None where one diverged."""
+        scores = [run.score for run in self.runs if run.score is not None]
+        return math.fsum(scores) / len(scores) if len(scores) == len(self.runs) else None
+
+
+class Search(Schema):
+    """A whole search of one model on one task: every point that was tried."""
+
+    points: Annotated[tuple[Point, ...], Field(min_length=1, max_length=MOST_POINTS)]
+
+    @property
+    def best(self) -> Point | None:
+        """The point with the highest score that did not lose, the first of equals; None if all lost."""
+        standing = [(point.score, point) for point in self.points if point.lost is None and point.score is not None]
+        return max(standing, key=lambda each: each[0])[1] if standing else None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all runs."""
+        return math.fsum(run.seconds for point in self.points for run in point.runs)
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Why points lost → how many did."""
+        return dict(Counter(why for point in self.points if (why := point.lost)))
+
+
 class RunRecord(Schema):
     """One cell, done."""
 
@@ -520,7 +658,7 @@ class RunRecord(Schema):
     collapsed: str | None
     """In words, if the model gives one answer throughout; None otherwise. Never averaged silently."""
     selected_epoch: Count
-    """0 where nothing was trained."""
+    """The number of the evaluation in ``history`` whose weights were scored; 0 where nothing was trained."""
     history: Annotated[tuple[Epoch, ...], Field(max_length=100_000)]
     truncation: Truncation
     head: OwnHead | None = None
@@ -531,6 +669,8 @@ class RunRecord(Schema):
     """The task whose train and validation rows served; None: the task's own."""
     kept: str | None = Field(default=None, pattern="^[0-9a-f]{16}$")
     """The digest of the fine-tuned model, if it was kept: what ``ModelRef.digest`` says of its directory."""
+    search: Search | None = None
+    """How the recipe was chosen, where ``cell.search`` says that it was: ``cost`` has the final run's alone."""
     predictions: Predictions
     cost: Cost
     environment: Environment
@@ -543,6 +683,8 @@ class RunRecord(Schema):
             raise ValueError("the cell's recipe has to hold the epochs and the precision that 'auto' chose")
         if self.schema_version < self.cell.schema_version:
             raise ValueError(f"a record of this cell is of schema version {self.cell.schema_version} or later")
+        if (self.search is None) != (self.cell.search is None):
+            raise ValueError("'search' and 'cell.search' go together")
         return self
 
     @model_serializer(mode="wrap")
@@ -552,7 +694,8 @@ class RunRecord(Schema):
         return {
             name: value
             for name, value in said.items()
-            if value or name not in ("options", "measures", "chosen", "train_from", "own_scores", "leaks", "kept")
+            if value
+            or name not in ("options", "measures", "chosen", "train_from", "own_scores", "leaks", "kept", "search")
         }
 
 
@@ -564,7 +707,15 @@ class Failure(Schema):
     cell_digest: str
     column: Short
     error: str
+    diverged: bool = False
+    """Whether the training's losses or outputs were no longer finite."""
     created: Time
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ``diverged`` where it did not, so that older failures stay the same."""
+        said: dict[str, Any] = write(self)
+        return {name: value for name, value in said.items() if name != "diverged" or value}
 
 
 class SpeedRecord(Schema):

@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from flue_bench import field
 from flue_bench.errors import TaskFileError, UnknownNameError, address, faults, quoted
 from flue_bench.recipe import Recipe
 
@@ -314,7 +315,7 @@ class Task(Schema):
     rows: dict[Split, Counts] = Field(default_factory=dict)
     """Canonical row counts, as published, before anything is cut; several where it is unclear which one is right."""
     recipe: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Name → what differs from ``Recipe``'s defaults. ``standard`` always exists."""
+    """Name → what differs from ``Recipe``'s defaults. ``standard`` and those of ``flue_bench.field`` always exist."""
     licence: str = ""
     citation: str = ""
     homepage: str = ""
@@ -414,8 +415,10 @@ class Task(Schema):
         Raises:
             UnknownNameError: this task has no recipe of that name, or the recipe has an unknown field.
         """
+        if name not in self.recipe and name in field.RECIPES:
+            return Recipe().override(dict(field.RECIPES[name].fields))
         if name not in self.recipe and name != "standard":
-            raise UnknownNameError("recipe", name, {"standard", *self.recipe}, of=f"Task {self.name}")
+            raise UnknownNameError("recipe", name, {"standard", *self.recipe, *field.RECIPES}, of=f"Task {self.name}")
         return Recipe().override(self.recipe.get(name, {}))
 
 

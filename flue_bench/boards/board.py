@@ -6,6 +6,7 @@ These rules keep numbers apart that look alike:
   of rows;
 - a row holds one model fine-tuned by one recipe in one precision under one protocol of the engine, or one model that
   was scored as it is: such rows stand below the others, and are never the best of a column;
+- a recipe that was chosen by a search has a row of its own, which is compared with rows of the same search alone;
 - an entry averages over seeds of one setting, and over all tasks of its column or none; where these were run on several
   machines, with several versions, or from a changed checkout, a note says so (``provenance``);
 - speeds are shown together only where one machine measured them in one way.
@@ -28,7 +29,7 @@ from flue_bench.boards import provenance
 from flue_bench.errors import UsageError, counted
 from flue_bench.progress import Console
 from flue_bench.recipe import Recipe
-from flue_bench.record import Failure, OwnHead, RunRecord, SpeedRecord
+from flue_bench.record import Failure, OwnHead, RunRecord, Search, SpeedRecord
 from flue_bench.results.comparison import LEVEL, Interval, Versus, collapsed, outlying
 from flue_bench.results.rows import (
     NamedRow,
@@ -124,6 +125,26 @@ Verdict = Literal["best", "not told apart", "below", "none"]
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """How the recipe of one model on one task was chosen, on validation alone."""
+
+    task: str
+    metric: str
+    settings: dict[str, Any]
+    """Of the best point."""
+    scores: tuple[float | None, ...]
+    """On validation, one a point, as a fraction of 1; None where a training diverged."""
+    standing: tuple[bool, ...]
+    """Whether a point could be chosen: it neither collapsed nor diverged."""
+    lost: dict[str, int]
+    """Why points lost, as ``collapsed``, → how many did."""
+    seconds: float
+    """Wall time of the whole search."""
+    steps: int
+    """Optimiser steps of the whole search."""
+
+
+@dataclass(frozen=True)
 class Entry:
     """One model on one column; scores as fractions of 1."""
 
@@ -155,6 +176,8 @@ class Entry:
     """From ``evidence.weigh``; None for the best of the column."""
     best: bool = False
     """From ``evidence.weigh``: whether the others of the column are compared with this entry."""
+    tuned: tuple[Tuned, ...] = ()
+    """One a task of the column; empty for a recipe that was named beforehand."""
 
     @property
     def stands(self) -> bool:
@@ -245,11 +268,17 @@ class Row:
     """One entry per column."""
     speeds: tuple[Speed | None, ...]
     """One speed per machine."""
+    search: str = ""
+    """``RowKey.search``: empty for a recipe that was named beforehand."""
+    searched: dict[str, Any] | None = None
+    """What was searched: ``flue_bench.record.Searched`` as a dictionary."""
+    how: str = ""
+    """The recipe's name and the budget, as the board prints it: ``standard, best of 6``."""
 
     @property
     def key(self) -> RowKey:
         """The key that identifies the row."""
-        return RowKey(self.model_digest, self.recipe, self.precision, self.protocol, self.trained)
+        return RowKey(self.model_digest, self.recipe, self.precision, self.protocol, self.trained, self.search)
 
 
 @dataclass(frozen=True)
@@ -515,7 +544,7 @@ def build(
     named = named_rows(records)
     entries: dict[tuple[RowKey, Column], Entry | None] = {}
     for each in named:
-        label = f"{each.label} ({each.key.recipe}, {each.key.precision})"
+        label = f"{each.label} ({each.how}, {each.key.precision})"
         usable = _usable(each.records, metric, scored, label, left_out)
         for family, of_family in grouped(usable, lambda record: _family(record, metric)).items():
             by_task = {
@@ -564,6 +593,9 @@ def build(
             cut=cut(each.records),
             entries=tuple(entries.get((each.key, column)) for column in columns),
             speeds=tuple(measured.get((machine, each.key.model)) for machine in machines),
+            search=each.key.search,
+            searched=searched.model_dump() if (searched := each.records[0].cell.search) else None,
+            how=each.how,
         )
         for each in named
     ]
@@ -735,6 +767,24 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
         epochs=_epochs(runs),
         mixed=provenance.mixed(runs),
         uncommitted=provenance.uncommitted(runs),
+        tuned=tuple(
+            _tuned(of_task[0], search)
+            for of_task in grouped(runs, lambda record: record.cell.task).values()
+            if (search := of_task[0].search)
+        ),
+    )
+
+
+def _tuned(record: RunRecord, search: Search) -> Tuned:
+    return Tuned(
+        task=record.cell.task,
+        metric=record.metric,
+        settings=dict(search.best.settings) if search.best else {},
+        scores=tuple(point.score for point in search.points),
+        standing=tuple(point.lost is None for point in search.points),
+        lost=search.lost,
+        seconds=search.seconds,
+        steps=sum(run.steps for point in search.points for run in point.runs),
     )
 
 
@@ -787,8 +837,9 @@ def _asked(rows: list[Row], named: list[NamedRow], teacher: str, student: str) -
         yield pupil, min(teachers, key=lambda i: _unlike(rows[pupil], rows[i]))
 
 
-def _unlike(one: Row, other: Row) -> tuple[bool, bool, bool]:
-    return one.protocol != other.protocol, one.recipe != other.recipe, one.precision != other.precision
+def _unlike(one: Row, other: Row) -> tuple[bool, ...]:
+    how = one.protocol != other.protocol, one.recipe != other.recipe, one.precision != other.precision
+    return one.search != other.search, *how
 
 
 def _pair(columns: Sequence[Column], rows: list[Row], student: int, teacher: int) -> Pair:
@@ -888,13 +939,13 @@ def _column_order(column: Column) -> tuple[int, str, bool, float, float, str, st
     return place, column.name, not column.canonical, limit, served, column.title, column.metric, members
 
 
-def _row_order(row: Row) -> tuple[bool, tuple[float, ...], str, str, str, int, str]:
+def _row_order(row: Row) -> tuple[bool, str, tuple[float, ...], str, str, str, int, str]:
     """Return the sort key of a row: best on the first column first, rows without an entry there last.
 
-    Models that were scored as they are come below all that were fine-tuned here.
+    Tuned rows come below those whose recipe was named beforehand, and models that were scored as they are below all.
     """
     means = tuple(math.inf if entry is None else -entry.mean for entry in row.entries)
-    return not row.trained, means, row.label, row.recipe, row.precision, row.protocol, row.model_digest
+    return not row.trained, row.search, means, row.label, row.recipe, row.precision, row.protocol, row.model_digest
 
 
 def _titled(columns: list[Column]) -> tuple[Column, ...]:

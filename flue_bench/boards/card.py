@@ -104,6 +104,7 @@ def results(of_model: Iterable[Setting]) -> list[EvalResult]:
                     "setting": first.setting_digest,
                     "recipe": f"{first.recipe_name}, {first.cell.recipe.precision}",
                 }
+                | ({"tuned": f"{first.cell.search.budget}, on validation"} if first.cell.search else {})
                 | ({} if first.cell.untrained else {"seeds": [record.cell.seed for record in setting.records]})
                 | ({} if sd is None else {"sd": round(sd, 4)})
                 | ({"collapsed": list(words)} if (words := collapsed(setting.records)) else {})
@@ -245,7 +246,9 @@ def of_kept(record: RunRecord, name: str, architecture: str) -> ModelCard:
             + ", ".join(f"{key} {value}" for key, value in cell.recipe.model_dump(exclude_none=True).items())
         ),
         "seed": str(cell.seed),
-        "epoch": f"{record.selected_epoch} of {len(record.history)}, by {escape.code(record.metric)} on validation",
+        cell.trained.recipe.evaluation: (
+            f"{record.selected_epoch} of {len(record.history)}, by {escape.code(record.metric)} on validation"
+        ),
         "cell": f"{escape.code(record.cell_digest)}, protocol {cell.protocol}",
         "test predictions": f"SHA-256 {escape.code(record.predictions.sha256)}",
         "this model": f"digest {escape.code(record.kept or '')}",

@@ -155,6 +155,7 @@ def compare(
     notes = [f"{path}: {reason}" for path, reason in damaged]
     if row_a is row_b:
         raise UsageError(f"A and B are both {row_a.title}: name two different rows of the board.")
+    notes += _budgets(row_a, row_b)
     as_it_is = [row for row in (row_a, row_b) if not row.key.trained]
     if as_it_is and question != "trained":
         raise UsageError(
@@ -229,6 +230,14 @@ def compare(
     )
 
 
+def _budgets(row_a: NamedRow, row_b: NamedRow) -> list[str]:
+    """Return that two rows were not tuned alike, where they were not."""
+    if row_a.key.search == row_b.key.search:
+        return []
+    of = [f"{name} is {row.key.budget or 'not tuned'}" for name, row in (("A", row_a), ("B", row_b))]
+    return [f"Different budgets: {', '.join(of)}; the difference is that of model and tuning together"]
+
+
 def _mark(records: Sequence[RunRecord], metric: str) -> str:
     """Return how a board marks these runs: one collapsed, or lies far below the others of its model; else nothing."""
     if any(record.collapsed for record in records):
@@ -255,7 +264,7 @@ def _group_title(group: Sequence[NamedRow], other: NamedRow) -> str:
         return group[0].title
     seeds = ", ".join(str(each.seed) for row in group if (each := row.distilled))
     of = f"distillation {distilled.recipe[:DIGITS]}, seed{'s' if len(group) > 1 else ''} {seeds}"
-    return f"{', '.join(row.label for row in group)}: {of} ({group[0].key.recipe}, {group[0].key.precision})"
+    return f"{', '.join(row.label for row in group)}: {of} ({group[0].how}, {group[0].key.precision})"
 
 
 def _other_distillations(name: str, group: Sequence[NamedRow], other: NamedRow) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from flue_bench import svg
-from flue_bench.boards import wording
+from flue_bench.boards import budgets, wording
 from flue_bench.boards.board import Board, Column, Entry, Row
 from flue_bench.errors import UsageError
 from flue_bench.results.rows import grouped
@@ -165,32 +165,65 @@ def to_svg(board: Board) -> str:
     Raises:
         UsageError: it has none.
     """
-    if not (curves := of(board)):
+    if not (panels := _panels(of(board)) + _of_budgets(board)):
         raise UsageError(
-            "No curve: it takes records of several --train-rows, or of several checkpoints of one training. "
-            "See docs/checkpoints-and-curves.md."
+            "No curve: it takes records of several --train-rows, of several checkpoints of one training, or of a "
+            "--search. See docs/checkpoints-and-curves.md and docs/tuning.md."
         )
-    return draw(curves)
+    return _drawn_below(panels)
 
 
 def draw(curves: list[Curve]) -> str:
     """Return an SVG of the curves, one below the other; there is at least one."""
-    return svg.draw(
-        [
-            svg.Panel(
-                title=f"{curve.title}: {curve.metric} (%)",
-                lines=[svg.Line(line.label, [_drawn(line, point) for point in line.points]) for line in curve.lines],
-                x_title=curve.x,
-                logarithmic=curve.x == "rows of train",
-                from_zero=False,
-                stacked=True,
-            )
-            for curve in curves
-        ],
-        width=640,
-        height=320,
-        columns=1,
-    )
+    return _drawn_below(_panels(curves))
+
+
+def pictures(board: Board) -> list[tuple[str, wording.Table]]:
+    """Return each curve of a board as SVG, with its figures."""
+    drawn = [(draw([curve]), table(curve)) for curve in of(board)]
+    searches = zip(_of_budgets(board), wording.budgets_tables(board), strict=True)
+    return drawn + [(_drawn_below([panel]), figures) for panel, figures in searches]
+
+
+def _drawn_below(panels: list[svg.Panel]) -> str:
+    return svg.draw(panels, width=640, height=320, columns=1)
+
+
+def _of_budgets(board: Board) -> list[svg.Panel]:
+    """Return the expected best of a search against its points, a panel a task."""
+    return [
+        svg.Panel(
+            title=f"{budget.task}: {budget.metric} on validation, best of so many points (%)",
+            lines=[
+                svg.Line(
+                    (name := _title(board, board.rows[line.row])),
+                    [
+                        svg.Point(x=n, y=100 * each.mean, said=f"{name}, best of {n}: {100 * each.mean:.2f}")
+                        for n, each in enumerate(line.expected, 1)
+                    ],
+                )
+                for line in budget.lines
+            ],
+            x_title="points tried",
+            from_zero=False,
+            stacked=True,
+        )
+        for budget in budgets.of(board)
+    ]
+
+
+def _panels(curves: list[Curve]) -> list[svg.Panel]:
+    return [
+        svg.Panel(
+            title=f"{curve.title}: {curve.metric} (%)",
+            lines=[svg.Line(line.label, [_drawn(line, point) for point in line.points]) for line in curve.lines],
+            x_title=curve.x,
+            logarithmic=curve.x == "rows of train",
+            from_zero=False,
+            stacked=True,
+        )
+        for curve in curves
+    ]
 
 
 def _drawn(line: Line, point: Point) -> svg.Point:

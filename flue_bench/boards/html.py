@@ -53,7 +53,7 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
         caption=wording.caption(board, "n"),
         best=wording.best_of(board),
         scales=scales,
-        curves=[(curves.draw([curve]), curves.table(curve)) for curve in curves.of(board)],
+        curves=curves.pictures(board),
         plots=[plot for i in range(len(board.machines)) if (plot := _plot(board, i))],
         details=lambda entry: _details(entry, records_of, evidence),
         link=link,

@@ -1,7 +1,8 @@
 """The overall of a board: models ranked by their mean over a named set of its columns, never over different sets.
 
 A row has an overall if it was fine-tuned here and has a whole entry in every column of the set, none of them with
-collapsed runs; every other row is listed with the reason. Rows of several protocols of the engine are ranked apart.
+collapsed runs; every other row is listed with the reason. Rows of several protocols of the engine are ranked apart, and
+so are rows of several searches.
 """
 
 from __future__ import annotations
@@ -65,9 +66,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The rows of one protocol of the engine, best mean first."""
+    """The rows of one protocol of the engine and one search, best mean first."""
 
     protocol: int
+    budget: str
+    """``best of 6``; empty for rows whose recipes were named beforehand."""
     places: tuple[Place, ...]
     reasons: tuple[Note, ...]
     """Which places have no interval, and why."""
@@ -155,8 +158,10 @@ def place(board: Board, records: Iterable[RunRecord], evidence: Evidence, names:
         missing=tuple(missing),
         labels=tuple(_title(board, number) for number in range(len(board.rows))),
         rankings=tuple(
-            _ranking(board, protocol, chosen, numbers, records_of, evidence)
-            for protocol, numbers in sorted(grouped(complete, lambda number: board.rows[number].protocol).items())
+            _ranking(board, chosen, numbers, records_of, evidence)
+            for _, numbers in sorted(
+                grouped(complete, lambda number: (board.rows[number].protocol, board.rows[number].search)).items()
+            )
         ),
         without=tuple(without),
     )
@@ -213,12 +218,11 @@ def _group(name: str) -> list[str]:
 def _title(board: Board, number: int) -> str:
     row = board.rows[number]
     protocol = f", protocol {row.protocol}" if len({each.protocol for each in board.rows}) > 1 else ""
-    return f"{row.label} ({row.recipe}, {row.precision}{protocol})"
+    return f"{row.label} ({row.how}, {row.precision}{protocol})"
 
 
 def _ranking(
     board: Board,
-    protocol: int,
     chosen: Sequence[int],
     numbers: Sequence[int],
     records_of: Mapping[RunKey, RunRecord],
@@ -250,7 +254,8 @@ def _ranking(
         for i in range(len(numbers))
     ]
     made.sort(key=lambda each: (each.rank, each.mean_rank, each.row))
-    return Ranking(protocol, tuple(made), tuple(reasons))
+    first = board.rows[numbers[0]]
+    return Ranking(first.protocol, first.key.budget, tuple(made), tuple(reasons))
 
 
 def _standing(

@@ -165,7 +165,7 @@ def _entries(board: Board | None, name: str) -> Iterator[tuple[str, Entry]]:
         return
     labels = [row.label for row in board.rows]
     for row in board.rows:
-        several = f" ({row.recipe}, {row.precision})" if labels.count(row.label) > 1 else ""
+        several = f" ({row.how}, {row.precision})" if labels.count(row.label) > 1 else ""
         for column, entry in zip(board.columns, row.entries, strict=True):
             if entry and column.name == name and _whole(column):
                 yield f"{row.label}{several}{f' {COLLAPSED}' if entry.collapsed else ''}", entry

@@ -17,7 +17,7 @@ from flue_bench.record import RunRecord
 from flue_bench.results import comparison
 from flue_bench.results.comparison import ColumnVerdicts, Evidence, Versus
 from flue_bench.results.retained import retained
-from flue_bench.results.rows import by_run
+from flue_bench.results.rows import by_run, grouped
 from flue_bench.statistics.power import Power
 
 SAME = 1e-6
@@ -84,6 +84,16 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
             for i, entry in enumerate(entries)
         ], power
 
+    def apart(column: Column, entries: list[Entry | None]) -> tuple[list[Entry | None], Power | None]:
+        """Compare rows of one budget of tuning with each other alone: what a search gains is not the model's."""
+        said, powers = list(entries), []
+        for numbers in grouped(range(len(entries)), lambda i: board.rows[i].search).values():
+            of_budget, power = versus(column, [entry if i in numbers else None for i, entry in enumerate(entries)])
+            powers.append(power)
+            for i in numbers:
+                said[i] = of_budget[i]
+        return said, next(filter(None, powers), None)
+
     def kept(pair: Pair, i: int) -> Kept | None:
         share, column = pair.kept[i], board.columns[i]
         student, teacher = (with_intervals[number][i] for number in (pair.student, pair.teacher))
@@ -125,7 +135,7 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
         for row in board.rows
     ]
     weighed = [
-        versus(column, list(entries))
+        apart(column, list(entries))
         for column, entries in zip(board.columns, zip(*with_intervals, strict=True), strict=False)
     ]
     columns = [entries for entries, _ in weighed]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from flue_bench.boards import provenance
+from flue_bench.boards import budgets, provenance
 from flue_bench.boards.board import Board, Entry, Kept, Machine, Pair, Row
 from flue_bench.boards.overall import Overall, Place, Ranking
 from flue_bench.kinds.counts import TRY
 from flue_bench.results.comparison import LEVEL, Interval, Versus
+from flue_bench.results.rows import grouped
 
 COLLAPSED = "†"
 FINE_TUNED = "‡"
@@ -170,8 +171,43 @@ class Table(NamedTuple):
 
 
 def tables(board: Board) -> list[Table]:
-    """Return the tables of the overall, of what is kept above a floor, of costs, and of published scores."""
-    return _overall(board) + _above_floor(board) + _costs(board) + _quotes(board)
+    """Return the tables of the overall, of what is kept above a floor, of searches, costs, and published scores."""
+    return _overall(board) + _above_floor(board) + budgets_tables(board) + _costs(board) + _quotes(board)
+
+
+def budgets_tables(board: Board) -> list[Table]:
+    """Return a table a task on which recipes were searched: what the best of so many points is expected to score."""
+    made = []
+    for budget in budgets.of(board):
+        most = max(len(line.expected) for line in budget.lines)
+        points = [n for n in range(1, most + 1) if n == most or n & (n - 1) == 0]  # 1, 2, 4, …, all
+        lines = []
+        for line in budget.lines:
+            row = board.rows[line.row]
+            scores = [
+                f"{100 * line.expected[n - 1].mean:.2f} ± {100 * line.expected[n - 1].sd:.2f}"
+                if n <= len(line.expected)
+                else NONE
+                for n in points
+            ]
+            lines.append([row.label, setting_text(board, row), *scores])
+        headers = ["model", "recipe", *(f"{n} point{'s' if n > 1 else ''}" for n in points)]
+        title = f"Best score on validation to be expected, {budget.task} {budget.metric}"
+        made.append(Table(title, headers, lines, _said_of(board, budget), tuple(range(2, len(headers)))))
+    return made
+
+
+def _said_of(board: Board, budget: budgets.Budget) -> str:
+    """Return whether the order of the rows depends on the number of points."""
+    said = "Mean ± standard deviation over which points are drawn, with replacement (Dodge et al. 2019)."
+    for one, other in budgets.pairs(budget):
+        first, second = (f"{board.rows[each.row].label} ({board.rows[each.row].how})" for each in (one, other))
+        most = min(len(one.expected), len(other.expected))
+        if turns := budgets.changes(one, other):
+            said += f" The order of {first} and {second} changes at {', '.join(map(str, turns))} points."
+        else:
+            said += f" {first} and {second} keep their order from 1 to {most} points."
+    return said
 
 
 def _overall(board: Board) -> list[Table]:
@@ -179,7 +215,7 @@ def _overall(board: Board) -> list[Table]:
     overall = board.overall
     if overall is None:
         return []
-    several = len(overall.rankings) > 1
+    several = len({ranking.protocol for ranking in overall.rankings}) > 1
     made = []
     for ranking in overall.rankings:
         first = ranking.places[0]
@@ -201,7 +237,8 @@ def _overall(board: Board) -> list[Table]:
                 ]
             )
         headers = ["rank", "model", "recipe", "mean", "mean rank", "first is above"]
-        title = f"Overall, {overall.name}{f', protocol {ranking.protocol}' if several else ''}"
+        protocol = f", protocol {ranking.protocol}" if several else ""
+        title = f"Overall, {overall.name}{protocol}{f', {ranking.budget}' if ranking.budget else ''}"
         made.append(Table(title, headers, lines, _said_of_ranks(overall, ranking), (0, 3, 4, 5)))
     return made
 
@@ -310,17 +347,21 @@ def machine_text(machine: Machine) -> str:
 def setting_text(board: Board, row: Row) -> str:
     """Return how a row's model was fine-tuned."""
     protocol = f", protocol {row.protocol}" if len({row.protocol for row in board.rows}) > 1 else ""
-    return f"{row.recipe}, {row.precision}{protocol}"
+    return f"{row.how}, {row.precision}{protocol}"
 
 
 def best_of(board: Board) -> list[list[bool]]:
-    """Return by row and column whether the entry is the best, as printed, of at least two; it has no collapsed runs."""
+    """Return by row and column whether the entry is the best, as printed, of at least two; it has no collapsed runs.
+
+    Rows that were tuned are compared with rows of the same search alone.
+    """
     best = [[False] * len(board.columns) for _ in board.rows]
     for i in range(len(board.columns)):
-        entries = {number: entry for number, row in enumerate(board.rows) if (entry := row.entries[i])}
-        means = {number: round(100 * entry.mean, 2) for number, entry in entries.items() if entry.stands}
-        for number, mean in means.items():
-            best[number][i] = len(entries) > 1 and mean == max(means.values())
+        there = [(number, entry) for number, row in enumerate(board.rows) if (entry := row.entries[i])]
+        for entries in grouped(there, lambda each: board.rows[each[0]].search).values():
+            means = {number: round(100 * entry.mean, 2) for number, entry in entries if entry.stands}
+            for number, mean in means.items():
+                best[number][i] = len(entries) > 1 and mean == max(means.values())
     return best
 
 
@@ -374,12 +415,14 @@ def notes(board: Board) -> dict[str, list[str]]:
         for option, trained in (("--set max_length", True), ("flue-bench score --max-length", False))
         if any(row.cut and row.trained is trained for row in board.rows)
     ]
+    tuned = _tuned(board)
     by_heading = {
         f"{COLLAPSED} Collapsed runs: neither interval nor verdict{f'; {TRY}' if trained_collapsed else ''}": collapsed,
         f"{OUTLYING} Seeds far below the others: neither interval nor verdict": outlying,
         f"{UNKNOWN} No verdict": _no_verdict(board),
         POWER: _power(board),
         f"{FINE_TUNED} Fine-tuned before, not only pretrained: {what}": fine_tuned,
+        "Tuned on validation, with seeds that no run here has; compared with rows of the same search alone": tuned,
         "Seeds that do not count from 0: whether others were run as well is not known": chosen,
         "Averaged over runs that were not made alike": apart,
         "Made from a checkout of flue-bench with uncommitted changes": changed,
@@ -398,6 +441,24 @@ def notes(board: Board) -> dict[str, list[str]]:
         "Left out": [f"{what}: {reason}" for what, reason in board.left_out],
     }
     return {heading: lines for heading, lines in by_heading.items() if lines}
+
+
+def _tuned(board: Board) -> list[str]:
+    """Return what was searched, once, and then what was chosen for each row and task, at what cost."""
+    said = []
+    for rows in grouped((row for row in board.rows if row.searched), lambda row: row.search).values():
+        searched = rows[0].searched or {}
+        values = "; ".join(f"{name} {', '.join(map(str, of))}" for name, of in searched["fields"].items())
+        seeds = provenance.seeds(searched["seeds"])
+        said.append(f"{rows[0].how.partition(', ')[2]}: {values}; {seeds}")
+        for row in rows:
+            for entry in row.entries:
+                for each in entry.tuned if entry else ():
+                    chosen = ", ".join(f"{name} {value}" for name, value in each.settings.items())
+                    lost = "".join(f", {number} {why}" for why, number in each.lost.items())
+                    cost = f"{len(each.scores)} points{lost}, {each.seconds:,.0f} s, {each.steps:,} steps"
+                    said.append(f"{row.label} ({setting_text(board, row)}), {each.task}: {chosen} ({cost})")
+    return said
 
 
 POWER = (

@@ -28,10 +28,10 @@ def card(
     """Write a model's scores as a hub model card: model-index metadata and an evaluation section."""
     from flue_bench.api import known_name
     from flue_bench.boards import card as cards
-    from flue_bench.results.rows import named_rows
+    from flue_bench.results.rows import named_rows, tested
 
-    contents = read(results)
-    name, of_model, left_out = cards.settings(contents.records, known_name(named_rows(contents.records), model))
+    records = tested(read(results).records)
+    name, of_model, left_out = cards.settings(records, known_name(named_rows(records), model))
     for words in left_out:
         say(f"Left out: {words}", err=True)
     if not of_model:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import typer
 
+from flue_bench.cli.choices import SplitChoice
 from flue_bench.cli.output import put
 from flue_bench.cli.results import Results, read
 
@@ -62,6 +63,9 @@ def leaderboard(
             "a column. Repeatable."
         ),
     ] = None,
+    split: Annotated[
+        SplitChoice, typer.Option(help="The split whose scores are shown; validation is for tuning by hand.")
+    ] = SplitChoice.test,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
 ) -> None:
     """Show the board: a row for each model, a column for each task, mean ± sd over seeds, with 95 % intervals."""
@@ -72,7 +76,13 @@ def leaderboard(
 
     contents = read(results)
     built = flue_bench.build_board(
-        contents, metric=metric, teacher=teacher, student=student, overall=overall or (), floor=floor
+        contents,
+        metric=metric,
+        teacher=teacher,
+        student=student,
+        overall=overall or (),
+        floor=floor,
+        split=split.value,
     )
     if format_ is Format.html:
         from flue_bench.boards.html import html

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flue_bench.cli.choices import SplitChoice
 from flue_bench.cli.made import made
-from flue_bench.cli.settings import settings
+from flue_bench.cli.settings import settings, values
 from flue_bench.errors import UsageError, quoted
 
 if TYPE_CHECKING:
@@ -52,7 +53,12 @@ def run(
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, show_default="1", help="Run seeds 0 to N-1.")] = None,
     seed: Annotated[list[int] | None, typer.Option(min=0, max=2**32 - 1, help="Run this seed. Repeatable.")] = None,
-    recipe: Annotated[str, typer.Option(help="Named recipe of the tasks: standard, flue, quick.")] = "standard",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="Named recipe of the tasks: standard, flue, quick; or of the field: run_glue, run_ner, euroeval."
+        ),
+    ] = "standard",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field of the recipe. Repeatable.")
     ] = None,
@@ -82,6 +88,22 @@ def run(
             help="Keep fine-tuned models in RESULTS/models: all, or of each model and task the best on validation."
         ),
     ] = None,
+    split: Annotated[
+        SplitChoice,
+        typer.Option(help="The split to score; validation reads no test data, for tuning by hand."),
+    ] = SplitChoice.test,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE,VALUE…",
+            help="Choose a field of the recipe on validation alone, then run the best of each model and task; or a "
+            "named search: camembert2. Repeatable: all combinations. See docs/tuning.md.",
+        ),
+    ] = None,
+    search_trials: Annotated[
+        int | None, typer.Option(min=2, help="Try so many of the combinations, drawn by a hash.", show_default="all")
+    ] = None,
+    search_seeds: Annotated[int, typer.Option(min=1, help="Tuning seeds of each combination.")] = 1,
 ) -> None:
     """Fine-tune and score models on tasks; every cell (model, task, seed) is run once and recorded.
 
@@ -114,6 +136,10 @@ def run(
             results=results,
             force=force,
             keep=keep.value if keep else None,
+            split=split.value,
+            search=values(search) if search else None,
+            search_trials=search_trials,
+            search_seeds=search_seeds,
             progress=display,
         ),
         results,

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flue_bench.cli.choices import SplitChoice
 from flue_bench.cli.made import made
 from flue_bench.cli.run import PrecisionChoice
 from flue_bench.errors import UsageError, quoted
-
-
-class SplitChoice(StrEnum):
-    """Values of ``--split``."""
-
-    test = "test"
-    validation = "validation"
 
 
 def score(

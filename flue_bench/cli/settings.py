@@ -1,10 +1,11 @@
-"""The option ``--set KEY=VALUE``."""
+"""The options ``--set KEY=VALUE`` and ``--search KEY=VALUE,VALUE``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from flue_bench.errors import UsageError, quoted
+from flue_bench import field
+from flue_bench.errors import UnknownNameError, UsageError, quoted
 
 
 def settings(pairs: Iterable[str], options: Mapping[str, object]) -> dict[str, str]:
@@ -27,4 +28,26 @@ def settings(pairs: Iterable[str], options: Mapping[str, object]) -> dict[str, s
         if options.get(key) is not None:
             raise UsageError(f"--{key} and --set {key} are both given: leave one out.")
         named[key] = value
+    return named
+
+
+def values(asked: Iterable[str]) -> dict[str, list[str]]:
+    """Return ``key=value,value`` options as a dictionary; the name of a search stands for its fields.
+
+    Raises:
+        UnknownNameError: an option without an equals sign is the name of no search.
+        UsageError: an option without a key, or a key that is given twice.
+    """
+    named: dict[str, list[str]] = {}
+    for option in asked:
+        key, equals, listed = (part.strip() for part in option.partition("="))
+        if equals and not key:
+            raise UsageError(f"--search needs KEY=VALUE,VALUE, not {quoted(option)}.")
+        if not equals and key not in field.SEARCHES:
+            raise UnknownNameError("search", key, field.SEARCHES, "Or give values: --search learning_rate=1e-5,3e-5.")
+        given = {key: listed.split(",")} if equals else field.SEARCHES[key].fields
+        for name, of_name in given.items():
+            if name in named:
+                raise UsageError(f"--search {name} is given twice: leave one out.")
+            named[name] = [str(value).strip() for value in of_name]
     return named

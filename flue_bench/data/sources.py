@@ -64,7 +64,7 @@ class _Place:
     """The folder out of which no link leads; None below ``--data-dir``, where the user's own links may."""
 
 
-def load(registered: Registered, *, data_dir: Path | None = None, offline: bool = False) -> TaskData:
+def load(registered: Registered, *, data_dir: Path | None = None, offline: bool = False, test: bool = True) -> TaskData:
     """Return the examples of a task, from the first of its sources that is available.
 
     Texts are in Unicode's NFC. A source that is present but cannot be read as declared is an error; the next one is
@@ -75,6 +75,8 @@ def load(registered: Registered, *, data_dir: Path | None = None, offline: bool 
         registered: the task and its file.
         data_dir: the folder of data placed by hand, see the module's docstring.
         offline: use only files on this machine.
+        test: False leaves the test split out: its files are not read, and what would be cut from train for it is cut
+            and dropped.
 
     Raises:
         DataError: wrong columns, an unknown label, a row of another shape, an empty split; or no source is available.
@@ -82,13 +84,14 @@ def load(registered: Registered, *, data_dir: Path | None = None, offline: bool 
         UsageError: ``data_dir`` does not exist.
     """
     task = registered.task
-    training = load(registered.trained_on, data_dir=data_dir, offline=offline) if registered.trained_on else None
+    other = registered.trained_on
+    training = load(other, data_dir=data_dir, offline=offline, test=test) if other else None
     if located := _by_hand(task, data_dir):
-        return _read(task, located, training)
+        return _read(task, located, training, test)
     reasons: list[HubError] = []
     for source in task.source:
         try:
-            return _read(task, _fetch(source, registered.file.parent, data_dir, offline), training)
+            return _read(task, _fetch(source, registered.file.parent, data_dir, offline), training, test)
         except HubError as error:
             reasons.append(error)
     kind = OfflineError if all(isinstance(reason, OfflineError) for reason in reasons) else DataError
@@ -341,14 +344,14 @@ class _Memory:
             )
 
 
-def _read(task: Task, located: _Place, training: TaskData | None) -> TaskData:
+def _read(task: Task, located: _Place, training: TaskData | None, test: bool) -> TaskData:
     try:
-        return _read_all(task, located, training)
+        return _read_all(task, located, training, test)
     except MemoryError:
         raise DataError(f"Task '{task.name}': its data do not fit into the memory that there is.") from None
 
 
-def _read_all(task: Task, located: _Place, training: TaskData | None) -> TaskData:
+def _read_all(task: Task, located: _Place, training: TaskData | None, test: bool) -> TaskData:
     located = _unpacked(located)
     splits: dict[Split, list[Example]] = {}
     read = list(located.archives)
@@ -367,8 +370,12 @@ def _read_all(task: Task, located: _Place, training: TaskData | None) -> TaskDat
     labels = Labels(task.labels, source.label_names, source.scheme, source.separator)
     memory = _Memory(task)
     idle = set(located.source.drop_if)
+    wanted: tuple[Split, ...] = SPLITS if test else ("train", "validation")
+    unread: tuple[Split, ...] = () if test or not _has_test(task, located) else ("test",)
     own: tuple[Split, ...] = ("test",) if training else SPLITS
     for split in own:
+        if split in unread:
+            continue
         files = located.source.files.get(split)
         paths = _matching(located.folder, files.path) if files else []
         if located.root is not None and files:
@@ -405,26 +412,36 @@ def _read_all(task: Task, located: _Place, training: TaskData | None) -> TaskDat
             splits[split] = examples
     if "train" not in splits:
         raise DataError(f"{located.label} has no training example for task '{task.name}'.")
-    cut = _cut(task, splits)
+    cut = tuple(split for split in _cut(task, splits, unread) if split in wanted)
     try:
         labels.check()
         for key in sorted(idle) if located.source.files and not located.source.reader else ():
             hints.append(f"drop_if: no row has {json.dumps(located.source.drop_if[key])} as '{key}'")
-        hints += kind_named(task.kind).remarks({split: splits[split] for split in SPLITS}, task)
+        hints += kind_named(task.kind).remarks({split: splits[split] for split in wanted}, task)
     except ValueError as error:
         raise DataError(f"Task '{task.name}', {error}.") from None
     ref = DataRef(
         source=f"{located.label}, trained on {training.ref.source}" if training else located.label,
         files=hashes,
-        digest=_digest(splits),
-        rows={split: len(splits[split]) for split in SPLITS},
+        digest=_digest({split: splits[split] for split in wanted}),
+        rows={split: len(splits[split]) for split in wanted},
         canonical=not off,
         deviations=(*off, *skipped),
         cut=tuple(split for split in training.ref.cut if split != "test") if training else cut,
     )
     return TaskData(
-        ref, {split: splits[split] for split in SPLITS}, tuple(dict.fromkeys(read)), tuple(dict.fromkeys(hints))
+        ref, {split: splits[split] for split in wanted}, tuple(dict.fromkeys(read)), tuple(dict.fromkeys(hints))
     )
+
+
+def _has_test(task: Task, located: _Place) -> bool:
+    """Return whether a source brings a test split, without reading it where the task says so."""
+    source = located.source
+    if task.train_from or "test" in source.files or source.rows.get("test"):
+        return True
+    if not source.reader or not task.split.test:
+        return bool(source.reader)
+    return next(iter(readers()[source.reader](located.folder, "test", task)), None) is not None
 
 
 def _by_reader(
@@ -628,12 +645,12 @@ def _string(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _cut(task: Task, splits: dict[Split, list[Example]]) -> tuple[Split, ...]:
-    """Cut the missing splits from train, test first, and return their names."""
+def _cut(task: Task, splits: dict[Split, list[Example]], unread: Sequence[Split]) -> tuple[Split, ...]:
+    """Cut the missing splits from train, test first, and return their names; what is not read is not missing."""
     cut: list[Split] = []
     shares: tuple[tuple[Split, float], ...] = (("test", task.split.test), ("validation", task.split.validation))
     for split, share in shares:
-        if split not in splits:
+        if split not in splits and split not in unread:
             if not share:
                 raise DataError(
                     f"Task '{task.name}' has no {split} split. Name its file, or set "
@@ -672,10 +689,10 @@ def _parted(kind: Kind[Any], examples: list[Example], share: float, seed: int) -
 
 
 def _digest(splits: Mapping[Split, Sequence[Example]]) -> str:
-    """Return the digest of every field of every example, by split and in order."""
+    """Return the digest of every field of every example, by split and in order: that of ``SPLITS``."""
     content = hashlib.blake2b(digest_size=8)
     encode = json.JSONEncoder(ensure_ascii=False).encode
-    for split in SPLITS:
+    for split in splits:
         values = attrgetter(*(field.name for field in fields(splits[split][0])))
         for example in splits[split]:
             content.update(f"{split} {encode(values(example))}\n".encode())

@@ -17,7 +17,7 @@ from filelock import Timeout
 from torch import nn
 
 from flue_bench.data import registry
-from flue_bench.errors import FlueBenchError, UsageError, counted
+from flue_bench.errors import DivergedError, FlueBenchError, UsageError, counted
 from flue_bench.jobs.figures import attempted, rate
 from flue_bench.jobs.loader import Loader, TaskInputs
 from flue_bench.kinds.counts import TRY
@@ -35,6 +35,7 @@ from flue_bench.record import (
     OwnHead,
     Predictions,
     RunRecord,
+    Search,
     Truncation,
 )
 from flue_bench.results.store import Store
@@ -100,6 +101,7 @@ def run_cell(
     on_epoch: OnEpoch | None = None,
     leaks: tuple[str, ...] = (),
     on_trained: OnTrained = lambda record, _: record,
+    search: Search | None = None,
 ) -> Finished:
     """Run one cell, unless its record is in the store, and store its record or its failure.
 
@@ -119,6 +121,7 @@ def run_cell(
         on_epoch: called after each epoch.
         leaks: for the record, why the model may have been trained on what it is scored on.
         on_trained: called before the record of a fine-tuned model is stored.
+        search: for the record, how the cell's recipe was chosen.
 
     Raises:
         CallerError: ``on_epoch`` raised something; the cell has a checkpoint.
@@ -156,6 +159,7 @@ def run_cell(
                 on_epoch,
                 leaks,
                 on_trained,
+                search,
             )
         except Exception as error:
             reason = str(error) if isinstance(error, FlueBenchError) else _unexpected(error, cell, display)
@@ -166,6 +170,7 @@ def run_cell(
                 cell_digest=cell.digest,
                 column=column,
                 error=reason,
+                diverged=isinstance(error, DivergedError),
                 created=_now(),
             )
             store.write_failure(failure)
@@ -234,6 +239,7 @@ def _run_and_keep(
     on_epoch: OnEpoch | None,
     leaks: tuple[str, ...],
     on_trained: OnTrained,
+    search: Search | None,
 ) -> RunRecord:
     began = time.perf_counter()
     folder = store.checkpoint_dir(cell)
@@ -245,7 +251,7 @@ def _run_and_keep(
 
     def build(predictions: Predictions) -> RunRecord:
         seconds = time.perf_counter() - began
-        record = _record(cell, recipe_name, inputs, tested, device, predictions, seconds, leaks)
+        record = _record(cell, recipe_name, inputs, tested, device, predictions, seconds, leaks, search)
         return (
             record
             if cell.untrained
@@ -276,7 +282,7 @@ def _fine_tune_and_test(
     kind, called = kind_named(task.kind), loader.called(cell.model)
     with display.bar(title) as bar:
         encoded = loader.encoded(
-            inputs, model, cell.limit, recipe.max_length, display, train_rows=cell.train_rows, seed=seed
+            inputs, model, cell.limit, recipe.max_length, display, cell.reads, train_rows=cell.train_rows, seed=seed
         )
         network, load_notes, head = models.load_model(model, task, seed, recipe.dropout)
         network.to(device.where)
@@ -317,10 +323,10 @@ def _fine_tune_and_test(
         chosen: dict[str, float] = {}
         if VALIDATION in task.options.values():  # of the epoch that was selected, whose weights these are
             chosen = encoded["validation"].chosen(predict(network, encoded["validation"], device), task)
-        test = encoded["test"]
-        answers, seconds, cut = _answers(network, test, device, display, called)
+        scored = encoded[cell.split]
+        answers, seconds, cut = _answers(network, scored, device, display, called)
     here = here.model_copy(update={"notes": (*here.notes, *notes, *cut)})
-    table = kind.table(splits["test"], test.decided(answers, _settled(task, chosen)) | test.kept(answers))
+    table = kind.table(splits[cell.split], scored.decided(answers, _settled(task, chosen)) | scored.kept(answers))
     return _Tested(network, head, fit, encoded, table, seconds, parameters, here, chosen)
 
 
@@ -394,6 +400,7 @@ def _record(
     predictions: Predictions,
     seconds: float,
     leaks: tuple[str, ...],
+    search: Search | None,
 ) -> RunRecord:
     """Return the record of a finished cell."""
     task, fit, encoded, network = inputs.registered.task, tested.fit, tested.encoded, tested.network
@@ -432,6 +439,7 @@ def _record(
         head=tested.head,
         leaks=leaks,
         train_from=task.train_from,
+        search=search,
         predictions=predictions,
         cost=Cost(
             seconds=seconds,
@@ -456,8 +464,13 @@ def _result(record: RunRecord) -> str:
     score = f"{record.metric} {100 * record.scores[record.metric]:.2f}"
     untrained = record.cell.untrained
     marks = f"  COLLAPSED: {record.collapsed}{'' if untrained else f'; {TRY}'}" if record.collapsed else ""
-    how = untrained.split if untrained else f"epoch {record.selected_epoch} of {record.cell.trained.recipe.epochs}"
+    how = untrained.split if untrained else _selected(record)
     return f"{score}  ({record.cost.seconds:.0f} s, {how}){marks}"
+
+
+def _selected(record: RunRecord) -> str:
+    recipe, ran = record.cell.trained.recipe, len(record.history)
+    return f"{recipe.evaluation} {record.selected_epoch} of {ran if recipe.evaluate_steps else recipe.epochs}"
 
 
 def _unexpected(error: Exception, cell: Cell, display: Display) -> str:

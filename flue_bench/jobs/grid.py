@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import groupby, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from filelock import Timeout
@@ -21,15 +21,33 @@ from flue_bench.jobs.keep import Keep, Keeper
 from flue_bench.jobs.loader import Loader, TaskInputs
 from flue_bench.progress import Display
 from flue_bench.recipe import Recipe
-from flue_bench.record import Cell, Failure, RunRecord
+from flue_bench.record import Cell, Failure, RunRecord, Search, Searched
 from flue_bench.results.store import Store
-from flue_bench.task import Example
+from flue_bench.task import Example, Task
 from flue_bench.training import models
 from flue_bench.training.device import pick_device, prepare, random_state_kept
 from flue_bench.training.models import Resolved
 
 if TYPE_CHECKING:
     import pyarrow
+
+
+class Where(NamedTuple):
+    """What a recipe is chosen for."""
+
+    task: str
+    model: str
+    """Its digest."""
+    train_rows: int | None
+
+
+class Variant(NamedTuple):
+    """One way in which a model is fine-tuned on a task."""
+
+    recipe: Recipe
+    name: str
+    searched: Searched | None = None
+    search: Search | None = None
 
 
 @dataclass(frozen=True)
@@ -55,12 +73,42 @@ class Grid:
     metrics: Mapping[str, Callable[[pyarrow.Table], float]] = field(default_factory=dict)
     """Scores of the caller's own, by name, each a function of the test predictions."""
     on_epoch: OnEpoch | None = None
+    split: Literal["test", "validation"] = "test"
+    """The split that is scored; for validation the test split is not read."""
+    points: Sequence[Mapping[str, Any]] = ({},)
+    """Changes of the recipe beside ``overrides``, each of which is tried."""
+    searched: Searched | None = None
+    """With ``found``: what was searched."""
+    found: Mapping[Where, Search] | None = None
+    """Searches that are done, whose best point is the recipe; where there is none, no cell is run."""
 
     @property
     def recipe_name(self) -> str:
         """The recipe and its changed fields, however their values are written: ``standard learning_rate=0.0001``."""
-        changed = Recipe().override(self.overrides)
-        return " ".join([self.recipe, *(f"{key}={getattr(changed, key)}" for key in sorted(self.overrides))])
+        return self._named({})
+
+    def _named(self, point: Mapping[str, Any]) -> str:
+        settings = {**self.overrides, **point}
+        changed = Recipe().override(settings)
+        return " ".join([self.recipe, *(f"{key}={getattr(changed, key)}" for key in sorted(settings))])
+
+    def variants(self, task: Task, model: str, train_rows: int | None) -> list[Variant]:
+        """Return the recipes of a model, by its digest, on a task: one a point, or the one that was found."""
+        recipe = task.named_recipe(self.recipe).override(self.overrides)
+        if self.found is None:
+            return [Variant(recipe.override(dict(point)), self._named(point)) for point in self.points]
+        search = self.found.get(Where(task.name, model, train_rows))
+        if search is None or search.best is None:
+            return []
+        return [Variant(recipe.override(dict(search.best.settings)), self.recipe_name, self.searched, search)]
+
+    def recipes(self, task: Task) -> list[Recipe]:
+        """Return all recipes of a task."""
+        recipe = task.named_recipe(self.recipe).override(self.overrides)
+        points = self.points
+        if self.found is not None:
+            points = [each.best.settings for where, each in self.found.items() if where.task == task.name and each.best]
+        return [recipe.override(dict(point)) for point in points]
 
 
 @dataclass
@@ -77,6 +125,8 @@ class Outcome:
     """Cells that were already in the store."""
     unkept: list[str] = field(default_factory=list)
     """Models that could not be kept, with the reason."""
+    planned: dict[Where, dict[int, list[Cell]]] = field(default_factory=dict)
+    """The cells of each point (by its number) of the grid."""
 
 
 class Planned(NamedTuple):
@@ -89,6 +139,7 @@ class Planned(NamedTuple):
     notes: tuple[str, ...]
     """What was chosen on the user's behalf, and why."""
     leaks: tuple[str, ...] = ()
+    search: Search | None = None
 
 
 def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
@@ -101,19 +152,19 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
     if grid.data_dir is not None and not grid.data_dir.is_dir():
         raise UsageError(f"--data-dir {grid.data_dir}: no such folder.")
     device = pick_device(grid.device)
-    recipes = {each.task.name: each.task.named_recipe(grid.recipe).override(grid.overrides) for each in grid.tasks}
+    recipes = {each.task.name: grid.recipes(each.task) for each in grid.tasks}
     outcome = Outcome()
     loader = Loader(grid.tasks, data_dir=grid.data_dir, offline=grid.offline)
     resolved = resolve_all(grid.models, loader, outcome, display)
     for model in resolved:
-        for each in grid.tasks:
-            length = recipes[each.task.name].max_length
-            check_length(model, length, f"the recipe of {each.task.name} has max_length {length}")
-    if device.type != "cuda" and any(recipe.compiled for recipe in recipes.values()):
+        for name, of_task in recipes.items():
+            for length in sorted({recipe.max_length for recipe in of_task}):
+                check_length(model, length, f"the recipe of {name} has max_length {length}")
+    if device.type != "cuda" and any(recipe.compiled for of_task in recipes.values() for recipe in of_task):
         raise UsageError(f"compiled: only on a GPU, and the device is {device.type}: leave --set compiled out.")
     outcome.lacking = lacking(grid.tasks, grid.data_dir, grid.offline, display)
     grid = replace(grid, tasks=sorted(grid.tasks, key=lambda each: each.task.name in outcome.lacking))
-    cells = _cells(grid, recipes, resolved, device, loader, outcome, display)
+    cells = _cells(grid, resolved, device, loader, outcome, display)
     run_planned(
         cells,
         loader,
@@ -163,6 +214,7 @@ def run_planned(
                 on_epoch=on_epoch,
                 leaks=planned.leaks,
                 on_trained=keeper.fresh if keeper else lambda record, _: record,
+                search=planned.search,
             )
             record = _with_metrics(record, metrics or {}, store)
         except Timeout:
@@ -213,7 +265,6 @@ def _with_metrics(
 
 def _cells(
     grid: Grid,
-    recipes: dict[str, Recipe],
     resolved: list[Resolved],
     device: torch.device,
     loader: Loader,
@@ -221,29 +272,32 @@ def _cells(
     display: Display,
 ) -> Iterator[Planned]:
     """Yield the grid's cells, task by task. They name data by content, so a task is read when its turn comes."""
-    numbered = list(enumerate(product(grid.tasks, grid.train_rows, resolved, grid.seeds), 1))
+    points = range(len(grid.points) if grid.found is None else 1)
+    numbered = list(enumerate(product(grid.tasks, grid.train_rows, resolved, points, grid.seeds), 1))
     for each, group in groupby(numbered, key=lambda cell: cell[1][0]):
-        name, recipe = each.task.name, recipes[each.task.name]
+        name = each.task.name
         try:
-            inputs = loader.inputs(each, display)
+            inputs = loader.inputs(each, display, test=grid.split == "test")
         except FlueBenchError as error:
             cannot_load(name, error, outcome, display)
             continue
         limit = inputs.limit(grid.limit)
         poor = inputs.alone(limit)
-        done: set[tuple[int | None, str, int]] = set()
-        for number, (_, asked, model, seed) in group:
+        done: set[tuple[Where, int, int]] = set()
+        for number, (_, asked, model, point, seed) in group:
             train_rows = inputs.train_rows(asked, limit)
             if asked is not None and train_rows is None:
                 whole = len(inputs.splits(limit)["train"])
                 display.once(f"{name}: train has {whole:,} rows: --train-rows {asked} is all of them")
-            if (train_rows, model.ref.digest, seed) in done:
+            where = Where(name, model.ref.digest, train_rows)
+            if (where, point, seed) in done or not (variants := grid.variants(each.task, model.ref.digest, train_rows)):
                 continue
-            done.add((train_rows, model.ref.digest, seed))
+            done.add((where, point, seed))
+            recipe, recipe_name, searched, search = variants[point]
             train = inputs.splits(limit, train_rows, seed)["train"]
             rows = len(train)
             epochs = recipe.epochs_on(rows)
-            steps = epochs * -(-rows // recipe.batch_size)
+            steps = recipe.steps_on(rows)
             auto = f"epochs auto chose {epochs}: {steps:,} steps on {rows:,} rows" if recipe.epochs == "auto" else ""
             lacks = "" if train_rows is None else _lacks(inputs, train)
             settled = prepare(device, grid.precision or recipe.precision, models.width(model.config))
@@ -256,9 +310,12 @@ def _cells(
                 recipe=recipe.override({"precision": settled.precision, "epochs": epochs}),
                 seed=seed,
                 train_rows=train_rows,
+                scored=grid.split,
+                search=searched,
             )
+            outcome.planned.setdefault(where, {}).setdefault(point, []).append(cell)
             notes = (*filter(None, (settled.why, auto, lacks)), *poor)
-            yield Planned(f"[{number}/{len(numbered)}]", cell, grid.recipe_name, notes)
+            yield Planned(f"[{number}/{len(numbered)}]", cell, recipe_name, notes, search=search)
 
 
 def _lacks(inputs: TaskInputs, drawn: list[Example]) -> str:

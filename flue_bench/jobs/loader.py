@@ -54,7 +54,7 @@ class TaskInputs:
         """
         task, notes = self.registered.task, []
         kind, splits = kind_named(task.kind), self.splits(limit)
-        for split in ("validation", "test") if limit is not None else ():
+        for split in [split for split in splits if split != "train"] if limit is not None else ():
             labels = [name for name, count in self.balance(splits[split]).items() if count and name in task.labels]
             answers = {kind.gold(example) for example in splits[split]}
             if len(labels) == 1 or len(answers) == 1:
@@ -71,7 +71,7 @@ class TaskInputs:
         return asked if asked is not None and asked < len(self.splits(limit)["train"]) else None
 
     def splits(self, limit: int | None, train_rows: int | None = None, seed: int = 0) -> dict[Split, list[Example]]:
-        """Return the examples of every split.
+        """Return the examples of every split that was read.
 
         Args:
             limit: at most this many of each.
@@ -79,7 +79,7 @@ class TaskInputs:
             seed: decides the draw.
         """
         if limit not in self._splits:
-            self._splits[limit] = {split: limited(self.data.splits[split], limit) for split in SPLITS}
+            self._splits[limit] = {split: limited(examples, limit) for split, examples in self.data.splits.items()}
         splits = self._splits[limit]
         if train_rows is None:
             return splits
@@ -132,7 +132,7 @@ class Loader:
         if isinstance(cell.recipe, Recipe) and cell.recipe.epochs == "auto":
             raise UsageError("a cell names its epochs: 'auto' depends on the rows")
         task, resolved = self.task(cell), self.model(cell.model, model)
-        inputs = self.inputs(task, display)
+        inputs = self.inputs(task, display, test="test" in cell.reads)
         if (digest := inputs.data.ref.digest) != cell.data:
             raise UsageError(f"the data of {cell.task} differ: digest {digest}, not {cell.data}")
         return resolved, inputs
@@ -203,16 +203,21 @@ class Loader:
             )
         return registered
 
-    def inputs(self, registered: Registered, display: Display) -> TaskInputs:
+    def inputs(self, registered: Registered, display: Display, *, test: bool = True) -> TaskInputs:
         """Return the examples of a task; only those of the latest task are kept.
+
+        Args:
+            registered: the task.
+            display: shows that data are being read.
+            test: False: the test split is not even read.
 
         Raises:
             FlueBenchError: as for ``sources.load``.
         """
-        if self._inputs is None or self._inputs.registered != registered:
+        if self._inputs is None or (self._inputs.registered, "test" in self._inputs.data.splits) != (registered, test):
             self._inputs = None
             with display.bar(f"{registered.task.name}: reading data"):
-                data = sources.load(registered, data_dir=self.data_dir, offline=self.offline)
+                data = sources.load(registered, data_dir=self.data_dir, offline=self.offline, test=test)
             for deviation in data.ref.deviations:
                 display.once(f"{registered.task.name}: not the canonical data: {deviation}")
             for hint in data.hints:

@@ -128,7 +128,14 @@ def again(
     """Train a record's cell again into ``store``, and compare the predictions; other arguments as for ``rerun``."""
     with _threads(record.environment.threads), random_state_kept(where):
         made, _ = run_cell(
-            record.cell, loader, store, where, display, recipe_name=record.recipe_name, on_trained=on_trained
+            record.cell,
+            loader,
+            store,
+            where,
+            display,
+            recipe_name=record.recipe_name,
+            on_trained=on_trained,
+            search=record.search,
         )
         after = read_predictions(made, store.folder(made.cell))
     before = read_predictions(record, folder)

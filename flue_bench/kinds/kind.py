@@ -146,6 +146,8 @@ class Kind(ABC, Generic[E]):
     def remarks(self, splits: Mapping[Split, Sequence[E]], task: Declared) -> Iterator[str]:
         """Yield hints on what examples and declaration say of each other: by default, labels that are in no split.
 
+        ``splits`` has train and validation, and test unless it is not read.
+
         Raises:
             ValueError: they contradict each other; the message says how, and what to declare.
         """

@@ -91,6 +91,8 @@ def _of_recipe(record: RunRecord, task: Task) -> Iterator[tuple[str, str]]:
     settings = {key: None if value == "None" else value for key, _, value in (each.partition("=") for each in changes)}
     try:
         named = task.named_recipe(name).override(settings)
+        if record.search and record.search.best:  # ``verify`` holds it against the points
+            named = named.override(dict(record.search.best.settings))
     except UsageError as error:
         yield f"recipe_name: {record.recipe_name}", f"none of that name: {error}"
         return
@@ -109,7 +111,7 @@ def _of_rows(record: RunRecord, task: Task) -> Iterator[tuple[str, str]]:
     if not record.data.canonical:
         return
     for split, published in task.rows.items():
-        if split in record.data.cut:
+        if split in record.data.cut or split not in record.cell.reads:
             continue
         parts = (split, *(record.data.cut if split == "train" else ()))
         there = sum(record.data.rows.get(part, 0) for part in parts)
@@ -121,7 +123,7 @@ def _of_rows(record: RunRecord, task: Task) -> Iterator[tuple[str, str]]:
 def _of_data(record: RunRecord, prints: Prints | None, installed: Registered) -> Iterator[str]:
     """Yield where a record's data are not those that its task's package brings."""
     task, cell = installed.task, record.cell
-    ours = _data(installed.task.name, cell.split, cell.limit)
+    ours = _data(installed.task.name, cell.split, cell.limit, "test" in cell.reads)
     if ours is None:
         return
     if cell.data != ours.digest:
@@ -159,10 +161,11 @@ class _Data:
 
 
 @cache
-def _data(name: str, split: Split, limit: int | None) -> _Data | None:
+def _data(name: str, split: Split, limit: int | None, test: bool = True) -> _Data | None:
     """Return the data of an installed task, from the reader's cache or anew; None if they cannot be loaded."""
     installed = registry.registered()[name]
-    key = json.dumps([name, split, limit, code.version(kind_named(installed.task.kind)), _stamp(installed.file.parent)])
+    version = code.version(kind_named(installed.task.kind))
+    key = json.dumps([name, split, limit, test, version, _stamp(installed.file.parent)])
     cache = files.cache_dir()
     path = cache / "checks" / "data" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
     with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
@@ -173,7 +176,7 @@ def _data(name: str, split: Split, limit: int | None) -> _Data | None:
     from flue_bench.data import sources
 
     try:
-        loaded = sources.load(installed, offline=True)
+        loaded = sources.load(installed, offline=True, test=test)
     except FlueBenchError:
         return None
     kind, rows = kind_named(installed.task.kind), sources.limited(list(loaded.splits[split]), limit)

@@ -1,6 +1,7 @@
 """Rows of a board: which records belong to a row, what it is called, and which row a user means by a name.
 
 A row is one model as fine-tuned by one recipe in one precision under one protocol of the engine, or one model as it is.
+A recipe that was chosen by a search is another than the same one named beforehand: ``best of 6``.
 The board, ``compare`` and ``card`` all take their rows from here: each accepts the names that the others print.
 """
 
@@ -12,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from flue_bench import escape
 from flue_bench.errors import UnknownNameError, UsageError
-from flue_bench.record import Distilled, RunRecord
+from flue_bench.record import Distilled, RunRecord, digest_of
 
 DIGITS = 6
 """Leading digits of a digest that are enough to name a model."""
@@ -50,6 +51,13 @@ class RowKey(NamedTuple):
     protocol: int
     trained: bool = True
     """False for a model that was scored as it is, whatever its record calls that."""
+    search: str = ""
+    """``best of 6``, a comma, and the digest of what was searched; empty for a recipe that was named beforehand."""
+
+    @property
+    def budget(self) -> str:
+        """``best of 6``; empty for a recipe that was named beforehand."""
+        return self.search.partition(",")[0]
 
 
 class RunKey(NamedTuple):
@@ -72,6 +80,8 @@ class NamedRow:
     title: str
     """The label and how the model was fine-tuned, as the board prints it; unique among the rows."""
     records: tuple[RunRecord, ...]
+    how: str = ""
+    """The recipe's name, and the budget of the search that it comes from: ``standard, best of 6``."""
 
     @property
     def distilled(self) -> Distilled | None:
@@ -80,7 +90,7 @@ class NamedRow:
 
     def _titles(self) -> list[str]:
         """Return the title with and without the protocol: a board prints it where its rows have several."""
-        setting = f"{self.label} ({self.key.recipe}, {self.key.precision}"
+        setting = f"{self.label} ({self.how}, {self.key.precision}"
         return [self.title, f"{setting})", f"{setting}, protocol {self.key.protocol})"]
 
     def _labels(self) -> list[str]:
@@ -155,10 +165,16 @@ def named_rows(records: Iterable[RunRecord]) -> list[NamedRow]:
     )
     labels = dict(zip(of_model, told, strict=True))
     several = len({key.protocol for key in of_row}) > 1
+    searches = grouped({(key.budget, key.search) for key in of_row}, lambda each: each[0])
+
+    def how(key: RowKey) -> str:
+        which = key.search.rpartition(", ")[2][:DIGITS]
+        told = f" (search {which})" if len(searches[key.budget]) > 1 else ""
+        return f"{key.recipe}, {key.budget}{told}" if key.search else key.recipe
 
     def title(key: RowKey) -> str:
         protocol = f", protocol {key.protocol}" if several else ""
-        return f"{labels[key.model]} ({key.recipe}, {key.precision}{protocol})"
+        return f"{labels[key.model]} ({how(key)}, {key.precision}{protocol})"
 
     return [
         NamedRow(
@@ -168,6 +184,7 @@ def named_rows(records: Iterable[RunRecord]) -> list[NamedRow]:
             label=labels[key.model],
             title=title(key),
             records=tuple(of_key),
+            how=how(key),
         )
         for key, of_key in of_row.items()
     ]
@@ -242,7 +259,13 @@ def _bare(name: str) -> str:
 def _row_key(record: RunRecord) -> RowKey:
     cell = record.cell
     trained = cell.untrained is None
-    return RowKey(cell.model.digest, record.recipe_name, cell.recipe.precision, cell.protocol, trained)
+    search = f"{cell.search.budget}, {digest_of(cell.search.model_dump())}" if cell.search else ""
+    return RowKey(cell.model.digest, record.recipe_name, cell.recipe.precision, cell.protocol, trained, search)
+
+
+def tested(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """Return the records without those of a tuning, whose fine-tuned models were scored on validation alone."""
+    return [record for record in records if record.cell.scored == "test"]
 
 
 def _model_name(records: Iterable[RunRecord]) -> str:

@@ -14,7 +14,17 @@ from flue_bench.data import model_files
 from flue_bench.errors import RecordError, TaskFileError, UsageError, cause
 from flue_bench.kinds.counts import Scores
 from flue_bench.kinds.kind import kind_of
-from flue_bench.record import CUT_AT, ELSEWHERE, KEPT_OF, OWN_HEAD, PROTOCOL, SCHEMA_VERSION, ClassScores, RunRecord
+from flue_bench.record import (
+    CUT_AT,
+    ELSEWHERE,
+    KEPT_OF,
+    OWN_HEAD,
+    PROTOCOL,
+    SCHEMA_VERSION,
+    ClassScores,
+    Epoch,
+    RunRecord,
+)
 from flue_bench.results import installed
 from flue_bench.results.installed import said
 from flue_bench.results.prints import Prints, of_predictions
@@ -195,18 +205,62 @@ def _of_record(record: RunRecord) -> Iterator[str]:
 
 def _of_training(record: RunRecord) -> Iterator[str]:
     """Yield contradictions between the recipe and what its run left behind."""
-    recipe, metric = record.cell.trained.recipe, record.metric
-    on_validation = {epoch.epoch: epoch.scores.get(metric, -math.inf) for epoch in record.history}
-    epochs = recipe.epochs
-    if epochs == "auto":
+    recipe, history = record.cell.trained.recipe, record.history
+    if recipe.epochs == "auto":
         yield "cell.recipe.epochs: 'auto', which no cell is run with"
-    elif list(on_validation) != list(range(1, epochs + 1)):
-        yield f"history: {len(record.history)} epochs, the recipe has {epochs}"
+        return
+    steps: list[int] = []
+    if recipe.max_steps or recipe.evaluate_steps:
+        rows = record.cell.served(record.data.rows).get("train", 0)
+        due = recipe.evaluations_on(rows) if rows else range(0)
+        steps = [*due[: len(history)], recipe.steps_on(rows)][: len(history)]
+        most = len(due) + 1
     else:
-        best = max(on_validation, key=on_validation.__getitem__)  # the earlier of equals, as the run selects
-        selected = best if recipe.selection == "best" else epochs
-        if record.selected_epoch != selected:
-            yield f"selected_epoch: {record.selected_epoch}, by history and recipe it is {selected}"
+        most = recipe.epochs
+    best = ended = 0
+    for number, epoch in enumerate(history, 1):
+        if ended or epoch.epoch != number:
+            break
+        if not best or _headline(record, epoch) > _headline(record, history[best - 1]):  # as the run selects
+            best = number
+        if number == most or recipe.stops(number, best):
+            ended = number
+    if not ended or ended != len(history):
+        until = f", or fewer by patience {recipe.patience}" if recipe.patience else ""
+        yield f"history: {len(history)} evaluations, the recipe has {most}{until}"
+        return
+    for epoch, step in zip(history, steps, strict=False):
+        if epoch.step != step:
+            yield f"history: evaluation {epoch.epoch} after {epoch.step:,} steps, by the recipe after {step:,}"
+            return
+    selected = best if recipe.selection == "best" else ended
+    if record.selected_epoch != selected:
+        yield f"selected_epoch: {record.selected_epoch}, by history and recipe it is {selected}"
+    yield from _of_search(record)
+
+
+def _of_search(record: RunRecord) -> Iterator[str]:
+    """Yield contradictions between what was searched, the points that were tried, and the recipe."""
+    searched, search = record.cell.search, record.search
+    if searched is None or search is None:
+        return
+    if [point.settings for point in search.points] != searched.settings():
+        yield f"search.points: not those of cell.search, which are {searched.points:,}"
+        return
+    for number, point in enumerate(search.points):
+        if (seeds := tuple(run.seed for run in point.runs)) != searched.seeds:
+            yield f"search.points.{number}: seeds {said(tuple(map(str, seeds)))}, cell.search has others"
+            return
+    if search.best is None:
+        yield "search: no point stands, so that none was chosen"
+        return
+    for name, value in search.best.settings.items():
+        if value != "auto" and (ours := getattr(record.cell.recipe, name, None)) != value:
+            yield f"cell.recipe.{name}: {ours}, the best point of the search has {value}"
+
+
+def _headline(record: RunRecord, epoch: Epoch) -> float:
+    return epoch.scores.get(record.metric, -math.inf)
 
 
 def _of_no_training(record: RunRecord) -> Iterator[str]:

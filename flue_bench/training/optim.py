@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
 
 import torch
 from torch import nn
+
+from flue_bench.recipe import Schedule
 
 
 def adamw(
@@ -24,15 +26,18 @@ def adamw(
     return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=eps, fused=True)
 
 
-def learning_rate_factor(step: int, total: int, warmup: int, schedule: Literal["linear", "constant"]) -> float:
+def learning_rate_factor(step: int, total: int, warmup: int, schedule: Schedule) -> float:
     """Return the share of the peak learning rate at ``step`` (from 0): linear warm-up, then the schedule.
 
-    The values are those of transformers' ``get_linear_schedule_with_warmup`` and ``get_constant_schedule_with_warmup``.
+    The values are those of transformers' ``get_linear_schedule_with_warmup``, ``get_cosine_schedule_with_warmup`` (half
+    a period) and ``get_constant_schedule_with_warmup``.
     """
     if step < warmup:
         return step / max(1, warmup)
     if schedule == "constant":
         return 1.0
+    if schedule == "cosine":
+        return max(0.0, 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, total - warmup))))
     return max(0.0, (total - step) / max(1, total - warmup))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from flue_bench.errors import ModelError
+from flue_bench.errors import DivergedError
 from flue_bench.kinds.network.network import Encoded, Floats, Ints
 from flue_bench.recipe import Recipe
 from flue_bench.record import Epoch
@@ -76,7 +76,7 @@ def fine_tune(
     show: Callable[[Progress], None] = lambda _: None,
     ended: Callable[[Epoch], None] = lambda _: None,
 ) -> Fit:
-    """Train ``model`` in place, and leave in it the weights of the selected epoch.
+    """Train ``model`` in place, and leave in it the weights of the selected evaluation, by default that of an epoch.
 
     Batches, learning rate and dropout are pure functions of (seed, step): a run resumed from its checkpoint ends with
     the same weights to the bit as one that was never interrupted (same machine, same threads).
@@ -87,19 +87,17 @@ def fine_tune(
         recipe: the recipe, with its precision resolved.
         seed: decides order and dropout.
         device: device and precision.
-        validate: called after each epoch.
-        metric: the one of ``validate``'s scores that selects the epoch.
+        validate: called for each evaluation: after each epoch, or every ``evaluate_steps``.
+        metric: the one of ``validate``'s scores that selects the weights, and that ``patience`` watches.
         folder: for the checkpoint, written every five minutes, on a signal, and at the end of a longer training.
         show: called after each step.
-        ended: called after each epoch; if it raises, the checkpoint is written first.
+        ended: called after each evaluation; if it raises, the checkpoint is written first.
 
     Raises:
-        ModelError: the loss is no longer finite.
+        DivergedError: the loss is no longer finite.
         KeyboardInterrupt, SystemExit: a signal came; the checkpoint is written.
     """
-    steps_per_epoch = -(-len(data) // recipe.batch_size)
-    epochs = recipe.epochs_on(len(data))
-    total = steps_per_epoch * epochs
+    total = recipe.steps_on(len(data))
     warmup = round(recipe.warmup_ratio * total)
     optimizer = adamw(model, recipe.learning_rate, recipe.weight_decay)
     dropout = recipe.dropout != 0  # None: the model's own
@@ -110,46 +108,22 @@ def fine_tune(
     validating = 0.0
 
     with checkpoint.interruption() as interruption:
-        for epoch in range(len(run.history), epochs):
-            batches = training_batches(data.lengths, recipe.batch_size, seed, epoch)
-            for rows in batches[run.step - epoch * steps_per_epoch :]:
-                model.train()
-                factor = learning_rate_factor(run.step, total, warmup, recipe.schedule)
-                set_learning_rate(optimizer, recipe.learning_rate * factor)
-                done = None
-                while done is None:
-                    try:
-                        done = add_gradient(stepping, data, rows, run.rows_at_once, device, seed, run.step, dropout)
-                    except torch.OutOfMemoryError:
-                        if run.rows_at_once == 1:
-                            raise
-                        run.rows_at_once //= 2  # for the rest of the run; the step begins again
-                        optimizer.zero_grad()
-                nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-                optimizer.step()
-                optimizer.zero_grad()
 
-                run.step += 1
-                loss, real, padded = done
-                run.loss += loss
-                run.count(rows=len(rows), real=real, padded=padded)
-                seconds = time.perf_counter() - began - validating
-                show(Progress(run.step, total, epoch + 1, loss.item, run.examples, seconds))
-                if interruption.signal is not None or time.perf_counter() - saved > CHECKPOINT_SECONDS:
-                    run.save()
-                    saved = time.perf_counter()
-                    interruption.raise_if_set()
-
-            mean_loss = run.loss.item() / steps_per_epoch
+        def evaluate() -> None:
+            nonlocal validating
+            since = run.step - (run.history[-1].step if run.history else 0)
+            mean_loss = run.loss.item() / since
             if not np.isfinite(mean_loss):
-                raise ModelError(
-                    f"The training loss is no longer finite in epoch {epoch + 1} (step {run.step} of {total}): "
-                    f"lower --set learning_rate (now {recipe.learning_rate:g}) or use --precision fp32."
+                raise DivergedError(
+                    f"The training loss is no longer finite in epoch {_epoch(run.step - 1, data, recipe) + 1} (step "
+                    f"{run.step} of {total}): lower --set learning_rate (now {recipe.learning_rate:g}) or use "
+                    "--precision fp32."
                 )
             before = time.perf_counter()
             scores = validate(model)
             validating += time.perf_counter() - before
-            run.end_epoch(Epoch(epoch=epoch + 1, step=run.step, train_loss=mean_loss, scores=scores), metric)
+            number = len(run.history) + 1
+            run.end_epoch(Epoch(epoch=number, step=run.step, train_loss=mean_loss, scores=scores), metric)
             try:
                 ended(run.history[-1])
             except BaseException:
@@ -159,13 +133,47 @@ def fine_tune(
                 run.save()
                 interruption.raise_if_set()
 
+        if recipe.evaluated(run.step, len(data)) and (not run.history or run.history[-1].step < run.step):
+            evaluate()  # the checkpoint was written between a step and its evaluation
+        for epoch, rows in _left(data, recipe, seed, run.step, total):
+            if recipe.stops(len(run.history), run.best_epoch):
+                break
+            model.train()
+            factor = learning_rate_factor(run.step, total, warmup, recipe.schedule)
+            set_learning_rate(optimizer, recipe.learning_rate * factor)
+            done = None
+            while done is None:
+                try:
+                    done = add_gradient(stepping, data, rows, run.rows_at_once, device, seed, run.step, dropout)
+                except torch.OutOfMemoryError:
+                    if run.rows_at_once == 1:
+                        raise
+                    run.rows_at_once //= 2  # for the rest of the run; the step begins again
+                    optimizer.zero_grad()
+            nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+
+            run.step += 1
+            loss, real, padded = done
+            run.loss += loss
+            run.count(rows=len(rows), real=real, padded=padded)
+            seconds = time.perf_counter() - began - validating
+            show(Progress(run.step, total, epoch + 1, loss.item, run.examples, seconds))
+            if interruption.signal is not None or time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                run.save()
+                saved = time.perf_counter()
+                interruption.raise_if_set()
+            if recipe.evaluated(run.step, len(data)):
+                evaluate()
+
     if time.perf_counter() - saved > CHECKPOINT_SECONDS / 10:
         run.save()  # so that a failure of the scoring does not lose the training
     if recipe.selection == "best":
         run.restore_best()
     return Fit(
         history=run.history,
-        selected_epoch=run.best_epoch if recipe.selection == "best" else epochs,
+        selected_epoch=run.best_epoch if recipe.selection == "best" else len(run.history),
         steps=run.step,
         seconds=time.perf_counter() - began - validating,
         examples=run.examples,
@@ -174,6 +182,21 @@ def fine_tune(
         resumed=run.resumed,
         rows_at_once=run.rows_at_once,
     )
+
+
+def _epoch(step: int, data: Encoded, recipe: Recipe) -> int:
+    """Return the epoch, from 0, that a step from 0 belongs to."""
+    return step // -(-len(data) // recipe.batch_size)
+
+
+def _left(data: Encoded, recipe: Recipe, seed: int, step: int, total: int) -> Iterator[tuple[int, Ints]]:
+    """Yield the epoch and the rows of each step from ``step`` on; an epoch's order does not depend on those before."""
+    while step < total:
+        epoch = _epoch(step, data, recipe)
+        batches = training_batches(data.lengths, recipe.batch_size, seed, epoch)
+        for rows in batches[step - epoch * len(batches) : total - epoch * len(batches)]:
+            yield epoch, rows
+            step += 1
 
 
 def add_gradient(
@@ -294,7 +317,7 @@ def predict(
         One array per row, as ``data.read`` gives it.
 
     Raises:
-        ModelError: an output is not finite.
+        DivergedError: an output is not finite.
         torch.OutOfMemoryError: a single row does not fit.
     """
     model.eval()
@@ -313,7 +336,7 @@ def predict(
                 cut(len(left[-1]))
                 continue
             if not all(np.isfinite(answer).all() for answer in answers):
-                raise ModelError(
+                raise DivergedError(
                     "The model's outputs are no longer finite: lower --set learning_rate or use --precision fp32."
                 )
             for row, answer in zip(rows, answers, strict=True):

@@ -96,7 +96,7 @@ def test_a_record_of_the_first_release_is_read_and_right() -> None:
         ("labels", ["negative", "positive", "mixed"], "scores: f1_binary missing or too many"),
         ("collapsed", "predicts only 'positive' (gold has 2 classes)", "the predictions say none"),
         ("selected_epoch", 1, "selected_epoch: 1, by history and recipe it is 3"),
-        ("history", [], "history: 0 epochs, the recipe has 3"),
+        ("history", [], "history: 0 evaluations, the recipe has 3"),
         ("metric", "f1", "metric: there is no score f1"),
         ("data.digest", "0" * 16, "data: the digest is not that of 'cell.data'"),
         ("predictions.rows", 149, "predictions: 149 rows, but the test split has 450, limit 150"),

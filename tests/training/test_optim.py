@@ -10,15 +10,15 @@ from torch import nn
 from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
 
 
-@pytest.mark.parametrize("schedule", ["linear", "constant"])
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 @pytest.mark.parametrize(("total", "warmup"), [(1, 0), (7, 0), (10, 1), (50, 5), (50, 49), (12, 12)])
 def test_the_schedule_is_that_of_transformers_at_every_step(schedule: str, total: int, warmup: int) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    theirs = (
-        transformers.get_linear_schedule_with_warmup(optimizer, warmup, total)
-        if schedule == "linear"
-        else transformers.get_constant_schedule_with_warmup(optimizer, warmup)
-    )
+    theirs = {
+        "linear": lambda: transformers.get_linear_schedule_with_warmup(optimizer, warmup, total),
+        "cosine": lambda: transformers.get_cosine_schedule_with_warmup(optimizer, warmup, total),
+        "constant": lambda: transformers.get_constant_schedule_with_warmup(optimizer, warmup),
+    }[schedule]()
     for step in range(total + 1):
         assert learning_rate_factor(step, total, warmup, schedule) == pytest.approx(theirs.get_last_lr()[0], abs=1e-12)
         optimizer.step()
@@ -28,6 +28,9 @@ def test_the_schedule_is_that_of_transformers_at_every_step(schedule: str, total
 def test_the_schedule_by_hand() -> None:
     assert [learning_rate_factor(step, 6, 2, "linear") for step in range(7)] == [0, 0.5, 1, 0.75, 0.5, 0.25, 0]
     assert [learning_rate_factor(step, 6, 2, "constant") for step in range(4)] == [0, 0.5, 1, 1]
+    half = 0.5**0.5  # cos 45°
+    by_hand = [0, 0.5, 1, (1 + half) / 2, 0.5, (1 - half) / 2, 0]
+    assert [learning_rate_factor(step, 6, 2, "cosine") for step in range(7)] == pytest.approx(by_hand, abs=1e-15)
 
 
 def test_biases_and_norms_do_not_decay() -> None:
