@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RESULTS := results/local
-MARKS := not gpu and not network and not robustness and not benchmark
+MARKS := not gpu and not network and not robustness and not benchmark and not slurm
 INSTALLED := $(VENV)/.installed
 
 # Waiting threads soon give the processor back, as in the command line (docs/decisions/0009-threads-and-memory.md).

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from flue_bench.data.sources import TaskData
     from flue_bench.jobs.grid import Outcome
     from flue_bench.jobs.speed import Measured
+    from flue_bench.jobs.workers import Workers
     from flue_bench.progress import Display
     from flue_bench.record import Cell, Epoch
     from flue_bench.results.rows import NamedRow
@@ -121,6 +122,10 @@ def run(
     search_seeds: int = 1,
     metrics: Mapping[str, Callable[[pyarrow.Table], float]] | None = None,
     on_epoch: Callable[[Cell, Epoch], None] | None = None,
+    workers: int | Literal["auto"] | None = None,
+    threads: int | None = None,
+    cluster: str | Path | None = None,
+    dry_run: bool = False,
     progress: bool | Display = True,
 ) -> Results:
     """Fine-tune and score models on tasks. Every cell (model, task, seed) is run once and recorded.
@@ -156,6 +161,14 @@ def run(
             caller's responsibility: nothing recomputes them, no epoch is selected by them, and no board shows them.
         on_epoch: called after each epoch with the cell and its losses and validation scores. What it raises ends the
             run with a checkpoint, from which the same call continues.
+        workers: run several cells at once, each in a process of its own: so many, or ``auto``, which is one a visible
+            GPU, or on a CPU one for each ``threads`` cores. It needs the extra ``cluster``.
+        threads: of each worker; None: the machine's cores divided among them. Records name it, since other numbers of
+            threads add up in another order.
+        cluster: run the cells on a cluster: a TOML file with the settings of a Slurm cluster, or a Python file that
+            leaves a Parsl configuration in ``config``, and is run as your own code.
+        dry_run: say which cells would be run, how long they take and what they can show; nothing is run, and what is
+            returned are the records that are there.
         progress: show bars in a terminal or a notebook; False: nothing.
 
     Returns:
@@ -196,6 +209,11 @@ def run(
     if not sizes or not all(size == "all" or (isinstance(size, int) and size >= 1) for size in sizes):
         raise UsageError(f"train_rows {train_rows!r}: numbers of at least 1 row, or 'all', such as 100,300,all.")
     model_names.check(named)
+    spread = _workers(workers, threads, cluster, device)
+    if dry_run and asked:
+        raise UsageError("--dry-run says what a grid would run; of a search nobody knows before: leave --search out.")
+    if spread and on_epoch:
+        raise UsageError("on_epoch is a function of this process, which workers cannot call: leave one of them out.")
     display = display_for(progress)
     with display.console.status("Loading PyTorch and transformers"), loading():
         from flue_bench.jobs.grid import Grid, run_grid
@@ -219,6 +237,8 @@ def run(
         metrics=dict(metrics or {}),
         on_epoch=on_epoch,
         split=split,
+        workers=spread,
+        dry_run=dry_run,
     )
     store = Store(Path(results))
     done = run_search(grid, asked, store, display) if asked else run_grid(grid, store, display)
@@ -239,6 +259,9 @@ def score(
     offline: bool = False,
     results: str | Path = "results",
     force: bool = False,
+    workers: int | Literal["auto"] | None = None,
+    threads: int | None = None,
+    cluster: str | Path | None = None,
     progress: bool | Display = True,
 ) -> Results:
     """Score fine-tuned models as they are, each with its own head: nothing is trained, and there is no seed.
@@ -260,6 +283,9 @@ def score(
         offline: make no network call.
         results: the folder to write records to.
         force: score again what has a record.
+        workers: as for ``run``.
+        threads: as for ``run``.
+        cluster: as for ``run``.
         progress: show bars in a terminal or a notebook; False: nothing.
 
     Returns:
@@ -283,6 +309,7 @@ def score(
     if max_length is not None and max_length < 4:
         raise UsageError(f"max_length {max_length}: at least 4 sub-words.")
     model_names.check(named)
+    spread = _workers(workers, threads, cluster, device)
     display = display_for(progress)
     with display.console.status("Loading PyTorch and transformers"), loading():
         from flue_bench.jobs.score import Scoring, score_all
@@ -300,8 +327,37 @@ def score(
         data_dir=_data_dir(data_dir),
         offline=offline,
         force=force,
+        workers=spread,
     )
     return _whole("scoring", score_all(asked, Store(Path(results)), display), results)
+
+
+def _workers(
+    number: int | Literal["auto"] | None, threads: int | None, cluster: str | Path | None, device: str
+) -> Workers | None:
+    """Return the request for workers; None without them.
+
+    Raises:
+        UsageError: it is invalid, or Parsl is not installed.
+    """
+    if number is None and cluster is None:
+        if threads is not None:
+            raise UsageError("--threads is of workers: give --workers too, or set OMP_NUM_THREADS for this process.")
+        return None
+    from flue_bench.jobs.cluster import load
+    from flue_bench.jobs.workers import Workers, check
+
+    if number is not None and cluster is not None:
+        raise UsageError(
+            "--workers is of this machine; the file of --cluster says how many a node has. Give one of them."
+        )
+    if number not in ("auto", None) and not isinstance(number, int):
+        raise UsageError(f"--workers {number}: a number, or auto.")
+    asked = Workers(
+        "auto" if number is None else number, threads, None if cluster is None else load(Path(cluster)), device
+    )
+    check(asked)
+    return asked
 
 
 def _whole(what: str, outcome: Outcome, results: str | Path) -> Results:

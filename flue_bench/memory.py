@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,17 @@ def loading() -> Iterator[None]:
             gc.freeze()
         if collects:
             gc.enable()
+
+
+def wait_passively() -> None:
+    """Let OpenMP's threads wait as a busy machine needs it, unless the user has set it; call it before torch is loaded.
+
+    Threads that spin for long make a busy machine many times slower, and threads that sleep at once leave a small model
+    to one core (docs/decisions/0009-threads-and-memory.md).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
 def keep_freed_memory() -> None:

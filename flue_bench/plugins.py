@@ -16,6 +16,8 @@ KINDS = "flue_bench.kinds"
 """Entry points of this group name objects, see ``flue_bench.kinds.kind.Kind``."""
 COMMANDS = "flue_bench.commands"
 """Entry points of this group name functions in typer's style; they become ``flue-bench NAME``."""
+JOBS = "flue_bench.jobs"
+"""Entry points of this group name functions that workers run: ``flue_bench.jobs.worker.Job``."""
 CHECKS = "flue_bench.checks"
 """Entry points of this group name functions that ``doctor --self-test`` runs: ``flue_bench.jobs.selftest.Check``."""
 

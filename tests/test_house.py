@@ -27,7 +27,7 @@ PINS = dict(
 )
 MACHINE_PATH = re.compile(r"(?<![\w.:/~-])/(?:work|root|home/[\w-]+|Users/[\w-]+|tmp/[\w-]+)/")
 LARGEST = 2_000_000  # bytes
-OPTIONAL = ("pandas",)
+OPTIONAL = ("pandas", "parsl", "psutil")
 """Used where it is installed; what needs it says so."""
 
 

@@ -78,7 +78,8 @@ def test_what_is_published_as_source_only_is_a_tool_of_the_tests() -> None:
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 def test_what_users_install_comes_as_wheels(python: str, registry: None, tmp_path: Path) -> None:
     """Of every package at its pinned version, for several Pythons. Torch is only looked up: it takes gigabytes."""
-    users = pulled_in([*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["flaubert"]])
+    extras = PROJECT["optional-dependencies"]
+    users = pulled_in([*PROJECT["dependencies"], *extras["flaubert"], *extras["cluster"]])
     words = ("--dry-run", "--no-deps", "--ignore-installed", "--only-binary=:all:", "--python-version", python)
     done = pip(
         "install", *words, "--target", "there", *(f"{name}=={PINS[name]}" for name in sorted(users)), cwd=tmp_path

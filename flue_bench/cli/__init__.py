@@ -15,6 +15,7 @@ from flue_bench.cli import card, compare, doctor, fetch, leaderboard, run, score
 from flue_bench.cli.command import Command
 from flue_bench.cli.output import say
 from flue_bench.errors import FlueBenchError, TaskFileError, UsageError, address
+from flue_bench.memory import wait_passively
 
 app = typer.Typer(
     name="flue-bench",
@@ -99,11 +100,7 @@ _KEPT = {
 
 def main() -> None:
     """Run the command line. Errors meant for the user become one or two lines on stderr and an exit code."""
-    # Before torch is loaded: threads that spin for long make a busy machine many times slower, and threads that sleep
-    # at once leave a small model to one core (docs/decisions/0009-threads-and-memory.md).
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    wait_passively()
     # A cluster takes its machine back by SIGTERM: end as an exception does, so that nothing half written stays behind.
     # While a step or a record is under way, `checkpoint.interruption` lets it end first.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

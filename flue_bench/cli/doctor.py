@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flue_bench.errors import UsageError
+
 if TYPE_CHECKING:
     from flue_bench.plugins import Finding
     from flue_bench.progress import Console
@@ -24,6 +26,14 @@ def doctor(
         ),
     ] = False,
     device: Annotated[str, typer.Option(help="Device of the self-test: auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    cluster: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Examine the nodes of a cluster instead, by one small job each: versions, devices, shared folders, "
+            "locks between nodes, caches, network. See docs/clusters.md.",
+        ),
+    ] = None,
 ) -> None:
     """Check versions, device, folders and the hub, and say how to fix what is wrong.
 
@@ -32,11 +42,16 @@ def doctor(
     from flue_bench.progress import Console
 
     console = Console()
-    with console.status("Checking this machine"):
-        from flue_bench.jobs.doctor import examine
+    if cluster is not None:
+        if self_test:
+            raise UsageError("--self-test tests this machine, --cluster its nodes: give one of them.")
+        findings = _of_cluster(console, cluster, results)
+    else:
+        with console.status("Checking this machine"):
+            from flue_bench.jobs.doctor import examine
 
-        findings = list(examine(results))
-    _print(console, findings)
+            findings = list(examine(results))
+        _print(console, findings)
     if self_test:
         with console.status("Loading PyTorch and transformers"):
             from flue_bench.jobs.selftest import self_test as check
@@ -58,6 +73,25 @@ def doctor(
         console.print(f"{problems} problem{'s' * (problems > 1)}.")
         raise typer.Exit(1)
     console.print("Nothing is broken.")
+
+
+def _of_cluster(console: Console, cluster: Path, results: Path) -> list[Finding]:
+    """Print what each node says, as it comes."""
+    from flue_bench.jobs.cluster import load
+    from flue_bench.jobs.workers import Workers, check
+
+    asked = Workers(cluster=load(cluster))
+    check(asked)
+    with console.status("Loading PyTorch"):
+        from flue_bench.jobs.nodes import examine_cluster
+        from flue_bench.progress import Display
+
+    console.print("One job is sent to each node; it may wait in the queue. Ctrl-C cancels.")
+    findings = []
+    for finding in examine_cluster(asked, results, Display(console)):
+        findings.append(finding)
+        _print(console, [finding])
+    return findings
 
 
 def _print(console: Console, findings: list[Finding]) -> None:

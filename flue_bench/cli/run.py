@@ -11,10 +11,11 @@ import typer
 
 from flue_bench.cli.choices import SplitChoice
 from flue_bench.cli.made import made
-from flue_bench.cli.settings import settings, values
+from flue_bench.cli.settings import CLUSTER, THREADS, WORKERS, number_of, settings, values
 from flue_bench.errors import UsageError, quoted
 
 if TYPE_CHECKING:
+    from flue_bench.progress import Display
     from flue_bench.results.runs import Results
 
 
@@ -104,6 +105,13 @@ def run(
         int | None, typer.Option(min=2, help="Try so many of the combinations, drawn by a hash.", show_default="all")
     ] = None,
     search_seeds: Annotated[int, typer.Option(min=1, help="Tuning seeds of each combination.")] = 1,
+    workers: Annotated[str | None, WORKERS] = None,
+    threads: Annotated[int | None, THREADS] = None,
+    cluster: Annotated[Path | None, CLUSTER] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be run, how long it takes and what it can show; run nothing."),
+    ] = False,
 ) -> None:
     """Fine-tune and score models on tasks; every cell (model, task, seed) is run once and recorded.
 
@@ -120,8 +128,8 @@ def run(
     import flue_bench
     from flue_bench.api import EMBEDDED
 
-    made(
-        lambda display: flue_bench.run(
+    def make(display: Display) -> Results:
+        return flue_bench.run(
             model,
             task,
             seeds=seed or seeds or 1,
@@ -140,8 +148,20 @@ def run(
             search=values(search) if search else None,
             search_trials=search_trials,
             search_seeds=search_seeds,
+            workers=number_of(workers),
+            threads=threads,
+            cluster=cluster,
+            dry_run=dry_run,
             progress=display,
-        ),
+        )
+
+    if dry_run:
+        from flue_bench.progress import Console, Display
+
+        make(Display(Console()))
+        return
+    made(
+        make,
         results,
         again="cells had a record already; --force runs them again.",
         opening=None if model else f"No --model given: {' and '.join(EMBEDDED)}, small enough for any machine.",

@@ -10,6 +10,7 @@ import typer
 from flue_bench.cli.choices import SplitChoice
 from flue_bench.cli.made import made
 from flue_bench.cli.run import PrecisionChoice
+from flue_bench.cli.settings import CLUSTER, THREADS, WORKERS, number_of
 from flue_bench.errors import UsageError, quoted
 
 
@@ -54,6 +55,9 @@ def score(
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
     results: Annotated[Path, typer.Option(help="The folder to write records to.")] = Path("results"),
     force: Annotated[bool, typer.Option("--force", help="Score again what has a record already.")] = False,
+    workers: Annotated[str | None, WORKERS] = None,
+    threads: Annotated[int | None, THREADS] = None,
+    cluster: Annotated[Path | None, CLUSTER] = None,
 ) -> None:
     """Score fine-tuned models as they are, each with its own head; nothing is trained.
 
@@ -78,6 +82,9 @@ def score(
             offline=offline,
             results=results,
             force=force,
+            workers=number_of(workers),
+            threads=threads,
+            cluster=cluster,
             progress=display,
         ),
         results,

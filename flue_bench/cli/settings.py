@@ -1,11 +1,42 @@
-"""The options ``--set KEY=VALUE`` and ``--search KEY=VALUE,VALUE``."""
+"""Options of several commands: ``--set``, ``--search``, ``--workers``, ``--threads``, ``--cluster``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import typer
 
 from flue_bench import field
 from flue_bench.errors import UnknownNameError, UsageError, quoted
+
+WORKERS: Any = typer.Option(
+    metavar="N|auto",
+    help="Run several cells at once, each in a process of its own; auto: one a GPU, or one for each --threads cores. "
+    "Needs flue-bench[cluster]; see docs/clusters.md.",
+)
+THREADS: Any = typer.Option(min=1, show_default="the cores divided among them", help="Threads of each worker.")
+
+CLUSTER: Any = typer.Option(
+    metavar="FILE",
+    help="Run the cells on a cluster: a .toml of settings for Slurm, or a .py with a Parsl configuration, which is run "
+    "as your own code. See docs/clusters.md.",
+)
+
+
+def number_of(workers: str | None) -> int | Literal["auto"] | None:
+    """Return what ``--workers`` says.
+
+    Raises:
+        UsageError: it is neither a number nor ``auto``.
+    """
+    if workers is None:
+        return None
+    if workers == "auto":
+        return "auto"
+    if not workers.isdecimal():
+        raise UsageError(f"--workers {quoted(workers)}: a number of at least 1, or auto.")
+    return int(workers)
 
 
 def settings(pairs: Iterable[str], options: Mapping[str, object]) -> dict[str, str]:

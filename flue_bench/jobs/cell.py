@@ -131,8 +131,7 @@ def run_cell(
         FlueBenchError: the model or the data cannot be loaded, or the store cannot be read or written.
         filelock.Timeout: another process is running it, and ``wait`` is false.
     """
-    on = "" if cell.train_rows is None else f" · {counted(cell.train_rows, 'train row')}"
-    title = f"{number}{loader.called(cell.model)} · {cell.task}{on} · {cell.run}"
+    title = titled(cell, loader.called(cell.model), number)
     checkpoint_dir = store.checkpoint_dir(cell)
     earlier = None if force else store.find(cell)  # without a lock: if all is done, nothing has to be written
     if earlier is not None and not checkpoint_dir.exists():
@@ -171,12 +170,12 @@ def run_cell(
                 column=column,
                 error=reason,
                 diverged=isinstance(error, DivergedError),
-                created=_now(),
+                created=now(),
             )
             store.write_failure(failure)
             display.line(f"{title}: failed: {reason}")
             raise CellFailedError(failure) from error
-    display.line(f"{title}: {_result(record)}")
+    display.line(f"{title}: {result(record)}")
     return Finished(record, reused=False)
 
 
@@ -456,11 +455,24 @@ def _record(
             resumed=fit.resumed,
         ),
         environment=tested.environment.model_copy(update={"notes": (*tested.environment.notes, *unknown)}),
-        created=_now(),
+        created=now(),
     )
 
 
-def _result(record: RunRecord) -> str:
+def titled(cell: Cell, called: str, number: str = "") -> str:
+    """Return a cell in words, for a line on the screen.
+
+    Args:
+        cell: the cell.
+        called: its model's name here.
+        number: a prefix.
+    """
+    on = "" if cell.train_rows is None else f" · {counted(cell.train_rows, 'train row')}"
+    return f"{number}{called} · {cell.task}{on} · {cell.run}"
+
+
+def result(record: RunRecord) -> str:
+    """Return a finished cell's score and how it came about, for a line on the screen."""
     score = f"{record.metric} {100 * record.scores[record.metric]:.2f}"
     untrained = record.cell.untrained
     marks = f"  COLLAPSED: {record.collapsed}{'' if untrained else f'; {TRY}'}" if record.collapsed else ""
@@ -487,5 +499,6 @@ def _unexpected(error: Exception, cell: Cell, display: Display) -> str:
     )
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time as records write it."""
     return datetime.now(UTC).isoformat(timespec="seconds")

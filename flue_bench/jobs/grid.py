@@ -25,11 +25,13 @@ from flue_bench.record import Cell, Failure, RunRecord, Search, Searched
 from flue_bench.results.store import Store
 from flue_bench.task import Example, Task
 from flue_bench.training import models
-from flue_bench.training.device import pick_device, prepare, random_state_kept
+from flue_bench.training.device import Device, pick_device, prepare, random_state_kept
 from flue_bench.training.models import Resolved
 
 if TYPE_CHECKING:
     import pyarrow
+
+    from flue_bench.jobs.workers import Workers
 
 
 class Where(NamedTuple):
@@ -81,6 +83,10 @@ class Grid:
     """With ``found``: what was searched."""
     found: Mapping[Where, Search] | None = None
     """Searches that are done, whose best point is the recipe; where there is none, no cell is run."""
+    workers: Workers | None = None
+    """None: the cells run in this process."""
+    dry_run: bool = False
+    """Say what would be run, and run nothing."""
 
     @property
     def recipe_name(self) -> str:
@@ -140,6 +146,10 @@ class Planned(NamedTuple):
     """What was chosen on the user's behalf, and why."""
     leaks: tuple[str, ...] = ()
     search: Search | None = None
+    size: float = 0.0
+    """Examples that are read, times the bytes of the model's weights: how cells compare in length."""
+    tested: int = 0
+    """Examples that are scored."""
 
 
 def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
@@ -151,7 +161,8 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
     """
     if grid.data_dir is not None and not grid.data_dir.is_dir():
         raise UsageError(f"--data-dir {grid.data_dir}: no such folder.")
-    device = pick_device(grid.device)
+    remote = grid.workers is not None and grid.workers.cluster is not None
+    device = torch.device("cpu") if remote else pick_device(grid.device)
     recipes = {each.task.name: grid.recipes(each.task) for each in grid.tasks}
     outcome = Outcome()
     loader = Loader(grid.tasks, data_dir=grid.data_dir, offline=grid.offline)
@@ -160,11 +171,19 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
         for name, of_task in recipes.items():
             for length in sorted({recipe.max_length for recipe in of_task}):
                 check_length(model, length, f"the recipe of {name} has max_length {length}")
-    if device.type != "cuda" and any(recipe.compiled for of_task in recipes.values() for recipe in of_task):
+    every = [recipe for of_task in recipes.values() for recipe in of_task]
+    if remote and "auto" in {grid.precision or recipe.precision for recipe in every}:
+        raise UsageError(UNKNOWN_PRECISION)
+    if not remote and device.type != "cuda" and any(recipe.compiled for recipe in every):
         raise UsageError(f"compiled: only on a GPU, and the device is {device.type}: leave --set compiled out.")
     outcome.lacking = lacking(grid.tasks, grid.data_dir, grid.offline, display)
     grid = replace(grid, tasks=sorted(grid.tasks, key=lambda each: each.task.name in outcome.lacking))
     cells = _cells(grid, resolved, device, loader, outcome, display)
+    if grid.dry_run:
+        from flue_bench.jobs.forecast import foretell
+
+        foretell(cells, grid, store, device, outcome, display)
+        return outcome
     run_planned(
         cells,
         loader,
@@ -176,6 +195,7 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
         on_epoch=grid.on_epoch,
         metrics=grid.metrics,
         keep=grid.keep,
+        workers=grid.workers,
     )
     return outcome
 
@@ -192,8 +212,17 @@ def run_planned(
     on_epoch: OnEpoch | None = None,
     metrics: Mapping[str, Callable[[pyarrow.Table], float]] | None = None,
     keep: Keep | None = None,
+    workers: Workers | None = None,
 ) -> None:
     """Run each cell once, those that another process is running last, and add what comes of them to ``outcome``."""
+    if workers:
+        from flue_bench.jobs.spread import run_spread  # it needs this module
+
+        try:
+            run_spread(cells, loader, store, device, outcome, display, workers, force=force, metrics=metrics, keep=keep)
+        except CallerError as raised:
+            raise raised.error from None
+        return
     keeper = Keeper(store, keep) if keep else None
 
     def runs(planned: Planned, wait: bool) -> bool:
@@ -216,7 +245,7 @@ def run_planned(
                 on_trained=keeper.fresh if keeper else lambda record, _: record,
                 search=planned.search,
             )
-            record = _with_metrics(record, metrics or {}, store)
+            record = with_metrics(record, metrics or {}, store)
         except Timeout:
             return False
         except CellFailedError as error:
@@ -225,11 +254,7 @@ def run_planned(
         except (DataError, HubError, ModelError, UsageError) as error:  # files that were removed or changed meanwhile
             cannot_load(cell.task, error, outcome, display)
             return True
-        outcome.records.append(record)
-        outcome.reused += reused
-        if record.cell.model.name != cell.model.name:
-            known = record.cell.model.name
-            display.once(f"{cell.model.name} has the content of {known}, and is shown under that name")
+        add(record, reused, planned, outcome, display)
         return True
 
     try:
@@ -245,9 +270,16 @@ def run_planned(
         raise raised.error from None
 
 
-def _with_metrics(
-    record: RunRecord, metrics: Mapping[str, Callable[[pyarrow.Table], float]], store: Store
-) -> RunRecord:
+def add(record: RunRecord, reused: bool, planned: Planned, outcome: Outcome, display: Display) -> None:
+    """Add the record of a planned cell to the outcome."""
+    outcome.records.append(record)
+    outcome.reused += reused
+    known, asked = record.cell.model.name, planned.cell.model.name
+    if known != asked:
+        display.once(f"{asked} has the content of {known}, and is shown under that name")
+
+
+def with_metrics(record: RunRecord, metrics: Mapping[str, Callable[[pyarrow.Table], float]], store: Store) -> RunRecord:
     """Return the record with the caller's own scores, and store it so; scores that it has already are kept."""
     lacking = {name: metric for name, metric in metrics.items() if name not in record.own_scores}
     if not lacking:
@@ -300,7 +332,7 @@ def _cells(
             steps = recipe.steps_on(rows)
             auto = f"epochs auto chose {epochs}: {steps:,} steps on {rows:,} rows" if recipe.epochs == "auto" else ""
             lacks = "" if train_rows is None else _lacks(inputs, train)
-            settled = prepare(device, grid.precision or recipe.precision, models.width(model.config))
+            settled = settle(grid.precision or recipe.precision, grid.workers, model, device)
             cell = Cell(
                 model=model.ref,
                 task=name,
@@ -315,7 +347,22 @@ def _cells(
             )
             outcome.planned.setdefault(where, {}).setdefault(point, []).append(cell)
             notes = (*filter(None, (settled.why, auto, lacks)), *poor)
-            yield Planned(f"[{number}/{len(numbered)}]", cell, recipe_name, notes, search=search)
+            size = float(rows * epochs) * (model.ref.weights_bytes or 1)
+            tested = len(inputs.splits(limit)[grid.split])
+            yield Planned(f"[{number}/{len(numbered)}]", cell, recipe_name, notes, (), search, size, tested)
+
+
+UNKNOWN_PRECISION = (
+    "--cluster: which precision is best depends on the nodes, which this machine cannot see: give --precision bf16 or "
+    "--precision fp32."
+)
+
+
+def settle(precision: str, workers: Workers | None, model: Resolved, device: torch.device) -> Device:
+    """Return the device with the precision that ``auto`` means there; of a cluster's nodes it was given."""
+    if workers and workers.cluster and precision != "auto":
+        return Device(device, "bf16" if precision == "bf16" else "fp32", "")
+    return prepare(device, precision, models.width(model.config))
 
 
 def _lacks(inputs: TaskInputs, drawn: list[Example]) -> str:

@@ -39,6 +39,8 @@ class Keeper:
 
     store: Store
     what: Keep
+    trains: bool = True
+    """Whether a model that is gone is trained again here: not where this machine only waits for a cluster."""
 
     failed: dict[str, str] = field(default_factory=dict)
     """Cell digest → why its model could not be written."""
@@ -114,6 +116,8 @@ class Keeper:
         self, record: RunRecord, target: Path, loader: Loader, device: torch.device, display: Display, title: str
     ) -> RunRecord:
         """Train a cell again, in a folder that outlives a kill, and keep the model if its predictions are the same."""
+        if not self.trains:
+            raise RecordError("its record was there before. --force makes record and model anew")
         display.line(f"{title}: its model was not kept: training it again")
         scratch = Store(self.store.waiting_dir(f"again-{record.cell_digest}"))
         keeper = Keeper(scratch, "all")

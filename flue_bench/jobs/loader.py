@@ -112,6 +112,10 @@ class Loader:
         self._tokenizers: dict[str, Any] = {}
         self._inputs: TaskInputs | None = None
 
+    def know(self, tasks: Iterable[Registered]) -> None:
+        """Add tasks besides the installed ones, in place of those of the same names."""
+        self._tasks |= {each.task.name: each for each in tasks}
+
     def find(self, cell: Cell, display: Display, model: str | None = None) -> tuple[Resolved, TaskInputs]:
         """Return the model and the task inputs that a cell names, checked to be exactly those.
 

@@ -7,11 +7,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import torch
 
 from flue_bench.data.registry import Registered
 from flue_bench.errors import FlueBenchError, ModelError, UsageError, short
-from flue_bench.jobs.grid import Outcome, Planned, cannot_load, check_length, lacking, resolve_all, run_planned
+from flue_bench.jobs.grid import (
+    UNKNOWN_PRECISION,
+    Outcome,
+    Planned,
+    cannot_load,
+    check_length,
+    lacking,
+    resolve_all,
+    run_planned,
+    settle,
+)
 from flue_bench.jobs.leaks import leaks
 from flue_bench.jobs.loader import Loader
 from flue_bench.kinds.kind import kind_named
@@ -22,8 +34,11 @@ from flue_bench.record import CUT_AT, ELSEWHERE, KEPT_OF, OWN_HEAD, Cell, NoTrai
 from flue_bench.results.store import KEPT_RECORD, Store, read_record
 from flue_bench.task import Task
 from flue_bench.training import models
-from flue_bench.training.device import pick_device, prepare, random_state_kept
+from flue_bench.training.device import pick_device, random_state_kept
 from flue_bench.training.models import Resolved
+
+if TYPE_CHECKING:
+    from flue_bench.jobs.workers import Workers
 
 LONGEST = 512
 """Sub-words at which inputs are cut for a model that states no limit of its own."""
@@ -46,6 +61,8 @@ class Scoring:
     data_dir: Path | None = None
     offline: bool = False
     force: bool = False
+    workers: Workers | None = None
+    """None: in this process."""
 
 
 def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
@@ -57,7 +74,10 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
     """
     if asked.data_dir is not None and not asked.data_dir.is_dir():
         raise UsageError(f"--data-dir {asked.data_dir}: no such folder.")
-    device, outcome = pick_device(asked.device), Outcome()
+    remote = asked.workers is not None and asked.workers.cluster is not None
+    if remote and asked.precision == "auto":
+        raise UsageError(UNKNOWN_PRECISION)
+    device, outcome = torch.device("cpu") if remote else pick_device(asked.device), Outcome()
     loader = Loader(asked.tasks, data_dir=asked.data_dir, offline=asked.offline)
     resolved = resolve_all(asked.models, loader, outcome, display)
     if (length := asked.max_length) is not None:
@@ -88,7 +108,7 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
                 cannot_load(f"{model.ref.name} on {task.name}", error, outcome, display)
                 continue
             reading = readings[model.folder, task.name]
-            settled = prepare(device, asked.precision, models.width(model.config))
+            settled = settle(asked.precision, asked.workers, model, device)
             suspected = leaks(model.folder, task)
             limit = inputs.limit(asked.limit)
             said = (*_said(reading), *inputs.alone(limit))
@@ -112,10 +132,12 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
             )
             notes = (*filter(None, (settled.why,)), *said)
             row = origin(model) + (CUT_AT.format(asked.max_length) if asked.max_length else "")
-            yield Planned(f"[{number}/{len(pairs)}]", cell, row, notes, suspected)
+            tested = len(inputs.splits(cell.limit)[asked.split])
+            size = float(tested) * (model.ref.weights_bytes or 1)
+            yield Planned(f"[{number}/{len(pairs)}]", cell, row, notes, suspected, None, size, tested)
 
     with display.running(), random_state_kept(device):
-        run_planned(planned(), loader, store, device, outcome, display, force=asked.force)
+        run_planned(planned(), loader, store, device, outcome, display, force=asked.force, workers=asked.workers)
     return outcome
 
 

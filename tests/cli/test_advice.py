@@ -501,6 +501,21 @@ ADVICE: dict[str, Case] = {
 """A part of the message as it stands in the code, with {} for what varies → how it is met and followed."""
 
 ELSEWHERE = {
+    "--dry-run says what a grid would run": "test_what_is_refused_before_anything_runs",
+    "--workers {}: at least 1, or auto": "test_what_is_refused_before_anything_runs",
+    "--workers {}: a number": "test_what_is_refused_before_anything_runs",
+    "--threads {}: at least 1": "test_what_is_refused_before_anything_runs",
+    "--threads is of workers": "test_what_is_refused_before_anything_runs",
+    "workers share all visible GPUs": "test_what_is_refused_before_anything_runs",
+    "--workers is of this machine": "test_what_is_refused_before_anything_runs",
+    "--self-test tests this machine": "test_the_doctor_examines_one_or_the_other",
+    "which precision is best depends on the nodes": "test_a_cluster_wants_a_precision",
+    "--cluster {}: a .toml file of settings": "test_files_that_are_refused",
+    "--cluster {}: cannot be read": "test_files_that_are_refused",
+    "--cluster {} is not TOML": "test_files_that_are_refused",
+    "--cluster {}: {}.{}": "test_files_that_are_refused",
+    "--cluster {}: {}: {}.": "test_a_configuration_of_the_users_own",
+    "--cluster {}: its name 'config'": "test_a_configuration_of_the_users_own",
     "nothing says which numbers its head gives": "test_numbers_are_on_the_line_that_is_given",
     "a head that gives numbers needs two of them": "test_numbers_are_on_the_line_that_is_given",
     "has no labels: leave --labels out": "test_choices_are_scored_as_transformers_does",
@@ -554,6 +569,10 @@ ELSEWHERE = {
 """A part of the message → the test, or the file of tests, that shows it."""
 
 BEYOND = {
+    "needs Parsl, which is not installed": "installs a package",
+    "Give a folder that all nodes share": "needs two machines",
+    "Mount it with locks between nodes": "needs such a file system",
+    "{}: cannot be written: {}; give another --results": "needs a folder that cannot be written",
     "by a later version of flue-bench than this one": "installs a later version",
     "--train-rows {} is all of them": "says that two numbers are one; no error",
     "--device {}: this machine has {} CUDA": "needs a GPU",

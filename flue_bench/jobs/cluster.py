@@ -1,0 +1,117 @@
+"""``--cluster FILE``: what a TOML file says of a Slurm cluster, or a Python file that makes a Parsl configuration."""
+
+from __future__ import annotations
+
+import runpy
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from flue_bench.errors import UsageError, faults, near_names, quoted
+from flue_bench.files import read
+from flue_bench.task import Count, Positive, Schema, Short
+
+GRACE = "--signal=TERM@120"
+"""The directive by which Slurm sends SIGTERM two minutes before the time is up: a step and a checkpoint take less."""
+
+
+class Slurm(Schema):
+    """A Slurm cluster. Every job takes one node, so that each starts as soon as one is free."""
+
+    scheduler: Literal["slurm"]
+    nodes: Positive = 1
+    """Jobs at once."""
+    time: Annotated[str, Field(pattern=r"^([0-9]+-)?[0-9]+:[0-9]{2}:[0-9]{2}$")]
+    """Time limit of a job, ``HH:MM:SS`` or ``D-HH:MM:SS``. A cell that is not done then goes on in another job."""
+    partition: Short | None = None
+    account: Short | None = None
+    gpus_per_node: Count = 0
+    """0: the cells run on CPUs."""
+    cores_per_node: Positive
+    workers_per_node: Positive | None = None
+    """None: one a GPU, or one a node."""
+    threads: Positive | None = None
+    """Of each worker; None: the cores divided among them."""
+    directives: Annotated[tuple[Annotated[Short, Field(pattern=r"^--[^\n]+$")], ...], Field(max_length=100)] = ()
+    """More of what follows ``#SBATCH``, such as ``--hint=nomultithread``."""
+    exclusive: bool = False
+    """Whether a job shares its node with no other."""
+    worker_init: str = ""
+    """Shell commands before a node's workers start, such as ``module load …``."""
+    address: Short | None = None
+    """This machine's address as the nodes reach it; None: all its addresses are tried."""
+    lost_after: Annotated[int, Field(ge=5, le=3600)] = 120
+    """Seconds after which a node that is silent counts as lost."""
+    retries: Annotated[int, Field(ge=0, le=100)] = 2
+    """How often a cell is tried again whose worker died without a newer checkpoint."""
+
+    @property
+    def workers(self) -> int:
+        """Workers on a node."""
+        return self.workers_per_node or self.gpus_per_node or 1
+
+    @property
+    def seconds(self) -> int:
+        """The time limit."""
+        days, _, rest = self.time.rpartition("-")
+        hours, minutes, seconds = map(int, rest.split(":"))
+        return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+
+    @property
+    def walltime(self) -> str:
+        """The time limit as Parsl reads it, which knows no days."""
+        return f"{self.seconds // 3600:02}:{self.seconds // 60 % 60:02}:{self.seconds % 60:02}"
+
+    @property
+    def options(self) -> str:
+        """The lines ``#SBATCH`` that Parsl does not write itself."""
+        own = () if any(each.startswith("--signal") for each in self.directives) else (GRACE,)
+        return "\n".join(f"#SBATCH {each}" for each in (*self.directives, *own))
+
+
+Cluster = Slurm | Path
+"""What ``--cluster`` names: our settings, or the file of the user's own configuration."""
+
+
+def load(path: Path) -> Cluster:
+    """Read what ``--cluster`` names; a Python file is not run yet.
+
+    Raises:
+        UsageError: there is no such file, or it is not what it has to be; the message names the key.
+    """
+    if path.suffix not in (".toml", ".py"):
+        raise UsageError(f"--cluster {path}: a .toml file of settings, or a .py file with a Parsl configuration.")
+    try:
+        content = read(path)
+    except OSError as error:
+        raise UsageError(f"--cluster {path}: cannot be read: {error.strerror}.") from None
+    if path.suffix == ".py":
+        return path.absolute()
+    try:
+        data = tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--cluster {path} is not TOML: {error}.") from None
+    try:
+        return Slurm.model_validate(data)
+    except ValidationError as error:
+        fault = faults(error)[0]
+        near = near_names(str(fault.place[0]), Slurm.model_fields) if fault.kind == "extra_forbidden" else []
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise UsageError(f"--cluster {path}: {fault}.{meant}") from None
+
+
+def configuration(path: Path) -> Any:
+    """Run the user's file, and return the Parsl configuration that it leaves under the name ``config``.
+
+    Raises:
+        UsageError: it raises something, or leaves none.
+    """
+    try:
+        left = runpy.run_path(str(path)).get("config")
+    except Exception as error:  # whatever the user's code raises
+        raise UsageError(f"--cluster {path}: {type(error).__name__}: {error}.") from error
+    if type(left).__module__.partition(".")[0] != "parsl" or not hasattr(left, "executors"):
+        raise UsageError(f"--cluster {path}: its name 'config' is {quoted(left)}, not a parsl.Config.")
+    return left

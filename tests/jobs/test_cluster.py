@@ -1,0 +1,151 @@
+"""Files that describe a cluster, and what is said before a grid runs."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from flue_bench.errors import UsageError
+from flue_bench.jobs import cluster
+from flue_bench.jobs.cluster import Slurm
+from flue_bench.jobs.forecast import assumed_noise, filled, hours, known_seconds, shape, smallest
+from flue_bench.results.store import Store
+from support import ROOT
+from support.command_line import done, refused
+from support.factories import make_record
+
+EXAMPLES = ROOT / "examples" / "clusters"
+LEAST = 'scheduler = "slurm"\ntime = "1-02:03:04"\ncores_per_node = 8\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "c.toml").write_text(text)
+    return folder / "c.toml"
+
+
+def test_what_a_file_says(tmp_path: Path) -> None:
+    least = cluster.load(written(tmp_path, LEAST))
+    assert isinstance(least, Slurm)
+    assert (least.workers, least.nodes, least.retries, least.walltime) == (1, 1, 2, "26:03:04")
+    assert least.options == "#SBATCH --signal=TERM@120"
+    gpus = cluster.load(written(tmp_path, f'{LEAST}gpus_per_node = 4\ndirectives = ["--signal=TERM@600", "--mem=0"]\n'))
+    assert isinstance(gpus, Slurm)
+    assert gpus.workers == 4 and gpus.options == "#SBATCH --signal=TERM@600\n#SBATCH --mem=0"
+    twice = cluster.load(written(tmp_path, f"{LEAST}gpus_per_node = 4\nworkers_per_node = 8\n"))
+    assert isinstance(twice, Slurm) and twice.workers == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("scheduler = [", "is not TOML"),
+        (LEAST.replace("slurm", "pbs"), "field 'scheduler': it has to be 'slurm'"),
+        (LEAST.replace("1-02:03:04", "soon"), "field 'time'"),
+        (f"{LEAST}gpu_per_node = 4\n", "field 'gpu_per_node': not known here. Did you mean gpus_per_node"),
+        (f'{LEAST}directives = ["mem=4G"]\n', "field 'directives.0'"),
+        (f'{LEAST}directives = ["--a\\nrm -r /"]\n', "field 'directives.0'"),
+        (f"{LEAST}nodes = 0\n", "field 'nodes'"),
+        ('scheduler = "slurm"\n', "missing"),
+    ],
+)
+def test_files_that_are_refused(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=said.replace(".", r"\.")):
+        cluster.load(written(tmp_path, text))
+    with pytest.raises(UsageError, match=r"a \.toml file of settings, or a \.py file"):
+        cluster.load(tmp_path / "c.yaml")
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        cluster.load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.toml")), ids=lambda file: file.name)
+def test_our_examples_for_slurm(file: Path) -> None:
+    read = cluster.load(file)
+    assert isinstance(read, Slurm) and read.nodes > 1 and read.workers > 1
+
+
+@pytest.mark.parametrize("name", ["kubernetes.py", "pbs.py"])
+def test_our_examples_of_configurations_are_parsed_and_say_that_they_were_not_run(name: str) -> None:
+    text = (EXAMPLES / name).read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert "not run" in " ".join((ast.get_docstring(tree) or "").split())
+    pytest.importorskip("parsl", reason="the extra 'cluster' is not installed")
+    import parsl.addresses
+    import parsl.executors
+    import parsl.launchers
+    import parsl.providers
+
+    for node in ast.walk(tree):  # every name that it imports is there, and every argument one that is taken
+        if isinstance(node, ast.ImportFrom):
+            module = __import__(str(node.module), fromlist=["x"])
+            assert all(hasattr(module, alias.name) for alias in node.names)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.keywords:
+            import inspect
+
+            places = (parsl.providers, parsl.executors, parsl.launchers, parsl.config)
+            taken = next(getattr(place, node.func.id) for place in places if hasattr(place, node.func.id))
+            names = inspect.signature(inspect.unwrap(taken.__init__)).parameters
+            assert {str(word.arg) for word in node.keywords} <= set(names), node.func.id
+
+
+def test_a_configuration_of_the_users_own(tmp_path: Path) -> None:
+    pytest.importorskip("parsl", reason="the extra 'cluster' is not installed")
+    file = tmp_path / "own.py"
+    file.write_text("from parsl.config import Config\nconfig = Config()\n")
+    assert cluster.load(file) == file
+    assert len(cluster.configuration(file).executors) == 1
+    file.write_text("config = 3\n")
+    with pytest.raises(UsageError, match=r"its name 'config' is 3, not a parsl\.Config"):
+        cluster.configuration(file)
+    file.write_text("1 / 0\n")
+    with pytest.raises(UsageError, match="ZeroDivisionError: division by zero"):
+        cluster.configuration(file)
+
+
+def test_a_cluster_wants_a_precision(tmp_path: Path) -> None:
+    pytest.importorskip("parsl", reason="the extra 'cluster' is not installed")
+    file = written(tmp_path, LEAST)
+    said = refused("run", "-m", "embedded:untrained", "-t", "mini-cls", "--cluster", file, "--results", tmp_path / "r")
+    assert "give --precision bf16 or --precision fp32" in said
+
+
+def test_cells_fill_workers() -> None:
+    assert filled([4, 3, 2, 1], 1) == filled([10], 1)
+    assert filled([3, 3, 2, 2, 2], 2).seconds == 7 and filled([3, 3, 2, 2, 2], 2).idle == pytest.approx(1 / 7)
+    assert filled([5, 1, 1], 8).seconds == 5 and filled([], 4).idle == 0
+    assert filled([1, 1, 1, 9], 2).seconds > filled([9, 1, 1, 1], 2).seconds
+
+
+def test_times_are_those_of_records_of_the_same_shape() -> None:
+    first, second = make_record(seed=0), make_record(seed=1)
+    assert shape(first.cell) == shape(second.cell)
+    model = first.cell.model.model_copy(update={"digest": "f" * 16, "weights_bytes": 10})
+    same = first.model_copy(update={"cell": first.cell.model_copy(update={"model": model})})
+    other = same.cell.model_copy(update={"model": model.model_copy(update={"digest": "e" * 16})})
+    assert shape(same.cell) == shape(other), "other weights of the same size take as long"
+    assert shape(same.cell) != shape(other.model_copy(update={"limit": 7}))
+    known = known_seconds([same])
+    assert known[shape(other)] == (same.cost.seconds, same.environment.device)
+    resumed = same.model_copy(update={"cost": same.cost.model_copy(update={"resumed": 1})})
+    assert known_seconds([resumed]) == {}, "the time of a resumed one is that of its last part"
+
+
+def test_words() -> None:
+    assert [hours(seconds) for seconds in (5, 300, 7200)] == ["5 s", "5 min", "2.0 h"]
+    assert "plan two at least" in smallest(assumed_noise(1000), 1)
+    few, many = smallest(assumed_noise(1000), 3), smallest(assumed_noise(1000), 10)
+    assert float(few.split()[0]) > float(many.split()[0]) > 0
+
+
+def test_a_dry_run_says_and_leaves_nothing(tmp_path: Path) -> None:
+    words = ("run", "-m", "embedded:untrained", "-t", "mini-cls", "--limit", "32", "--set", "epochs=1")
+    where = ("--device", "cpu", "--results", tmp_path / "r")
+    said = done(*words, *where, "--seeds", "2", "--dry-run")
+    assert "2 cells: 0 have a record, 2 to run." in said and "the time is unknown" in said
+    assert "2 seeds of each" in said and "assumed: seeds spread by 1 point" in said
+    assert not (tmp_path / "r").exists()
+    done(*words, *where)
+    said = done(*words, *where, "--seeds", "2", "--dry-run")
+    assert "2 cells: 1 have a record, 1 to run." in said and "Time of 1 cell:" in said
+    assert len(Store(tmp_path / "r").records()) == 1

@@ -1,0 +1,150 @@
+"""Cells on a real Slurm of two nodes: what is killed, cancelled, requeued, refused and lost, and equal in the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flue_bench.results.store import Store
+from jobs.test_workers import long_task, notes, one_thread, predictions, processes, training, until
+from support.command_line import in_a_process, started
+from support.slurm import Cluster, missing, two_nodes
+
+pytest.importorskip("parsl", reason="the extra 'cluster' is not installed")
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(bool(missing()), reason=f"no Slurm: {missing()}"),
+]
+
+SETTINGS = """
+scheduler = "slurm"
+partition = "cpu"
+nodes = 2
+time = "01:00:00"
+cores_per_node = 1
+address = "127.0.0.1"
+lost_after = 12
+"""
+
+__all__ = ["long_task", "one_thread"]
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Cluster]:
+    with two_nodes() as cluster:
+        yield cluster
+
+
+def words(task: Path, results: Path, file: Path, seeds: int) -> list[str]:
+    asked = ["--seeds", str(seeds), "--precision", "fp32", "--cluster", str(file), "--results", str(results)]
+    return ["run", "-m", "embedded:untrained", "-t", str(task), *asked]
+
+
+def on(results: Path, where: str) -> list[int]:
+    """Processes of the workers of a node that are in the middle of their training."""
+    found = training(results)
+    return [int(str(note["process"])) for note in notes(results) if note["where"] == where and note["process"] in found]
+
+
+def test_whatever_ends_in_the_middle_all_is_as_if_nothing_had_been(
+    slurm: Cluster, long_task: Path, one_thread: dict[int | None, str], tmp_path: Path
+) -> None:
+    (tmp_path / "two.toml").write_text(SETTINGS)
+    results = tmp_path / "results"
+    command = words(long_task, results, tmp_path / "two.toml", 2)
+    env = {**slurm.env, "MARKED_BY": str(tmp_path)}
+    with started(*command, cwd=tmp_path, env=env) as driver:
+        until(lambda: on(results, "n1") and on(results, "n2"), 300)
+        os.kill(on(results, "n1")[0], signal.SIGKILL)  # a worker
+        until(lambda: on(results, "n1"), 300)
+        slurm.daemons["n2"].kill()  # a slurmd, whose job goes on
+        slurm.daemons["n2"].wait()
+        slurm.start_node("n2")
+        job, *_ = slurm.jobs()
+        assert "error" not in slurm.said("scancel", job)
+        until(lambda: len(slurm.jobs()) == 2 and job not in slurm.jobs(), 300)
+        until(lambda: len(training(results)) == 2, 300)
+        driver.kill()
+        driver.wait()
+        until(lambda: not processes(str(tmp_path)), 60)
+    until(lambda: not slurm.jobs(), 60)
+    assert not Store(results).failures()
+    assert list(results.rglob("checkpoint.pt"))
+
+    with started(*command, cwd=tmp_path, env=env) as driver:
+        until(lambda: training(results), 300)
+        assert "error" not in slurm.said("scontrol", "requeue", slurm.jobs()[0])
+        assert driver.stderr is not None
+        said = driver.stderr.read()
+        assert driver.wait(300) == 0, said
+    until(lambda: not slurm.said("squeue", "-h").strip(), 60)
+    assert predictions(results) == one_thread
+    assert all(each.cost.resumed for each in Store(results).records())
+    assert not list(results.rglob("checkpoint.pt")) and not processes(str(tmp_path))
+
+
+def test_ctrl_c_cancels_its_jobs_and_leaves_checkpoints(slurm: Cluster, long_task: Path, tmp_path: Path) -> None:
+    (tmp_path / "two.toml").write_text(SETTINGS)
+    results = tmp_path / "results"
+    command = words(long_task, results, tmp_path / "two.toml", 2)
+    with started(*command, cwd=tmp_path, env={**slurm.env, "MARKED_BY": str(tmp_path)}) as driver:
+        until(lambda: len(training(results)) == 2, 300)
+        driver.send_signal(signal.SIGINT)
+        assert driver.wait(60) == 130
+    until(lambda: not slurm.said("squeue", "-h").strip() and not processes(str(tmp_path)), 60)
+    assert len(list(results.rglob("checkpoint.pt"))) == 2
+
+
+def test_a_node_with_another_version_is_refused_and_one_that_cannot_write_fails_alone(
+    slurm: Cluster, long_task: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / "tokenizers-9.9.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: tokenizers\nVersion: 9.9\n")
+    results, file = tmp_path / "results", tmp_path / "two.toml"
+    on_n2 = f"[ $SLURMD_NODENAME = n1 ] || export PYTHONPATH={other.parent}"
+    file.write_text(f"{SETTINGS}worker_init = '''{on_n2}'''\n")
+    short = long_task.with_name("short.toml")
+    short.write_text(long_task.read_text().replace("epochs = 15", "epochs = 1"))
+    done = in_a_process(*words(short, results, file, 3), cwd=tmp_path, env=slurm.env)
+    assert done.returncode == 0, done.stderr
+    assert "n2 is refused: tokenizers 9.9, not" in done.stderr
+    assert len(Store(results).records()) == 3
+
+    file.write_text(f"{SETTINGS}worker_init = '''[ $SLURMD_NODENAME = n1 ] || ulimit -f 200'''\n")
+    limited = tmp_path / "limited"
+    done = in_a_process(*words(long_task, limited, file, 2), "--keep", "all", cwd=tmp_path, env=slurm.env)
+    whole = {each.cell.seed for each in Store(limited).records()}
+    assert done.returncode == 1 and 0 < len(whole) <= 2, done.stderr
+    assert "File too large" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_doctor_visits_every_node(slurm: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "two.toml").write_text(SETTINGS)
+    command = ("doctor", "--cluster", tmp_path / "two.toml", "--results", tmp_path / "results")
+    done = in_a_process(*command, cwd=tmp_path, env={**slurm.env, "COLUMNS": "200"})
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 0, done.stdout + done.stderr
+    for node in ("n1", "n2"):
+        assert f"{node} sees the folder of results" in said and f"{node} packages" in said and f"{node} device" in said
+    assert "n1, n2 exclude each other" in said
+
+
+def test_what_would_be_submitted(slurm: Cluster, long_task: Path, tmp_path: Path) -> None:
+    (tmp_path / "two.toml").write_text(f'{SETTINGS}directives = ["--comment=mine"]\n')
+    command = words(long_task, tmp_path / "results", tmp_path / "two.toml", 2)
+    done = in_a_process(*command, "--dry-run", cwd=tmp_path, env=slurm.env)
+    assert done.returncode == 0, done.stderr
+    script = tmp_path / "script"
+    script.write_text("#!/bin/bash" + done.stdout.partition("#!/bin/bash")[2])
+    wanted = ("--partition=cpu", "--comment=mine", "--signal=TERM@120", "--time=60", "--cpus-per-task=1")
+    assert all(f"#SBATCH {each}" in script.read_text() for each in wanted)
+    checked = subprocess.run(["sbatch", "--test-only", str(script)], env=slurm.env, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
