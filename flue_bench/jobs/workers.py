@@ -511,7 +511,8 @@ def launch_command() -> str:
 
     # exec: the shell that a launcher starts would die of SIGTERM, and with it all that it started
     ours = f"exec {shlex.quote(sys.executable)} -m flue_bench.jobs.pool workers"
-    return DEFAULT_LAUNCH_CMD.replace("process_worker_pool.py", ours, 1)
+    command: str = DEFAULT_LAUNCH_CMD.replace("process_worker_pool.py", ours, 1)
+    return command
 
 
 def _hopeless(executor: Any, status: Mapping[str, Any]) -> None:
