@@ -547,7 +547,8 @@ def verify_records(
         paths: records (``.json``), or results directories for all in them.
         rerun: also train each cell again, compare the predictions, and give a verdict (``Checked.verdict``).
         tasks: with ``rerun``: tasks that are not installed.
-        model: with ``rerun``: the model's hub id or directory; None: the record's, at its revision.
+        model: with ``rerun``: the model's hub id or directory; None: the record's, at its revision, or the one that was
+            kept in its results directory.
         device: with ``rerun``: auto, cpu, cuda, cuda:N or mps.
         data_dir: with ``rerun``: the folder of data to use instead of downloads; None: ``FLUE_BENCH_DATA``.
         offline: make no network call.

@@ -50,7 +50,8 @@ MOST_VALUES = 2**24
 MOST_POINTS = 10_000
 """Combinations of a search."""
 SCHEMA_VERSION = 2
-"""Version of the record's JSON, raised when a field changes its meaning. A record names the lowest that holds it."""
+"""Version of the JSON of records, failures and speeds, raised when one gets a field that a release does not know and so
+refuses, or when a field changes its meaning. What is written names this one; what is read may name an earlier one."""
 
 PROTOCOL = 2
 """Version of the engine, raised when the same cell would give other numbers (order of batches, scoring, truncation)."""
@@ -333,7 +334,7 @@ class Cell(Schema):
 
     @property
     def schema_version(self) -> int:
-        """The lowest schema version of a record of this cell: what 0.1 can read is of version 1."""
+        """The lowest schema version that a record of this cell may name: 0.1 has no such cell where it is 2."""
         later = self.train_rows is not None or self.scored != "test" or self.search is not None
         return 1 if isinstance(self.recipe, Recipe) and self.recipe.of_01 and not later else 2
 

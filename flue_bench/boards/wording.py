@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from flue_bench.boards import budgets, provenance
 from flue_bench.boards.board import Board, Entry, Kept, Machine, Pair, Row
 from flue_bench.boards.overall import Overall, Place, Ranking
+from flue_bench.errors import counted
 from flue_bench.kinds.counts import TRY
 from flue_bench.results.comparison import LEVEL, Interval, Versus
 from flue_bench.results.rows import grouped
@@ -424,6 +426,7 @@ def notes(board: Board) -> dict[str, list[str]]:
         f"{FINE_TUNED} Fine-tuned before, not only pretrained: {what}": fine_tuned,
         "Tuned on validation, with seeds that no run here has; compared with rows of the same search alone": tuned,
         "Seeds that do not count from 0: whether others were run as well is not known": chosen,
+        "The same predictions to the byte, run for run: the same weights under two names, most likely": _twins(board),
         "Averaged over runs that were not made alike": apart,
         "Made from a checkout of flue-bench with uncommitted changes": changed,
         "Scored as they are, with no seed to average over: not compared with the column's best "
@@ -479,6 +482,36 @@ def _power(board: Board) -> list[str]:
             said.append(
                 f"{column.title}: {smallest} with {power.seeds} seeds of each; {points} points with {seeds} seeds"
             )
+    return said
+
+
+def _twins(board: Board) -> list[str]:
+    """Return which rows of two models have the same predictions in all runs that both have, those that collapsed aside.
+
+    A model's name and settings are part of its digest, its answers are not: a copy has a row of its own.
+    """
+    runs = [
+        {
+            (column.title, run.task, run.seed): run.predictions_sha256
+            for column, entry in zip(board.columns, row.entries, strict=True)
+            for run in (entry.runs if entry and row.trained else ())
+            if not run.collapsed
+        }
+        for row in board.rows
+    ]
+    first: dict[tuple[tuple[str, str, int | None], str], int] = {}
+    alike = Counter(
+        (one, number)
+        for number, of_row in enumerate(runs)
+        for run in of_row.items()
+        if (one := first.setdefault(run, number)) != number
+    )
+    said = []
+    for (one, other), times in sorted(alike.items()):
+        rows = board.rows[one], board.rows[other]
+        if times == len(runs[one].keys() & runs[other].keys()) and rows[0].model_digest != rows[1].model_digest:
+            names = " and ".join(f"{row.label} ({setting_text(board, row)})" for row in rows)
+            said.append(f"{names}: {counted(times, 'run')}")
     return said
 
 

@@ -33,7 +33,8 @@ def verify(
         typer.Option(
             "--model",
             "-m",
-            help="With --rerun: the model's hub id or directory; by default the record's, at its revision.",
+            help="With --rerun: the model's hub id or directory; by default the record's, at its revision, or "
+            "the one that was kept in its results directory.",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="With --rerun: auto, cpu, cuda, cuda:N or mps.")] = "auto",
@@ -62,7 +63,7 @@ def verify(
     checked = flue_bench.verify_records(
         paths, rerun=rerun, tasks=task or (), model=model, device=device, data_dir=data_dir, offline=offline
     )
-    _show({each.file: "; ".join(each.faults) or each.rerun or "ok" for each in checked})
+    _show({each.file: "; ".join([*(each.faults or [each.rerun or "ok"]), *each.remarks]) for each in checked})
     wrong = sum(not each.ok for each in checked)
     verdicts = Counter(each.verdict for each in checked if each.verdict)
     rerun_said = (

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from glob import escape, glob
+from itertools import combinations
 from pathlib import Path
 
 from flue_bench.errors import UsageError, quoted
@@ -90,6 +91,26 @@ def digest(folder: Path) -> str:
     Raises:
         OSError: a file is missing or cannot be read.
     """
+    return digest_of(_hashes_in(folder))
+
+
+def added(folder: Path, kept: str) -> tuple[str, ...] | None:
+    """Return the files without which the model in a folder has this digest; None if it has not, whatever is left out.
+
+    At most three are left out: a tool that saves a tokenizer again adds a few.
+
+    Raises:
+        OSError: as for ``digest``.
+    """
+    there = _hashes_in(folder)
+    for number in range(4):
+        for names in combinations(sorted(there), number):
+            if digest_of({name: value for name, value in there.items() if name not in names}) == kept:
+                return names
+    return None
+
+
+def _hashes_in(folder: Path) -> dict[str, str]:
     present = [path.name for path in folder.iterdir() if path.is_file()]
     weights = matching(present, SAFETENSORS) or matching(present, BIN)
-    return digest_of(hashes(folder, weights, matching(present, TOKENIZER_FILES), folder))
+    return hashes(folder, weights, matching(present, TOKENIZER_FILES), folder)

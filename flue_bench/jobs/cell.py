@@ -26,6 +26,7 @@ from flue_bench.kinds.network.network import Encoded, Floats
 from flue_bench.progress import Display
 from flue_bench.record import (
     OWN_HEAD,
+    SCHEMA_VERSION,
     Cell,
     Cost,
     Environment,
@@ -164,7 +165,7 @@ def run_cell(
             reason = str(error) if isinstance(error, FlueBenchError) else _unexpected(error, cell, display)
             column = inputs.registered.task.board_column
             failure = Failure(
-                schema_version=cell.schema_version,
+                schema_version=SCHEMA_VERSION,
                 cell=cell,
                 cell_digest=cell.digest,
                 column=column,
@@ -410,7 +411,7 @@ def _record(
     peak = attempted("peak memory", lambda: peak_memory(device.where), unknown)
     flops = attempted("operations an example", lambda: flops_per_example(network, encoded[cell.split], device), unknown)
     return RunRecord(
-        schema_version=cell.schema_version,
+        schema_version=SCHEMA_VERSION,
         cell=cell,
         cell_digest=cell.digest,
         setting_digest=cell.setting_digest,

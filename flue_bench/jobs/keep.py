@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -197,13 +197,14 @@ def _kept_in(folder: Path) -> RunRecord | None:
     """
     if not folder.exists():
         return None
-    record = _record_in(folder)
-    try:
-        if record is not None and model_files.digest(folder) == record.kept:
+    record, what = _record_in(folder), f"{folder} was changed since: move it away, and the model is made again"
+    with suppress(OSError):
+        later = None if record is None or record.kept is None else model_files.added(folder, record.kept)
+        if later == ():
             return record
-    except OSError:
-        pass
-    raise RecordError(f"{folder} was changed since: move it away, and the model is made again")
+        if later:
+            what = f"{folder}: {', '.join(later)} came later: move that away, and it is the model that was kept"
+    raise RecordError(what)
 
 
 def _explained(path: Path) -> AbstractContextManager[None]:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from flue_bench import files
 from flue_bench.errors import FlueBenchError, RecordError, counted
 from flue_bench.jobs.cell import OnTrained, run_cell
 from flue_bench.jobs.loader import Loader
 from flue_bench.kinds.kind import kind_of
 from flue_bench.progress import Display
 from flue_bench.record import Environment, RunRecord
-from flue_bench.results.store import Store, read_predictions, read_record
+from flue_bench.results.store import KEPT_RECORD, Store, read_predictions, read_record
 from flue_bench.results.verify import Checked, faults
 from flue_bench.statistics import reruns
 from flue_bench.statistics.intervals import Floats
@@ -205,6 +206,7 @@ def checked_again(
     """Return a checked record with what training its cell again shows; arguments as for ``rerun``."""
     try:
         record = read_record(checked.file)
+        model = model or _kept_beside(record, checked.file)
         compared = rerun(record, checked.file.parent, loader, display, model=model, device=device)
     except FlueBenchError as error:
         return replace(checked, faults=(f"rerun: {error}",))
@@ -212,6 +214,22 @@ def checked_again(
     return replace(
         checked, rerun=said, verdict=compared.verdict, faults=(said,) if compared.verdict == "not borne out" else ()
     )
+
+
+def _kept_beside(record: RunRecord, file: Path) -> str | None:
+    """Return the directory of the record's model if a run kept it in the record's own results directory.
+
+    It is found by its digest, which ``Loader.model`` checks, and never by a name that the record holds.
+    """
+    if record.cell.model.origin != "directory" or len(file.resolve().parents) < 4:
+        return None
+    root = file.resolve().parents[3]
+    for beside in sorted(root.glob(f"models/*/{KEPT_RECORD}")):
+        with suppress(RecordError, OSError):
+            files.check_folder(beside.parent, root)
+            if read_record(beside, root).kept == record.cell.model.digest:
+                return str(beside.parent)
+    return None
 
 
 @contextmanager

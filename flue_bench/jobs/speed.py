@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from flue_bench.errors import FlueBenchError, UsageError
 from flue_bench.jobs.figures import attempted, rate
 from flue_bench.kinds.network.network import encode_texts
-from flue_bench.record import SpeedRecord, digest_of
+from flue_bench.record import SCHEMA_VERSION, SpeedRecord, digest_of
 from flue_bench.training import models
 from flue_bench.training.batches import training_batches
 from flue_bench.training.device import Device, environment, pick_device, prepare, random_state_kept
@@ -250,6 +250,7 @@ def _record(subject: Subject) -> SpeedRecord:
     seconds, latencies = float(np.median(subject.seconds)), 1e3 * np.array(subject.latencies)
     share = attempted("share of the peak", lambda: _share_of_peak(subject, seconds), subject.notes)
     return SpeedRecord(
+        schema_version=SCHEMA_VERSION,
         model=subject.model.ref,
         precision=subject.device.precision,
         batch_size=BATCH_SIZE,

@@ -31,12 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from flue_bench import files
 from flue_bench.errors import FlueBenchError, RecordError, UnknownNameError, UsageError, cause, counted
 from flue_bench.kinds.counts import Metric
 from flue_bench.kinds.kind import kind_of
 from flue_bench.record import RunRecord
 from flue_bench.results import code
+from flue_bench.results.kept import Kept
 from flue_bench.results.rows import grouped
 from flue_bench.results.store import read_predictions
 from flue_bench.statistics import columns, intervals, outliers, replicates, significance
@@ -55,7 +55,7 @@ LEVEL = 0.05
 """Level of the tests; the intervals have 95 %."""
 
 Ints = NDArray[np.int64]
-_Kept = TypeVar("_Kept")  # a dataclass
+_Value = TypeVar("_Value")  # a dataclass
 
 
 @dataclass(frozen=True)
@@ -210,15 +210,15 @@ class Equivalence:
 class Evidence:
     """The predictions stored beside records, and the intervals already computed from them.
 
-    Intervals are kept in the reader's own cache folder by everything that determines them, which stands beside each:
-    the SHA-256 of the predictions, how they are scored, the metric, and the version of the code. No results directory
-    can put one there that does not follow from its predictions. A cache that cannot be written costs time, and is not
-    an error.
+    Intervals are kept in the reader's own cache folder by the hash of everything that determines them: the SHA-256 of
+    the predictions, how they are scored, the metric, and the version of the code. No results directory can put one
+    there that does not follow from its predictions.
     """
 
     folders: tuple[Path, ...]
     """Results directories."""
     _files: dict[str, list[tuple[Path, Path]]] = field(default_factory=dict, compare=False, repr=False)
+    _kept: Kept = field(default_factory=Kept, compare=False, repr=False)
 
     def predictions(self, record: RunRecord) -> pyarrow.Table:
         """Return the record's test predictions without their probabilities, from any of the folders.
@@ -254,7 +254,7 @@ class Evidence:
             raise RecordError(f"{Path(name).name}: not found under {where}.")
         return found
 
-    def kept(self, key: Any, kind: type[_Kept], compute: Callable[[], _Kept], records: Iterable[RunRecord]) -> _Kept:
+    def kept(self, key: Any, kind: type[_Value], compute: Callable[[], _Value], records: Iterable[RunRecord]) -> _Value:
         """Return the cached value of this key, or compute and cache it.
 
         Raises:
@@ -265,18 +265,13 @@ class Evidence:
         for record in records:
             self._files_of(record)
             versions.add(code.version(kind_of(record)))
-        of = json.dumps([sorted(versions), kind.__name__, key]).encode()
-        cache = files.cache_dir()
-        name = hashlib.sha256(of).hexdigest()
-        path = Path(f"{cache}/intervals/{name[:2]}/{name}.json")
-        with contextlib.suppress(OSError, ValueError, RecursionError):  # a damaged file is written again
-            stored, _, value = files.read(path, root=cache).partition(b"\n")
-            if stored == of:
-                kept: _Kept = _adapter(kind).validate_json(value)
+        name = hashlib.sha256(json.dumps([sorted(versions), kind.__name__, key]).encode()).hexdigest()
+        if (value := self._kept.get(name)) is not None:
+            with contextlib.suppress(ValueError):
+                kept: _Value = _adapter(kind).validate_json(value)
                 return kept
         computed = _attempted(compute)
-        with contextlib.suppress(OSError):
-            files.write(path, of + b"\n" + json.dumps(asdict(cast(Any, computed))).encode(), cache)
+        self._kept.put(name, json.dumps(asdict(cast(Any, computed))).encode())
         return computed
 
 
@@ -284,7 +279,7 @@ _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 """Adapters are expensive to make, and one serves all values of a type."""
 
 
-def _attempted(compute: Callable[[], _Kept]) -> _Kept:
+def _attempted(compute: Callable[[], _Value]) -> _Value:
     """Return what is computed, and raise ``RecordError`` for what predictions of a stranger may cause."""
     try:
         return compute()

@@ -45,6 +45,8 @@ class Checked:
     file: Path
     faults: tuple[str, ...]
     """In words; empty if the record is what it says it is."""
+    remarks: tuple[str, ...] = ()
+    """What is no fault of the record and still to be known, in words."""
     rerun: str = ""
     """What training its cell again gave, in words; empty if that was not asked for."""
     verdict: Verdict | None = None
@@ -114,8 +116,7 @@ def checked(path: Path) -> Checked:
         record = read_record(path)
     except RecordError as error:
         return Checked(path, (_without(path, error),))
-    by_itself = examined(record, path, of_files(record, path.parent, path.parent))
-    return replace(by_itself, faults=(*by_itself.faults, *_of_kept(record, path)))
+    return _with_kept(examined(record, path, of_files(record, path.parent, path.parent)), record)
 
 
 def examined(record: RunRecord, path: Path, of_files: OfFiles) -> Checked:
@@ -289,18 +290,23 @@ def _of_no_training(record: RunRecord) -> Iterator[str]:
         yield f"recipe_name: {name}, but nothing was trained"
 
 
-def _of_kept(record: RunRecord, path: Path) -> Iterator[str]:
-    """Yield what is wrong with the kept model, if it is in the record's results directory: it need not be."""
-    folder = path.resolve().parents[3] / "models" / model_name(record.cell) if len(path.resolve().parents) > 3 else path
+def _with_kept(checked: Checked, record: RunRecord) -> Checked:
+    """Return a checked record with what is to be said of its model, if it was kept and is in the record's directory."""
+    path = checked.file.resolve()
+    folder = path.parents[3] / "models" / model_name(record.cell) if len(path.parents) > 3 else path
     if record.kept is None or not folder.is_dir():
-        return
+        return checked
+    fault = None
     try:
-        there = model_files.digest(folder)
+        if names := model_files.added(folder, record.kept):
+            where = f"kept: {', '.join(names)} in models/{folder.name}"
+            return replace(checked, remarks=(f"{where} came later; without, it is the model that was kept",))
+        if names is None:
+            there = model_files.digest(folder)
+            fault = f"kept: the model in {folder.name} has the digest {there}, the record names {record.kept}"
     except OSError as error:
-        yield f"kept: {error.filename}: cannot be read: {error.strerror}"
-        return
-    if there != record.kept:
-        yield f"kept: the model in {folder.name} has the digest {there}, the record names {record.kept}"
+        fault = f"kept: {error.filename}: cannot be read: {error.strerror}"
+    return replace(checked, faults=(*checked.faults, *filter(None, [fault])))
 
 
 def _of_predictions(record: RunRecord, table: pyarrow.Table) -> Iterator[str]:

@@ -19,7 +19,7 @@ from flue_bench.boards.render import markdown, terminal, to_csv, to_json
 from flue_bench.boards.verdicts import weigh
 from flue_bench.boards.wording import notes
 from flue_bench.progress import Console
-from flue_bench.record import RunRecord
+from flue_bench.record import NoTraining, RunRecord
 from flue_bench.results.comparison import Evidence
 from flue_bench.results.store import Store
 from support.boards import write_run
@@ -204,3 +204,45 @@ def test_without_any_entry_borne_out_nothing_is_kept(tmp_path: Path) -> None:
 
 def weighed(store: Store, records: list[RunRecord]) -> Board:
     return weigh(build(records), records, Evidence((store.root,)))
+
+
+OWN = NoTraining(method="own head", max_length=128, precision="fp32")
+TWINS = "The same predictions to the byte, run for run: the same weights under two names, most likely"
+
+
+def copied(records: list[RunRecord], model: str) -> list[RunRecord]:
+    """Records of another model with the predictions of these."""
+    return [
+        make_record(model, r.cell.task, r.cell.seed, r.scores[r.metric], predictions=r.predictions) for r in records
+    ]
+
+
+def test_rows_of_one_model_under_two_names_are_named() -> None:
+    """A copy with another key in its configuration has another digest: two rows, and no fault of either."""
+    mine = [*of_seeds(0, 1), *of_seeds(0, 1, task="paws-x")]
+    others = of_seeds(0, 1, model="org/other")
+    board = build([*mine, *others, *copied(mine[:3], "org/copy"), *copied(mine[:1], "org/less")])
+    names = {row.label: f"{row.label} (standard, fp32)" for row in board.rows}
+    first = min(("org/copy", "org/less", "org/m"), key=list(names).index)
+    said = notes(board)[TWINS]
+    runs = {"org/m": 4, "org/copy": 3, "org/less": 1}
+    assert sorted(said) == sorted(
+        f"{names[first]} and {names[other]}: {number} run{'s' if number > 1 else ''}"
+        for other in runs
+        if other != first and (number := min(runs[first], runs[other]))
+    )
+    for form, text in texts(board).items():
+        assert "most likely" in text and "org/copy" in text, form
+
+
+@pytest.mark.parametrize("difference", ["one run", "no seeds", "collapsed"])
+def test_rows_that_merely_share_predictions_are_not_taken_for_copies(difference: str) -> None:
+    mine = of_seeds(0, 1)
+    theirs = copied(mine, "org/copy")
+    if difference == "one run":
+        theirs[1] = make_record("org/copy", "xnli", 1, 0.7)
+    elif difference == "no seeds":  # a kept model answers as its run does
+        theirs = [make_record("org/copy", "xnli", 0, 0.7, how=OWN, predictions=mine[0].predictions)]
+    else:  # two models that give one answer throughout
+        mine, theirs = ([r.model_copy(update={"collapsed": "predicts only 'a'"}) for r in of] for of in (mine, theirs))
+    assert TWINS not in notes(build([*mine, *theirs]))

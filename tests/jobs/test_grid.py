@@ -22,6 +22,7 @@ from flue_bench.jobs import cell
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.jobs.loader import TaskInputs
 from flue_bench.progress import Console, Display
+from flue_bench.record import SCHEMA_VERSION
 from flue_bench.results.store import Store, read_predictions
 from flue_bench.results.verify import faults
 from flue_bench.task import Task
@@ -300,7 +301,7 @@ def test_the_record_is_plain_json(folder: Path, model: Path, tmp_path: Path) -> 
     run_grid(grid(folder, model), Store(tmp_path), display()[0])
     (path,) = tmp_path.glob("runs/tiny/ton/seed0-*.json")
     record = json.loads(path.read_text(encoding="utf-8"))
-    assert record["schema_version"] == 1 and record["cell"]["task"] == "ton"
+    assert record["schema_version"] == SCHEMA_VERSION and record["cell"]["task"] == "ton"
 
 
 def test_an_unexpected_error_fails_its_cell_alone(

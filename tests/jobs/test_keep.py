@@ -24,10 +24,11 @@ from transformers import (
 
 import flue_bench
 from flue_bench.errors import IncompleteError, UnknownNameError
+from flue_bench.jobs.rerun import _kept_beside
 from flue_bench.record import RunRecord
 from flue_bench.results.across import DISTINCT
 from flue_bench.results.store import Store
-from flue_bench.results.verify import faults
+from flue_bench.results.verify import checked, faults
 from support.command_line import flue_bench as command
 from support.command_line import in_a_process
 from support.hub_standin import StandIn
@@ -174,10 +175,53 @@ def test_a_kept_model_scored_beside_its_run_stands_beside_it(tmp_path: Path) -> 
     assert done.code == 0 and "Left out" not in done.err
     assert command("verify", *map(str, files)).code == 0
     (scored,) = (file for file in files if file.name.startswith("scored-"))
-    kept = made.model_dir(record)  # named by the user: nothing in a results directory is loaded because it lies there
+    assert "same bits" in command("verify", scored, "--rerun").out  # with the model that was kept beside it
+    kept = made.model_dir(record)
     assert kept is not None
-    said = command("verify", scored, "--rerun", "--model", kept)
-    assert said.code == 0 and "same bits" in said.out
+    moved = kept.rename(tmp_path / "elsewhere")
+    said = command("verify", scored, "--rerun")
+    assert said.code == 1 and "was a directory: give its path with --model" in said.out
+    assert "same bits" in command("verify", scored, "--rerun", "--model", moved).out
+
+
+def test_a_kept_model_is_found_by_its_digest_alone(tmp_path: Path) -> None:
+    made = flue_bench.run(MODEL, task(), results=tmp_path, keep="all", seeds=2, **SMALL)
+    first, second = (made.model_dir(record) for record in made)
+    assert first and second
+    scored = flue_bench.score(second, task(), results=tmp_path, progress=False, device="cpu").records[0]
+    (path,) = tmp_path.glob("runs/*/*/scored-*.json")
+    assert _kept_beside(scored, path) == str(second)
+    other = second.rename(first.with_name("another name"))
+    assert _kept_beside(scored, path) == str(other)
+    outside = other.rename(tmp_path.parent / f"{tmp_path.name} outside")
+    other.symlink_to(outside)  # a stranger's directory might lead anywhere
+    assert _kept_beside(scored, path) is None
+    assert _kept_beside(made.records[0], path) is None  # a model that no run kept
+    assert _kept_beside(scored, tmp_path / path.name) is None
+
+
+def test_a_file_that_came_later_is_no_fault_of_the_record_and_is_named(tmp_path: Path) -> None:
+    made = flue_bench.run(MODEL, task(), results=tmp_path, keep="all", **SMALL)
+    folder = made.model_dir(made.records[0])
+    assert folder is not None
+    (path,) = tmp_path.glob("runs/*/*/*.json")
+    assert checked(path).remarks == ()
+    (folder / "notes.txt").write_text("not part of the model")
+    assert checked(path).remarks == ()
+    for name in ("vocab.txt", "added_tokens.json"):
+        (folder / name).write_text("{}")
+    (remark,) = checked(path).remarks
+    assert checked(path).ok and remark == (
+        f"kept: added_tokens.json, vocab.txt in models/{folder.name} came later; without, it is the model that was kept"
+    )
+    said = command("verify", path)
+    assert said.code == 0 and "ok; kept: added_tokens.json, vocab.txt in" in said.out
+    with pytest.raises(IncompleteError, match=r"added_tokens.json, vocab.txt came later: move that away"):
+        flue_bench.run(MODEL, task(), results=tmp_path, keep="all", **SMALL)
+    (folder / "config.json").write_text("{}")
+    assert checked(path).remarks == () and not checked(path).ok
+    (folder / "config.json").unlink()
+    assert any("config.json: cannot be read" in fault for fault in faults(path))
 
 
 def test_the_card_and_the_record_beside_the_model(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from flue_bench.jobs import speed
-from flue_bench.record import SpeedRecord, digest_of
+from flue_bench.record import SCHEMA_VERSION, SpeedRecord, digest_of
 from flue_bench.results.store import Store
 from flue_bench.task import Source, Task
 from flue_bench.training import models
@@ -51,7 +51,7 @@ def test_what_is_counted(two: list[str]) -> None:
         assert record.parameters == sum(value.numel() for value in body)
         assert record.model == models.resolve(name).ref
         assert (record.examples, record.batch_size, record.precision) == (40, speed.BATCH_SIZE, "fp32")
-        assert record.text == digest_of(speed.texts())
+        assert record.text == digest_of(speed.texts()) and record.schema_version == SCHEMA_VERSION
         assert 0 < record.latency_ms_median <= record.latency_ms_p95
         assert record.tokens_per_second > record.examples_per_second
         assert record.share_of_peak is not None and 0 < record.share_of_peak < 1

@@ -93,7 +93,7 @@ def test_cells_without_a_draw_are_what_they_were() -> None:
     assert Cell.model_validate(cell.model_dump()) == cell
     drawn_from = cell.model_copy(update={"train_rows": 100})
     assert drawn_from.model_dump()["train_rows"] == 100
-    assert (cell.schema_version, drawn_from.schema_version) == (1, 2)  # 0.1 cannot read it
+    assert (cell.schema_version, drawn_from.schema_version) == (1, 2)  # 0.1 has no such cell
     assert not {*drawn_from.digests()} & {*cell.digests()}
 
 
@@ -101,7 +101,6 @@ def test_verify_refuses_a_draw_of_more_rows_than_there_are(tmp_path: Path) -> No
     flue_bench.run(MODEL, own(), train_rows=8, results=tmp_path, **SMALL)
     (path,) = tmp_path.glob("runs/*/*/*.json")
     content = json.loads(path.read_text())
-    assert content["schema_version"] == 2
     content["cell"]["train_rows"] = 48
     cell = Cell.model_validate(content["cell"])
     content |= {"cell_digest": cell.digest, "setting_digest": cell.setting_digest}

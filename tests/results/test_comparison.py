@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from seqeval.scheme import IOB2
 from flue_bench.errors import RecordError, UnknownNameError, UsageError
 from flue_bench.kinds.sentence import METRICS
 from flue_bench.kinds.tokens import ENTITY_METRICS, word_metrics
-from flue_bench.results import code
+from flue_bench.results import code, kept
 from flue_bench.results.comparison import Evidence, compare, interval, retention
 from flue_bench.statistics import significance
 from support.judged import TAGS, keep, seeds, sentences, tagged
@@ -239,6 +238,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def lines(cache: Path) -> list[bytes]:
+    """What is kept: a line for each value, of its name, a check and the value."""
+    return [line for path in cache.glob("intervals/*") for line in path.read_bytes().split(b"\n") if line]
+
+
 def test_intervals_are_kept_by_what_they_follow_from(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,7 +257,7 @@ def test_intervals_are_kept_by_what_they_follow_from(
         ]
 
     first = answers()
-    assert len(list(cache.glob("intervals/*/*.json"))) == 3 and not (tmp_path / ".cache").exists()
+    assert len(lines(cache)) == 3 and not (tmp_path / ".cache").exists()
     for path in tmp_path.rglob("*.parquet"):
         path.unlink()
     assert answers() == first
@@ -291,10 +295,10 @@ def test_another_reading_of_the_same_predictions_is_kept_apart(
         theirs = a[0].model_copy(update={"cell": cell})
     with contextlib.suppress(RecordError):
         compare([theirs], b, "accuracy", evidence(tmp_path))
-    before = len(list(cache.glob("intervals/*/*.json")))
+    before = len(lines(cache))
     said = compare(a, b, "accuracy", evidence(tmp_path)).reason
     assert said and "another's" not in said
-    assert len(list(cache.glob("intervals/*/*.json"))) == before + 1
+    assert len(lines(cache)) == before + 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links")
@@ -311,22 +315,75 @@ def test_a_results_directory_drives_no_cache(tmp_path: Path, cache: Path) -> Non
 def test_a_damaged_cache_is_computed_anew(content: bytes, tmp_path: Path, cache: Path) -> None:
     records = seeds(tmp_path, "org/a", [0.8, 0.7])
     first = interval(records, "accuracy", evidence(tmp_path))
-    (path,) = cache.glob("intervals/*/*.json")
-    path.write_bytes(content)
+    (path,), (line,) = cache.glob("intervals/*"), lines(cache)
+    name = line.split(b" ")[0]
+    for damaged in (content, b" ".join((name, kept._check(name, content), content))):
+        path.write_bytes(damaged)
+        assert interval(records, "accuracy", evidence(tmp_path)) == first
+        assert path.read_bytes() == damaged + b"\n" + line  # nothing that others may need is thrown away
+
+
+@pytest.mark.parametrize("at", [1, 40, 70, 100, -1])
+def test_a_line_torn_by_a_crash_is_not_taken_nor_does_it_spoil_the_next(at: int, tmp_path: Path, cache: Path) -> None:
+    records = seeds(tmp_path, "org/a", [0.8, 0.7])
+    first = interval(records, "accuracy", evidence(tmp_path))
+    (path,), (line,) = cache.glob("intervals/*"), lines(cache)
+    path.write_bytes(line[:at])
     assert interval(records, "accuracy", evidence(tmp_path)) == first
-    assert json.loads(path.read_bytes().splitlines()[1])["mean"] == first.mean
+    assert lines(cache) == [line[:at], line]
+
+
+def test_a_line_spliced_of_two_is_not_taken(tmp_path: Path, cache: Path) -> None:
+    """Two machines may add to one file of a shared folder at once, and each page be that of another."""
+    first = interval(records := seeds(tmp_path, "org/a", [0.8, 0.7]), "accuracy", evidence(tmp_path))
+    (path,), (line,) = cache.glob("intervals/*"), lines(cache)
+    other = line.replace(f'"mean": {first.mean}'.encode(), f'"mean": {first.mean + 0.1}'.encode())
+    assert other != line
+    path.write_bytes(b"\n" + other)
+    assert interval(records, "accuracy", evidence(tmp_path)) == first
+
+
+def test_several_that_compute_at_once_lose_nothing(cache: Path) -> None:
+    one, other = kept.Kept(), kept.Kept()
+    a, b = "ab" + "0" * 62, "ab" + "1" * 62
+    assert one.get(a) is one.get(b) is other.get(a) is other.get(b) is None  # both have read the file
+    one.put(a, b"1")
+    other.put(b, b"2")
+    assert (one.get(a), one.get(b), other.get(a), other.get(b)) == (b"1", None, None, b"2")
+    later = kept.Kept()
+    assert (later.get(a), later.get(b)) == (b"1", b"2") and len(list(cache.glob("intervals/*"))) == 1
+
+
+def test_what_is_kept_does_not_grow_without_end(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = seeds(tmp_path, "org/a", [0.8, 0.7])
+    first = interval(records, "accuracy", evidence(tmp_path))
+    (path,), (line,) = cache.glob("intervals/*"), lines(cache)
+    path.write_bytes(b"of another release\n" * 1000)
+    monkeypatch.setattr(kept, "LARGEST", 10_000)
+    assert interval(records, "accuracy", evidence(tmp_path)) == first
+    assert lines(cache) == [line]
 
 
 def test_what_is_kept_is_bound_to_what_it_was_computed_from(tmp_path: Path, cache: Path) -> None:
     """The interval of one entry, put where that of another is looked for, is not taken for it."""
     a, b = seeds(tmp_path, "org/a", [0.8, 0.7]), seeds(tmp_path, "org/b", [0.6, 0.7])
     first = interval(a, "accuracy", evidence(tmp_path))
-    (of_a,) = cache.glob("intervals/*/*.json")
+    (path,), (of_a,) = cache.glob("intervals/*"), lines(cache)
     other = interval(b, "accuracy", evidence(tmp_path))
-    (of_b,) = set(cache.glob("intervals/*/*.json")) - {of_a}
-    of_a.write_bytes(of_b.read_bytes())
+    (of_b,) = set(lines(cache)) - {of_a}
+    path.write_bytes(of_a.split(b" ")[0] + b" " + of_b.split(b" ", 1)[1])
     assert interval(a, "accuracy", evidence(tmp_path)) == first != other
-    assert json.loads(of_a.read_bytes().splitlines()[1])["mean"] == first.mean
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_nothing_is_written_through_a_link_in_the_cache(tmp_path: Path, cache: Path) -> None:
+    first = interval(records := seeds(tmp_path, "org/a", [0.8, 0.7]), "accuracy", evidence(tmp_path))
+    (path,) = cache.glob("intervals/*")
+    (outside := tmp_path / "outside").write_bytes(b"")
+    path.unlink()
+    path.symlink_to(outside)
+    assert interval(records, "accuracy", evidence(tmp_path)) == first
+    assert not outside.read_bytes()
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, cache: Path) -> None:

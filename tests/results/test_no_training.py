@@ -100,10 +100,6 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert verify.faults(path) == []
 
 
-def test_a_record_that_was_trained_is_of_the_first_version() -> None:
-    assert make_record().schema_version == 1 and make_cell().schema_version == 1
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -308,8 +304,7 @@ def test_a_card_says_how_it_was_scored(tmp_path: Path) -> None:
 
 
 def test_a_failure_is_kept_and_shown(tmp_path: Path) -> None:
-    made = make_failure("memory ran out", how=HOW)
-    failure = made.model_copy(update={"schema_version": made.cell.schema_version})
+    failure = make_failure("memory ran out", how=HOW)
     Store(tmp_path).write_failure(failure)
     (path,) = tmp_path.glob("runs/*/*/*.failed.json")
     assert path.name.startswith("scored-") and Store(tmp_path).failures() == [failure]

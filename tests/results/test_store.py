@@ -279,8 +279,8 @@ def test_a_damaged_record_is_listed_and_run_again(tmp_path: Path, damage: Any, r
         lambda text: text.replace('"created": "', '"created": "\\ud800').encode(),
         lambda text: text.replace('"scores"', '"measures": {"x": -0.0}, "scores"').encode(),
         lambda text: text.replace('"scheme": null', '"scheme": null, "options": {"a": [1, 2.50, "é", null]}').encode(),
-        lambda text: text.replace('"schema_version": 1', '"schema_version": "1"').encode(),
-        lambda text: text.replace('"schema_version": 1', '"schema_version": 0').encode(),
+        lambda text: text.replace('"schema_version": 2', '"schema_version": "1"').encode(),
+        lambda text: text.replace('"schema_version": 2', '"schema_version": 0').encode(),
     ],
 )
 def test_a_record_reads_as_python_reads_its_json(tmp_path: Path, rewritten: Any) -> None:

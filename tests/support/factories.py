@@ -14,6 +14,7 @@ from flue_bench.kinds.tokens import TOKENS
 from flue_bench.recipe import Recipe
 from flue_bench.record import (
     PROTOCOL,
+    SCHEMA_VERSION,
     Cell,
     ClassScores,
     Cost,
@@ -117,7 +118,7 @@ def make_record(
     column = column or ("cls" if task in CLS else task)
     trained = made.untrained is None
     return RunRecord(
-        schema_version=made.schema_version,
+        schema_version=SCHEMA_VERSION,
         cell=made,
         cell_digest=made.digest,
         setting_digest=made.setting_digest,
@@ -195,6 +196,7 @@ def make_speed(
 ) -> SpeedRecord:
     """The speed of the model that ``make_cell`` gives for this name."""
     return SpeedRecord(
+        schema_version=SCHEMA_VERSION,
         model=make_cell(model).model,
         precision=precision,
         batch_size=32,
@@ -216,6 +218,7 @@ def make_failure(error: str = "the loss is not finite", *, column: str | None = 
     """A failure of the cell that ``make_cell`` gives for ``cell``."""
     made = make_cell(**cell)
     return Failure(
+        schema_version=SCHEMA_VERSION,
         cell=made,
         cell_digest=made.digest,
         column=column or made.task,

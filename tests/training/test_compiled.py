@@ -81,7 +81,7 @@ def test_it_is_a_setting_of_its_own_and_older_cells_stay() -> None:
     content = plain.model_dump()
     other = Cell.model_validate(content | {"recipe": content["recipe"] | {"compiled": True}})
     assert other.recipe.model_dump()["compiled"] is True
-    assert (plain.schema_version, other.schema_version) == (1, 2)  # 0.1 cannot read it
+    assert (plain.schema_version, other.schema_version) == (1, 2)  # 0.1 has no such cell
     assert other.digest != plain.digest and other.setting_digest != plain.setting_digest
     again = Cell.model_validate(content | {"recipe": content["recipe"] | {"compiled": False}})
     assert again.digest == plain.digest
