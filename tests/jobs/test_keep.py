@@ -179,8 +179,8 @@ def test_a_kept_model_scored_beside_its_run_stands_beside_it(tmp_path: Path) -> 
     kept = made.model_dir(record)
     assert kept is not None
     moved = kept.rename(tmp_path / "elsewhere")
-    said = command("verify", scored, "--rerun")
-    assert said.code == 1 and "was a directory: give its path with --model" in said.out
+    (said,) = flue_bench.verify_records(scored, rerun=True, progress=False)
+    assert "was a directory: give its path with --model" in said.faults[0]
     assert "same bits" in command("verify", scored, "--rerun", "--model", moved).out
 
 
