@@ -43,7 +43,7 @@ def all_stand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records are taken at their word, for tests of how they are shown: most there are made up."""
     from flue_bench.results.verify import Checked
 
-    monkeypatch.setattr("flue_bench.results.runs.judged", lambda records: [Checked(Path(), ()) for _ in records])
+    monkeypatch.setattr("flue_bench.results.runs.judged", lambda records, known: [Checked(Path(), ()) for _ in records])
 
 
 @pytest.fixture

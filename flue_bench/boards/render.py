@@ -10,7 +10,9 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -281,7 +283,7 @@ class _Terminal:
             setting = f"{setting_text(board, row)}, {row.parameters / 1e6:,.1f} M"
             table.add_row(
                 Text.assemble(broken, "\n", (escape.plain(setting), "dim")),
-                *(_styled(_cell(row.entries[i]), "bold" if best[number][i] else "", fits) for i in part),
+                *(_entry(_cell(row.entries[i]), "bold" if best[number][i] else "", widths[i], fits) for i in part),
                 end_section=number == len(board.rows) - 1,
             )
         for pair in board.pairs:
@@ -296,10 +298,34 @@ def _heading(column: Column) -> Text:
     return _styled(f"{escape.plain(column.title)}\n{escape.plain(column.metric)}", "bold")
 
 
-def _styled(lines: str, style: str, fits: bool = False) -> Text:
-    """Return the first line in a style and the others dim; ``fits`` spares a look for breaks."""
+def _styled(lines: str, style: str) -> Text:
+    """Return the first line in a style and the others dim."""
     first, break_, below = lines.partition("\n")
-    return Text.assemble((first, style), break_, (below, "dim"), no_wrap=fits or None)
+    return Text.assemble((first, style), break_, (below, "dim"))
+
+
+def _entry(lines: str, style: str, width: int, fits: bool) -> RenderableType:
+    return _Fitting(lines, style, width) if fits else _styled(lines, style)
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """What ``_styled`` returns, for a column that is wide enough: looking for breaks in thousands takes long."""
+
+    lines: str
+    style: str
+    width: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        style = console.get_style(self.style) if self.style else None
+        for line in self.lines.split("\n"):
+            yield Segment(" " * (options.max_width - len(line)))
+            yield Segment(line, style)
+            yield Segment.line()
+            style = console.get_style("dim")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(self.width, self.width)
 
 
 def _cell(entry: Entry | None) -> str:

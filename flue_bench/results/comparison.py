@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import re
 import statistics
 from collections import Counter
@@ -218,6 +219,7 @@ class Evidence:
     folders: tuple[Path, ...]
     """Results directories."""
     _files: dict[str, list[tuple[Path, Path]]] = field(default_factory=dict, compare=False, repr=False)
+    _names: set[str] = field(default_factory=set, compare=False, repr=False)
     _kept: Kept = field(default_factory=Kept, compare=False, repr=False)
 
     def predictions(self, record: RunRecord) -> pyarrow.Table:
@@ -254,6 +256,20 @@ class Evidence:
             raise RecordError(f"{Path(name).name}: not found under {where}.")
         return found
 
+    def _check_there(self, record: RunRecord) -> None:
+        """Check that there is a file of the name of the record's predictions.
+
+        Raises:
+            RecordError: there is none.
+        """
+        if not self._names:  # quicker than ``_files_of``, which only computing needs
+            for folder in self.folders:
+                for inside in folder.glob("runs/*/*"):
+                    with contextlib.suppress(OSError):
+                        self._names.update(os.listdir(inside))
+        if record.predictions.file not in self._names:
+            self._files_of(record)
+
     def kept(self, key: Any, kind: type[_Value], compute: Callable[[], _Value], records: Iterable[RunRecord]) -> _Value:
         """Return the cached value of this key, or compute and cache it.
 
@@ -263,7 +279,7 @@ class Evidence:
         """
         versions = set()
         for record in records:
-            self._files_of(record)
+            self._check_there(record)
             versions.add(code.version(kind_of(record)))
         name = hashlib.sha256(json.dumps([sorted(versions), kind.__name__, key]).encode()).hexdigest()
         if (value := self._kept.get(name)) is not None:
@@ -641,7 +657,7 @@ class _Entry(NamedTuple):
     @property
     def drawn(self) -> tuple[int, ...]:
         """The seeds; none for a model that was scored as it is."""
-        return tuple(seed for seed in self.seeds if seed is not None)
+        return tuple(seed for _, seed in self.runs if seed is not None)
 
     @property
     def key(self) -> list[Any]:

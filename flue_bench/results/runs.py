@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flue_bench.errors import UsageError, counted
 from flue_bench.record import Failure, RunRecord, SpeedRecord
-from flue_bench.results.standing import judged
+from flue_bench.results.standing import Known, judged
 from flue_bench.results.store import RUNS, Damaged, Store
 from flue_bench.tabular import Tabular
 
@@ -120,17 +120,21 @@ def _line(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def standing(results: Results) -> Results:
+def standing(results: Results, known: Iterable[Known] = ()) -> Results:
     """Return the results with those records alone that are what they say they are, and that no other contradicts.
 
     The others are among ``damaged``, each with its reason.
+
+    Args:
+        results: the results.
+        known: as for ``judged``.
 
     Raises:
         TaskFileError: an installed package of tasks or kinds is broken.
     """
     if results.stand:
         return results
-    checked = list(zip(results.records, judged(results.records), strict=True))
+    checked = list(zip(results.records, judged(results.records, known), strict=True))
     apart = [Damaged(each.file, "; ".join(each.faults)) for _, each in checked if not each.ok]
     return replace(
         results,
@@ -158,8 +162,7 @@ def read(folders: Sequence[Path]) -> Results:
     collects = gc.isenabled()
     gc.disable()
     try:
-        _read_into(results)
-        results = standing(results)
+        results = standing(results, _read_into(results))
     finally:
         if collects:
             gc.enable()
@@ -171,10 +174,13 @@ def read(folders: Sequence[Path]) -> Results:
     return results
 
 
-def _read_into(results: Results) -> None:
-    for folder in results.folders:
-        contents = Store(folder).read()
+def _read_into(results: Results) -> list[Known]:
+    """Read the directories, and return what is known of their records."""
+    known = [Known(folder) for folder in results.folders]
+    for folder, of_folder in zip(results.folders, known, strict=True):
+        contents = Store(folder).read(of_folder.passed)
         results.records.extend(contents.records)
         results.failures.extend(contents.failures)
         results.damaged.extend(Damaged(folder / path, reason) for path, reason in contents.damaged)
         results.speeds.extend(contents.speeds)
+    return known

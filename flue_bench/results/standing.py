@@ -18,7 +18,7 @@ from typing import Any
 
 from flue_bench import files
 from flue_bench.kinds.kind import kind_of
-from flue_bench.record import RunRecord
+from flue_bench.record import Place, RunRecord
 from flue_bench.results import across, code
 from flue_bench.results.prints import prints_in
 from flue_bench.results.verify import Checked, OfFiles, examined, of_files
@@ -37,32 +37,37 @@ def compared(checked: Iterable[Checked]) -> list[Checked]:
     return [replace(each, faults=(apart[each.file],)) if each.file in apart else each for each in checked]
 
 
-def judged(records: Sequence[RunRecord]) -> list[Checked]:
+def judged(records: Sequence[RunRecord], known: Iterable[Known] = ()) -> list[Checked]:
     """Return each record with what is wrong with it; one that was made in memory alone is taken as it is.
+
+    Args:
+        records: the records.
+        known: what is known of the records in their results directories, where that was read before.
 
     Raises:
         TaskFileError: an installed task package is broken.
     """
-    kept: dict[Path, _Kept] = {}
+    of_root = {each.root: each for each in known}
     checked = []
     for record in records:
         place = record.predictions.place
         if place is None:
             checked.append(Checked(Path(record.predictions.file), (), record=record))
             continue
-        if place.root not in kept:
-            kept[place.root] = _Kept(place.root)
-        checked.append(examined(record, place.file, kept[place.root].of_files(record)))
-    for each in kept.values():
+        if place.root not in of_root:
+            of_root[place.root] = Known(place.root)
+        checked.append(examined(record, place.file, of_root[place.root].of_files(record, place)))
+    for each in of_root.values():
         each.write()
     return compared(checked)
 
 
-class _Kept:
+class Known:
     """What is known of the records in one results directory: those that passed, and their fingerprints."""
 
     def __init__(self, root: Path) -> None:
-        self._root, self._cache = root, files.cache_dir()
+        """Read it from the cache."""
+        self.root, self._cache = root, files.cache_dir()
         self._below = f"{root}{os.sep}"
         name = hashlib.sha256(os.path.realpath(root).encode()).hexdigest()
         self._path = self._cache / "checks" / f"{name}.json"
@@ -72,11 +77,19 @@ class _Kept:
             self._before = before if isinstance(before, dict) else {}
         self._now: dict[str, Any] = {}
         self._news = False
+        self._passed: dict[str, str] = {}
+        for each in self._before.values():
+            with suppress(KeyError, TypeError, ValueError):
+                version, sha256, *_ = each["of"]
+                self._passed[sha256] = version
 
-    def of_files(self, record: RunRecord) -> OfFiles:
+    def passed(self, record: RunRecord, sha256: str) -> bool:
+        """Return whether a record, whose file has this SHA-256, was found right by the checks of today."""
+        version = self._passed.get(sha256)
+        return version is not None and version == code.version(kind_of(record))
+
+    def of_files(self, record: RunRecord, place: Place) -> OfFiles:
         """Return what follows from a record's files, from what is known or anew."""
-        place = record.predictions.place
-        assert place is not None  # as ``judged`` takes care of
         file = os.fspath(place.file)
         name = file.removeprefix(self._below)
         try:
@@ -86,14 +99,14 @@ class _Kept:
                 stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev,
             ]  # fmt: skip
         except Exception:  # no predictions, or no such kind: nothing to keep
-            return of_files(record, place.file.parent, self._root)
+            return of_files(record, place.file.parent, self.root)
         known = self._before.get(name)
         with suppress(KeyError, TypeError):
             if known is not None and known["of"] == bound:
                 prints = prints_in(known["prints"])
                 self._now[name] = known
                 return OfFiles((), prints)
-        fresh = of_files(record, place.file.parent, self._root)
+        fresh = of_files(record, place.file.parent, self.root)
         if fresh.prints is not None and not fresh.faults:
             self._now[name], self._news = {"of": bound, "prints": asdict(fresh.prints)}, True
         return fresh

@@ -226,8 +226,13 @@ class Store:
                 if older != path:
                     older.unlink()
 
-    def read(self) -> Contents:
-        """Read all records, failures and speeds, in the order of their paths, and list files that are none of these."""
+    def read(self, passed: Callable[[RunRecord, str], bool] = lambda record, sha256: False) -> Contents:
+        """Read all records, failures and speeds, in the order of their paths, and list files that are none of these.
+
+        Args:
+            passed: whether a record, whose file has this SHA-256, was found right before by the checks of today: its
+                digests and the names of its scores are not checked again then.
+        """
         contents = Contents([], [], [], [])
         speeds = set(self.root.glob("speed/*/*.json"))
         for path in sorted((*self.root.glob("runs/*/*/*.json"), *speeds), key=lambda path: path.parts):
@@ -237,8 +242,10 @@ class Store:
                 elif path.name.endswith(FAILED):
                     contents.failures.append(_read(path, Failure, self.root)[0])
                 else:
-                    record = read_record(path, self.root)
-                    _check_names(record)
+                    record, sha256 = _placed(path, self.root)
+                    if not passed(record, sha256):
+                        _check_digests(record, path)
+                        _check_names(record)
                     contents.records.append(record)
             except TaskFileError:  # a broken plugin, whatever the records
                 raise
@@ -276,11 +283,22 @@ def read_record(path: Path, root: Path | None = None) -> RunRecord:
         RecordError: the file cannot be read, does not validate (the message names the field), has digests that are not
             those of its cell, or was written by a later flue-bench.
     """
-    record, written = _read(path, RunRecord, root or path.parent)
+    record, _ = _placed(path, root or path.parent)
+    _check_digests(record, path)
+    return record
+
+
+def _placed(path: Path, root: Path) -> tuple[RunRecord, str]:
+    """Return the record in a file, which knows its place, and the SHA-256 of the file."""
+    record, written = _read(path, RunRecord, root)
+    sha256 = hashlib.sha256(written).hexdigest()
+    record.predictions.at(Place(path, root, sha256))
+    return record, sha256
+
+
+def _check_digests(record: RunRecord, path: Path) -> None:
     if (record.cell_digest, record.setting_digest) != record.cell.digests():
         raise RecordError(f"{path}: 'cell_digest' or 'setting_digest' is not that of 'cell'; was the file edited?")
-    record.predictions.at(Place(path, root or path.parent, hashlib.sha256(written).hexdigest()))
-    return record
 
 
 def _check_names(record: RunRecord) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import flue_bench
 from flue_bench.data.embedded import embedded
-from flue_bench.record import Training
+from flue_bench.record import Cell, Training
 from flue_bench.results import across, code, installed, standing, verify
 from flue_bench.results.prints import Gold, Prints, of_predictions
 from flue_bench.results.runs import Results
@@ -112,6 +112,44 @@ def test_other_checks_check_again(root: Path, checks: list[str], monkeypatch: py
     flue_bench.read_results(root)
     monkeypatch.setattr(code, "version", lambda kind: "of another release")
     assert len(flue_bench.read_results(root)) == 4 and len(checks) == 8
+
+
+@pytest.fixture
+def digests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The cells whose digests were computed, one after another."""
+    done, of_cell = [], Cell.digests
+
+    def counted(cell: Cell) -> tuple[str, str]:
+        done.append(cell.run)
+        return of_cell(cell)
+
+    monkeypatch.setattr(Cell, "digests", counted)
+    return done
+
+
+def test_digests_are_checked_again_where_record_or_checks_are_others(
+    root: Path, digests: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests.clear()
+    assert len(flue_bench.read_results(root)) == 4 and len(digests) == 4
+    assert len(flue_bench.read_results(root)) == 4 and len(digests) == 4
+    assert len(Store(root).records()) == 4 and len(digests) == 8  # whoever asks no cache
+    for key in ("cell_digest", "setting_digest"):
+        path, before = a_record(root), a_record(root).read_bytes()
+        path.write_text(json.dumps(json.loads(before) | {key: "0" * 16}), encoding="utf-8")
+        read = flue_bench.read_results(root)
+        assert len(read) == 3 and "is not that of 'cell'" in read.damaged[0].reason
+        path.write_bytes(before)
+    digests.clear()
+    monkeypatch.setattr(code, "version", lambda kind: "of another release")
+    assert len(flue_bench.read_results(root)) == 4 and len(digests) == 4
+
+
+def test_a_record_that_did_not_pass_has_its_digests_checked_each_time(root: Path, digests: list[str]) -> None:
+    another_score(root)
+    for _ in range(2):
+        digests.clear()
+        assert len(flue_bench.read_results(root)) == 3 and "seed 0" in digests
 
 
 def test_the_version_is_that_of_all_code_that_checks_and_scores(
