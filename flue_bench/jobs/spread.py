@@ -28,7 +28,7 @@ from flue_bench.jobs.worker import Report
 from flue_bench.jobs.worker import loader as workers_loader
 from flue_bench.jobs.workers import Job, Workers, placed, started
 from flue_bench.progress import Display
-from flue_bench.record import Cell, Failure, Place, RunRecord, Search
+from flue_bench.record import SCHEMA_VERSION, Cell, Failure, Place, RunRecord, Search
 from flue_bench.results.store import Store, model_name, record_json, stem
 from flue_bench.task import Task
 from flue_bench.training import checkpoint
@@ -175,7 +175,7 @@ def _take(
     elif state == "lost":
         cell = planned.cell
         failure = Failure(
-            schema_version=cell.schema_version,
+            schema_version=SCHEMA_VERSION,
             cell=cell,
             cell_digest=cell.digest,
             column=loader.task(cell).task.board_column,

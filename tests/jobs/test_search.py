@@ -348,7 +348,7 @@ def test_a_reader_is_not_asked_for_test() -> None:
 def test_cells_without_a_search_are_what_they_were() -> None:
     cell = make_cell()
     assert not {"scored", "search"} & cell.model_dump().keys()
-    assert not {"search"} & make_record().model_dump().keys() and make_record().schema_version == 1
+    assert not {"search"} & make_record().model_dump().keys() and cell.schema_version == 1
     validation = cell.model_copy(update={"scored": "validation"})
     tuned = cell.model_copy(update={"search": asking.searched(POINTS)})
     assert len({each.digest for each in (cell, validation, tuned)}) == 3
