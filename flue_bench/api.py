@@ -195,9 +195,10 @@ def run(
         raise UnknownNameError("value of keep", str(keep), ("best", "all"))
     if split not in ("test", "validation"):
         raise UnknownNameError("split", split, ("test", "validation"))
-    if split == "validation" and (keep or search is not None):
-        what = "--keep keeps models that are scored on test" if keep else "--search scores its points on validation"
-        raise UsageError(f"{what}: leave --split validation out.")
+    if split == "validation" and keep:
+        raise UsageError("--keep keeps models that are scored on test: leave --split validation out.")
+    if split == "validation" and search is not None:
+        raise UsageError("--search scores its points on validation as it is: leave --split validation out.")
     if search is None and (search_trials is not None or search_seeds != 1):
         raise UsageError("--search-trials and --search-seeds say how to search: they need --search.")
     asked = None if search is None else searched(search, search_trials, search_seeds, overrides or ())
@@ -690,7 +691,7 @@ def _of_split(results: Results, split: str) -> tuple[Results, tuple[str, str] | 
     if not (number := len(results.records) - len(records)):
         return replace(results, failures=failures), None
     other = "validation" if split == "test" else "test"
-    where = "flue-bench leaderboard" + (" --split validation" if split == "test" else "")
+    where = f"flue-bench leaderboard --split {other}"
     scored = f"{counted(number, 'record')} scored on {other}"
     if not records and not failures:
         raise UsageError(f"No record is scored on {split}, but {scored}: {where} shows them.")

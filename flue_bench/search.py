@@ -35,9 +35,10 @@ def searched(
         asked = field.SEARCHES[asked].fields
     fields: dict[str, tuple[Setting, ...]] = {}
     for name in sorted(asked):
-        if name in changed or name == "precision":
-            why = "set to one value as well" if name in changed else "what --precision says"
-            raise UsageError(f"--search {name}: {name} is {why}: leave one out.")
+        if name == "precision":
+            raise UsageError("--search precision: a row of the board has one; leave it out, or give --precision.")
+        if name in changed:
+            raise UsageError(f"--search {name} and --set {name} are both given: leave one out.")
         if isinstance(asked[name], str):
             raise UsageError(f"--search {name}: a list of values, not {asked[name]!r}.")
         parsed = [getattr(Recipe().override({name: value}), name) for value in asked[name]]

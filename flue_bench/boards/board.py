@@ -493,7 +493,8 @@ def above_floor(board: Board, number: int, column: Column) -> dict[str, Any]:
 
 
 OF_ROW = (
-    "model", "revision", "model_digest", "recipe", "precision", "protocol", "parameters", "weights_bytes", "teacher",
+    "model", "revision", "model_digest", "recipe", "how", "precision", "protocol", "parameters", "weights_bytes",
+    "teacher",
 )  # fmt: skip
 """Fields of a row that are columns of a table and of a CSV."""
 _OF_PLACE = ("mean", "low", "high", "rank", "rank_low", "rank_high", "mean_rank")

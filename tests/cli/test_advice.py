@@ -37,6 +37,9 @@ LEARNT = [*TWO[:-4], "--limit", "120", "--set", "epochs=3", "--set", "learning_r
 """So long that the predictions are more than a single class."""
 
 
+SEARCH = ["run", "--model", "embedded:student", *LEARNT[5:], "--search", "batch_size=8,16"]
+
+
 class Case(NamedTuple):
     """A message and its advice."""
 
@@ -146,6 +149,31 @@ ADVICE: dict[str, Case] = {
     ),
     "--train-rows {}: numbers of at least 1 row, or all": Case(
         [*RUN, "--train-rows", "0"], "--train-rows '0': numbers", instead(("--train-rows 0", "--train-rows 8,all"))
+    ),
+    # searches
+    "--search has {}: give from 2 to": Case(
+        [*SEARCH[:-1], "batch_size=8"], "--search has 1 point", instead(("batch_size=8", "batch_size=8,16"))
+    ),
+    "Or give values: --search": Case(
+        [*SEARCH[:-1], "nothing"], "Or give values: --search", instead(("--search nothing", "--search batch_size=8,16"))
+    ),
+    "is a tuning seed, which no final run uses": Case(
+        [*SEARCH, "--seed", "4000000000"], "--seed 4000000000 is a tuning seed", instead(("4000000000", "1"))
+    ),
+    "say how to search: they need --search": Case(
+        [*RUN, "--search-trials", "2"], "they need --search", instead((" --search-trials 2", None))
+    ),
+    "--keep keeps models that are scored on test": Case(
+        [*RUN, "--split", "validation", "--keep", "all"], "leave --split", instead((" --split validation", None))
+    ),
+    "--search scores its points on validation": Case(
+        [*SEARCH, "--split", "validation"], "leave --split", instead((" --split validation", None))
+    ),
+    "flue-bench leaderboard --split {}": Case(
+        ["leaderboard"],
+        "No record is scored on test, but 1 record scored on validation",
+        also("--split", "validation"),
+        before=([*RUN, "--split", "validation"],),
     ),
     # run
     "--seeds N runs seeds 0 to N-1, --seed K": Case(
@@ -549,6 +577,14 @@ ELSEWHERE = {
     "both models were scored as they are and have no": "test_only_fine_tuned_models_are_asked_which_is_better",
     "it needs --question trained": "test_only_fine_tuned_models_are_asked_which_is_better",
     "--labels {}: {}: --labels 'LABEL_0": "test_a_label_that_holds_a_sign_of_ours_is_named_on_the_command_line",
+    "--search-trials {}: from 2 to the": "test_what_cannot_be_searched_is_said_before_anything_runs",
+    "--search-seeds {}: from 1 to": "test_what_cannot_be_searched_is_said_before_anything_runs",
+    "--search {} has the values {}": "test_what_cannot_be_searched_is_said_before_anything_runs",
+    "--search {}: a list of values": "test_what_cannot_be_searched_is_said_before_anything_runs",
+    "--search precision: a row of the board has one": "test_what_cannot_be_searched_is_said_before_anything_runs",
+    "--search {} and --set {} are both given": "test_what_cannot_be_searched_is_said_before_anything_runs",
+    "--search needs KEY=VALUE,VALUE": "test_on_the_command_line",
+    "--search {} is given twice": "test_on_the_command_line",
     "is given twice, with two meanings": "test_the_command_shows_board_and_what_was_understood",
     "no model's head has the label": "test_a_label_that_no_head_has_is_told",
     "Say what is meant, by a LABEL": "test_labels_that_do_not_match_are_refused_before_anything",
@@ -598,6 +634,7 @@ BEYOND = {
     "Made from a checkout of flue-bench": "says where runs were made; no error",
     "not compared with the column's best": "says what a board does not compare, and what does; no error",
     "flue-bench run record, schema version": "says what a record is; no advice",
+    "draws 1,024 rows of train anew for each": "says how others draw; no advice",
 }
 """A part of the message → why its advice is not followed here."""
 

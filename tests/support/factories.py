@@ -25,10 +25,14 @@ from flue_bench.record import (
     Failure,
     ModelRef,
     NoTraining,
+    Point,
     Predictions,
     RunRecord,
+    Search,
+    Searched,
     SpeedRecord,
     Training,
+    Tried,
     Truncation,
     digest_of,
 )
@@ -57,6 +61,7 @@ def make_cell(
     how: NoTraining | None = None,
     served: int | None = None,
     training: Training | None = None,
+    search: Searched | None = None,
 ) -> Cell:
     """A cell; the model's digest follows from its name and revision, the data's from the task, unless given.
 
@@ -82,6 +87,7 @@ def make_cell(
         seed=None if how else seed,
         protocol=protocol,
         train_rows=served,
+        search=search,
     )
 
 
@@ -106,9 +112,13 @@ def make_record(
     predictions: Predictions | None = None,
     train_loss: float = 0.5,
     leaks: Sequence[str] = (),
+    tried: Sequence[float | None] = (),
     **cell: Any,
 ) -> RunRecord:
-    """A record whose headline score is ``score``; CLS tasks know their column. ``cell`` goes to ``make_cell``."""
+    """A record whose headline score is ``score``; CLS tasks know their column. ``cell`` goes to ``make_cell``.
+
+    With its ``search`` the points have the scores ``tried``; None is a training that diverged.
+    """
     made = make_cell(model, task, seed, **cell)
     tokens = task.startswith("wikiner")
     metric = metric or ("entity_f1_micro" if tokens else "f1_macro")
@@ -146,6 +156,7 @@ def make_record(
         truncation=Truncation(examples={"train": 0, "validation": 0, "test": 0}),
         head=head if trained else None,
         leaks=tuple(leaks),
+        search=made.search and _searched(made.search, tried),
         predictions=predictions
         or Predictions(
             file=f"{stem(made)}.predictions.parquet",
@@ -167,6 +178,19 @@ def make_record(
         ),
         environment=make_environment(),
         created=created,
+    )
+
+
+def _searched(search: Searched, tried: Sequence[float | None]) -> Search:
+    points = zip(search.settings(), tried, strict=True)
+    return Search(
+        points=tuple(
+            Point(
+                settings=settings,
+                runs=(Tried(seed=search.seeds[0], score=score, seconds=10.0, steps=20, cell_digest="0" * 16),),
+            )
+            for settings, score in points
+        )
     )
 
 
