@@ -119,6 +119,9 @@ def test_no_test_file_is_read_before_all_points_are_done(
     )
     assert {each.schema_version for each in (*by_digest.values(), record)} == {2}
     assert all(checked.ok for checked in flue_bench.verify_records(tmp_path / "out", progress=False))
+    again = [Store(tmp_path / "out").record_path(each.cell) for each in (record, next(iter(by_digest.values())))]
+    rerun = flue_bench.verify_records(again, rerun=True, tasks=task, device="cpu", progress=False)
+    assert [each.verdict for each in rerun] == ["same bits"] * 2
 
 
 def test_it_is_resumed_and_more_seeds_cost_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
