@@ -13,6 +13,7 @@ MALLOC_TOP_PAD_=268435456``. The numbers are the same.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -181,11 +182,18 @@ def run(
         KeyboardInterrupt: after Ctrl-C; the same call continues from the last finished step.
     """
     from flue_bench.data import model_files, model_names, registry
+    from flue_bench.kinds.kind import kind_named
     from flue_bench.search import searched
 
     named = model_files.named(map(str, _several(models) or EMBEDDED))
     # Names and recipes before PyTorch is loaded, which takes seconds: what is misspelt is told at once.
     chosen = registry.select(_several(tasks) or (["flue"] if models else ["mini"]))
+    kinds = [kind_named(each.task.kind) for each in chosen]
+    frozen = [each.task.name for each, kind in zip(chosen, kinds, strict=True) if kind.frozen]
+    scored = ", ".join(frozen) + ": nothing is trained there. " + _scored_by(frozen, named)
+    if frozen and len(frozen) == len(chosen):
+        raise UsageError(scored)
+    chosen = [each for each in chosen if each.task.name not in frozen]
     for each in chosen:
         each.task.named_recipe(recipe).override(dict(overrides or {}))
     wanted = list(range(seeds)) if isinstance(seeds, int) else sorted(set(seeds))
@@ -216,6 +224,8 @@ def run(
     if spread and on_epoch:
         raise UsageError("on_epoch is a function of this process, which workers cannot call: leave one of them out.")
     display = display_for(progress)
+    if frozen:
+        display.line(f"Left out: {scored}")
     with display.console.status("Loading PyTorch and transformers"), loading():
         from flue_bench.jobs.grid import Grid, run_grid
         from flue_bench.jobs.search import run_search
@@ -246,6 +256,12 @@ def run(
     return _whole("run", done, results)
 
 
+def _scored_by(tasks: Sequence[str], models: Sequence[str]) -> str:
+    """Return the command that scores models on tasks without training."""
+    words = [word for option, names in (("-m", models), ("-t", tasks)) for name in names for word in (option, name)]
+    return f"Score the frozen encoders: {shlex.join(['flue-bench', 'score', *words])}"
+
+
 def score(
     models: str | Path | Sequence[str | Path],
     tasks: Task | str | Path | Sequence[Task | str | Path],
@@ -256,6 +272,7 @@ def score(
     precision: Literal["auto", "fp32", "bf16"] = "fp32",
     device: str = "auto",
     limit: int | None = None,
+    settings: Mapping[str, Any] | None = None,
     data_dir: str | Path | None = None,
     offline: bool = False,
     results: str | Path = "results",
@@ -265,7 +282,10 @@ def score(
     cluster: str | Path | None = None,
     progress: bool | Display = True,
 ) -> Results:
-    """Score fine-tuned models as they are, each with its own head: nothing is trained, and there is no seed.
+    """Score models as they are: nothing is trained, and there is no seed.
+
+    A fine-tuned model is scored with its own head; for a kind of task without training, ``senses``, the encoder of any
+    model is frozen, and the kind's method gives the answers.
 
     Labels of a head are matched to those of the task by name, never by position, and tags of entities are written in
     the task's scheme; what was understood is printed, and is part of the record.
@@ -280,6 +300,7 @@ def score(
         precision: auto chooses bf16 where the hardware gains from it.
         device: auto, cpu, cuda, cuda:N or mps.
         limit: at most this many examples of each split.
+        settings: of a kind without training, instead of the task's: for ``senses``, ``layer`` and ``pooling``.
         data_dir: the folder of data to use instead of downloads; None: the environment variable ``FLUE_BENCH_DATA``.
         offline: make no network call.
         results: the folder to write records to.
@@ -329,6 +350,7 @@ def score(
         offline=offline,
         force=force,
         workers=spread,
+        settings=dict(settings or {}),
     )
     return _whole("scoring", score_all(asked, Store(Path(results)), display), results)
 

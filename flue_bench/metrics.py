@@ -13,6 +13,7 @@ Settings of ``evaluate.Metric`` (``cache_dir``, ``keep_in_memory``, ``experiment
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from flue_bench.kinds.counts import Scores
 from flue_bench.kinds.multi_label import multi_label_scores
 from flue_bench.kinds.multiple_choice import multiple_choice_scores
 from flue_bench.kinds.regression import regression_scores
+from flue_bench.kinds.senses import sense_scores
 from flue_bench.kinds.sentence import sentence_scores
 from flue_bench.kinds.tokens import entity_scores, known_scheme, label_fault, word_scores
 from flue_bench.task import Scheme
@@ -106,7 +108,7 @@ class MultipleChoiceScores(_LabelMetric):
 
 
 class EntityScores(_LabelMetric):
-    """Strict entity-level scores of a tagging.
+    """Strict entity-level scores of a tagging; 0.0 with a warning where the references have no entity.
 
     ``compute(predictions=[["O", "PER"]], references=[["O", "PER"]])``: one list a sentence, one tag a word. Scores and
     schemes (IO, IOB1, IOB2) as in ``flue_bench.kinds.tokens.entity_scores`` and ``entity_counts``.
@@ -133,7 +135,10 @@ class EntityScores(_LabelMetric):
         self, predictions: Any, references: Any, per_class: bool = False, subwords_per_word: Any = None
     ) -> dict[str, Any]:
         # subwords_per_word is accepted because evaluate.combine gives every metric the inputs of all.
-        return _result(entity_scores(references, predictions, self._labels, self._scheme), per_class)
+        scores = entity_scores(references, predictions, self._labels, self._scheme)
+        if not any(row.support for row in scores.per_class["entity"].values()):
+            warnings.warn("The references have no entity: these scores are 0.0 whatever is predicted.", stacklevel=2)
+        return _result(scores, per_class)
 
 
 class WordScores(_LabelMetric):
@@ -150,6 +155,26 @@ class WordScores(_LabelMetric):
         self, predictions: Any, references: Any, subwords_per_word: Any, per_class: bool = False
     ) -> dict[str, Any]:
         return _result(word_scores(references, predictions, self._labels, subwords_per_word), per_class)
+
+
+class SenseScores(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
+    """F1, precision and accuracy of senses of words.
+
+    ``compute(predictions=["voler-1", None], references=[["voler-1"], ["voler-2", "voler-3"]])``: one sense an
+    occurrence, or None for no answer; and a list of those that are right. Scores as in
+    ``flue_bench.kinds.senses.sense_scores``.
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=type(self).__doc__ or "",
+            citation="",
+            inputs_description="Names of senses.",
+            features=Features({"predictions": Value("string"), "references": ListOf(Value("string"))}),
+        )
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, Any]:
+        return _result(sense_scores(references, predictions), per_class=False)
 
 
 class RegressionScores(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types

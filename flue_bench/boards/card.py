@@ -20,7 +20,7 @@ from flue_bench.errors import RecordError, TaskFileError, UsageError, cause, cou
 from flue_bench.kinds.counts import Metric
 from flue_bench.kinds.kind import kind_of
 from flue_bench.kinds.names import as_pair
-from flue_bench.record import NoTraining, RunRecord
+from flue_bench.record import OWN_HEAD, NoTraining, RunRecord
 from flue_bench.results.comparison import collapsed
 from flue_bench.results.rows import by_run, find, grouped, named_rows, newest
 from flue_bench.results.store import KEPT_RECORD
@@ -150,7 +150,9 @@ def section(of_model: Sequence[Setting]) -> str:
     over = "mean ± sample standard deviation over the seeds"
     how = f"The encoder, fine-tuned on each task and scored on its test set by {{}}: {over}, in percent."
     if untrained == {True}:
-        how = "The model as it is, with its own head, scored by {}, in percent."
+        methods = {way.method for setting in of_model if (way := setting.records[0].cell.untrained)}
+        by = "with its own head" if methods == {OWN_HEAD} else "by the method named, without training"
+        how = f"The model as it is, {by}, scored by {{}}, in percent."
     elif True in untrained:
         how = f"Scored by {{}}, in percent: the encoder, fine-tuned on each task ({over}), and the model as it is."
     commands = "\n".join(_command(setting) for setting in of_model)
@@ -349,6 +351,7 @@ def _command(setting: Setting) -> str:
     if how:
         words += ["--split", how.split, "--max-length", str(how.max_length)]
         words += [word for pair in _given(first, how).items() for word in ("--labels", as_pair(*pair))]
+        words += [word for key, value in how.options.items() for word in ("--set", f"{key}={value}")]
     else:
         words += ["--recipe", recipe[0], *(word for change in recipe[1:] for word in ("--set", change))]
     words += ["--precision", first.cell.recipe.precision]

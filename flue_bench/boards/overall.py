@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flue_bench.boards.board import Board, Entry, Note
 from flue_bench.data import registry
 from flue_bench.errors import FlueBenchError, UnknownNameError, UsageError
+from flue_bench.kinds.kind import kind_named
 from flue_bench.record import RunRecord
 from flue_bench.results import overall as measuring
 from flue_bench.results.comparison import Evidence
@@ -210,8 +211,12 @@ def _column(board: Board, name: str) -> int | None:
 
 
 def _group(name: str) -> list[str]:
-    """Return the names of the columns of the installed tasks of this group, or of this task."""
-    tasks = [each.task for each in registry.registered().values() if name in (each.task.name, *each.task.groups)]
+    """Return the names of the columns of the installed tasks of this group, or of this task.
+
+    Of a group without those on which nothing is trained: the rows that are ranked are of models that were fine-tuned.
+    """
+    known = [(each.task, kind_named(each.task.kind)) for each in registry.registered().values()]
+    tasks = [task for task, kind in known if name == task.name or (name in task.groups and kind.frozen is None)]
     return list(dict.fromkeys(task.board_column for task in tasks))
 
 

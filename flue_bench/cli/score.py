@@ -10,7 +10,7 @@ import typer
 from flue_bench.cli.choices import SplitChoice
 from flue_bench.cli.made import made
 from flue_bench.cli.run import PrecisionChoice
-from flue_bench.cli.settings import CLUSTER, THREADS, WORKERS, number_of
+from flue_bench.cli.settings import CLUSTER, THREADS, WORKERS, number_of, settings
 from flue_bench.errors import UsageError, quoted
 
 
@@ -47,6 +47,15 @@ def score(
     precision: Annotated[
         PrecisionChoice, typer.Option(help="auto chooses bf16 where the hardware gains from it.")
     ] = PrecisionChoice.fp32,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="For a kind without training (senses): layer=-1 is the last, 0 the embeddings; pooling=mean, first or "
+            "last sub-word. Repeatable.",
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use at most this many examples of each split.")] = None,
     data_dir: Annotated[
         Path | None,
@@ -59,7 +68,7 @@ def score(
     threads: Annotated[int | None, THREADS] = None,
     cluster: Annotated[Path | None, CLUSTER] = None,
 ) -> None:
-    """Score fine-tuned models as they are, each with its own head; nothing is trained.
+    """Score models as they are, nothing trained: a fine-tuned one with its own head, or any frozen encoder on senses.
 
     Labels are matched by name, never by position; what was matched is printed. The board shows such models in rows of
     their own, and flue-bench compare --question trained sets them beside others.
@@ -78,6 +87,7 @@ def score(
             device=device,
             precision=precision.value,
             limit=limit,
+            settings=settings(set_ or [], {}),
             data_dir=data_dir,
             offline=offline,
             results=results,

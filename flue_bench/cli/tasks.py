@@ -135,7 +135,7 @@ def check(
             say(f"deviation: {deviation}")
         for hint in data.hints:
             say(f"hint: {hint}")
-        if (recipe := task.named_recipe("standard")).epochs == "auto":
+        if (recipe := task.named_recipe("standard")).epochs == "auto" and kind.frozen is None:
             train = data.ref.rows["train"]
             say(f"recipe standard: epochs auto, {recipe.epochs_on(train)} on {train:,} rows")
         if rows:
@@ -255,8 +255,8 @@ def _described(registered: Registered) -> str:
     ]
     for number, source in enumerate(task.source, start=1):
         lines += [f"  {number}. {line}" if not i else f"     {line}" for i, line in enumerate(_source(task, source))]
-    lines.append("recipes:")
-    for name in sorted({"standard", *task.recipe}):
+    lines.append("recipes:" if kind.frozen is None else f"recipes: none, nothing is trained ({kind.frozen})")
+    for name in sorted({"standard", *task.recipe}) if kind.frozen is None else ():
         recipe = task.named_recipe(name)
         settings = recipe.model_dump(exclude_none=True)
         if recipe.epochs == "auto" and len(task.rows) == len(SPLITS):  # nothing is cut from train

@@ -160,6 +160,15 @@ def drawn(examples: list[Example], rows: int, seed: int) -> list[Example]:
     return [examples[i] for i in sorted(rank[:rows])]
 
 
+def check_scorable(task: Task, splits: Mapping[Split, Sequence[Example]]) -> None:
+    """Raise ``ValueError`` if every model would have the same scores on test or on validation, where they were read."""
+    kind = kind_named(task.kind)
+    scored: tuple[Split, ...] = ("test", "validation")
+    for split in (split for split in scored if split in splits):
+        if why := kind.unscorable(split, splits, task):
+            raise ValueError(f"{split}: {why}")
+
+
 def _there(folder: Path, source: Source) -> bool:
     return bool(source.files) and bool(_matching(folder, _first(source).path))
 
@@ -417,7 +426,9 @@ def _read_all(task: Task, located: _Place, training: TaskData | None, test: bool
         labels.check()
         for key in sorted(idle) if located.source.files and not located.source.reader else ():
             hints.append(f"drop_if: no row has {json.dumps(located.source.drop_if[key])} as '{key}'")
-        hints += kind_named(task.kind).remarks({split: splits[split] for split in wanted}, task)
+        known = {split: splits[split] for split in wanted}
+        hints += kind_named(task.kind).remarks(known, task)
+        check_scorable(task, known)
     except ValueError as error:
         raise DataError(f"Task '{task.name}', {error}.") from None
     ref = DataRef(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import torch
@@ -22,7 +22,7 @@ from flue_bench.jobs.figures import attempted, rate
 from flue_bench.jobs.loader import Loader, TaskInputs
 from flue_bench.kinds.counts import TRY
 from flue_bench.kinds.kind import VALIDATION, kind_named
-from flue_bench.kinds.network.network import Encoded, Floats
+from flue_bench.kinds.network.network import Encoded, Floats, Frozen, network_of
 from flue_bench.progress import Display
 from flue_bench.record import (
     OWN_HEAD,
@@ -245,7 +245,8 @@ def _run_and_keep(
     folder = store.checkpoint_dir(cell)
     reset_peak_memory(device.where)
     if how := cell.untrained:
-        tested = _answer_as_it_is(cell, how, model, loader, inputs, device, display, title, notes)
+        answer = _answer_as_it_is if how.method == OWN_HEAD else _answer_frozen
+        tested = answer(cell, how, model, loader, inputs, device, display, title, notes)
     else:
         tested = _fine_tune_and_test(cell, model, loader, inputs, device, folder, display, title, notes, on_epoch)
 
@@ -330,8 +331,8 @@ def _fine_tune_and_test(
     return _Tested(network, head, fit, encoded, table, seconds, parameters, here, chosen)
 
 
-def _settled(task: Task, chosen: Mapping[str, float]) -> Task:
-    """Return the task with the options that validation decided in the place of its own."""
+def _settled(task: Task, chosen: Mapping[str, Any]) -> Task:
+    """Return the task with options that validation or the caller decided in the place of its own."""
     return task.model_copy(update={"options": {**task.options, **chosen}}) if chosen else task
 
 
@@ -363,8 +364,6 @@ def _answer_as_it_is(
     """Return a checkpoint and the answers of its own head, in the labels of the task."""
     task, called = inputs.registered.task, loader.called(cell.model)
     kind = kind_named(task.kind)
-    if how.method != OWN_HEAD:
-        raise UsageError(f"a model cannot be scored by '{how.method}' here")
     theirs = list(how.answers)
     with display.bar(title):
         asked: list[Split] = [how.split]
@@ -389,6 +388,44 @@ def _answer_as_it_is(
     columns = kind.translated(data.decided(answers, of_head), task, how)
     table = kind.table(inputs.splits(cell.limit)[how.split], {**columns, **data.kept(answers)})
     return _Tested(network, None, UNTRAINED, {how.split: data}, table, seconds, parameters, here, chosen)
+
+
+def _answer_frozen(
+    cell: Cell,
+    how: NoTraining,
+    model: Resolved,
+    loader: Loader,
+    inputs: TaskInputs,
+    device: Device,
+    display: Display,
+    title: str,
+    notes: tuple[str, ...],
+) -> _Tested:
+    """Return a frozen encoder, and the answers that follow from its vectors by the method of the task's kind.
+
+    Where validation was cut from train, its rows serve for the answers on test too: nothing is chosen by them.
+    """
+    task, called = _settled(inputs.registered.task, how.options), loader.called(cell.model)
+    kind, half = kind_named(task.kind), network_of(task)
+    if not isinstance(half, Frozen) or how.method != kind.frozen:
+        raise UsageError(f"a model cannot be scored by '{how.method}' on {task.name}")
+    splits = inputs.splits(cell.limit)
+    asked, train = splits[how.split], splits["train"]
+    if how.split == "test" and "validation" in inputs.data.ref.cut:
+        train = [*train, *splits["validation"]]
+    known, tokenizer = half.known(train, asked), loader.tokenizer(model)
+    with display.bar(title):
+        examples: dict[Split, list[Any]] = {"train": known, how.split: asked}
+        encoded = {split: half.encode(of, task, tokenizer, how.max_length) for split, of in examples.items()}
+        network = half.frozen(models.load_encoder(model), how.options).to(device.where)
+        parameters, here = sum(parameter.numel() for parameter in network.parameters()), environment(device)
+        if device.untested:
+            display.once(f"--device {device.untested}")
+        of_known, _, cut = _answers(network, encoded["train"], device, display, called) if known else ([], 0, ())
+        of_asked, seconds, too = _answers(network, encoded[how.split], device, display, called)
+    here = here.model_copy(update={"notes": tuple(dict.fromkeys((*here.notes, *notes, *model.notes, *cut, *too)))})
+    table = kind.table(asked, half.answered(known, of_known, asked, of_asked))
+    return _Tested(network, None, UNTRAINED, encoded, table, seconds, parameters, here)
 
 
 def _record(

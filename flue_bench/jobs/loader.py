@@ -64,6 +64,8 @@ class TaskInputs:
                 notes.append(
                     f"{left}, the only answer is {quoted(only)}: its scores say nothing, a higher limit is wanted"
                 )
+            elif why := kind.unscorable(split, splits, task):
+                notes.append(f"limit {limit} leaves {split} of {task.name} rows whose scores say nothing: {why}")
         return tuple(notes)
 
     def train_rows(self, asked: int | None, limit: int | None) -> int | None:

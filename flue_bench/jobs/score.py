@@ -1,4 +1,5 @@
-"""Scoring checkpoints as they are: each with the head that it was fine-tuned with, and nothing trained."""
+"""Scoring models as they are, nothing trained: each with the head that it was fine-tuned with, or frozen, by the method
+of the task's kind."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 
@@ -26,8 +27,9 @@ from flue_bench.jobs.grid import (
 )
 from flue_bench.jobs.leaks import leaks
 from flue_bench.jobs.loader import Loader
-from flue_bench.kinds.kind import kind_named
+from flue_bench.kinds.kind import Kind, kind_named
 from flue_bench.kinds.names import UnmatchedError, as_pair
+from flue_bench.kinds.network.network import Frozen, network_of
 from flue_bench.kinds.own_head import Reading
 from flue_bench.progress import Display
 from flue_bench.record import CUT_AT, ELSEWHERE, KEPT_OF, OWN_HEAD, Cell, NoTraining, RunRecord
@@ -63,6 +65,8 @@ class Scoring:
     force: bool = False
     workers: Workers | None = None
     """None: in this process."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of the methods of kinds whose models are not trained, instead of the tasks'."""
 
 
 def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
@@ -83,14 +87,12 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
     if (length := asked.max_length) is not None:
         for model in resolved:
             check_length(model, length, f"--max-length is {length}", scored=True)
-    readings = _readings(asked, resolved, outcome, display)
+    ways = _ways(asked, resolved, outcome, display)
     outcome.lacking = lacking(asked.tasks, asked.data_dir, asked.offline, display)
     tasks = sorted(asked.tasks, key=lambda each: each.task.name in outcome.lacking)
 
     def planned() -> Iterator[Planned]:
-        pairs = [
-            (each, model) for each, model in product(tasks, resolved) if (model.folder, each.task.name) in readings
-        ]
+        pairs = [(each, model) for each, model in product(tasks, resolved) if (model.folder, each.task.name) in ways]
         broken: set[str] = set()
         for number, (each, model) in enumerate(pairs, 1):
             task = each.task
@@ -107,11 +109,11 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
             except ModelError as error:
                 cannot_load(f"{model.ref.name} on {task.name}", error, outcome, display)
                 continue
-            reading = readings[model.folder, task.name]
+            way = ways[model.folder, task.name]
             settled = settle(asked.precision, asked.workers, model, device)
             suspected = leaks(model.folder, task)
             limit = inputs.limit(asked.limit)
-            said = (*_said(reading), *inputs.alone(limit))
+            said = (*_said(way.reading), *inputs.alone(limit))
             for line in (*said, *suspected):
                 display.once(f"{loader.called(model.ref)} on {task.name}: {line}")
             cell = Cell(
@@ -121,17 +123,18 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
                 data=inputs.data.ref.digest,
                 limit=limit,
                 recipe=NoTraining(
-                    method=OWN_HEAD,
+                    method=way.method,
                     split=asked.split,
                     max_length=longest,
                     precision=settled.precision,
-                    answers=reading.answers,
-                    scheme=reading.scheme,
+                    answers=way.reading.answers,
+                    scheme=way.reading.scheme,
+                    options=way.settings,
                 ),
                 seed=None,
             )
             notes = (*filter(None, (settled.why,)), *said)
-            row = origin(model) + (CUT_AT.format(asked.max_length) if asked.max_length else "")
+            row = (way.called or origin(model)) + (CUT_AT.format(asked.max_length) if asked.max_length else "")
             tested = len(inputs.splits(cell.limit)[asked.split])
             size = float(tested) * (model.ref.weights_bytes or 1)
             yield Planned(f"[{number}/{len(pairs)}]", cell, row, notes, suspected, None, size, tested)
@@ -139,6 +142,19 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
     with display.running(), random_state_kept(device):
         run_planned(planned(), loader, store, device, outcome, display, force=asked.force, workers=asked.workers)
     return outcome
+
+
+class Way(NamedTuple):
+    """How a model is scored on a task."""
+
+    method: str
+    """``NoTraining.method``."""
+    reading: Reading
+    """What its head means; nothing without one."""
+    settings: dict[str, Any]
+    """Of the method."""
+    called: str
+    """What its row is called by; empty: by where the model comes from."""
 
 
 def origin(model: Resolved) -> str:
@@ -156,41 +172,61 @@ def _kept(model: Resolved) -> RunRecord | None:
     return None
 
 
-def _readings(
+def _ways(
     asked: Scoring, resolved: Sequence[Resolved], outcome: Outcome, display: Display
-) -> dict[tuple[Path, str], Reading]:
-    """Return what each head means in each task, by the model's folder and the task; what does not fit is left out.
+) -> dict[tuple[Path, str], Way]:
+    """Return how each model is scored on each task, by its folder and the task; what does not fit is left out.
 
     Raises:
-        UsageError: nothing fits: no head's labels are those of a task, by name or as given; a given label is no head's.
+        UsageError: nothing fits: no head's labels are those of a task, by name or as given; a given label is no head's,
+            or a setting no method's.
         ModelError: the only model has no such head.
     """
     several = len(asked.models) * len(asked.tasks) > 1
     misfits: dict[str, FlueBenchError] = {}
-    readings: dict[tuple[Path, str], Reading] = {}
+    ways: dict[tuple[Path, str], Way] = {}
     unused = set(asked.labels)
+    kinds = {each.task.name: kind_named(each.task.kind) for each in asked.tasks}
+    if asked.settings and all(kind.frozen is None for kind in kinds.values()):
+        raise UsageError(f"--set {min(asked.settings)}: only for tasks on which nothing is trained, as mini-senses.")
     for model, each in product(resolved, asked.tasks):
-        task = each.task
+        task, kind = each.task, kinds[each.task.name]
         try:
+            if kind.frozen is not None:
+                ways[model.folder, task.name] = _frozen(task, kind, model, asked.settings)
+                continue
             theirs = models.own_labels(model, task)
             # A task without labels has a head without: what is given are numbers then, and of every model.
             any_label = len(asked.models) == 1 or not task.labels
             given = {label: meant for label, meant in asked.labels.items() if any_label or label in theirs}
             unused -= given.keys()
             if not given and (run := _kept(model)):
-                given = dict(kind_named(task.kind).stated(run, task))
-            readings[model.folder, task.name] = _reading(task, theirs, given, several)
+                given = dict(kind.stated(run, task))
+            ways[model.folder, task.name] = Way(OWN_HEAD, _reading(task, theirs, given, several), {}, "")
         except (ModelError, UsageError) as error:
             misfits[f"{model.ref.name} on {task.name}"] = error
-    if misfits and not readings:
+    if misfits and not ways:
         if not several and isinstance(only := next(iter(misfits.values())), ModelError):
             raise only
         raise UsageError("\n".join(f"{what}: {why}" for what, why in misfits.items()))
-    if unused and readings:
+    if unused and ways:
         raise UsageError(f"--labels: no model's head has the label '{short(min(unused), 80)}'.")
     for what, why in misfits.items():
         cannot_load(f"{what}, left out", why, outcome, display)
-    return readings
+    return ways
+
+
+def _frozen(task: Task, kind: Kind[Any], model: Resolved, given: Mapping[str, Any]) -> Way:
+    half = network_of(task)
+    if not isinstance(half, Frozen) or kind.frozen is None:
+        raise UsageError(f"kind '{kind.name}' names a method, and its network has none.")
+    try:
+        settings = kind.settings(task, given)
+    except ValueError as error:
+        raise UsageError(f"--set: {error}.") from None
+    if why := half.misfit(model.config, settings):
+        raise UsageError(f"{why}.")
+    return Way(kind.frozen, Reading({}), settings, kind.called(settings))
 
 
 def _reading(task: Task, theirs: Sequence[str], given: Mapping[str, str], several: bool) -> Reading:

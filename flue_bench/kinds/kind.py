@@ -79,6 +79,9 @@ class Kind(ABC, Generic[E]):
     → column, or ``tuple``. A row has their values likewise."""
     conll: tuple[str, str] | None = None
     """The two columns that a CoNLL file fills, the words and a value for each; None if the kind cannot use one."""
+    frozen: str | None = None
+    """How models are scored without any training, and without a head of their own: ``NoTraining.method``, by a
+    ``kinds.network.network.Frozen``. None for a kind whose models are fine-tuned."""
     options: tuple[str, ...] = ()
     """Keys of ``Task.options`` that this kind knows. One whose value is ``"validation"`` is decided there, by
     ``Encoded.chosen``, and the record keeps what was decided (``RunRecord.chosen``)."""
@@ -135,6 +138,10 @@ class Kind(ABC, Generic[E]):
     def shown(self, example: E, task: Declared) -> str:
         """Return the right answer in words."""
 
+    def cluster(self, example: E) -> str:
+        """Return the name of the examples that are resampled together, which the column ``group`` holds: the group."""
+        return example.group
+
     def stratum(self, example: E) -> Hashable:
         """Return the stratum of an example: a split that is cut from train has the same shares of each as train."""
         return None
@@ -161,6 +168,10 @@ class Kind(ABC, Generic[E]):
             if "train" in where and len(where) < len(splits):
                 there = ", ".join(f"{counts[split][label]:,} in {split}" for split in splits if split not in where)
                 yield f"train does not have the label {label}, so that no model learns it ({there})"
+
+    def unscorable(self, split: Split, splits: Mapping[Split, Sequence[E]], task: Declared) -> str | None:
+        """Return why every model has the same scores on a split, validation or test; None if they may differ."""
+        return None
 
     def texts(self, example: E) -> Texts:
         """Return the texts of an example, which ``tasks audit`` compares with those of others."""
@@ -213,7 +224,7 @@ class Kind(ABC, Generic[E]):
         types = {"id": pyarrow.string(), "group": pyarrow.string(), **self.schema()}
         values: dict[str, Sequence[Any]] = {
             "id": [example.id for example in examples],
-            "group": [example.group for example in examples],
+            "group": [self.cluster(example) for example in examples],
             "gold": [self.gold(example) for example in examples],
             **columns,
         }
@@ -267,6 +278,24 @@ class Kind(ABC, Generic[E]):
             how: what the labels of the head mean, from ``read_head``.
         """
         return columns
+
+    # A kind whose models are not trained.
+
+    def settings(self, task: Declared, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all settings of the method ``frozen``.
+
+        Args:
+            task: has those that are not given.
+            given: name → value, which may be a text as from a command line.
+
+        Raises:
+            ValueError: there is no such setting, or no such value.
+        """
+        raise ValueError(f"kind '{self.name}' trains its models: leave settings out")
+
+    def called(self, settings: Mapping[str, Any]) -> str:
+        """Return what a board's row is called by: the method with its settings."""
+        return self.frozen or self.name
 
     # What is said of predictions.
 

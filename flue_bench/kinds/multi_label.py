@@ -125,20 +125,21 @@ class MultiLabel(Kind[Several]):
         return {name: counted[index] for index, name in enumerate(task.labels)}
 
     def remarks(self, splits: Mapping[Split, Sequence[Several]], task: Declared) -> Iterator[str]:
-        """Yield hints where no example has two labels, or most have none.
-
-        Pairs beside single texts are an error, and so is a test or validation split without any label.
-        """
+        """Yield hints where no example has two labels, or most have none; pairs beside single texts are an error."""
         yield from super().remarks(splits, task)
         check_pairs(splits)
         for split, examples in splits.items():
             several = [len(example.labels) for example in examples]
-            if split != "train" and not any(several):
-                raise ValueError(f"{split}: no example has a label, and no F1 exists without one")
             if max(several) < 2:
                 yield f"{split}: no example has two labels; for one label each there is kind 'sentence'"
             if (none := several.count(0)) * 2 > len(several):
                 yield f"{split}: {none:,} of {len(several):,} examples have no label"
+
+    def unscorable(self, split: Split, splits: Mapping[Split, Sequence[Several]], task: Declared) -> str | None:
+        """Return that no F1 exists where no example has a label."""
+        if any(example.labels for example in splits[split]):
+            return None
+        return "no example has a label, and no F1 exists without one"
 
     def schema(self) -> dict[str, Any]:
         """Return the columns: lists of label indexes ``gold``, ``predicted``; ``probabilities``, 4 decimals each."""

@@ -143,24 +143,20 @@ class Regression(Kind[Measured]):
         return {f"{a:g} to {b:g}": count for (a, b), count in zip(pairwise(edges), counted, strict=True)}
 
     def remarks(self, splits: Mapping[Split, Sequence[Measured]], task: Declared) -> Iterator[str]:
-        """Yield a hint where the numbers fill a small part of the range.
-
-        Pairs beside single texts are an error, and so are test or validation examples that all have one number.
-        """
+        """Yield a hint where the numbers fill a small part of the range; pairs beside single texts are an error."""
         yield from super().remarks(splits, task)
         check_pairs(splits)
-        for split, examples in splits.items():
-            if split == "train":
-                continue
-            numbers = np.array([example.value for example in examples])
-            if not _centred(numbers)[1]:
-                raise ValueError(
-                    f"{split}: all {len(numbers):,} numbers are {numbers[0]:g}, and no correlation with them exists"
-                )
         values = [example.value for examples in splits.values() for example in examples]
         (low, high), (least, most) = range_of(task), (min(values), max(values))
         if most - least < (high - low) / 2:
             yield f"all numbers are from {least:g} to {most:g}, the task's range is {low:g} to {high:g}: is it theirs?"
+
+    def unscorable(self, split: Split, splits: Mapping[Split, Sequence[Measured]], task: Declared) -> str | None:
+        """Return that no correlation exists with numbers that are all the same."""
+        numbers = np.array([example.value for example in splits[split]])
+        if _centred(numbers)[1]:
+            return None
+        return f"all {len(numbers):,} numbers are {numbers[0]:g}, and no correlation with them exists"
 
     def schema(self) -> dict[str, Any]:
         """Return the columns: the numbers ``gold`` and ``predicted``, in the task's unit."""

@@ -67,7 +67,9 @@ class Tokens(Kind[Example]):
     ``entity_f1_macro`` is the mean over the types that occur in gold or in the predictions, as in seqeval. Scores
     of words and sub-words end in ``with_o`` or ``without_o``: averaged over all classes, or over all but O.
     ``weighted`` averages F1 by gold support; ``macro`` is unweighted and counts every class, occurring or not. Where
-    there is no label O, names end in ``macro`` and ``weighted``, and there are no entities without a scheme.
+    there is no label O, names end in ``macro`` and ``weighted``, and ``macro`` is over the classes that occur in gold
+    or in the predictions, as scikit-learn's: few treebanks have an interjection in every split. There are no entities
+    without a scheme.
     """
 
     name = "tokens"
@@ -159,6 +161,16 @@ class Tokens(Kind[Example]):
                 raise ValueError(f'{said}; {other.scheme} fits {fits}. Say `scheme = "{other.scheme}"`')
             yield f"{said}: they count as none"
 
+    def unscorable(self, split: Split, splits: Mapping[Split, Sequence[Example]], task: Declared) -> str | None:
+        """Return that no entity-level score exists where entities are counted and there is none."""
+        tags = [example.tags for example in splits[split]]
+        if task.scheme is None or entity_counts(tags, tags, task.labels, task.scheme)[..., 2].any():
+            return None
+        return (
+            f"none of {sum(map(len, tags)):,} words is part of an entity, and no entity-level score exists without "
+            "one (a tagging without entities, such as parts of speech, has no 'scheme')"
+        )
+
     def schema(self) -> dict[str, Any]:
         """Return the columns of ``Sentence`` as lists over words, and sub-word counts (ids would spell the words)."""
         import pyarrow
@@ -199,7 +211,8 @@ class Tokens(Kind[Example]):
         probabilities = np.array(nested, np.float64).reshape(len(predicted), -1)  # (words, labels)
         unseen = predicted[~seen]
         if (unseen != of_unseen(record.labels)).any() or probabilities[~seen].any():
-            yield "probabilities: a word without sub-words has some, or is not predicted O"
+            instead = "O" if "O" in record.labels else f"{UNSEEN}, which is no class"
+            yield f"probabilities: a word without sub-words has some, or is not predicted {instead}"
         if len(unseen) != (lost := record.truncation.words.get("test", 0)):
             yield f"truncation: {lost:,} test words lost, the predictions say {len(unseen):,}"
         if (how := record.cell.untrained) is None:
@@ -359,9 +372,11 @@ def misfits(tags: Tags, labels: Sequence[str]) -> dict[Scheme, Misfits]:
 
 def word_metrics(labels: Sequence[str]) -> dict[str, Metric]:
     """Return the metrics of words and of sub-words with these tags; with and without O where there is O."""
+    if "O" not in labels:
+        return _metrics_without_o()
     every = np.ones(len(word_classes(labels)), bool)
     without_o = np.array([name != "O" for name in word_classes(labels)])
-    metrics = {"word_accuracy": Metric(counts.accuracy, "word", "accuracy", "share of the words whose class is right")}
+    metrics = {"word_accuracy": WORD_ACCURACY}
     for level in ("word", "subword"):
         averages: list[tuple[str, str, Callable[[Floats], Floats], str]] = [
             ("weighted", "with", partial(counts.weighted_f1, chosen=every), "weighted by support"),
@@ -369,10 +384,23 @@ def word_metrics(labels: Sequence[str]) -> dict[str, Metric]:
             ("macro", "with", counts.macro_f1, "unweighted"),
             ("macro", "without", partial(counts.macro_f1, chosen=without_o), "unweighted"),
         ]
-        for average, o, formula, weight in averages if "O" in labels else averages[::2]:
-            ending, said = (f"_{o}_o", f", {o} O") if "O" in labels else ("", "")
-            what = f"{level}-level: {MEAN}, {weight}{said}"
-            metrics[f"{level}_f1_{average}{ending}"] = Metric(formula, level, "f1", what)
+        for average, o, formula, weight in averages:
+            what = f"{level}-level: {MEAN}, {weight}, {o} O"
+            metrics[f"{level}_f1_{average}_{o}_o"] = Metric(formula, level, "f1", what)
+    return metrics
+
+
+WORD_ACCURACY = Metric(counts.accuracy, "word", "accuracy", "share of the words whose class is right")
+
+
+def _metrics_without_o() -> dict[str, Metric]:
+    """Return the metrics where every word has a class of its own, such as its part of speech."""
+    metrics = {"word_accuracy": WORD_ACCURACY}
+    for level in ("word", "subword"):
+        occurring = f"{level}-level: {MEAN} that occurs in gold or in the predictions, unweighted"
+        weighted = f"{level}-level: {MEAN}, weighted by support"
+        metrics[f"{level}_f1_macro"] = Metric(counts.macro_f1_of_occurring, level, "f1", occurring)
+        metrics[f"{level}_f1_weighted"] = Metric(counts.weighted_f1, level, "f1", weighted)
     return metrics
 
 

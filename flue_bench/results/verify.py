@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flue_bench.data import model_files
 from flue_bench.errors import RecordError, TaskFileError, UsageError, cause
 from flue_bench.kinds.counts import Scores
-from flue_bench.kinds.kind import kind_of
+from flue_bench.kinds.kind import Kind, kind_of
 from flue_bench.record import (
     CUT_AT,
     ELSEWHERE,
@@ -155,7 +155,9 @@ def of_files(record: RunRecord, folder: Path, root: Path) -> OfFiles:
     """
     reasons = list(_of_record(record))
     try:
-        reasons += [f"{key}: {fault}" for key, fault in kind_of(record).faults(record)]
+        kind = kind_of(record)
+        reasons += [f"{key}: {fault}" for key, fault in kind.faults(record)]
+        reasons += _of_method(record, kind)
         table = read_predictions(record, folder, root=root)
         reasons += _of_predictions(record, table)
         return OfFiles(tuple(reasons), None if reasons else of_predictions(table))
@@ -265,16 +267,17 @@ def _headline(record: RunRecord, epoch: Epoch) -> float:
 
 
 def _of_no_training(record: RunRecord) -> Iterator[str]:
-    """Yield what only a record of a training can have."""
-    cost = record.cost
+    """Yield what only a record of a training can have; rows of train may serve a method other than the model's head."""
+    cost, how = record.cost, record.cell.untrained
+    own = how is not None and how.method == OWN_HEAD
     for name, value in (
         ("history", len(record.history)),
         ("selected_epoch", record.selected_epoch),
         ("head", record.head),
         ("kept", record.kept),
         ("cell.train_rows", record.cell.train_rows),
-        ("truncation.examples", "train" if record.truncation.examples.get("train") else None),
-        ("truncation.words", "train" if record.truncation.words.get("train") else None),
+        ("truncation.examples", "train" if own and record.truncation.examples.get("train") else None),
+        ("truncation.words", "train" if own and record.truncation.words.get("train") else None),
         ("cost.steps", cost.steps),
         ("cost.train_seconds", cost.train_seconds),
         ("cost.train_examples_per_second", cost.train_examples_per_second),
@@ -284,10 +287,28 @@ def _of_no_training(record: RunRecord) -> Iterator[str]:
     ):
         if value:
             yield f"{name}: {value}, but nothing was trained"
-    how, name = record.cell.untrained, record.recipe_name
-    name = name.removesuffix(CUT_AT.format(how.max_length)) if how else name
-    if how and how.method == OWN_HEAD and name != ELSEWHERE and not name.startswith(KEPT_OF):
+    name = record.recipe_name.removesuffix(CUT_AT.format(how.max_length)) if how else record.recipe_name
+    if own and name != ELSEWHERE and not name.startswith(KEPT_OF):
         yield f"recipe_name: {name}, but nothing was trained"
+
+
+def _of_method(record: RunRecord, kind: Kind[Any]) -> Iterator[str]:
+    """Yield where a record without training is not by a method of its kind, or is called by other settings than its."""
+    how = record.cell.untrained
+    if how is None or how.method == OWN_HEAD:
+        return
+    if how.method != kind.frozen:
+        yield f"cell.recipe.method: '{how.method}' is none of kind '{kind.name}'"
+        return
+    try:
+        settings = kind.settings(record, how.options)
+    except ValueError as error:
+        yield f"cell.recipe.options: {error}"
+        return
+    if settings != how.options:
+        yield f"cell.recipe.options: {said(str(how.options))}, with what they leave out {settings}"
+    elif record.recipe_name.removesuffix(CUT_AT.format(how.max_length)) != (called := kind.called(settings)):
+        yield f"recipe_name: {record.recipe_name}, by its settings it is {called}"
 
 
 def _with_kept(checked: Checked, record: RunRecord) -> Checked:

@@ -139,7 +139,24 @@ DISTIL = [
 ]
 LOOSE = ["run", "--model", "modele", "--task", "essai.toml"]
 
+SENSES = ["score", "--model", "embedded:student", "--task", "mini-senses"]
 ADVICE: dict[str, Case] = {
+    # senses
+    "Score the frozen encoders: {}": Case(
+        ["run", *SENSES[1:]],
+        "nothing is trained there. Score the frozen encoders: flue-bench score ",
+        lambda case, said, folder: shlex.split(said.err.strip().rstrip(".").rpartition(" flue-bench ")[2]),
+    ),
+    "--set {}: only for tasks on which nothing is trained": Case(
+        [*SENSES[:-1], "mini-cls", "--set", "layer=1"],
+        "--set layer: only for tasks on which nothing is trained, as mini-senses",
+        instead(("mini-cls", "mini-senses")),
+    ),
+    "--set: {}.": Case(
+        [*SENSES, "--set", "pooling=max"],
+        "'pooling' is one of mean, first, last",
+        instead(("pooling=max", "pooling=first")),
+    ),
     # curves
     "No curve: it takes records of several --train-rows": Case(
         ["leaderboard", "--format", "svg"],

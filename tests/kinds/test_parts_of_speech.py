@@ -51,6 +51,9 @@ def test_scores_of_words_are_scikit_learns_and_an_unseen_word_is_wrong() -> None
         "subword_f1_weighted": pytest.approx(f1_score(true, guessed, labels=names, average="weighted")),
     }
     assert set(result.scores) <= set(TOKENS.metrics())
+    none_of_last = [[min(tag, 2) for tag in row] for row in gold]
+    macro = word_scores(none_of_last, none_of_last, LABELS, [[2] * 20] * 30).scores["word_f1_macro"]
+    assert macro == f1_score(list(chain(*none_of_last)), list(chain(*none_of_last)), average="macro") == 1.0
     with pytest.raises(ValueError, match="predicted holds -1"):  # where there is O, an unseen word is O
         word_scores([[0]], [[UNSEEN]], ("O", "PER"), [[1]])
 
@@ -64,7 +67,8 @@ def test_parts_of_speech_are_learned_scored_verified_and_drawn(tmp_path: Path) -
     lines = ["\n".join(f"{i}\t{word}\t_\t{tag}" for i, (word, tag) in enumerate(pairs, start=1)) for pairs in sentences]
     (tmp_path / "a.conllu").write_text("\n\n".join(lines) + "\n", encoding="utf-8")
     (tmp_path / "t.toml").write_text(TASK, encoding="utf-8")
-    assert "kind: tokens, one class a word" in done("tasks", "show", tmp_path / "t.toml")
+    described = done("tasks", "show", tmp_path / "t.toml")
+    assert "kind: tokens, one class a word" in described and "entit" not in described
     checked = done("tasks", "check", tmp_path / "t.toml", "--rows", "1")
     assert "NOUN 25.0%" in checked and "hint" not in checked
 
@@ -74,6 +78,7 @@ def test_parts_of_speech_are_learned_scored_verified_and_drawn(tmp_path: Path) -
     path = next(results.glob("runs/*/*/seed0-*.json"))
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["scheme"] is None and set(record["per_class"]) == {"word", "subword"}
+    assert not [name for name in (*record["scores"], *record["history"][0]["scores"]) if "entity" in name]
     table = pq.read_table(path.parent / record["predictions"]["file"])
     unseen = sum(tag == UNSEEN for row in table["predicted"].to_pylist() for tag in row)
     gold, predicted = (list(chain(*table[name].to_pylist())) for name in ("gold", "predicted"))
@@ -81,6 +86,14 @@ def test_parts_of_speech_are_learned_scored_verified_and_drawn(tmp_path: Path) -
     assert record["scores"]["word_accuracy"] == pytest.approx(accuracy_score(gold, predicted))
     assert record["scores"]["word_accuracy"] > 0.4
     assert flue_bench("verify", results).code == 0
-    done("leaderboard", "--results", results, "--format", "html", "--out", tmp_path / "board.html")
-    assert "Confusion" in (tmp_path / "board.html").read_text(encoding="utf-8")
-    done("card", "--results", results, "--model", str(model), "--out", tmp_path / "card.md")
+    board, card, audit = tmp_path / "board.html", tmp_path / "card.md", tmp_path / "audit.json"
+    done("leaderboard", "--results", results, "--format", "html", "--out", board)
+    done("card", "--results", results, "--model", str(model), "--out", card)
+    done("tasks", "audit", tmp_path / "t.toml", "--tokenizer", model, "--out", audit)
+    done(*words, "--results", results, "--seed", "1", "--set", "epochs=1")
+    rows = "modele (standard, fp32)", "modele (standard epochs=1, fp32)"
+    compared = done("compare", *rows, "--results", results, "--format", "json")
+    said = [path.read_text(encoding="utf-8") for path in (board, card, audit)]
+    assert "Confusion" in said[0] and all(name in said[1] for name in ("word_accuracy", "word_f1_macro"))
+    for each in (*said, compared, done("leaderboard", "--results", results)):
+        assert "entit" not in each.lower().replace("identit", "")

@@ -47,9 +47,9 @@ def test_groups() -> None:
 
     assert names("similarity") == {"stsb-fr", "sick-fr"}
     assert names("ner") == {"wikiner", "french-ner"}
-    assert names("flue-open") >= {"allocine", "paws-x", "wikiner", "xnli"}
+    assert names("flue-open") >= {"allocine", "flue-vsd", "paws-x", "wikiner", "xnli"}
     ours = {"massive-intent", "massive-slots", "rte3-fr", "gqnli-fr"}
-    assert names("french") >= names("similarity") | names("flue-open") | names("ner") | ours
+    assert names("french") >= names("similarity") | names("flue-open") | names("ner") | names("pos") | ours
 
 
 def test_what_is_called_open_is() -> None:

@@ -9,11 +9,14 @@ import pytest
 from flue_bench.data import hub, registry, sources
 from flue_bench.data.registry import Registered
 from flue_bench.errors import DataError, HubError, OfflineError
+from flue_bench.kinds.kind import kind_named
 from flue_bench.task import CONVERTED, SPLITS, Example, Split
 from support.hub_standin import cls_archive, cls_merged_files, parquet
 
 FLUE = ("cls-books", "cls-dvd", "cls-music", "paws-x", "wikiner", "xnli")
-HEADLINES = {"tokens": "entity_f1_micro", "regression": "pearson", "multiple-choice": "accuracy"}
+HEADLINES = {
+    "tokens": "entity_f1_micro", "regression": "pearson", "multiple-choice": "accuracy", "senses": "f1_micro",
+}  # fmt: skip
 REVIEW = (
     "<item><category>Livres</category><rating>{rating}</rating><asin>1</asin><url>u</url>"
     "<text>{text}</text><title>{title}</title><summary>s</summary></item>\n\n\n"
@@ -47,9 +50,13 @@ def test_every_task_says_what_it_is(each: Registered) -> None:
     task = each.task
     assert each.file.stem == task.name
     assert task.title and task.licence
-    assert task.rows or task.name == "sick-fr"  # of which nobody says how many
+    assert task.rows or task.name in ("sick-fr", "flue-vsd")  # of which nobody says how many
     assert task.groups or task.name in ("mini-pawsx", "cls-merged")
-    assert task.metric == HEADLINES.get(task.kind, "f1_macro")
+    without_entities = task.kind == "tokens" and task.scheme is None
+    assert task.metric == ("word_accuracy" if without_entities else HEADLINES.get(task.kind, "f1_macro"))
+    if kind_named(task.kind).frozen:
+        assert not task.recipe  # nothing is trained
+        return
     assert {"standard", "quick"} <= set(task.recipe)
     assert task.named_recipe("quick").epochs < task.named_recipe("standard").epochs
 
@@ -283,7 +290,7 @@ def test_broken_reviews(tmp_path: Path, reviews: str, message: str) -> None:
 SENTENCES = [
     "Marie|NPP|I-PER Dupont|NPP|I-PER vit|V|O à|P|O Lyon|NPP|I-LOC",
     "La|DET|O SNCF|NPP|I-ORG et|CC|O Air|NPP|I-ORG France|NPP|B-ORG ||PONCT|O",
-    *(f"Le|DET|O train|NC|O n°|NC|O {i}|NUM|O part|V|O" for i in range(40)),
+    *(f"Le|DET|O train|NC|O n°|NC|O {i}|NUM|O quitte|V|O Lyon|NPP|I-LOC" for i in range(40)),
 ]
 
 

@@ -16,6 +16,7 @@ from typing import Any, Generic
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from flue_bench.errors import quoted
@@ -218,6 +219,40 @@ class Network(ABC, Generic[E]):
             task: the task they belong to.
             tokenizer: a transformers tokenizer, checked by ``models.load_tokenizer``.
             max_length: the most sub-words of a row, special tokens included.
+        """
+
+
+class Frozen(Network[E]):
+    """A network that is not trained: the answers follow from its vectors of this split and of train."""
+
+    @abstractmethod
+    def known(self, train: Sequence[E], asked: Sequence[E]) -> list[E]:
+        """Return the examples of train from which the answers to those that are asked follow."""
+
+    def misfit(self, config: Any, settings: Mapping[str, Any]) -> str | None:
+        """Return why a model of this transformers configuration does not have what settings ask for, in words."""
+        return None
+
+    @abstractmethod
+    def frozen(self, encoder: nn.Module, settings: Mapping[str, Any]) -> nn.Module:
+        """Return an encoder as ``Encoded.read`` takes its outputs.
+
+        Args:
+            encoder: without a head.
+            settings: from ``Kind.settings``; the options of the task that ``encode`` takes are the same.
+        """
+
+    @abstractmethod
+    def answered(
+        self, known: Sequence[E], of_known: Sequence[Floats], asked: Sequence[E], of_asked: Sequence[Floats]
+    ) -> dict[str, Sequence[Any]]:
+        """Return the columns of the predictions without gold, one value an example that is asked.
+
+        Args:
+            known: from the function of this name.
+            of_known: what ``Encoded.read`` gives of each.
+            asked: the split that is scored.
+            of_asked: likewise.
         """
 
 

@@ -60,13 +60,13 @@ class TokensNetwork(Network[Example]):
 
     def encode(self, examples: Sequence[Example], task: Task, tokenizer: Any, max_length: int) -> EncodedWords:
         """Tokenise words; only a word's first sub-word has its tag and a loss (as Hugging Face's ``run_ner.py``)."""
-        prefix, suffix = _special_tokens(tokenizer)
+        prefix, suffix = special_tokens(tokenizer)
         room = max_length - len(prefix) - len(suffix)
         ids: list[list[int]] = []
         labels: list[list[int]] = []
         counts: list[npt.NDArray[np.int32]] = []
         truncated = 0
-        for example, (body, owners) in zip(examples, _cut_words(examples, tokenizer), strict=True):
+        for example, (body, owners) in zip(examples, cut_words(examples, tokenizer), strict=True):
             truncated += len(body) > room
             owners = owners[:room]
             is_first = [place == 0 or owners[place - 1] != owner for place, owner in enumerate(owners)]
@@ -90,7 +90,7 @@ class TokensNetwork(Network[Example]):
 TOKENS = TokensNetwork()
 
 
-def _cut_words(examples: Sequence[Example], tokenizer: Any) -> Iterator[tuple[list[int], list[int]]]:
+def cut_words(examples: Sequence[Example], tokenizer: Any) -> Iterator[tuple[list[int], list[int]]]:
     """Yield each example's sub-word ids and the number of the word of each, without special tokens, untruncated."""
     if tokenizer.is_fast:
         for start in range(0, len(examples), PART):
@@ -110,7 +110,7 @@ def _cut_words(examples: Sequence[Example], tokenizer: Any) -> Iterator[tuple[li
         yield [i for piece in pieces for i in piece], [n for n, piece in enumerate(pieces) for _ in piece]
 
 
-def _special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
+def special_tokens(tokenizer: Any) -> tuple[list[int], list[int]]:
     """Return the special tokens that the tokenizer puts before and after a single text."""
     bare = tokenizer("a", add_special_tokens=False)["input_ids"]
     whole = tokenizer("a")["input_ids"]

@@ -19,6 +19,7 @@ from flue_tasks.mini.names import belongs, group_of
 from flue_tasks.mini.paraphrases import pair
 from flue_tasks.mini.ratings import rated
 from flue_tasks.mini.reviews import review
+from flue_tasks.mini.senses import used
 from flue_tasks.mini.topics import about
 
 Row = tuple[tuple[str, ...], Example]
@@ -37,6 +38,15 @@ class Marked(Example):
     """A text and its labels."""
 
     labels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Used(Example):
+    """A sentence, the position of a word in it, its lemma, and its sense."""
+
+    target: int = 0
+    lemma: str = ""
+    senses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,11 @@ def _asked(rng: Random, number: int, split: Split) -> Row:
     return keys, Asked("", "", text, label=answer, choices=choices)
 
 
+def _used(rng: Random, number: int, split: Split) -> Row:
+    words, target, lemma, sense = used(rng, number)
+    return (" ".join(words),), Used("", "", words=words, target=target, lemma=lemma, senses=(sense,))
+
+
 Writer = Callable[[Random, int, Split], Row]
 _WRITERS: dict[str, Writer] = {
     "mini-cls": _labelled(2, review),
@@ -85,6 +100,7 @@ _WRITERS: dict[str, Writer] = {
     "mini-stars": _rated,
     "mini-topics": _marked,
     "mini-choices": _asked,
+    "mini-senses": _used,
 }
 
 
