@@ -132,7 +132,7 @@ REQUESTS = [
     ("12", "test", "réveille-moi à [time : cinq heures] [date : demain]", "O O time time date"),
     ("3", "train", "éteins [device_type : la lampe] s'il te plaît", "O device_type device_type O O O"),
     ("4", "train", "[house_place : salon] [house_place : cuisine] lumières", "house_place house_place O"),
-    ("5", "dev", "bonjour", "O"),
+    ("5", "dev", "bonjour , à [date : demain]", "O O O date"),
     ("6", "train", "mets l'[song_name : hymne] , vite", "O O O O"),
 ]
 """Id, partition, annotated text, and the tag of each word; the last begins outside its slot."""
