@@ -108,7 +108,7 @@ def run(
     seeds: int | Iterable[int] = 1,
     recipe: str = "standard",
     overrides: Mapping[str, Any] | None = None,
-    precision: Literal["auto", "fp32", "bf16"] | None = None,
+    precision: Literal["auto", "fp32", "bf16", "fp16"] | None = None,
     device: str = "auto",
     limit: int | None = None,
     train_rows: int | Literal["all"] | Iterable[int | Literal["all"]] = "all",
@@ -139,7 +139,7 @@ def run(
         seeds: the seeds; a number N stands for the seeds 0 to N-1.
         recipe: named recipe of the tasks (standard, flue, quick), or of the field (run_glue, run_ner, euroeval).
         overrides: fields of the recipe to change.
-        precision: instead of the recipe's; auto chooses bf16 where the hardware gains from it.
+        precision: instead of the recipe's; auto chooses bf16 or fp16 where the hardware gains from it.
         device: auto, cpu, cuda, cuda:N or mps.
         limit: at most this many examples of each split.
         train_rows: numbers of rows of train to learn from, each a cell of its own; validation and test stay whole. The
@@ -269,7 +269,7 @@ def score(
     split: Literal["test", "validation"] = "test",
     labels: Mapping[str, str] | None = None,
     max_length: int | None = None,
-    precision: Literal["auto", "fp32", "bf16"] = "fp32",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32",
     device: str = "auto",
     limit: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -297,7 +297,7 @@ def score(
         labels: label of a head → label of the task, where names do not say what it means; of a head that
             gives numbers, two of them → the task's, such as ``{"0": "0", "1": "5"}``.
         max_length: sub-words at which inputs are cut; None: the most that the model and its tokenizer take.
-        precision: auto chooses bf16 where the hardware gains from it.
+        precision: auto chooses bf16 or fp16 where the hardware gains from it.
         device: auto, cpu, cuda, cuda:N or mps.
         limit: at most this many examples of each split.
         settings: of a kind without training, instead of the task's: for ``senses``, ``layer`` and ``pooling``.
@@ -610,7 +610,7 @@ def measure_speed(
     models: str | Path | Sequence[str | Path],
     *,
     device: str = "auto",
-    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     offline: bool = False,
     results: str | Path = "results",
     progress: bool | Display = True,
@@ -622,7 +622,7 @@ def measure_speed(
     Args:
         models: hub ids, directories, patterns of directories, or ``embedded:NAME``.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto chooses bf16 where the hardware gains from it.
+        precision: auto chooses bf16 or fp16 where the hardware gains from it.
         offline: make no network call.
         results: the folder to write records to.
         progress: show bars in a terminal or a notebook; False: nothing.

@@ -126,6 +126,18 @@ def append(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def truncate(path: Path, size: int) -> None:
+    """Cut a file off after ``size`` bytes.
+
+    Raises:
+        OSError: the file cannot be written, is not a regular file, or is a link.
+    """
+    with os.fdopen(_descriptor(path, os.O_WRONLY), "wb") as file:
+        file.truncate(size)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def make_folder(folder: Path, root: Path) -> None:
     """Make a folder and those between it and ``root``, the folder that the user named.
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from flue_bench.errors import UnknownNameError, UsageError, faults, quoted, wanted
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
 Schedule = Literal["linear", "cosine", "constant"]
 
 MOST_EPOCHS = 100_000
@@ -52,7 +52,7 @@ class Recipe(BaseModel):
         default="best",
         description="Which epoch is scored on test: the best on validation by the headline metric, or the last.",
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
+    precision: Literal["auto"] | Precision = Field(
         default="auto", description="The record holds what 'auto' resolved to."
     )
     compiled: bool = Field(
@@ -93,7 +93,8 @@ class Recipe(BaseModel):
     @property
     def of_01(self) -> bool:
         """Whether 0.1 has all that this recipe asks for."""
-        return self.schedule != "cosine" and not any(getattr(self, name) for name in ADDED)
+        older = self.schedule != "cosine" and self.precision != "fp16"
+        return older and not any(getattr(self, name) for name in ADDED)
 
     def epochs_on(self, rows: int) -> int:
         """Return the number of epochs for this many rows of train: those that are begun, if no patience ends them."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from flue_bench.results.store import Store
 from flue_bench.statistics.intervals import mean_sd
-from flue_distill.training.trainer import LOG, read_log
+from flue_distill.training.log import LOG, read_log
 
 MODELS = {
     "embedded:teacher": "the teacher",

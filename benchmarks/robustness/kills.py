@@ -199,8 +199,8 @@ def kept(out: Path) -> dict[str, Any]:
 
 def student(out: Path) -> dict[str, Any]:
     """Return the weights of a finished distillation, and the course of its losses."""
+    from flue_distill.training.log import LOG, read_log
     from flue_distill.training.result import DISTILLATION
-    from flue_distill.training.trainer import LOG, read_log
 
     if not (out / DISTILLATION).exists():
         return {}

@@ -12,10 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flue_distill.api import Distilled, build_corpus, distill
+    from flue_distill.api import Distilled, build_corpus, build_corpus_part, distill, merge_corpus
     from flue_distill.training.recipe import DistilRecipe
 
-__all__ = ["DistilRecipe", "Distilled", "build_corpus", "distill"]
+__all__ = ["DistilRecipe", "Distilled", "build_corpus", "build_corpus_part", "distill", "merge_corpus"]
 
 _MODULES = {"DistilRecipe": "flue_distill.training.recipe"}
 """Name → the module that defines it, where that is not ``flue_distill.api``."""

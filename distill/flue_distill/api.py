@@ -51,6 +51,7 @@ def distill(
     device: str = "auto",
     compile: bool = False,
     save_every: int | None = None,
+    report_to: str | Sequence[str] = (),
     offline: bool = False,
     progress: bool | Display = True,
 ) -> Distilled:
@@ -66,11 +67,14 @@ def distill(
         steps: optimiser steps.
         epochs: passes over the corpus, instead of ``steps``.
         overrides: other fields of the recipe to change.
-        resume: continue from the newest checkpoint in ``out``.
+        resume: continue from the newest checkpoint in ``out``. What moves no weight may differ then, and
+            ``micro_batch``; ``learning_rate``, ``max_grad_norm`` and ``precision`` where ``overrides`` name them. What
+            differs stands in ``made["changes"]``.
         device: auto, cpu, cuda or cuda:N.
         compile: use ``torch.compile``: minutes at the start, faster steps on some GPUs.
         save_every: also save the student after every so many steps, to ``out/checkpoint-STEP``, as a model like any
             other; ``flue_bench.run("OUT/checkpoint-*")`` scores them.
+        report_to: trackers that are told of every step: tensorboard, wandb, mlflow, trackio.
         offline: make no network call.
         progress: show bars in a terminal or a notebook; False: nothing.
 
@@ -124,6 +128,8 @@ def distill(
             offline=offline,
             compiled=compile,
             save_every=save_every,
+            report_to=[report_to] if isinstance(report_to, str) else list(report_to),
+            asked=set(overrides or ()),
         )
     made = json.loads(files.read(out / result.DISTILLATION, root=out))
     return Distilled(out, made, chosen, was_finished=not fresh)
@@ -184,6 +190,91 @@ def build_corpus(
         lines=lines,
         show=display,
     )
+
+
+def build_corpus_part(
+    inputs: str | Path | Sequence[str | Path],
+    tokenizer: str | Path,
+    out: str | Path,
+    part: int,
+    parts: int,
+    *,
+    field: str = "text",
+    lines: bool = False,
+    processes: int | None = None,
+    held_out: float = 0.01,
+    min_tokens: int = 12,
+    shard_tokens: int = 2**26,
+    offline: bool = False,
+    progress: bool | Display = True,
+) -> Path:
+    """Tokenise one part of the texts, on one of many machines; ``merge_corpus`` joins the parts.
+
+    Every machine is given the same texts and settings and the same folder, and another ``part``.
+
+    Args:
+        inputs: as for ``build_corpus``, as are all others, but no data sets of the hub.
+        tokenizer: likewise.
+        out: the folder of the corpus, which all machines share.
+        part: number of the part, from 1.
+        parts: how many there are.
+        field: likewise.
+        lines: likewise.
+        processes: likewise.
+        held_out: likewise.
+        min_tokens: likewise.
+        shard_tokens: likewise.
+        offline: likewise.
+        progress: likewise.
+
+    Returns:
+        The folder of the part.
+
+    Raises:
+        UsageError: there is no such part, or a text is a data set of the hub.
+        FlueBenchError: as for ``build_corpus``, or ``out`` holds parts of other texts or settings.
+    """
+    from flue_bench.api import display_for
+    from flue_distill.corpus import parts as in_parts
+
+    display = display_for(progress)
+    with display.console.status("Loading the tokenizer"):
+        loaded = _load_tokenizer(str(tokenizer), offline)
+    return in_parts.make(
+        [inputs] if isinstance(inputs, str | Path) else list(inputs),
+        loaded,
+        Path(out),
+        part,
+        parts,
+        field=field,
+        processes=processes,
+        shard_tokens=shard_tokens,
+        min_tokens=min_tokens,
+        held_out=held_out,
+        lines=lines,
+        show=display,
+    )
+
+
+def merge_corpus(out: str | Path, *, processes: int | None = None, progress: bool | Display = True) -> Manifest:
+    """Join the parts in a folder to the corpus that one machine makes of the same texts, equal to the byte.
+
+    Args:
+        out: the folder that was given to ``build_corpus_part``.
+        processes: number of processes; None: one per core.
+        progress: show bars in a terminal or a notebook; False: nothing.
+
+    Returns:
+        The description of the corpus, as in its ``manifest.json``.
+
+    Raises:
+        DataError: a part is missing, or parts do not belong together.
+        RecordError: ``out`` cannot be written, or a part is damaged.
+    """
+    from flue_bench.api import display_for
+    from flue_distill.corpus import parts as in_parts
+
+    return in_parts.merge(Path(out), processes=processes, show=display_for(progress))
 
 
 def tokenizer_folder(name: str, offline: bool) -> tuple[Path, list[str]]:

@@ -32,6 +32,7 @@ class PrecisionChoice(StrEnum):
     auto = "auto"
     fp32 = "fp32"
     bf16 = "bf16"
+    fp16 = "fp16"
 
 
 def run(
@@ -65,7 +66,7 @@ def run(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[
-        PrecisionChoice | None, typer.Option(help="auto chooses bf16 where the hardware gains from it.")
+        PrecisionChoice | None, typer.Option(help="auto chooses bf16 or fp16 where the hardware gains from it.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use at most this many examples of each split.")] = None,
     train_rows: Annotated[

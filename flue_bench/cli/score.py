@@ -45,7 +45,7 @@ def score(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[
-        PrecisionChoice, typer.Option(help="auto chooses bf16 where the hardware gains from it.")
+        PrecisionChoice, typer.Option(help="auto chooses bf16 or fp16 where the hardware gains from it.")
     ] = PrecisionChoice.fp32,
     set_: Annotated[
         list[str] | None,

@@ -26,7 +26,7 @@ def speed(
     ],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[
-        PrecisionChoice, typer.Option(help="auto chooses bf16 where the hardware gains from it.")
+        PrecisionChoice, typer.Option(help="auto chooses bf16 or fp16 where the hardware gains from it.")
     ] = PrecisionChoice.auto,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
     results: Annotated[Path, typer.Option(help="The folder to write records to.")] = Path("results"),

@@ -134,7 +134,7 @@ class Loader:
         if cell.protocol != PROTOCOL:
             raise UsageError(f"it was made under protocol {cell.protocol}, this engine runs {PROTOCOL}")
         if cell.recipe.precision == "auto":
-            raise UsageError("a cell names its precision, fp32 or bf16: 'auto' would not be the same everywhere")
+            raise UsageError("a cell names its precision, fp32, bf16 or fp16: 'auto' would not be the same everywhere")
         if isinstance(cell.recipe, Recipe) and cell.recipe.epochs == "auto":
             raise UsageError("a cell names its epochs: 'auto' depends on the rows")
         task, resolved = self.task(cell), self.model(cell.model, model)

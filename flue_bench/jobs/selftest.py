@@ -6,6 +6,7 @@ step with what the hardware could do. Installed packages add checks by the entry
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -130,11 +131,11 @@ def _steps(device: Device) -> tuple[float, Products]:
 def precisions(device: torch.device) -> list[str]:
     """Return the precisions that a run may choose on this device."""
     names = ["fp32"]
-    try:
-        prepare(device, "bf16", SHAPE["hidden_size"])
-    except DeviceError:
-        return names
-    return [*names, "bf16"]
+    for low in ("bf16", "fp16") if device.type == "cuda" else ("bf16",):  # a CPU has fp16 for tests alone
+        with contextlib.suppress(DeviceError):
+            prepare(device, low, SHAPE["hidden_size"])
+            names.append(low)
+    return names
 
 
 class _Trial:

@@ -94,7 +94,7 @@ def measure(
     Args:
         names: names of models, as for ``models.resolve``.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, fp32 or bf16.
+        precision: auto, fp32, bf16 or fp16.
         offline: make no network call.
         show: called with the number of steps done and the total.
 

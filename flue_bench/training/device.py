@@ -23,6 +23,11 @@ from flue_bench.training.waits import KnownMask
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "huggingface_hub")
 DEVICES = "auto, cpu, cuda, cuda:N or mps"
+LOW: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""The type of matrix products in each precision."""
+FIRST_WITH_FP16 = (7, 0)
+"""Compute capability (V100) from which a GPU multiplies fp16 in tensor cores; bf16 begins at (8, 0)."""
+TF32 = "products of float32 in TF32"
 MIN_HIDDEN_FOR_CPU_BF16 = 256
 """Below this width the casts of autocast cost a CPU more than its faster products save (results/performance)."""
 MAX_LENGTH_FOR_PLAIN_ATTENTION = 160
@@ -38,11 +43,16 @@ class Device:
     why: str
     """One line on what ``auto`` chose and why; empty where the user chose."""
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return the type of matrix products."""
+        return LOW[self.precision]
+
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """Return a context with bf16 matrix products over float32 master weights, or one that does nothing."""
+        """Return a context with matrix products in low precision over float32 weights, or one that does nothing."""
         if self.precision == "fp32":
             return contextlib.nullcontext()
-        return torch.autocast(self.where.type, dtype=torch.bfloat16)
+        return torch.autocast(self.where.type, dtype=self.dtype)
 
     @contextlib.contextmanager
     def training(
@@ -141,16 +151,21 @@ def prepare(device: torch.device, asked: str, hidden_size: int) -> Device:
     """Choose the precision for a model of this width: a pure function of hardware and width, never of a timing.
 
     Raises:
-        DeviceError: bf16 was asked for where the device does not have it.
+        DeviceError: bf16 or fp16 was asked for where the device does not have it.
     """
+    best: Precision = "bf16"
     if device.type == "cuda":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        gains, because = has_bf16, "the GPU multiplies bf16 natively" if has_bf16 else "the GPU has no native bf16"
+        has_fp16 = has_bf16 or torch.cuda.get_device_capability(device) >= FIRST_WITH_FP16
+        gains, because = has_bf16, "the GPU multiplies bf16 natively"
+        if not has_bf16:
+            best, gains = "fp16", has_fp16
+            because = f"the GPU has no native bf16{', but fp16' if has_fp16 else ' and no fast fp16'}"
     elif device.type == "mps":
-        has_bf16 = gains = False
+        has_bf16 = has_fp16 = gains = False
         because = "on mps nothing else is offered"
     else:
-        has_bf16 = True  # every CPU can emulate it, with or without a gain
+        has_bf16 = has_fp16 = True  # every CPU can emulate them, with or without a gain
         can = torch.cpu.get_capabilities()
         # Intel's avx512_bf16 multiplies at half of its rate in float32, AMD's at twice that, AMX at several times it.
         halved = "Intel" in str(can.get("cpu_name", "")) and not can.get("amx_bf16")
@@ -166,12 +181,12 @@ def prepare(device: torch.device, asked: str, hidden_size: int) -> Device:
             else f"the CPU has native bf16 but the model is too narrow ({hidden_size}) to gain"
         )
     if asked == "auto":
-        chosen: Precision = "bf16" if gains else "fp32"
+        chosen: Precision = best if gains else "fp32"
         return Device(device, chosen, f"precision auto chose {chosen}: {because}")
-    if asked == "bf16" and not has_bf16:
-        reason = "mps computes in fp32 only" if device.type == "mps" else "this GPU has no native bf16"
-        raise DeviceError(f"--precision bf16: {reason}; use --precision fp32.")
-    return Device(device, "bf16" if asked == "bf16" else "fp32", "")
+    if (asked == "bf16" and not has_bf16) or (asked == "fp16" and not has_fp16):
+        reason = "mps computes in fp32 only" if device.type == "mps" else f"this GPU has no native {asked}"
+        raise DeviceError(f"--precision {asked}: {reason}; use --precision fp32.")
+    return Device(device, asked if asked in LOW else "fp32", "")
 
 
 @contextlib.contextmanager
@@ -237,7 +252,7 @@ def environment(device: Device, notes: tuple[str, ...] = ()) -> Environment:
         threads=torch.get_num_threads(),
         # Sums on a GPU are atomics in arbitrary order unless deterministic algorithms are requested.
         deterministic=device.where.type == "cpu" or torch.are_deterministic_algorithms_enabled(),
-        notes=(*([device.why] if device.why else []), *notes),
+        notes=(*([device.why] if device.why else []), *([TF32] if _tf32(device) else []), *notes),
     )
 
 
@@ -248,6 +263,11 @@ def versions() -> dict[str, str]:
     if commit:
         said["commit"] = f"{commit[:12]}{' with changes' if dirty else ''}"
     return said | {name: number for name in PACKAGES if (number := _version(name))}
+
+
+def _tf32(device: Device) -> bool:
+    """Return whether float32 products are rounded to TF32, which whoever started Python may have switched on."""
+    return device.where.type == "cuda" and torch.get_float32_matmul_precision() != "highest"
 
 
 def _version(package: str) -> str | None:

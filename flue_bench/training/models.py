@@ -632,6 +632,7 @@ def _distilled(folder: Path) -> Distilled | None:
     decides = {key: value for key, value in recipe.items() if key not in _NOT_OF_THE_WEIGHTS}
     # The steps are the recipe's, unless the student was left on the way.
     said = [made.get("protocol"), decides, models, corpus["digest"], cost.get("steps")]
+    said += [changes] if (changes := made.get("changes")) else []  # on the way, by somebody's hand
     return Distilled(recipe=digest_of(said), seed=seed)
 
 

@@ -22,6 +22,7 @@ from flue_bench.training import checkpoint
 from flue_bench.training.batches import prediction_batches, training_batches
 from flue_bench.training.device import Device
 from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
+from flue_bench.training.scale import LossScale, not_finite, step_unless
 from flue_bench.training.waits import row_lengths
 
 Validate = Callable[[nn.Module], dict[str, float]]
@@ -79,7 +80,8 @@ def fine_tune(
     """Train ``model`` in place, and leave in it the weights of the selected evaluation, by default that of an epoch.
 
     Batches, learning rate and dropout are pure functions of (seed, step): a run resumed from its checkpoint ends with
-    the same weights to the bit as one that was never interrupted (same machine, same threads).
+    the same weights to the bit as one that was never interrupted (same machine, same threads). In fp16 the loss is
+    scaled, and a step whose gradients overflow is left out.
 
     Args:
         model: float32, on ``device``.
@@ -103,7 +105,8 @@ def fine_tune(
     dropout = recipe.dropout != 0  # None: the model's own
     # Not the model itself, which predicts as ever. One compilation serves all lengths: its sizes are symbols.
     stepping: Any = torch.compile(model, dynamic=True, backend=BACKEND) if recipe.compiled else model
-    run = _State(model, optimizer, device, folder, recipe.batch_size)
+    scale = LossScale(device.where) if device.precision == "fp16" else None
+    run = _State(model, optimizer, scale, device, folder, recipe.batch_size)
     began = saved = time.perf_counter()
     validating = 0.0
 
@@ -144,14 +147,21 @@ def fine_tune(
             done = None
             while done is None:
                 try:
-                    done = add_gradient(stepping, data, rows, run.rows_at_once, device, seed, run.step, dropout)
+                    done = add_gradient(stepping, data, rows, run.rows_at_once, device, seed, run.step, dropout, scale)
                 except torch.OutOfMemoryError:
                     if run.rows_at_once == 1:
                         raise
                     run.rows_at_once //= 2  # for the rest of the run; the step begins again
                     optimizer.zero_grad()
-            nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
-            optimizer.step()
+            if scale:
+                scale.unscale(model.parameters())
+            norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+            if scale:
+                overflow = not_finite(norm.reshape(1))
+                step_unless(optimizer, overflow)
+                scale.update(overflow)
+            else:
+                optimizer.step()
             optimizer.zero_grad()
 
             run.step += 1
@@ -208,6 +218,7 @@ def add_gradient(
     seed: int,
     step: int,
     dropout: bool = True,
+    scale: LossScale | None = None,
 ) -> tuple[torch.Tensor, int, int]:
     """Add the gradient of one batch's mean loss, by forward and backward passes over ``at_once`` rows at a time.
 
@@ -215,7 +226,7 @@ def add_gradient(
     cutting it changes only rounding, and except on a CPU the draws of dropout.
 
     Returns:
-        The loss, (); sub-words without padding; positions with padding.
+        The loss, (), without the scale that its gradients have; sub-words without padding; positions with padding.
     """
     longest = int(data.lengths[rows].max())
     parts = [data.batch(rows[i : i + at_once], device.where, longest) for i in range(0, len(rows), at_once)]
@@ -232,7 +243,7 @@ def add_gradient(
             outputs = model(**part.inputs, **known)
         first += sequences
         loss = data.loss(outputs, part) / count
-        loss.backward()
+        (loss * scale.value if scale else loss).backward()
         total += loss.detach()
     return total, sum(part.tokens for part in parts), sum(part.inputs["input_ids"].numel() for part in parts)
 
@@ -241,9 +252,16 @@ class _State:
     """The contents of a checkpoint: weights, optimiser, step, history, and the best epoch's weights."""
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, device: Device, folder: Path, rows_at_once: int
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scale: LossScale | None,
+        device: Device,
+        folder: Path,
+        rows_at_once: int,
     ) -> None:
         self.model, self.optimizer, self.folder, self.rows_at_once = model, optimizer, folder, rows_at_once
+        self.scale = scale
         self.step, self.best_epoch, self.resumed = 0, 0, 0
         self.examples = self.real_tokens = self.padded_tokens = 0
         self.history: list[Epoch] = []
@@ -253,6 +271,8 @@ class _State:
             with checkpoint.applied(folder):
                 model.load_state_dict(state["model"])
                 optimizer.load_state_dict(state["optimizer"])
+                if scale:
+                    scale.restore(state["scale"])
                 self.step, self.best_epoch, self.best = (
                     int(state["step"]),
                     int(state["best_epoch"]),
@@ -279,6 +299,7 @@ class _State:
                 "padded_tokens": self.padded_tokens,
                 "resumed": self.resumed,
                 "rows_at_once": self.rows_at_once,
+                "scale": self.scale.state() if self.scale else None,
             },
         )
 

@@ -516,10 +516,10 @@ ADVICE: dict[str, Case] = {
         instead(("eleve", "autre")),
         prepare=lambda folder, models: (corpus_made(folder, models), (folder / "eleve").write_text("")),
     ),
-    "Lower --set learning_rate": Case(
+    "with --resume and a lower --set learning_rate": Case(
         [*DISTIL, "--set", "learning_rate=1e30"],
-        "Lower --set learning_rate, or --set precision=fp32, with another --out",
-        instead(("1e30", "1e-4"), ("eleve", "autre")),
+        "begin again with --resume and a lower --set learning_rate",
+        lambda case, said, folder: [*instead(("1e30", "1e-4"))(case, said, folder), "--resume"],
         prepare=corpus_made,
         code=1,
     ),

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 import transformers
 
+from flue_bench.errors import FlueBenchError
 from flue_bench.training import checkpoint
 from flue_bench.training.device import Device
+from flue_distill.training import trainer
 from flue_distill.training.data import Data
 from flue_distill.training.recipe import DistilRecipe
 from flue_distill.training.student import MaskedLM, Teacher, from_config, student_of
@@ -43,15 +45,21 @@ def teacher(dropout: float = 0.1, layers: int = 4) -> Any:
 
 
 def distil(
-    folder: Path, settings: dict[str, Any], *, dropout: float = 0.1, dtype: torch.dtype = torch.float32, **more: Any
+    folder: Path,
+    settings: dict[str, Any],
+    *,
+    dropout: float = 0.1,
+    dtype: torch.dtype = torch.float32,
+    device: Device = CPU,
+    **more: Any,
 ) -> tuple[dict[str, np.ndarray], Trained]:
     """Train a tiny student; its weights by name."""
     torch.set_num_threads(1)
     recipe = DistilRecipe(**{**RECIPE, **settings})
     network = teacher(dropout)
     student = MaskedLM(student_of(network)[0].to(dtype))
-    taught = Teacher(network.to(dtype), dtype) if recipe.teacher else None
-    trained = train(student, taught, data(), recipe, processes("cpu"), CPU, folder, {"test": settings}, **more)
+    taught = Teacher(network.to(dtype), dtype if device is CPU else device.dtype) if recipe.teacher else None
+    trained = train(student, taught, data(), recipe, processes("cpu"), device, folder, {"corpus": "c"}, **more)
     return {name: value.detach().numpy() for name, value in student.network.named_parameters()}, trained
 
 
@@ -72,12 +80,27 @@ def distil_and_save(folder: Path, settings: dict[str, Any], die_at: int | None =
     np.savez(folder / "weights.npz", **weights)
 
 
-def distil_among(rank: int, processes: int, port: int, folder: Path, settings: dict[str, Any]) -> None:
-    """One of several processes, as ``torchrun`` starts them, in float64."""
+def _be_one_of(rank: int, processes: int, port: int) -> None:
     os.environ |= {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo",
     }  # fmt: skip
+
+
+def refused_among(rank: int, processes: int, port: int, folders: list[Path], settings: list[dict[str, Any]]) -> None:
+    """One of several processes that do not belong together; writes what it was told to its own folder."""
+    _be_one_of(rank, processes, port)
+    trainer.SHARED_SECONDS = 0.5
+    try:
+        distil(folders[rank], settings[rank])
+    except FlueBenchError as error:
+        (folders[rank] / f"told-{rank}").write_text(f"{type(error).__name__}: {error}")
+    torch.distributed.destroy_process_group()
+
+
+def distil_among(rank: int, processes: int, port: int, folder: Path, settings: dict[str, Any]) -> None:
+    """One of several processes, as ``torchrun`` starts them, in float64."""
+    _be_one_of(rank, processes, port)
     weights, _ = distil(folder, settings, dtype=torch.float64)
     if rank == 0:
         np.savez(folder / "weights.npz", **weights)

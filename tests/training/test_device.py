@@ -30,10 +30,11 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Pretend a number of CUDA devices, with or without native bf16."""
 
-    def pretend(count: int, bf16: bool = True) -> None:
+    def pretend(count: int, bf16: bool = True, capability: tuple[int, int] = (8, 0)) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bf16)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
 
     return pretend
 
@@ -103,11 +104,17 @@ def test_what_tests_pretend_of_the_cpu_holds_in_the_processes_they_start(pretend
 def test_auto_on_a_gpu(cuda: Any) -> None:
     cuda(1, bf16=True)
     assert (prepare(CUDA, "auto", 64).precision, prepare(CUDA, "bf16", 64).precision) == ("bf16", "bf16")
-    cuda(1, bf16=False)
+    for capability in ((7, 0), (7, 5)):  # V100; Titan RTX
+        cuda(1, bf16=False, capability=capability)
+        found = prepare(CUDA, "auto", 1024)
+        assert found.precision == "fp16" and "no native bf16, but fp16" in found.why
+        assert prepare(CUDA, "fp16", 64).dtype == torch.float16
+    cuda(1, bf16=False, capability=(6, 1))
     found = prepare(CUDA, "auto", 1024)
-    assert found.precision == "fp32" and "no native bf16" in found.why
-    with pytest.raises(DeviceError, match="use --precision fp32"):
-        prepare(CUDA, "bf16", 1024)
+    assert found.precision == "fp32" and "no native bf16 and no fast fp16" in found.why
+    for asked in ("bf16", "fp16"):
+        with pytest.raises(DeviceError, match=f"--precision {asked}: this GPU has no native {asked}; use .*fp32"):
+            prepare(CUDA, asked, 1024)
 
 
 @pytest.mark.parametrize("asked", ["fp32", "bf16"])

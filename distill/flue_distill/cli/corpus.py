@@ -16,18 +16,25 @@ if TYPE_CHECKING:
 
 def corpus(
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="TEXTS…",
+            show_default=False,
             help="Files (.txt, .jsonl, plain or .gz, .xz, .bz2, .zst; .parquet), folders, globs, or data sets of the "
             "hub, which are streamed: hub:org/name, with @revision and :part if needed, such as "
             "hub:wikimedia/wikipedia:20231101.fr.",
         ),
-    ],
+    ] = None,
     tokenizer: Annotated[
-        str,
-        typer.Option("--tokenizer", "-t", help="Hub id (org/name or org/name@revision), directory, or embedded:NAME."),
-    ],
+        str | None,
+        typer.Option(
+            "--tokenizer",
+            "-t",
+            show_default=False,
+            help="Hub id (org/name or org/name@revision), directory, or embedded:NAME.",
+        ),
+    ] = None,
+    *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
     field: Annotated[str, typer.Option(help="The field that holds a row's text (OSCAR 23.01: content).")] = "text",
     lines: Annotated[
@@ -46,6 +53,16 @@ def corpus(
     shard_tokens: Annotated[
         int, typer.Option(min=1, help="Tokens in a shard. After a kill, the unfinished shard is made again.")
     ] = 2**26,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Tokenise only the K-th of N parts, on one of several machines that share --out; --merge joins them.",
+        ),
+    ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Join the parts in --out to what one machine would have made, to the byte.")
+    ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
 ) -> None:
     """Turn texts into a corpus of token shards for `flue-bench distill`.
@@ -55,9 +72,39 @@ def corpus(
     """
     import flue_distill
     from flue_bench.cli.output import say
+    from flue_bench.errors import UsageError
     from flue_bench.progress import Console, Display
 
     display = Display(Console(stderr=True))
+    if merge:
+        if inputs or tokenizer or part:
+            raise UsageError("--merge takes --out alone (and --processes): the parts say what they were made of.")
+        say(_summary(flue_distill.merge_corpus(out, processes=processes, progress=display)))
+        display.line(f"Corpus: {out}")
+        return
+    if not inputs or tokenizer is None:
+        raise UsageError("corpus needs TEXTS and --tokenizer; only --merge does without.")
+    if part is not None:
+        numbers = part.split("/")
+        if len(numbers) != 2 or not all(number.isascii() and number.isdigit() for number in numbers):
+            raise UsageError(f"--part {part}: write K/N, such as 1/8 for the first of eight.")
+        made = flue_distill.build_corpus_part(
+            inputs,
+            tokenizer,
+            out,
+            *map(int, numbers),
+            field=field,
+            lines=lines,
+            processes=processes,
+            held_out=held_out,
+            min_tokens=min_tokens,
+            shard_tokens=shard_tokens,
+            offline=offline,
+            progress=display,
+        )
+        joining = shlex.join(["flue-bench", "corpus", "--merge", "--out", str(out)])
+        display.line(f"Part: {made}   When all are made: {joining}")
+        return
     manifest = flue_distill.build_corpus(
         inputs,
         tokenizer,

@@ -45,7 +45,14 @@ def distill(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field of the recipe. Repeatable.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint in --out.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue from the newest checkpoint in --out. What moves no weight may differ then, and micro_batch; "
+            "learning_rate, max_grad_norm and precision where --set names them.",
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     compile_: Annotated[
         bool,
@@ -60,6 +67,10 @@ def distill(
             metavar="STEPS",
             help="Also save the student after every so many steps, as the model OUT/checkpoint-STEP.",
         ),
+    ] = None,
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TRACKER", help="Tell tensorboard, wandb, mlflow or trackio of every step. Repeatable."),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
 ) -> None:
@@ -89,6 +100,7 @@ def distill(
         device=device,
         compile=compile_,
         save_every=save_every,
+        report_to=report_to or (),
         offline=offline,
         progress=display,
     )

@@ -15,14 +15,17 @@ it together with the hashes and the position in the sources. A build that was ki
 Duplicates are found by 8-byte BLAKE2b hashes of the documents (runs of blanks made one), kept in a B-tree on disk,
 about 16 bytes a document, of which SQLite holds 64 MiB in memory. In n documents some pair of different ones has equal
 hashes with probability n² / 2⁶⁵: 7e-5 for fifty million. The same hash decides what is held out, so that a document is
-on the same side in every corpus, and never on both.
+never on both sides, and one that a corpus holds out is held out in every corpus of the same share or a larger one. The
+share of a large corpus is cut to about ``HELD_OUT_BYTES`` of its files: far more than any evaluation looks at.
 """
 
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import sqlite3
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +35,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, Field, ValidationError
 
 from flue_bench import files
@@ -39,7 +43,7 @@ from flue_bench.errors import DataError, FlueBenchError, RecordError, UsageError
 from flue_bench.record import digest_of
 from flue_bench.task import Count, Positive, Schema, Short
 from flue_distill.corpus import texts
-from flue_distill.corpus.texts import Batch, Source
+from flue_distill.corpus.texts import Batch, Located, Source
 from flue_distill.corpus.tokens import Encoded, Ints, TokenizerIdentity, Tokens, cores, dtype_of, identify, tokenised
 
 if TYPE_CHECKING:
@@ -48,6 +52,8 @@ if TYPE_CHECKING:
 STATE = "build.sqlite"
 MANIFEST = "manifest.json"
 COUNTS = "token_counts.npy"
+HELD_OUT_BYTES = 2**24
+"""Bytes of files, as they lie on the disk, whose documents may be held out: some 4 million tokens of plain text."""
 TABLES = ("CREATE TABLE seen (hash INTEGER PRIMARY KEY)", "CREATE TABLE state (json TEXT)")
 """The schema of the build's database."""
 _SUPER = bytes.fromhex("d9d505f920a163d7")
@@ -199,6 +205,8 @@ def open_corpus(folder: Path, tokenizer_digest: str | None = None) -> Corpus:
         raise DataError(f"{path} does not validate: {faults(error)[0]}. Build the corpus again.") from None
     except OSError as error:
         unfinished = " The build is not finished: run it again to continue." if (folder / STATE).exists() else ""
+        if (folder / "parts").is_dir():
+            unfinished = f" Its parts are to be merged: flue-bench corpus --merge --out {folder}"
         raise DataError(f"{folder} holds no complete corpus: {error.strerror}: {error.filename}.{unfinished}") from None
     for shard in manifest.shards:
         if lengths[shard.file] != shard.tokens * np.dtype(manifest.dtype).itemsize:
@@ -240,7 +248,8 @@ def build(
         processes: the number of processes that tokenise; by default one per core.
         shard_tokens: a shard ends with the batch of documents that brings it to this many.
         min_tokens: shorter documents are dropped, CLS and SEP counted.
-        held_out: share of the documents to keep from training.
+        held_out: share of the documents to keep from training; less where it is of more than ``HELD_OUT_BYTES``. How
+            large a data set of the hub is is not known beforehand: its share stays as it is.
         lines: treat each line of a .txt file as a document.
         show: where to draw progress.
 
@@ -250,23 +259,14 @@ def build(
         ModelError: the tokenizer cannot be used.
         RecordError: ``out`` cannot be written, or is in use, or holds another corpus.
     """
-    if not (0 <= held_out < 1 and shard_tokens > 0):
-        raise UsageError("A corpus holds out a share of at least 0 and under 1, in shards of at least one token.")
     sources = texts.find(inputs)
-    plan = Plan(
-        tokenizer=identify(tokenizer),
-        sources=tuple(source for source, _ in sources),
-        field=field,
-        min_tokens=min_tokens,
-        held_out=held_out,
-        shard_tokens=shard_tokens,
-        lines=lines,
-    )
+    plan = plan_of(sources, tokenizer, field, min_tokens, held_out, shard_tokens, lines)
+    uncut = plan.model_copy(update={"held_out": held_out})  # of a build that was begun before the share was cut
     hints: list[str] = []
     with _explained(out):
         if (out / MANIFEST).exists():
             manifest = open_corpus(out).manifest
-            if manifest.plan != plan:
+            if manifest.plan not in (plan, uncut):
                 raise RecordError(f"{out} holds a corpus of other texts or settings: give another folder or delete it.")
             if show is not None:
                 show.line(f"{out} is already made, of these texts with these settings: nothing to do.")
@@ -275,7 +275,7 @@ def build(
             out.mkdir(parents=True, exist_ok=True)
             try:
                 with closing(_database(out)) as database:
-                    state = _restore(database, plan, out)
+                    plan, state = _restore(database, (plan, uncut), out)
                     batches = texts.batches(sources, field, state.source, state.position, lines, hints)
                     with closing(tokenised(batches, tokenizer, plan.min_tokens, processes or cores())) as encoded:
                         if state.source < len(sources):
@@ -291,6 +291,34 @@ def build(
         for hint in hints:
             show.line(hint)
     return manifest
+
+
+def plan_of(
+    sources: Sequence[Located],
+    tokenizer: Any,
+    field: str,
+    min_tokens: int,
+    held_out: float,
+    shard_tokens: int,
+    lines: bool,
+) -> Plan:
+    """Return the plan of a build; arguments as for ``build``.
+
+    Raises:
+        UsageError: a share or a size that cannot be.
+        ModelError: the tokenizer cannot be used.
+    """
+    if not (0 <= held_out < 1 and shard_tokens > 0):
+        raise UsageError("A corpus holds out a share of at least 0 and under 1, in shards of at least one token.")
+    return Plan(
+        tokenizer=identify(tokenizer),
+        sources=tuple(source for source, _ in sources),
+        field=field,
+        min_tokens=min_tokens,
+        held_out=_share(held_out, [source for source, _ in sources]),
+        shard_tokens=shard_tokens,
+        lines=lines,
+    )
 
 
 def _remove_if_nothing_is_kept(out: Path) -> None:
@@ -342,8 +370,11 @@ def _database(out: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=1, isolation_level=None)
 
 
-def _restore(database: sqlite3.Connection, plan: Plan, out: Path) -> _State:
-    """Return where an earlier build stopped, or the start; opens the first transaction."""
+def _restore(database: sqlite3.Connection, plans: Sequence[Plan], out: Path) -> tuple[Plan, _State]:
+    """Return the plan that an earlier build began and where it stopped, or the first and the start.
+
+    Opens the first transaction.
+    """
     database.executescript("PRAGMA trusted_schema = OFF; PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -65536;")
     database.execute("BEGIN EXCLUSIVE")
     there = sorted(str(sql) for (sql,) in database.execute("SELECT sql FROM sqlite_master"))
@@ -352,19 +383,26 @@ def _restore(database: sqlite3.Connection, plan: Plan, out: Path) -> _State:
     for table in TABLES if not there else ():
         database.execute(table)
     row = database.execute("SELECT json FROM state").fetchone()
-    asked = digest_of(plan.model_dump(exclude=None if plan.lines else {"lines"}))  # the digest of older plans
-    try:
-        state = _State.model_validate_json(row[0]) if row else _State(plan=asked)
+    asked = {digest_of(plan.model_dump(exclude=None if plan.lines else {"lines"})): plan for plan in reversed(plans)}
+    try:  # a plan without ``lines`` has the digest that it had before there was such a field
+        state = _State.model_validate_json(row[0]) if row else _State(plan=list(asked)[-1])
+        plan = plans[0]
         reading = plan.sources[state.source].name if state.source < len(plan.sources) else ""
         if state.position is not None and isinstance(state.position, dict) != reading.startswith("hub:"):
             raise ValueError("a position of another kind of source")
     except ValueError:  # pydantic's too
         raise RecordError(f"{out / STATE} is damaged. Delete {out} to start anew.") from None
-    if state.plan != asked:
+    if state.plan not in asked:
         raise RecordError(
             f"{out} holds an unfinished corpus of other texts or settings: give another folder, or delete it."
         )
-    return state
+    return asked[state.plan], state
+
+
+def _share(asked: float, sources: Sequence[Source]) -> float:
+    """Return the share of the documents to hold out of these sources."""
+    known = all(not source.name.startswith("hub:") for source in sources)
+    return min(asked, HELD_OUT_BYTES / max(1, sum(source.bytes for source in sources))) if known else asked
 
 
 def _write(
@@ -383,10 +421,10 @@ def _write(
         with files.create(out / names[0]) as train, files.create(out / names[1]) as held_out:
             for batch, tokens in encoded:
                 fresh = np.array([_is_new(database, each) for each in tokens.hashes], dtype=np.bool_)
-                held = np.array([each / 2**64 + 0.5 < plan.held_out for each in tokens.hashes], dtype=np.bool_)
+                held = is_held_out(np.array(tokens.hashes, dtype=np.int64), plan.held_out)
                 for number, (file, chosen) in enumerate(((train, fresh & ~held), (held_out, fresh & held))):
                     ids = tokens.ids[np.repeat(chosen, tokens.lengths)]
-                    file.write(ids.astype(_stored(plan), copy=False).tobytes())
+                    file.write(ids.astype(stored(plan), copy=False).tobytes())
                     sizes[number] += len(ids)
                     state.counts[SPLITS[number]] += int(chosen.sum())
                 state.counts["duplicate"] += int((~fresh).sum())
@@ -412,6 +450,11 @@ def _write(
         database.execute("BEGIN EXCLUSIVE")
 
 
+def is_held_out(hashes: Ints, share: float) -> npt.NDArray[np.bool_]:
+    """Return which documents are held out, by their hashes (documents,): a share of all."""
+    return np.asarray(hashes / 2**64 + 0.5 < share)
+
+
 def _is_new(database: sqlite3.Connection, number: int) -> bool:
     return database.execute("INSERT OR IGNORE INTO seen VALUES (?)", (number,)).rowcount == 1
 
@@ -422,43 +465,65 @@ def _finish(plan: Plan, state: _State, out: Path) -> Manifest:
     Raises:
         DataError: there is no document to train on.
     """
-    dropped = {reason: state.counts[reason] for reason in ("empty", "too_short", "mostly_unknown", "duplicate")}
-    if not state.counts["train"]:
-        where = {"held out": state.counts["held-out"], **dropped}
-        why = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in where.items() if number)
-        if dropped["too_short"]:
-            why += f"; --min-tokens {plan.min_tokens} says what is too short"
-        (out / STATE).unlink()
-        raise DataError(f"No document to train on in {', '.join(s.name for s in plan.sources[:5])}: {why or 'empty'}.")
     counts = np.zeros(plan.tokenizer.vocab_size, dtype=np.int64)
     content = {split: hashlib.sha256() for split in SPLITS}
-    tokens: Counter[str] = Counter()
     shards = []
     for split, name, size in state.shards:
         own = hashlib.sha256()
         damaged = RecordError(f"{out / name} is damaged. Delete {out} to start anew.")
         with files.opened(out / name, out) as file:
-            if os.fstat(file.fileno()).st_size != size * _stored(plan).itemsize:
+            if os.fstat(file.fileno()).st_size != size * stored(plan).itemsize:
                 raise damaged
             while chunk := file.read(2**22):
                 own.update(chunk)
                 content[split].update(chunk)
-                there = np.bincount(np.frombuffer(chunk, _stored(plan)), minlength=len(counts))
+                there = np.bincount(np.frombuffer(chunk, stored(plan)), minlength=len(counts))
                 if len(there) > len(counts):
                     raise damaged
                 if split == "train":
                     counts += there
-        tokens[split] += size
         shards.append(Shard(file=name, split=split, tokens=size, sha256=own.hexdigest()))
-    files.write(out / COUNTS, lambda file: np.save(file, counts))
+    digests = {split: content[split].hexdigest() for split in SPLITS}
+    try:
+        return seal(plan, state.counts, shards, digests, counts, out)
+    except DataError:
+        (out / STATE).unlink()
+        raise
+
+
+def seal(
+    plan: Plan, counts: Counter[str], shards: Sequence[Shard], content: dict[Split, str], occurrences: Ints, out: Path
+) -> Manifest:
+    """Write what describes a corpus whose shards are written: last of all its manifest.
+
+    Args:
+        plan: its parameters.
+        counts: documents of each fate, and bytes of text.
+        shards: its shards.
+        content: SHA-256 of each split's tokens, one shard after the other.
+        occurrences: (vocabulary,), how often each id is in the shards to train on.
+        out: its folder.
+
+    Raises:
+        DataError: there is no document to train on.
+    """
+    dropped = {reason: counts[reason] for reason in ("empty", "too_short", "mostly_unknown", "duplicate")}
+    if not counts["train"]:
+        where = {"held out": counts["held-out"], **dropped}
+        why = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in where.items() if number)
+        if dropped["too_short"]:
+            why += f"; --min-tokens {plan.min_tokens} says what is too short"
+        raise DataError(f"No document to train on in {', '.join(s.name for s in plan.sources[:5])}: {why or 'empty'}.")
+    files.write(out / COUNTS, lambda file: np.save(file, occurrences))
+    tokens = {split: sum(shard.tokens for shard in shards if shard.split == split) for split in SPLITS}
     manifest = Manifest(
-        digest=digest_of([plan.tokenizer.digest, *(content[split].hexdigest() for split in SPLITS)]),
+        digest=digest_of([plan.tokenizer.digest, *(content[split] for split in SPLITS)]),
         plan=plan,
         dtype=dtype_of(plan.tokenizer),
-        text_bytes=state.counts["text_bytes"],
-        documents=state.counts["train"],
+        text_bytes=counts["text_bytes"],
+        documents=counts["train"],
         tokens=tokens["train"],
-        held_out_documents=state.counts["held-out"],
+        held_out_documents=counts["held-out"],
         held_out_tokens=tokens["held-out"],
         dropped=dropped,
         shards=tuple(shards),
@@ -505,12 +570,29 @@ def _explained(out: Path) -> Iterator[None]:
         raise files.unwritable(out, error, advice) from error
 
 
-def _stored(plan: Plan) -> np.dtype[Any]:
+def stored(plan: Plan) -> np.dtype[Any]:
+    """Return the type of the ids in a shard."""
     return np.dtype(dtype_of(plan.tokenizer)).newbyteorder("<")
 
 
-@lru_cache(maxsize=256)
+def _most_mapped() -> int | None:
+    """Return how many shards may be mapped at once: half of the files that the process may have open; None: any."""
+    if sys.version_info >= (3, 13):
+        return None  # a mapping keeps no file open
+    try:
+        import resource  # POSIX only
+    except ImportError:
+        return 256
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if most == resource.RLIM_INFINITY else max(64, most // 2)
+
+
+@lru_cache(maxsize=_most_mapped())
 def _mapped(path: str, dtype: str) -> Tokens:
-    """Map a shard; the number of open ones is bounded, since each takes a file descriptor."""
-    tokens: Tokens = np.memmap(path, np.dtype(dtype).newbyteorder("<"), "r")
-    return tokens
+    """Map a shard, once and for all: rows come from anywhere in the corpus, so that each has its turn again soon."""
+    untracked: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+    with open(path, "rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ, **untracked)
+    if hasattr(mmap, "MADV_RANDOM"):  # otherwise the system reads megabytes ahead of each row
+        content.madvise(mmap.MADV_RANDOM)
+    return np.frombuffer(content, np.dtype(dtype).newbyteorder("<"))

@@ -52,8 +52,12 @@ class Batch(NamedTuple):
     """Bytes of the source so far; 0 for the hub."""
 
 
-def find(inputs: Sequence[str | Path]) -> list[Located]:
+def find(inputs: Sequence[str | Path], hashed: bool = True) -> list[Located]:
     """Return files and data sets with their hashes, in the order given, those of a folder or glob sorted by name.
+
+    Args:
+        inputs: files, folders, globs, data sets of the hub.
+        hashed: False leaves the digests of files empty.
 
     Raises:
         DataError: nothing is there, the format is unknown, a file cannot be read, or a link leads out of a folder.
@@ -76,7 +80,7 @@ def find(inputs: Sequence[str | Path]) -> list[Located]:
             if not SUFFIXES.search(file.name):
                 raise DataError(f"{file}: not a .txt or .jsonl (plain, .gz, .xz, .bz2, .zst) or .parquet file.")
             try:
-                digest = files.sha256(file, path if path.is_dir() else None)
+                digest = files.sha256(file, path if path.is_dir() else None) if hashed else ""
             except OSError as error:
                 advice = " Give its target by name, or copy it there." if error.errno == errno.ELOOP else ""
                 raise DataError(f"{file} cannot be read: {error.strerror}.{advice}") from None

@@ -113,6 +113,11 @@ def _start(work: Work) -> None:
     work.tokenizer.no_padding()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    watch_parent()
+
+
+def watch_parent() -> None:
+    """End this process when its parent ends, for whatever reason."""
 
     def watch() -> None:
         if parent := parent_process():

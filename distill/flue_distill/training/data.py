@@ -50,8 +50,8 @@ class Stream:
         size, n = self.recipe.batch_sequences, len(self.data.train)
         numbers = np.array_split(np.arange(step * size, (step + 1) * size), self.processes)[self.rank]
         batches = []
-        for start in range(0, len(numbers), self.recipe.micro_batch):
-            some = numbers[start : start + self.recipe.micro_batch]
+        for start in range(0, len(numbers), self.recipe.at_once):
+            some = numbers[start : start + self.recipe.at_once]
             rows = permuted(some % n, n, self.recipe.seed, some // n)
             batches.append((int(some[0]), self._batch(self.data.train, rows, some // n)))
         real = sum(len(batch.real) for _, batch in batches)
@@ -62,8 +62,8 @@ class Stream:
         """Yield this process's share of the held-out sequences, masked the same way every time."""
         n = min(len(self.data.held_out), self.recipe.evaluate_sequences)
         mine = np.arange(n)[self.rank :: self.processes]
-        for start in range(0, len(mine), self.recipe.micro_batch):
-            rows = mine[start : start + self.recipe.micro_batch]
+        for start in range(0, len(mine), self.recipe.at_once):
+            rows = mine[start : start + self.recipe.at_once]
             yield self._batch(self.data.held_out, rows, np.full(len(rows), HELD_OUT))
 
     def _batch(self, blocks: Sequence[Ints], rows: Ints, epochs: Ints) -> Batch:

@@ -119,6 +119,7 @@ def fast(
     weights: LossWeights,
     temperature: float,
     chunk: int | None = None,
+    scale: Tensor | None = None,
 ) -> tuple[Tensor, LossParts]:
     """Compute the objective with the vocabulary projected a chunk of rows at a time.
 
@@ -130,10 +131,11 @@ def fast(
         weights: the weights of the parts.
         temperature: the temperature of DistilLoss.
         chunk: rows of logits at once; None chooses for the device.
+        scale: (), what the loss and so all gradients are multiplied by before anything is cast, for fp16; None: 1.
 
     Returns:
-        The loss, differentiable once, and its parts, for the log only; a part that needs the teacher and has weight 0
-        is 0.
+        The loss, times the scale, differentiable once, and its parts, for the log only; a part that needs the teacher
+        and has weight 0 is 0.
     """
     zero = student.hidden.new_zeros((), dtype=student.weight.dtype)
 
@@ -151,12 +153,13 @@ def fast(
     features = student.features if distilled else student.features[: len(labels)]
     chunk = chunk or CHUNK_ROWS[features.device.type]
     loss, distil, mlm = _Vocabulary.apply(  # type: ignore[no-untyped-call]
-        features, student.weight, student.bias, parts_of, weights, chunk
+        features, student.weight, student.bias, parts_of, weights, chunk, scale
     )
     cosine = zero
     if teacher is not None and weights.cosine:
         cosine = cosine_loss(student.hidden.to(zero.dtype), teacher.hidden.to(zero.dtype)) / counts.cosine
-    return loss + LossParts(zero, zero, cosine).loss(weights), LossParts(distil, mlm, cosine.detach())
+    rest = LossParts(zero, zero, cosine).loss(weights)
+    return loss + (rest if scale is None else rest * scale), LossParts(distil, mlm, cosine.detach())
 
 
 def project(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -192,6 +195,7 @@ class _Vocabulary(torch.autograd.Function):
         parts_of: Callable[[Tensor, slice], LossParts],
         weights: LossWeights,
         chunk: int,
+        scale: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         kind = features.device.type
         low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
@@ -204,16 +208,20 @@ class _Vocabulary(torch.autograd.Function):
                 x = features[rows].to(low)  # (chunk, hidden)
                 d_logits, values = _down_to_logits(project(x, matrix, bias).to(weight.dtype), rows, parts_of, weights)
                 sums += values
+                if scale is not None:  # here: the cast below would flush small gradients to zero
+                    d_logits *= scale
                 d_bias += d_logits.sum(0)
                 d_logits = d_logits.to(low)  # (chunk, vocab)
                 d_features[rows] = d_logits @ matrix
                 if low == weight.dtype:
                     d_weight.addmm_(d_logits.T, x)
                 else:
-                    d_weight += d_logits.T @ x  # a chunk's product in bf16, their sum in float32
+                    d_weight += d_logits.T @ x  # a chunk's product in low precision, their sum in float32
                 del d_logits  # otherwise it would exist beside the next chunk's
         ctx.save_for_backward(d_features, d_weight, d_bias)
         total, distil, mlm = (each.clone() for each in sums)
+        if scale is not None:
+            total = total * scale
         ctx.mark_non_differentiable(distil, mlm)
         return total, distil, mlm
 
@@ -221,4 +229,4 @@ class _Vocabulary(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_total: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         # In place: autograd refuses a second backward pass over the same graph, so that it cannot be wrong.
-        return *(gradient.mul_(d_total) for gradient in ctx.saved_tensors), None, None, None
+        return *(gradient.mul_(d_total) for gradient in ctx.saved_tensors), None, None, None, None

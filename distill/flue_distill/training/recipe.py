@@ -6,7 +6,14 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from flue_bench import files
 from flue_bench.errors import UnknownNameError, UsageError, faults, quoted, wanted
@@ -69,6 +76,10 @@ class DistilRecipe(Schema):
     replace_mask: float = Field(default=0.8, ge=0, le=1, description="Share of the targets replaced by the mask token.")
     replace_random: float = Field(default=0.1, ge=0, le=1, description="Share replaced by any token; the rest is kept.")
 
+    freeze_positions: bool = Field(
+        default=False, description="Leave the student's position embeddings as they are, as the reference can."
+    )
+
     learning_rate: float = Field(default=5e-4, gt=0, description="Peak learning rate of AdamW.")
     betas: Annotated[tuple[float, float], Many] = Field(default=(0.9, 0.98), description="Of AdamW.")
     eps: float = Field(default=1e-6, gt=0, description="Of AdamW.")
@@ -80,12 +91,16 @@ class DistilRecipe(Schema):
 
     length: int = Field(default=512, ge=8, description="Tokens a sequence, special ones included.")
     batch_sequences: int = Field(default=250, ge=1, description="Sequences an optimiser step, over all processes.")
-    micro_batch: int = Field(
-        default=5, ge=1, description="Sequences a forward pass on one device; changes rounding (on GPUs also dropout)."
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=5,
+        description="Sequences a forward pass on one device; changes rounding (on GPUs also dropout). 'auto': the most "
+        "that memory holds; distillation.json holds the number.",
     )
     epochs: int = Field(default=3, ge=1, description="Passes over the corpus, unless steps says otherwise.")
     steps: int | None = Field(default=None, ge=1, description="Optimiser steps instead of epochs.")
-    precision: Literal["auto"] | Precision = Field(default="auto", description="bf16 where the hardware gains from it.")
+    precision: Literal["auto"] | Precision = Field(
+        default="auto", description="bf16 or fp16 where the hardware gains from it."
+    )
     seed: int = Field(default=0, ge=0, description="Of order, masks, dropout and whatever starts random.")
 
     evaluate_steps: int = Field(default=1000, ge=1, description="Steps between two looks at the held-out split.")
@@ -102,6 +117,14 @@ class DistilRecipe(Schema):
             raise ValueError("all weights of the loss are 0")
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what was added after 0.1 and has its default, so that older students' recipes stay the same."""
+        said: dict[str, Any] = write(self)
+        if not self.freeze_positions:
+            said.pop("freeze_positions", None)
+        return said
+
     @property
     def weights(self) -> LossWeights:
         """The weights of the three parts of the loss; without a teacher there is only one."""
@@ -113,6 +136,13 @@ class DistilRecipe(Schema):
     def batch_tokens(self) -> int:
         """Tokens per optimiser step."""
         return self.batch_sequences * self.length
+
+    @property
+    def at_once(self) -> int:
+        """Sequences a forward pass, of a recipe whose ``micro_batch`` is found."""
+        if self.micro_batch == "auto":
+            raise ValueError("micro_batch is still to be found")
+        return self.micro_batch
 
     @classmethod
     def load(cls, name: str | None, settings: dict[str, Any]) -> DistilRecipe:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from safetensors import SafetensorError
 
 from flue_bench import escape, files
 from flue_bench.training.models import without_bars
-from flue_distill.training.curves import curves
-from flue_distill.training.trainer import LOG, read_log
+from flue_distill.training import log
+from flue_distill.training.curves import curves, page
+from flue_distill.training.trainer import PAGE
 
 DISTILLATION = "distillation.json"
 """Written last: a directory that contains it is complete."""
@@ -37,15 +39,16 @@ def write(folder: Path, network: Any, tokenizer: Any, made: dict[str, Any]) -> N
     Raises:
         RecordError: the folder cannot be written; the checkpoints are still there.
     """
-    log = read_log(folder / LOG)
-    made = made | {"losses": losses(log)}
     try:
+        made = made | {"losses": losses(log.lines(folder / log.LOG))}
         with files.scratch(folder / ".student") as new, without_bars():  # transformers writes where no link can be
             network.save_pretrained(new)
             tokenizer.save_pretrained(new)
             for file in sorted(new.iterdir()):
                 os.replace(file, folder / file.name)
-        files.write(folder / "curves.svg", curves(log).encode())
+        drawn = curves(log.lines(folder / log.LOG))
+        files.write(folder / "curves.svg", drawn.encode())
+        files.write(folder / PAGE, page(drawn).encode())  # for who has it open
         files.write(folder / "README.md", card(made).encode())
         files.write(folder / DISTILLATION, (json.dumps(made, ensure_ascii=False, indent=1) + "\n").encode())
     except (OSError, SafetensorError) as error:
@@ -76,10 +79,15 @@ def save(folder: Path, network: Any, tokenizer: Any, made: dict[str, Any], root:
         raise files.unwritable(folder, error, "and continue from the last checkpoint with --resume") from error
 
 
-def losses(log: list[dict[str, Any]]) -> dict[str, Any]:
+def losses(lines: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return the loss and its parts, mean of the last steps, and the held-out scores before and after."""
-    steps = [line for line in log if "loss" in line][-LAST_STEPS:]
-    looks = [line["held_out"] for line in log if line.get("held_out")]
+    steps: deque[dict[str, Any]] = deque(maxlen=LAST_STEPS)
+    looks: list[dict[str, Any]] = []
+    for line in lines:
+        if "loss" in line:
+            steps.append(line)
+        elif line.get("held_out"):
+            looks = [*looks[:1], line["held_out"]]
     return {
         "train": {key: sum(line[key] for line in steps) / len(steps) for key in ("loss", "distil", "mlm", "cosine")},
         "held_out_before": looks[0] if looks else {},
@@ -87,17 +95,26 @@ def losses(log: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def course(log: list[dict[str, Any]]) -> Iterator[str]:
+def course(lines: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Yield one line for each part of the loss and each held-out score, from first to last value."""
-    steps = [line for line in log if "loss" in line]
-    few = max(1, min(10, len(steps) // 2))
+    first: list[dict[str, Any]] = []
+    last: deque[dict[str, Any]] = deque(maxlen=10)
+    looks: list[dict[str, Any]] = []
+    number = 0
+    for line in lines:
+        if "loss" in line:
+            number += 1
+            first = first if len(first) == 10 else [*first, line]
+            last.append(line)
+        elif line.get("held_out"):
+            looks = [*looks[:1], line["held_out"]]
+    few = max(1, min(10, number // 2))
     for key, name in PARTS.items():
-        if any(line[key] for line in steps):  # a part without weight, or without a teacher, is not computed
-            began, ended = (sum(line[key] for line in some) / few for some in (steps[:few], steps[-few:]))
+        if any(line[key] for line in (*first, *last)):  # a part without weight, or a teacher, is not computed
+            began, ended = (sum(line[key] for line in some) / few for some in (first[:few], list(last)[-few:]))
             yield f"{name}: {began:.3f} → {ended:.3f} (mean of the first and of the last {few} steps)"
-    whole = losses(log)
-    for key, score in whole["held_out"].items():
-        yield f"Held out, {HELD_OUT[key]}: {whole['held_out_before'][key]:.3f} → {score:.3f}"
+    for key, score in (looks[-1] if looks else {}).items():
+        yield f"Held out, {HELD_OUT[key]}: {looks[0][key]:.3f} → {score:.3f}"
 
 
 def card(made: dict[str, Any]) -> str:

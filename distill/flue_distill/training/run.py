@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from accelerate import Accelerator
 
 from flue_bench import files
@@ -21,11 +22,11 @@ from flue_bench.training.models import Resolved
 from flue_distill.corpus import demo
 from flue_distill.corpus.shards import Manifest, open_corpus
 from flue_distill.corpus.tokens import identify
-from flue_distill.training import result
+from flue_distill.training import log, result, resume, trackers
 from flue_distill.training.data import Data
 from flue_distill.training.recipe import DistilRecipe, LossWeights
 from flue_distill.training.student import MaskedLM, Teacher, check_fit, from_config, student_of
-from flue_distill.training.trainer import CHECKPOINTS, LOG, PROTOCOL, Trained, processes, read_log, train
+from flue_distill.training.trainer import CHECKPOINTS, PROTOCOL, Trained, processes, train
 
 
 class Models(NamedTuple):
@@ -98,6 +99,8 @@ def distil(
     offline: bool = False,
     compiled: bool = False,
     save_every: int | None = None,
+    report_to: Sequence[str] = (),
+    asked: Collection[str] = (),
 ) -> bool:
     """Run a recipe; on several processes if started by ``accelerate launch`` or ``torchrun``.
 
@@ -111,6 +114,9 @@ def distil(
         offline: make no network call.
         compiled: put both encoders through ``torch.compile``: minutes at the start, a faster step on some GPUs.
         save_every: also save the student after every so many steps, to ``out/checkpoint-STEP``.
+        report_to: names of accelerate's trackers.
+        asked: fields of the recipe that the user names; with ``resume`` some of them may change on the way
+            (``resume.ON_THE_WAY``).
 
     Returns:
         False if the run was already finished.
@@ -119,15 +125,23 @@ def distil(
         FlueBenchError: the recipe cannot be run.
     """
     if resume and (out / result.DISTILLATION).exists():
-        _check_finished(out, recipe)
+        _check_finished(out, recipe, asked)
         checkpoint.drop(out / CHECKPOINTS)  # a kill may have left them
         return False
-    _check_out(out, resume)
-    accelerator = processes(device)
+    trackers.check(report_to)
+    if int(os.environ.get("RANK", 0)) == 0:  # the others compare what they see with the first one's
+        _check_out(out, resume)
+    accelerator = processes(device, report_to, out)
     if not accelerator.is_main_process:
         display.console.quiet = True
     with random_state_kept(accelerator.device):
-        _distil(recipe, corpus_folder, out, display, accelerator, offline, compiled, save_every)
+        try:
+            _distil(recipe, corpus_folder, out, display, accelerator, offline, compiled, save_every, asked)
+        except BaseException:
+            for tracker in accelerator.trackers:
+                tracker.finish()
+            raise
+    accelerator.end_training()
     return True
 
 
@@ -140,6 +154,7 @@ def _distil(
     offline: bool,
     compiled: bool,
     save_every: int | None,
+    asked: Collection[str],
 ) -> None:
     """Run a recipe in the processes of ``accelerator``; arguments as for ``distil``."""
     with accelerator.main_process_first():  # the others find it in the cache
@@ -156,17 +171,16 @@ def _distil(
     student.to(here.where)
     teacher = None
     if loaded.teacher is not None:
-        low = torch.bfloat16 if here.precision == "bf16" else torch.float32
-        teacher = Teacher(loaded.teacher.to(here.where), low)
+        teacher = Teacher(loaded.teacher.to(here.where), here.dtype)
     named = {role: ref["name"] for role, ref in loaded.refs.items() if ref}  # a path is never an identity
     with nullcontext(corpus_folder) if corpus_folder else demo.corpus(loaded.tokenizer) as folder:
         manifest, data = _data(folder, loaded.tokenizer, recipe.length)
         identity = {
             "protocol": PROTOCOL,
-            "recipe": recipe.model_dump(mode="json") | named,
             "corpus": manifest.digest,
-            **loaded.refs,
+            **{f"weights of the {role}": ref and ref["digest"] for role, ref in loaded.refs.items()},
         }
+        trackers.begin(accelerator, out, recipe, offline)
         display.line(here.why or f"precision {here.precision}")
         if not len(data.held_out):
             display.line(f"Held-out text: not one sequence of {recipe.length} tokens, so no held-out scores.")
@@ -176,13 +190,16 @@ def _distil(
         with display.running(), display.bar("Distilling" if teacher else "Training") as bar:
 
             def made(trained: Trained) -> dict[str, Any]:
+                at_end = recipe.model_copy(update={"micro_batch": trained.micro_batch})
                 return {
                     "schema_version": 1,
-                    **identity,
+                    "protocol": PROTOCOL,
+                    "recipe": at_end.model_dump(mode="json") | named,
+                    "corpus": manifest.model_dump(mode="json", exclude={"shards", "plan", "schema_version"}),
+                    **loaded.refs,
                     "weights": recipe.weights.model_dump(),
                     "batch_tokens": recipe.batch_tokens,
                     "layers": list(loaded.layers),
-                    "corpus": manifest.model_dump(mode="json", exclude={"shards", "plan", "schema_version"}),
                     "mask_token": loaded.tokenizer.mask_token,
                     "cost": {
                         "steps": trained.steps,
@@ -193,7 +210,10 @@ def _distil(
                         "parameters": loaded.student.num_parameters(),
                         "processes": accelerator.num_processes,
                         "resumed": trained.resumed,
+                        "skipped": trained.skipped,
                     },
+                    **({"changes": list(trained.changes)} if trained.changes else {}),
+                    **({} if trained.loss_scale is None else {"loss_scale": trained.loss_scale}),
                     "environment": environment(here).model_dump(mode="json"),
                 }
 
@@ -203,15 +223,16 @@ def _distil(
 
             show, tell = _shown(bar, recipe.weights, display), display.once
             trained = train(
-                student, teacher, data, recipe, accelerator, here, out, identity, show, tell, keep, save_every
+                student, teacher, data, recipe, accelerator, here, out, identity, show, tell, keep, save_every, asked
             )
     if accelerator.is_main_process:
         result.write(out, loaded.student, loaded.tokenizer, made(trained))
         checkpoint.drop(out / CHECKPOINTS)
-        for line in result.course(read_log(out / LOG)):
+        for line in result.course(log.lines(out / log.LOG)):
             display.line(line)
+        if trained.skipped:
+            display.line(f"Steps that were not finite and were left out: {trained.skipped:,} of {trained.steps:,}")
     accelerator.wait_for_everyone()
-    accelerator.end_training()
 
 
 def _data(folder: Path, tokenizer: Any, length: int) -> tuple[Manifest, Data]:
@@ -250,16 +271,21 @@ def _check_out(out: Path, resume: bool) -> None:
         raise UsageError(f"--out {out} holds no unfinished run: give another folder, or leave --resume out.")
 
 
-def _check_finished(out: Path, recipe: DistilRecipe) -> None:
-    """Check that the request equals what was done, except for the models, whose names may be paths."""
+def _check_finished(out: Path, recipe: DistilRecipe, named: Collection[str]) -> None:
+    """Check that the request equals what was done, except for the models, whose names may be paths.
+
+    What moves no weight may differ, and what was changed on the way, if it is not named again.
+    """
     path = out / result.DISTILLATION
     try:
-        done = dict(json.loads(files.read(path, root=out))["recipe"])
+        made = json.loads(files.read(path, root=out))
+        done, changed = dict(made["recipe"]), {each["field"] for each in made.get("changes", [])}
     except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
         raise RecordError(f"{path}: cannot be read ({error}); give another --out.") from None
-    asked = recipe.model_dump(mode="json", exclude={"teacher", "student"})
-    if recipe.precision == "auto":
-        asked["precision"] = done.get("precision", "auto")
+    asked = recipe.model_dump(mode="json", exclude={"teacher", "student", *resume.NO_WEIGHTS, *(changed - set(named))})
+    for key in ("precision", "micro_batch"):
+        if asked.get(key) == "auto":
+            asked[key] = done.get(key, "auto")
     other = [f"{key} {done[key]}, not {value}" for key, value in asked.items() if done.get(key, value) != value]
     if other:
         raise UsageError(f"--out {out} holds a finished run with {'; '.join(other)}: give another folder.")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
+import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from accelerate import Accelerator
@@ -20,19 +20,31 @@ from filelock import Timeout
 from torch import Tensor, nn
 
 from flue_bench import files
-from flue_bench.errors import DeviceError, ModelError, UsageError
+from flue_bench.errors import DeviceError, FlueBenchError, ModelError, UsageError, counted
 from flue_bench.locks import Lock
 from flue_bench.record import digest_of
 from flue_bench.training import checkpoint
 from flue_bench.training.device import Device, peak_memory, pick_device
 from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
+from flue_bench.training.scale import LossScale, not_finite, step_unless
 from flue_bench.training.waits import Later
+from flue_distill.training import log, memory, resume
+from flue_distill.training.curves import Curves, page
 from flue_distill.training.data import Data, Stream, to_device
+from flue_distill.training.log import LOG
 from flue_distill.training.objective import CHUNK_ROWS, LossParts, Rows, distil_loss, fast, mlm_loss, project
 from flue_distill.training.recipe import DistilRecipe
 from flue_distill.training.student import Batch, MaskedLM, Teacher
 
-LOG, CHECKPOINTS = "log.jsonl", "checkpoints"
+CHECKPOINTS, PAGE = "checkpoints", "curves.html"
+PAGE_SECONDS = 60.0
+"""Between two drawings of the curves, which reload by themselves, while a training goes on."""
+MOST_SKIPPED = 20
+"""Steps in a row that are not finite and are left out, before the training stops. A loss scale falls from 65,536 to
+below 1 in fewer."""
+SHARED_SECONDS = 30.0
+"""How long a file that the first process has made may take to be seen by the others."""
+T = TypeVar("T")
 PROTOCOL = 2
 """Raised when the same recipe, models and corpus would give other weights; 1 is that of 0.1, which did not write it."""
 
@@ -48,19 +60,33 @@ class Trained:
     """Seconds of all steps, those before a resumption included, held-out evaluations excluded."""
     resumed: int
     """How often the run was resumed from a checkpoint."""
+    skipped: int = 0
+    """Steps that were not finite and left no trace in the weights."""
+    changes: tuple[dict[str, Any], ...] = ()
+    """What was changed on the way, as ``resume.changes`` says it."""
+    micro_batch: int = 0
+    """Sequences a forward pass, at the end."""
+    loss_scale: float | None = None
+    """The loss scale at the end, in fp16."""
 
 
-def processes(asked: str) -> Accelerator:
+def processes(asked: str, report_to: Sequence[str] = (), folder: Path | None = None) -> Accelerator:
     """Return the distributed engine: one process, or those of ``accelerate launch`` or ``torchrun``.
 
-    It neither divides the loss (``backward`` is the tensor's own) nor casts: both are done once, in the loop below.
+    It reports to trackers of these names, which may keep files in ``folder``. It neither divides the loss (``backward``
+    is the tensor's own) nor casts: both are done once, in the loop below.
     """
     device = pick_device(asked)
     if device.type == "mps":
         raise DeviceError("--device mps: distill adds its losses up in float64, which mps lacks; use cpu or cuda.")
     if device.type == "cuda" and "LOCAL_RANK" not in os.environ:
         torch.cuda.set_device(device)
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="no",
+        log_with=list(report_to) or None,
+        project_dir=None if folder is None else str(folder),
+    )
 
 
 class Objective(nn.Module):
@@ -71,10 +97,14 @@ class Objective(nn.Module):
         super().__init__()
         self.student, self.recipe = student, recipe
 
-    def forward(self, batch: Batch, target: Rows | None, counts: LossParts) -> tuple[Tensor, Tensor]:
-        """Return a micro-batch's share of the loss, and of its parts, (3,)."""
+    def forward(
+        self, batch: Batch, target: Rows | None, counts: LossParts, scale: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return a micro-batch's share of the loss, times the scale, and of its parts, (3,)."""
         rows = self.student(batch, self.recipe.kl_rows if target else "masked")
-        loss, parts = fast(rows, target, batch.labels, counts, self.recipe.weights, self.recipe.temperature)
+        loss, parts = fast(
+            rows, target, batch.labels, counts, self.recipe.weights, self.recipe.temperature, scale=scale
+        )
         return loss, torch.stack(parts)
 
 
@@ -96,11 +126,13 @@ def train(
     tell: Callable[[str], None] = lambda _: None,
     keep: Callable[[Trained], None] = lambda _: None,
     save_every: int | None = None,
+    asked: Collection[str] = (),
 ) -> Trained:
     """Train ``student`` in place; resume from the newest checkpoint in ``folder`` if there is one.
 
     Order, masks, dropout and learning rate are pure functions of (seed, step): a run that was killed and resumed ends
-    with the same weights to the bit as one that was not (same machine, threads and processes; on the CPU).
+    with the same weights to the bit as one that was not (same machine, threads and processes; on the CPU). A step that
+    is not finite is left out; which ones are is a function of the same, and a checkpoint keeps the loss scale.
 
     Args:
         student: float32, on the device.
@@ -109,34 +141,43 @@ def train(
         recipe: the recipe, with its precision resolved.
         accelerator: from ``processes``.
         device: the device of this process.
-        folder: for log and checkpoints.
-        identity: what a checkpoint must match to be resumed.
+        folder: for log and checkpoints; one that all processes see.
+        identity: what a checkpoint must match to be resumed, beside the recipe, of which ``resume.changes`` lets some
+            fields differ.
         show: called for each step with the step, the number of steps, and the line of the log; where the processor
             runs ahead of the device, when the next step is queued.
         tell: called with messages for the user.
         keep: called in the main process with the course of the training so far, after every ``save_every`` steps.
         save_every: steps; None for never.
+        asked: fields of the recipe that the user names in order to change them on the way.
 
     Raises:
-        ModelError: a loss or gradient is no longer finite; no checkpoint holds that step or a later one.
-        UsageError: the checkpoint is of another run, another process is training into ``folder``, or the batch is
-            smaller than the number of processes.
+        ModelError: ``MOST_SKIPPED`` steps in a row were not finite, or the last one was not; the newest checkpoint is
+            older than they are.
+        UsageError: the checkpoint is of another run, another process is training into ``folder``, the processes do not
+            share it, or the batch is smaller than their number.
         KeyboardInterrupt, SystemExit: a signal came; the checkpoint is written.
     """
     if recipe.batch_sequences < accelerator.num_processes:
         raise UsageError(
             f"batch_sequences {recipe.batch_sequences}: fewer than processes ({accelerator.num_processes})."
         )
+    if recipe.freeze_positions:
+        student.network.base_model.embeddings.position_embeddings.requires_grad_(False)
+    optimizer = adamw(student, recipe.learning_rate, recipe.weight_decay, recipe.betas, recipe.eps)
+    scale = LossScale(device.where) if device.precision == "fp16" else None
+    together = _Together(accelerator)
+    run = _Run(student, optimizer, scale, recipe, accelerator, together, folder, identity, asked, tell)
+    taught = teacher if recipe.weights.distil or recipe.weights.cosine else None
+    if recipe.micro_batch == "auto":
+        recipe = run.recipe = recipe.model_copy(
+            update={"micro_batch": run.micro_batch or memory.found(student, taught, data, recipe, together, device)}
+        )
+        tell(f"micro_batch auto: {recipe.micro_batch} sequences a forward pass")
     stream = Stream(data, recipe, accelerator.process_index, accelerator.num_processes, device.where.type == "cuda")
     total = total_steps(recipe, len(data.train))
     warmup = round(recipe.warmup_ratio * total)
-    optimizer = adamw(student, recipe.learning_rate, recipe.weight_decay, recipe.betas, recipe.eps)
-    run = _Run(student, optimizer, accelerator, folder, identity)
-    if run.lock and run.lock.warning:
-        tell(run.lock.warning)
-    taught = teacher if recipe.weights.distil or recipe.weights.cosine else None
     model = accelerator.prepare(Objective(student, recipe))
-    together = _Together(accelerator)
     compiled = student.network.base_model._compiled_call_impl is not None
     queued: deque[_Queued] = deque()
 
@@ -144,18 +185,25 @@ def train(
         """Read, check and log what was queued, but for this number of the newest steps."""
         while len(queued) > ahead:
             past = queued.popleft()
-            *parts, norm = past.values.read()
-            named = LossParts(*parts)
-            value = named.loss(recipe.weights)
-            if not (math.isfinite(value) and math.isfinite(norm)):
-                raise run.broken(past.step, total, named, norm)
+            distil, mlm, cosine, norm, *scaled = past.values.read()
+            named = LossParts(distil, mlm, cosine)
             seconds = run.clock()
             run.seconds += seconds
-            line = {"step": past.step, "loss": value, **named._asdict(), "learning_rate": past.learning_rate}
-            line |= {"gradient_norm": norm, "tokens_per_second": past.tokens / seconds}
-            line |= {"memory_bytes": peak_memory(device.where)}
+            line: dict[str, Any] = {"step": past.step}
+            finite = all(map(math.isfinite, (*named, norm)))
+            if finite:
+                line |= {"loss": named.loss(recipe.weights), **named._asdict()}
+            else:
+                line["not_finite"] = {key: f"{value:.4g}" for key, value in named._asdict().items()}
+            line["learning_rate"] = past.learning_rate
+            line["gradient_norm"] = norm if finite else f"{norm:.4g}"
+            line |= {"tokens_per_second": past.tokens / seconds, "memory_bytes": peak_memory(device.where)}
+            if scaled:
+                line["loss_scale"] = scaled[0]
             run.log(line)
-            show(past.step, total, line)
+            run.count(line, total, device)
+            if finite:
+                show(past.step, total, line)
 
     def running_ahead(batch: Batch) -> contextlib.AbstractContextManager[object]:
         if batch.attention is None or compiled:  # what is compiled reads no mask, and would be compiled anew for each
@@ -196,20 +244,26 @@ def train(
                         target = taught(batch, recipe.kl_rows) if taught else None
                     rows, length = batch.ids.shape
                     with device.training(rows, length, recipe.seed, step, first):
-                        loss, share = model(batch, target, counts)
+                        loss, share = model(batch, target, counts, scale.value if scale else None)
                     # Replicas average their gradients, and the shares of the loss are to be summed.
                     (loss * accelerator.num_processes).backward()
                 parts += share
+            if scale:
+                scale.unscale(student.parameters())
             norm = nn.utils.clip_grad_norm_(student.parameters(), recipe.max_grad_norm)
-            optimizer.step()
+            results = torch.cat([accelerator.reduce(parts, "sum"), norm.to(parts.dtype).reshape(1)])
+            left_out = not_finite(results)
+            step_unless(optimizer, left_out)
             optimizer.zero_grad()
 
             run.step, run.tokens = run.step + 1, run.tokens + int(counts.cosine)
-            values = Later(torch.cat([accelerator.reduce(parts, "sum"), norm.to(parts.dtype).reshape(1)]))
-            queued.append(_Queued(run.step, counts.cosine, learning_rate, values))
+            if scale:
+                results = torch.cat([results, scale.value.reshape(1)])
+                scale.update(left_out)
+            queued.append(_Queued(run.step, counts.cosine, learning_rate, Later(results)))
             settle(device.steps_ahead)
             if save_every and run.step % save_every == 0:
-                settle()  # what is not finite is not kept
+                settle()
                 if run.writes:
                     keep(run.course())
             if run.step % recipe.evaluate_steps == 0 or run.step == total:
@@ -227,15 +281,15 @@ class _Queued(NamedTuple):
     tokens: float
     learning_rate: float
     values: Later
-    """(4,), the parts of the loss and the norm of the gradient."""
+    """(4,), the parts of the loss and the norm of the gradient; in fp16 (5,), the loss scale too."""
 
 
 class _Together:
-    """Sums over processes that wait for these alone, and not for their devices."""
+    """Agrees with the other processes, waiting for these alone and not for their devices."""
 
     def __init__(self, accelerator: Accelerator) -> None:
-        several = accelerator.num_processes > 1
-        self.group = torch.distributed.new_group(backend="gloo") if several else None
+        self.first, self.processes = accelerator.is_main_process, accelerator.num_processes
+        self.group = torch.distributed.new_group(backend="gloo") if self.processes > 1 else None
 
     def sum(self, numbers: Sequence[float]) -> list[float]:
         """Return each number's sum over the processes."""
@@ -244,6 +298,29 @@ class _Together:
         summed = torch.tensor(numbers, dtype=torch.float64)
         torch.distributed.all_reduce(summed, group=self.group)
         return [float(number) for number in summed.tolist()]
+
+    def least(self, number: int) -> int:
+        """Return the least of the processes' numbers."""
+        if self.group is None:
+            return number
+        least = torch.tensor(number)
+        torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN, group=self.group)
+        return int(least)
+
+    def told(self, work: Callable[[], T]) -> T:
+        """Return what the main process's work returned; raise everywhere what it raised there."""
+        said: list[Any] = [None, None]
+        if self.first:
+            try:
+                said = [work(), None]
+            except FlueBenchError as error:
+                said = [None, error]
+        if self.group is not None:
+            torch.distributed.broadcast_object_list(said, src=0, group=self.group)
+        result, stopped = said
+        if stopped is not None:
+            raise stopped
+        return cast(T, result)
 
 
 @torch.no_grad()
@@ -288,41 +365,74 @@ class _Run:
         self,
         student: MaskedLM,
         optimizer: torch.optim.Optimizer,
+        scale: LossScale | None,
+        recipe: DistilRecipe,
         accelerator: Accelerator,
+        together: _Together,
         folder: Path,
         identity: dict[str, Any],
+        asked: Collection[str],
+        tell: Callable[[str], None],
     ) -> None:
-        self.network, self.optimizer, self.writes = student.network, optimizer, accelerator.is_main_process
-        self.folder, self.identity = folder, digest_of(identity)
-        self.step = self.tokens = self.resumed = 0
+        self.network, self.optimizer, self.scale = student.network, optimizer, scale
+        self.recipe, self.accelerator, self.writes = recipe, accelerator, accelerator.is_main_process
+        self.folder, self.identity, self.tell = folder, identity, tell
+        self.step = self.tokens = self.resumed = self.skipped = self.in_a_row = self.micro_batch = 0
         self.seconds, self.saved = 0.0, time.perf_counter()
-        self.read = self.saved
+        self.read, self.drawn = self.saved, -math.inf
+        self.changes: list[dict[str, Any]] = []
         self.lock: Lock | None = None
-        if self.writes:
-            with _explained(folder):
-                files.make_folder(folder / CHECKPOINTS, folder)  # first: by it a begun run is known
-                self.lock = Lock(folder / CHECKPOINTS / "lock", folder)
-                try:
-                    self.lock.acquire(blocking=False)
-                except Timeout:
-                    raise UsageError(f"Another process is training into {folder}: wait for it, or stop it.") from None
-        if checkpoints := checkpoint.steps(folder / CHECKPOINTS):
-            state = checkpoint.load(checkpoints[-1])
-            assert state is not None
-            with checkpoint.applied(checkpoints[-1]):
-                if state["identity"] != self.identity:
-                    raise UsageError(
-                        f"{checkpoints[-1]} belongs to another run (recipe, models, corpus or protocol differ). "
-                        "Resume with the settings it was started with, or give another --out."
-                    )
-                self.network.load_state_dict(state["network"])
-                optimizer.load_state_dict(state["optimizer"])
-                self.step, self.tokens, self.seconds = int(state["step"]), int(state["tokens"]), float(state["seconds"])
-                self.resumed = int(state["resumed"]) + 1
+        begun = together.told(self._begin)
+        _check_shared(begun, folder, digest_of([identity, recipe.model_dump(mode="json")]), together)
+        if begun.step:
+            self._load(folder / CHECKPOINTS / f"step-{begun.step:09}", asked)
         accelerator.wait_for_everyone()  # all have read before one writes
+        self.curves = Curves()
         if self.writes:
             with _explained(folder):
-                _cut_log(folder / LOG, self.step)
+                (folder / CHECKPOINTS / begun.mark).unlink(missing_ok=True)
+                log.cut(folder / LOG, self.step)
+                for line in log.lines(folder / LOG):
+                    self.curves.add(line)
+
+    def _begin(self) -> _Begun:
+        """Take the folder, and return the step to resume at; in the main process, which alone decides it."""
+        with _explained(self.folder):
+            files.make_folder(self.folder / CHECKPOINTS, self.folder)  # first: by it a begun run is known
+            self.lock = Lock(self.folder / CHECKPOINTS / "lock", self.folder)
+            try:
+                self.lock.acquire(blocking=False)
+            except Timeout:
+                raise UsageError(f"Another process is training into {self.folder}: wait for it, or stop it.") from None
+            if self.lock.warning:
+                self.tell(self.lock.warning)
+            there = checkpoint.steps(self.folder / CHECKPOINTS)
+            mark = f"seen-{secrets.token_hex(8)}"
+            if self.accelerator.num_processes > 1:
+                files.write(self.folder / CHECKPOINTS / mark, b"")
+        known = digest_of([self.identity, self.recipe.model_dump(mode="json")])
+        return _Begun(int(there[-1].name.removeprefix("step-")) if there else 0, mark, known)
+
+    def _load(self, path: Path, asked: Collection[str]) -> None:
+        state = checkpoint.load(path)
+        if state is None:
+            raise UsageError(f"{path} is gone: does another process train into {self.folder}?")
+        with checkpoint.applied(path):
+            found = resume.changes(path, state, self.identity, self.recipe, asked)
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.scale and state["scale"] is not None:
+                self.scale.restore(state["scale"])
+            self.step, self.tokens, self.seconds = int(state["step"]), int(state["tokens"]), float(state["seconds"])
+            self.resumed, self.skipped = int(state["resumed"]) + 1, int(state["skipped"])
+            self.in_a_row, self.micro_batch = int(state["in_a_row"]), int(state["recipe"]["micro_batch"])
+            self.in_a_row *= not found  # another learning rate has its chance
+            self.changes = [*state["changes"], *({"step": self.step, **each} for each in found)]
+        for each in found:
+            self.tell(
+                f"From step {self.step} on: {each['field']} {each['after']}, not {each['before']}. "
+                "distillation.json says so."
+            )
 
     def clock(self) -> float:
         """Return the seconds since the last call."""
@@ -330,57 +440,113 @@ class _Run:
         return self.read - before
 
     def course(self) -> Trained:
-        return Trained(self.step, self.tokens, self.seconds, self.resumed)
+        scale = float(self.scale.value) if self.scale else None
+        changes, at_once = tuple(self.changes), self.recipe.at_once
+        return Trained(self.step, self.tokens, self.seconds, self.resumed, self.skipped, changes, at_once, scale)
 
     def log(self, line: dict[str, Any]) -> None:
-        if self.writes:
-            with _explained(self.folder):
-                files.append(self.folder / LOG, (json.dumps(line) + "\n").encode())
+        """Write a line to the log and to the trackers, and draw the curves if it is time."""
+        if not self.writes:
+            return
+        with _explained(self.folder):
+            log.append(self.folder / LOG, line)
+            self.curves.add(line)
+            if time.perf_counter() - self.drawn >= PAGE_SECONDS:
+                self.drawn = time.perf_counter()
+                files.write(self.folder / PAGE, page(self.curves.draw(), PAGE_SECONDS).encode())
+        if self.accelerator.trackers:
+            self.accelerator.log(_numbers(line), step=line["step"])
+
+    def count(self, line: dict[str, Any], total: int, device: Device) -> None:
+        """Count a step that was left out; stop where too many are, one after the other, or the last one is."""
+        said = line.get("not_finite")
+        if said is None:
+            self.in_a_row = 0
+            return
+        self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
+        values = ", ".join(f"{name} {value}" for name, value in said.items())
+        values += f", gradient norm {line['gradient_norm']}"
+        only_scaled = self.scale is not None and all(math.isfinite(float(value)) for value in said.values())
+        if self.in_a_row >= MOST_SKIPPED or (line["step"] == total and not only_scaled):
+            raise self._broken(line["step"], total, values, device)
+        if not only_scaled:  # a scale that looks for its size is nothing to be told of
+            self.tell(f"Step {line['step']} of {total} is not finite ({values}): left out.")
 
     def due(self, seconds: float) -> bool:
-        return self.writes and time.perf_counter() - self.saved >= seconds
+        """Return whether it is time for a checkpoint; none is written amid steps that are left out."""
+        return self.writes and not self.in_a_row and time.perf_counter() - self.saved >= seconds
 
     def save(self) -> None:
         if self.writes:
             state = {
                 "network": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                "scale": self.scale.state() if self.scale else None,
                 "identity": self.identity,
+                "recipe": self.recipe.model_dump(mode="json"),
+                "changes": self.changes,
                 "step": self.step,
                 "tokens": self.tokens,
                 "seconds": self.seconds,
                 "resumed": self.resumed,
+                "skipped": self.skipped,
+                "in_a_row": self.in_a_row,
             }
             checkpoint.save_step(self.folder / CHECKPOINTS, self.step, state)
             self.saved = time.perf_counter()
 
-    def broken(self, step: int, total: int, parts: LossParts, norm: float) -> ModelError:
-        """Return the error for a step that cannot be applied."""
+    def _broken(self, step: int, total: int, values: str, device: Device) -> ModelError:
+        """Return the error for a training whose steps are no longer finite."""
         checkpoints = checkpoint.steps(self.folder / CHECKPOINTS)
-        good = f"The last good checkpoint is {checkpoints[-1]}" if checkpoints else "There is no checkpoint yet"
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in parts._asdict().items())
-        return ModelError(
-            f"Not finite at step {step} of {total} ({shown}, gradient norm {norm:.4g}). {good}.\n"
-            "Lower --set learning_rate, or --set precision=fp32, with another --out."
+        good = (
+            f"The last good checkpoint is {checkpoints[-1]}: go on" if checkpoints else "No checkpoint yet: begin again"
         )
+        other = "" if device.precision == "fp32" else ", or --set precision=fp32"
+        return ModelError(
+            f"{counted(self.in_a_row, 'step')} in a row not finite, the last at step {step} of {total} ({values}): "
+            f"left out of the weights.\n{good} with --resume and a lower --set learning_rate (now "
+            f"{self.recipe.learning_rate:g}){other}."
+        )
+
+
+class _Begun(NamedTuple):
+    """What the main process tells the others at the start."""
+
+    step: int
+    """Of the checkpoint to resume from; 0: none."""
+    mark: str
+    """A file that it has just made in the folder of the checkpoints."""
+    known: str
+    """Digest of its identity and recipe."""
+
+
+def _check_shared(begun: _Begun, folder: Path, known: str, together: _Together) -> None:
+    """Refuse processes that do not see what the first one writes, or that were started with other settings."""
+    if together.processes == 1:
+        return
+    wanted = [folder / CHECKPOINTS / begun.mark]
+    wanted += [folder / CHECKPOINTS / f"step-{begun.step:09}" / checkpoint.FILE] if begun.step else []
+    deadline = time.monotonic() + SHARED_SECONDS  # a network's file system may show a new file late
+    while not (sees := all(path.exists() for path in wanted)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    blind, others = together.sum([not sees, known != begun.known])
+    if blind:
+        raise UsageError(
+            f"--out {folder} is not one folder for all: {blind:.0f} of {together.processes} processes do not see what "
+            "the first one wrote there. Give a folder that all machines share."
+        )
+    if others:
+        raise UsageError(
+            f"{others:.0f} of {together.processes} processes were given other settings, models or another corpus than "
+            "the first one. Start all with the same command."
+        )
+
+
+def _numbers(line: dict[str, Any]) -> dict[str, float]:
+    """Return the numbers of a line of the log by name, as trackers take them."""
+    held_out = {f"held_out/{name}": value for name, value in line.get("held_out", {}).items()}
+    return {key: value for key, value in line.items() if key != "step" and isinstance(value, int | float)} | held_out
 
 
 def _explained(folder: Path) -> contextlib.AbstractContextManager[None]:
     return files.explained(folder, "and continue from the last checkpoint with --resume")
-
-
-def _cut_log(path: Path, step: int) -> None:
-    """Remove what a killed run logged after its last checkpoint (``step``, 0: none), since it is done again."""
-    kept = [line for line in read_log(path) if step and line["step"] <= step] if path.exists() else []
-    files.write(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a log, without a last one that a kill cut short."""
-    lines = []
-    for text in files.read(path, files.LARGE, path.parent).decode(errors="replace").splitlines():
-        with contextlib.suppress(ValueError, RecursionError):
-            line = json.loads(text)
-            if isinstance(line, dict) and isinstance(line.get("step"), int):
-                lines.append(line)
-    return lines

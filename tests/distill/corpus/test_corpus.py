@@ -42,27 +42,7 @@ from flue_distill.corpus.shards import COUNTS, MANIFEST, STATE, TABLES, Blocks, 
 from flue_distill.corpus.tokens import identify
 from support import hub_standin
 from support.command_line import done, flue_bench, refused
-
-SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-NOUNS = ["marin", "facteur", "préau", "canal", "verger", "moulin", "sentier", "hameau", "clocher", "ruisseau"]
-VERBS = ["longe", "regarde", "quitte", "traverse", "contourne", "retrouve"]
-WORDS = ["le", "un", "vieux", "petit", *NOUNS, *VERBS, *map(str, range(2000))]
-
-
-def tokenizer_of(words: Sequence[str]) -> Any:
-    """A tokenizer that knows these words."""
-    vocabulary = {word: number for number, word in enumerate([*SPECIAL, *words])}
-    model = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    model.enable_truncation(16)  # as some saved tokenizers do
-    return PreTrainedTokenizerFast(
-        tokenizer_object=model,
-        cls_token="<s>",
-        pad_token="<pad>",
-        sep_token="</s>",
-        unk_token="<unk>",
-        mask_token="<mask>",
-    )
+from support.corpora import SPECIAL, WORDS, contents, documents, sentence, tokenizer_of, write_txt
 
 
 @pytest.fixture(scope="module")
@@ -70,31 +50,11 @@ def tokenizer() -> Any:
     return tokenizer_of(WORDS)
 
 
-def sentence(draw: random.Random) -> str:
-    noun, other = draw.sample(NOUNS, 2)
-    return f"le vieux {noun} {draw.choice(VERBS)} un petit {other} {draw.randrange(2000)} {draw.randrange(2000)}"
-
-
-def documents(count: int, seed: int = 0, longest: int = 12) -> list[str]:
-    """Documents of two sentences and more, all different."""
-    draw = random.Random(seed)
-    return ["\n".join(sentence(draw) for _ in range(draw.randint(2, longest))) for _ in range(count)]
-
-
-def write_txt(path: Path, docs: Sequence[str]) -> Path:
-    path.write_text("\n\n".join(docs) + "\n", encoding="utf-8")
-    return path
-
-
 def ids_of(corpus: Corpus, split: str = "train") -> np.ndarray[Any, Any]:
     """The whole stream of a split, read without the corpus's own code."""
     shards = [shard for shard in corpus.manifest.shards if shard.split == split]
     empty = np.empty(0, corpus.manifest.dtype)
     return np.concatenate([empty, *(np.fromfile(corpus.folder / each.file, corpus.manifest.dtype) for each in shards)])
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 @pytest.fixture

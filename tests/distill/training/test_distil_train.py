@@ -24,7 +24,6 @@ from flue_bench.errors import (
     DataError,
     DeviceError,
     FlueBenchError,
-    ModelError,
     RecordError,
     UnknownNameError,
     UsageError,
@@ -32,13 +31,14 @@ from flue_bench.errors import (
 from flue_bench.progress import Console, Display
 from flue_bench.training import checkpoint, models
 from flue_distill.corpus import demo
-from flue_distill.training import run, trainer
+from flue_distill.training import run
 from flue_distill.training.curves import curves
 from flue_distill.training.data import Stream
+from flue_distill.training.log import LOG, read_log
 from flue_distill.training.recipe import RECIPES, DistilRecipe, LossWeights
 from flue_distill.training.result import DISTILLATION, card, course
 from flue_distill.training.student import MaskedLM, Teacher
-from flue_distill.training.trainer import CHECKPOINTS, LOG, evaluate, processes, read_log
+from flue_distill.training.trainer import CHECKPOINTS, evaluate, processes
 from support.command_line import done, flue_bench, refused, started
 from support.distilling import CPU, RECIPE, SPECIAL, data, distil, distil_among, distil_and_save, teacher
 from support.tiny import SENTENCES, tiny
@@ -246,26 +246,6 @@ def test_another_run_is_not_resumed(tmp_path: Path) -> None:
     distil(tmp_path, dict(steps=3))
     with pytest.raises(UsageError, match="belongs to another run"):
         distil(tmp_path, dict(steps=3, temperature=1.0))
-
-
-def test_nan_stops_with_the_step_and_the_last_good_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = trainer.fast, 0
-
-    def sometimes(*args: object):
-        nonlocal calls
-        calls += 1
-        loss, parts = real(*args)  # type: ignore[arg-type]
-        return (
-            (loss, parts) if calls != 2 * 6 + 1 else (loss * float("nan"), parts._replace(mlm=parts.mlm * float("nan")))
-        )
-
-    monkeypatch.setattr(trainer, "fast", sometimes)
-    with pytest.raises(ModelError, match=r"step 7 of 20 .*mlm nan.*checkpoint is .*step-000000006"):
-        distil(tmp_path, dict(steps=20, checkpoint_seconds=0))
-    state = checkpoint.load(checkpoint.steps(tmp_path / CHECKPOINTS)[-1])
-    assert state is not None and state["step"] == 6
-    assert all(value.isfinite().all() for value in state["network"].values())
-    assert read_log(tmp_path / LOG)[-1]["step"] == 6
 
 
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ from flue_bench.training import checkpoint
 from flue_bench.training.device import Device
 from flue_bench.training.waits import KnownMask, Later
 from flue_distill.training import trainer
-from flue_distill.training.trainer import CHECKPOINTS, LOG, read_log
+from flue_distill.training.log import LOG, read_log
+from flue_distill.training.trainer import CHECKPOINTS
 from support import distilling
 from support.distilling import distil
 from support.waits import WaitedError, ahead
@@ -105,23 +106,28 @@ def test_a_checkpoint_has_the_lines_of_all_its_steps(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("steps_ahead", [0, 1])
 @pytest.mark.parametrize(("seconds", "kept"), [(0, [1, 2]), (1000, [])])
-def test_a_broken_step_is_in_no_checkpoint(
+def test_broken_steps_are_in_no_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps_ahead: int, seconds: int, kept: list[int]
 ) -> None:
-    """Found a step later, it is named all the same, and neither it nor what came after is logged or kept."""
+    """Found a step later, the last that is allowed is named all the same, and nothing that came after is kept."""
     monkeypatch.setattr(Device, "steps_ahead", steps_ahead)
+    monkeypatch.setattr(trainer, "MOST_SKIPPED", 2)
     real, calls = trainer.Objective.forward, 0
 
     def forward(self: Any, *arguments: Any) -> Any:
         nonlocal calls
         calls += 1
         loss, parts = real(self, *arguments)
-        return (loss * float("nan"), parts * float("nan")) if calls == 5 else (loss, parts)  # two a step: the third
+        return (loss * float("nan"), parts * float("nan")) if calls >= 5 else (loss, parts)  # two a step: the third
 
     monkeypatch.setattr(trainer.Objective, "forward", forward)
-    with pytest.raises(ModelError, match="Not finite at step 3 of 6 .*" + ("step-0*2" if kept else "no checkpoint")):
+    with pytest.raises(
+        ModelError,
+        match="2 steps in a row not finite, the last at step 4 of 6 (.|\n)*" + ("step-0*2:" if kept else "No check"),
+    ):
         distil(tmp_path, dict(steps=6, checkpoint_seconds=seconds))
     assert [line["step"] for line in logged(tmp_path) if "loss" in line] == [1, 2]
+    assert [line["step"] for line in logged(tmp_path) if "not_finite" in line] == [3, 4]
     states = [checkpoint.load(path) for path in checkpoint.steps(tmp_path / CHECKPOINTS)]
     assert [state["step"] for state in states if state] == kept
 

@@ -1,0 +1,262 @@
+"""A corpus made in parts is, to the byte, that of one machine, whatever their number and whatever happens to them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from flue_bench.errors import DataError, RecordError, UsageError
+from flue_bench.progress import Console, Display
+from flue_distill.corpus import parts, texts
+from flue_distill.corpus.parts import PART, PARTS, make, merge
+from flue_distill.corpus.shards import MANIFEST, build, open_corpus
+from support import hub_standin
+from support.command_line import done, flue_bench, refused
+from support.corpora import WORDS, contents, documents, tokenizer_of, write_txt
+
+SETTINGS: dict[str, Any] = dict(shard_tokens=3000, held_out=0.1, processes=1)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return tokenizer_of(WORDS)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little text makes many batches, blocks and partitions."""
+    monkeypatch.setattr(texts, "BATCH", 2000)
+    monkeypatch.setattr(parts, "BLOCK", 700)
+    monkeypatch.setattr(parts, "AT_ONCE", 100)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of each format, of very different sizes, one of them empty, with duplicates within and between them."""
+    folder = tmp_path_factory.mktemp("sources")
+    docs = documents(500)
+    docs[5] = docs[6] = "trop court"
+    docs[9] = "inconnu " * 20
+    write_txt(folder / "a.txt", docs[:250] + docs[20:60])
+    (folder / "b.txt").write_text("")
+    rows = "".join(json.dumps({"text": doc}) + "\n" for doc in [*docs[200:320], "", *docs[:30]])
+    (folder / "c.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
+    write_txt(folder / "d.txt", docs[318:321])
+    (folder / "e.parquet").write_bytes(hub_standin.parquet({"text": docs[300:]}))
+    (folder / "f.jsonl.zst").write_bytes(pa.compress(rows.encode(), codec="zstd", asbytes=True))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(sources: Path, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What one machine makes of it."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(texts, "BATCH", 2000)
+        manifest = build([sources], tokenizer, folder / "c", **SETTINGS)
+    assert all(manifest.dropped.values()) and len(manifest.shards) > 8  # everything happens
+    return contents(folder / "c")
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 7, 40])
+def test_whatever_their_number(
+    number: int, sources: Path, whole: dict[str, bytes], tokenizer: Any, tmp_path: Path
+) -> None:
+    order = list(range(1, number + 1))
+    random.Random(number).shuffle(order)  # machines come and go
+    for part in order:
+        make([sources], tokenizer, tmp_path / "c", part, number, **SETTINGS)
+    merge(tmp_path / "c", processes=2)
+    assert contents(tmp_path / "c") == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_one_file_is_divided_among_all(tokenizer: Any, tmp_path: Path) -> None:
+    source = write_txt(tmp_path / "a.txt", documents(400))
+    build([source], tokenizer, tmp_path / "whole", **SETTINGS)
+    sizes = []
+    for part in range(1, 5):
+        folder = make([source], tokenizer, tmp_path / "c", part, 4, **SETTINGS)
+        sizes.append(sum(block["documents"] for block in json.loads((folder / PART).read_text())["blocks"]))
+    merge(tmp_path / "c", processes=1)
+    assert contents(tmp_path / "c") == contents(tmp_path / "whole")
+    assert min(sizes) > 0.7 * max(sizes)
+
+
+def test_processes_and_lines_change_nothing(tokenizer: Any, tmp_path: Path) -> None:
+    source = tmp_path / "a.txt"
+    source.write_text("\n".join(line for doc in documents(120) for line in doc.splitlines()), encoding="utf-8")
+    settings = SETTINGS | dict(lines=True, min_tokens=3)
+    build([source], tokenizer, tmp_path / "whole", **settings)
+    for part in (1, 2):
+        make([source], tokenizer, tmp_path / "c", part, 2, **(settings | dict(processes=3)))
+    merge(tmp_path / "c", processes=3)
+    assert contents(tmp_path / "c") == contents(tmp_path / "whole")
+
+
+class Killed(BaseException):
+    """As a kill: nothing of the program's own runs after it."""
+
+
+@pytest.mark.parametrize("at", [1, 2, 5])
+def test_a_killed_part_loses_one_block_at_most(
+    at: int, sources: Path, whole: dict[str, bytes], tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while it writes block ``at``: those before are neither made nor written again."""
+    real, written = parts._write_block, 0
+
+    def dies(*arguments: Any) -> Any:
+        nonlocal written
+        if (written := written + 1) == at:
+            raise Killed
+        return real(*arguments)
+
+    out = tmp_path / "c"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(parts, "_write_block", dies)
+        make([sources], tokenizer, out, 2, 2, **SETTINGS)
+    kept = contents(out / PARTS / "2-of-2")
+    blocks = [name for name in kept if name.endswith(".npz")]
+    assert len(blocks) == at - 1
+    with pytest.raises(DataError, match=r"part 1/2, 2/2\."):
+        merge(out)
+    with monkeypatch.context() as patch:
+        tokenised: list[int] = []
+        patch.setattr(parts, "_write_block", lambda *given: (tokenised.append(given[1]), real(*given))[1])
+        make([sources], tokenizer, out, 2, 2, **SETTINGS)
+        assert tokenised[0] == at - 1  # and not from the start
+    assert all((out / PARTS / "2-of-2" / name).read_bytes() == kept[name] for name in blocks)
+    make([sources], tokenizer, out, 1, 2, **SETTINGS)
+    merge(out, processes=1)
+    assert contents(out) == whole
+
+
+def test_a_part_that_is_made_is_not_made_again(
+    sources: Path, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make([sources], tokenizer, tmp_path / "c", 1, 2, **SETTINGS)
+    monkeypatch.setattr(parts, "_write_blocks", lambda *_: pytest.fail("made again"))
+    console = Console(record=True, file=io.StringIO())
+    make([sources], tokenizer, tmp_path / "c", 1, 2, **SETTINGS, show=Display(console))
+    assert "Part 1 of 2 is already made" in console.export_text()
+
+
+def test_a_merge_that_was_killed_is_done_again(
+    sources: Path, whole: dict[str, bytes], tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in (1, 2):
+        make([sources], tokenizer, tmp_path, part, 2, **SETTINGS)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(parts, "_finish", lambda *_: (_ for _ in ()).throw(Killed()))
+        merge(tmp_path, processes=1)
+    merge(tmp_path, processes=1)
+    assert contents(tmp_path) == whole
+    merge(tmp_path)  # nothing to do
+    make([sources], tokenizer, tmp_path, 1, 2, **SETTINGS)
+    assert contents(tmp_path) == whole
+
+
+@pytest.mark.parametrize("byte", [40, 2000, -30])
+def test_every_byte_that_is_read_is_asserted(byte: int, sources: Path, tokenizer: Any, tmp_path: Path) -> None:
+    for part in (1, 2):
+        make([sources], tokenizer, tmp_path, part, 2, **SETTINGS)
+    victim = sorted((tmp_path / PARTS / "2-of-2").glob("*.npz"))[1]
+    content = bytearray(victim.read_bytes())
+    content[byte] ^= 1
+    victim.write_bytes(content)
+    with pytest.raises(RecordError, match=r"2-of-2/000001-.* is damaged\. Delete the folder"):
+        merge(tmp_path, processes=1)
+    assert not (tmp_path / MANIFEST).exists()
+    shutil.rmtree(victim.parent)  # as it says
+    make([sources], tokenizer, tmp_path, 2, 2, **SETTINGS)
+    assert merge(tmp_path, processes=1).documents
+
+
+def test_what_does_not_belong_together_is_refused(sources: Path, tokenizer: Any, tmp_path: Path) -> None:
+    out = tmp_path / "c"
+    with pytest.raises(DataError, match="holds no parts"):
+        merge(out)
+    make([sources], tokenizer, out, 1, 3, **SETTINGS)
+    with pytest.raises(DataError, match=r"not finished: part 2/3, 3/3\."):
+        merge(out)
+    with pytest.raises(DataError, match="Its parts are to be merged"):
+        open_corpus(out)
+    for changed in (dict(min_tokens=5), dict(shard_tokens=10), dict(held_out=0.2), dict(lines=True)):
+        with pytest.raises(RecordError, match="parts of other texts or settings"):
+            make([sources], tokenizer, out, 2, 3, **(SETTINGS | changed))
+    with pytest.raises(RecordError, match="parts of other texts or settings"):
+        make([sources / "a.txt"], tokenizer, out, 2, 3, **SETTINGS)
+    with pytest.raises(RecordError, match="parts of a division by 3"):
+        make([sources], tokenizer, out, 2, 2, **SETTINGS)
+    for part in (0, 4):
+        with pytest.raises(UsageError, match="numbered from 1/3 to 3/3"):
+            make([sources], tokenizer, out, part, 3, **SETTINGS)
+    with pytest.raises(UsageError, match="hub:org/name is streamed, by one process"):
+        make(["hub:org/name"], tokenizer, out, 2, 3, **SETTINGS)
+
+
+@pytest.mark.parametrize("change", ["leave out", "twice"])
+def test_parts_that_did_not_read_the_same_are_found(
+    change: str, sources: Path, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when another version of Python buffers another number of bytes."""
+    real = parts._bounds
+
+    def moved(*arguments: Any) -> Any:
+        bounds = real(*arguments)
+        return bounds._replace(low=bounds.low + (3000 if change == "leave out" else -3000))
+
+    make([sources], tokenizer, tmp_path, 1, 2, **SETTINGS)
+    monkeypatch.setattr(parts, "_bounds", moved)
+    make([sources], tokenizer, tmp_path, 2, 2, **SETTINGS)
+    with pytest.raises(DataError, match=r"do not join in .*: a batch is missing or there twice"):
+        merge(tmp_path, processes=1)
+
+
+def test_texts_without_a_document_are_told(tokenizer: Any, tmp_path: Path) -> None:
+    source = write_txt(tmp_path / "a.txt", ["trop court"])
+    make([source], tokenizer, tmp_path / "c", 1, 1, **SETTINGS)
+    with pytest.raises(DataError, match=r"No document to train on in a\.txt: 1 too short"):
+        merge(tmp_path / "c", processes=1)
+
+
+def test_duplicates_are_dropped_as_in_order(tmp_path: Path) -> None:
+    """Against a loop, on hashes with many equal ones."""
+    draw = np.random.default_rng(0)
+    hashes = draw.integers(-(2**63), 2**63 - 1, 300)[draw.integers(0, 300, 5000)]
+    seen: set[int] = set()
+    wanted = [not (each in seen or seen.add(each)) for each in hashes.tolist()]  # type: ignore[func-returns-value]
+    scratch = tmp_path / "hashes", tmp_path / "kept"
+    hashes.astype("<i8").tofile(scratch[0])
+    np.zeros(len(hashes), "u1").tofile(scratch[1])
+    for partition in range(7):
+        parts._keep_first(partition, 7, scratch)
+    assert np.fromfile(scratch[1], "u1").astype(bool).tolist() == wanted
+
+
+def test_the_command(tmp_path: Path) -> None:
+    texts_ = write_txt(
+        tmp_path / "a.txt", [f"Le document {n} parle de la rue {n * n} et de maisons." for n in range(90)]
+    )
+    words = ["corpus", str(texts_), "--tokenizer", "embedded:teacher", "--processes", "1"]
+    done(*words, "--out", str(tmp_path / "whole"))
+    out = ["--out", str(tmp_path / "c")]
+    said = flue_bench(*words, *out, "--part", "2/2")
+    assert said.code == 0 and "flue-bench corpus --merge --out" in said.err
+    assert "not finished: part 1/2" in refused("corpus", "--merge", *out, code=1)
+    done(*words, *out, "--part", "1/2")
+    assert "digest" in done("corpus", "--merge", *out)
+    assert contents(tmp_path / "c") == contents(tmp_path / "whole")
+    for wrong, says in [("3", "write K/N"), ("1/x", "write K/N"), ("0/2", "numbered from 1/2"), ("3/2", "numbered")]:
+        assert says in refused(*words, "--out", str(tmp_path / "d"), "--part", wrong)
+    assert "--merge takes --out alone" in refused(*words, *out, "--merge")
+    assert "corpus needs TEXTS and --tokenizer" in refused("corpus", *out)
