@@ -25,6 +25,7 @@ from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.kinds.counts import Scores
 from flue_bench.kinds.multi_label import multi_label_scores
 from flue_bench.kinds.multiple_choice import multiple_choice_scores
+from flue_bench.kinds.question_answering import question_answering_scores
 from flue_bench.kinds.regression import regression_scores
 from flue_bench.kinds.senses import sense_scores
 from flue_bench.kinds.sentence import sentence_scores
@@ -194,6 +195,26 @@ class RegressionScores(evaluate.Metric):  # type: ignore[misc]  # evaluate has n
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, Any]:
         return _result(regression_scores(references, predictions), per_class=False)
+
+
+class QuestionAnsweringScores(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
+    """Exact match and F1 of answers, with FQuAD's French normalisation; of questions without an answer besides.
+
+    ``compute(predictions=["Lyon", ""], references=[["Lyon", "à Lyon"], []])``: one text a question, empty for no
+    answer, against the texts of its right answers, none for a question that has none. Scores as in
+    ``flue_bench.kinds.question_answering.question_answering_scores``.
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=type(self).__doc__ or "",
+            citation="",
+            inputs_description="Texts.",
+            features=Features({"predictions": Value("string"), "references": ListOf(Value("string"))}),
+        )
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, Any]:
+        return _result(question_answering_scores(references, predictions), per_class=False)
 
 
 def _result(scores: Scores, per_class: bool) -> dict[str, Any]:

@@ -419,6 +419,8 @@ class Truncation(Schema):
     """Examples that lost sub-words."""
     words: dict[Split, Count] = Field(default_factory=dict)
     """Tokens only: words whose tag was lost; on validation and test they count as predicted O."""
+    windows: dict[Split, Count] = Field(default_factory=dict)
+    """Question answering only: the rows into which long contexts were cut, at least one an example."""
 
 
 class Cost(Schema):

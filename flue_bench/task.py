@@ -233,6 +233,7 @@ class Source(Schema):
     def by_hand(self) -> str:
         """An instruction that says which files to put where under ``--data-dir``."""
         names = [f"{self.hub}/"] if self.hub else [archive.name for archive in self.archives]
+        names = names or [files.path for files in self.files.values()]
         return f"Save what you receive as {' and '.join(f'D/{name}' for name in names)} and give --data-dir D."
 
     @property
@@ -376,8 +377,8 @@ class Task(Schema):
 
         Args:
             name: the task's name, of lower-case letters, digits, dots and hyphens.
-            kind: sentence, sentence-pair, tokens, regression, multi-label, multiple-choice, or an installed
-                one.
+            kind: sentence, sentence-pair, tokens, regression, multi-label, multiple-choice, question-answering, or an
+                installed one.
             metric: the headline metric.
             train: rows, each a mapping from column to value: ``text``, ``text_pair`` and ``label``, or ``words`` and
                 ``tags``, ``text`` and ``value`` or ``labels``, …; a data frame's are ``frame.to_dict("records")``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -206,9 +207,11 @@ def _show_rows(kind: Kind[Any], task: Task, examples: list[Example], model: str,
     length = task.named_recipe("standard").max_length
     encoded = network_of(task).encode(examples, task, tokenizer, length)
     say(f"the first {len(examples)} of train, as {model} sees them (at most {length} sub-words):")
+    rows = iter(range(len(encoded)))
     for index, example in enumerate(examples):
         say(f"\n{example.id}: {kind.shown(example, task)}")
-        say(" ".join(tokenizer.convert_ids_to_tokens(encoded.row(index).tolist())))
+        for row in islice(rows, 1 if encoded.windows is None else int(encoded.windows[index])):
+            say(" ".join(tokenizer.convert_ids_to_tokens(encoded.row(row).tolist())))
 
 
 def _balance(kind: Kind[Any], task: Task, examples: list[Example]) -> str:

@@ -174,10 +174,10 @@ def subwords(task: Task, data: TaskData, model: str, max_length: int, offline: b
     for split, examples in data.splits.items():
         whole = encode(examples, task, tokenizer, max_length=1 << 30).lengths  # (rows,)
         long = np.flatnonzero(whole > max_length)
-        lengths[split], truncated[split] = _spread(whole), len(long)
-        lost_words = encode([examples[i] for i in long], task, tokenizer, max_length).lost_words
-        if lost_words is not None:
-            lost[split] = lost_words
+        cut = encode([examples[i] for i in long], task, tokenizer, max_length)
+        lengths[split], truncated[split] = _spread(whole), cut.truncated
+        if cut.lost_words is not None:
+            lost[split] = cut.lost_words
     return Subwords(model, max_length, lengths, truncated, lost)
 
 

@@ -472,6 +472,7 @@ def _record(
         truncation=Truncation(
             examples={split: encoded[split].truncated for split in SPLITS if split in encoded},
             words={split: lost for split, lost in lost_words.items() if lost is not None},
+            windows={split: len(data) for split, data in encoded.items() if data.windows is not None},
         ),
         head=tested.head,
         leaks=leaks,

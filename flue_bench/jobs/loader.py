@@ -267,7 +267,7 @@ class Loader:
                 if encoded.truncated and not draw:  # a line for each draw would be many; the records have them
                     words = f", and {encoded.lost_words:,} words lost" if encoded.lost_words else ""
                     display.line(
-                        f"{task.name}: {encoded.truncated:,} of {len(encoded):,} {split} examples are cut at "
+                        f"{task.name}: {encoded.truncated:,} of {len(examples[split]):,} {split} examples are cut at "
                         f"{max_length} sub-words{words}"
                     )
             made[split] = inputs.encoded[key]

@@ -199,6 +199,12 @@ class Row:
         """Return a text, in Unicode's NFC."""
         return text(self.values[column], column)
 
+    def untouched(self, column: str) -> str:
+        """Return a text as it is, whose characters are counted elsewhere."""
+        text(self.values[column], column)
+        value: str = self.values[column]
+        return value
+
     def text_or_none(self, column: str) -> str | None:
         """Return a text, in Unicode's NFC, or None where the row has none."""
         return None if self.values.get(column) is None else self.text(column)

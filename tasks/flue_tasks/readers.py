@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from flue_bench.errors import DataError
 from flue_bench.lines import LONGEST, lines
 from flue_bench.task import Example, Split, Task
 
+LARGEST = 2**28
+"""Bytes of a file that is read as a whole."""
 _RATING = re.compile(r"<rating>\s*([\d.]+)\s*</rating>")
 _TEXT = re.compile(r"<text>(.*?)(?:</text>|<title>|<summary>)", re.DOTALL)
 _SLOT = re.compile(r"\[\s*(\w+)\s*:\s*([^\[\]]*)\]")
@@ -126,6 +129,61 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str,
                 yield f"row {number}", row
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as parquet: {str(error).partition(chr(10))[0]}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage(Example):
+    """A question on a context, and each right answer with the character at which it begins."""
+
+    question: str = ""
+    context: str = ""
+    answers: tuple[tuple[str, int], ...] = ()
+
+
+def squad(folder: Path, split: Split, task: Task) -> Iterator[Passage]:
+    """Yield the questions of a file as SQuAD has them: JSON, articles of paragraphs of questions.
+
+    A question with ``is_impossible`` has no answer (SQuAD 2).
+
+    Raises:
+        DataError: a file is not JSON, or lacks one of the keys; the message names the place in it.
+    """
+    for path in _files(folder, split, task, "squad"):
+        try:
+            whole = json.loads(files.read(path, LARGEST))
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path} is not JSON: {error}.") from None
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+        for where, article in _listed(path, "", whole, "data"):
+            for place, paragraph in _listed(path, where, article, "paragraphs"):
+                context = _under(path, place, paragraph, "context")
+                for at, question in _listed(path, place, paragraph, "qas"):
+                    given = [
+                        (_under(path, there, answer, "text"), _under(path, there, answer, "answer_start"))
+                        for there, answer in _listed(path, at, question, "answers")
+                    ]
+                    if given and question.get("is_impossible") is True:
+                        raise DataError(f"{path}, {at} has answers and is_impossible.")
+                    asked = _under(path, at, question, "question")
+                    yield Passage(
+                        str(question.get("id") or ""), "", question=asked, context=context, answers=tuple(given)
+                    )
+
+
+def _listed(path: Path, where: str, above: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Yield the items of a list in a JSON object, each with its place."""
+    items = _under(path, where, above, key)
+    if not isinstance(items, list):
+        raise DataError(f"{path}, {where or 'the whole'}: '{key}' is no list.")
+    prefix = f"{where}." if where else ""
+    yield from ((f"{prefix}{key}[{number}]", item) for number, item in enumerate(items))
+
+
+def _under(path: Path, where: str, above: Any, key: str) -> Any:
+    if not isinstance(above, dict) or key not in above:
+        raise DataError(f"{path}, {where or 'the whole'} has no '{key}': it is not in the form of SQuAD.")
+    return above[key]
 
 
 def _files(folder: Path, split: Split, task: Task, reader: str) -> Iterator[Path]:

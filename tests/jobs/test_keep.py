@@ -16,6 +16,7 @@ import pytest
 import torch
 from transformers import (
     AutoModelForMultipleChoice,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
@@ -113,6 +114,14 @@ CHOICES = [
     {"text": row["text"], "choices": ["oui", "non", "peut-être", "jamais"][: 2 + i % 3], "label": "AB"[i % 2]}
     for i, row in enumerate(ROWS)
 ]
+ASKED = [
+    {
+        "question": "Qui ?" if i % 4 else "Où ?",
+        "context": f"Ça va, dit l'élève {i}. " * (1 + i % 3),
+        "answers": {"text": [f"élève {i}"], "answer_start": [13]} if i % 4 else {"text": [], "answer_start": []},
+    }
+    for i in range(40)
+]
 OTHERS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
     "regression": (RATED, {"labels": [], "metric": "spearman", "options": {"range": [1, 5.3]}}),
     "multi-label": (SEVERAL, {"labels": ["peur", "joie", "ennui"], "metric": "f1_micro"}),
@@ -120,6 +129,10 @@ OTHERS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
         SEVERAL, {"labels": ["peur", "joie", "ennui"], "metric": "f1_micro", "options": {"threshold": "validation"}},
     ),
     "multiple-choice": (CHOICES, {"labels": ["A", "B", "C", "D"], "metric": "accuracy"}),
+    "question-answering": (
+        ASKED,
+        {"labels": [], "metric": "f1", "options": {"threshold": "validation", "max_answer_length": 4, "stride": 5}},
+    ),
 }  # fmt: skip
 
 
@@ -127,7 +140,8 @@ OTHERS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
 def test_so_does_one_without_a_label_a_row(case: str, tmp_path: Path) -> None:
     kind, (rows, declared) = case.partition(",")[0], OTHERS[case]
     of = task(kind, rows, **declared)
-    made = flue_bench.run(MODEL, of, results=tmp_path, keep="all", **SMALL)
+    small = SMALL | {"overrides": SMALL["overrides"] | ({"max_length": 24} if rows is ASKED else {})}
+    made = flue_bench.run(MODEL, of, results=tmp_path, keep="all", **small)
     (record,), folder = made, made.model_dir(made.records[0])
     assert answers(folder, record, of).equals(record.predictions())
     assert folder is not None
@@ -135,10 +149,13 @@ def test_so_does_one_without_a_label_a_row(case: str, tmp_path: Path) -> None:
         (scored,) = flue_bench.score(folder, of, results=results, device="cpu", progress=False)
         assert (scored.measures, scored.chosen) == (record.measures, record.chosen)
         assert not faults(next(Path(results).glob("runs/*/*/*.json")))
-    assert bool(record.chosen) == ("validation" in case)
+    assert bool(record.chosen) == ("validation" in str(declared))
 
     config, first = json.loads((folder / "config.json").read_text()), record.predictions().to_pylist()[0]
     problems = {"regression": "regression", "multi-label": "multi_label_classification", "multiple-choice": None}
+    if kind == "question-answering":
+        as_pipeline_answers(folder, rows[5], first)
+        return
     assert config.get("problem_type") == problems[kind]
     loader = AutoModelForMultipleChoice if kind == "multiple-choice" else AutoModelForSequenceClassification
     network, missing = loader.from_pretrained(folder, output_loading_info=True)
@@ -159,6 +176,32 @@ def test_so_does_one_without_a_label_a_row(case: str, tmp_path: Path) -> None:
     else:
         by_label = {each["label"]: each["score"] for each in said}
         assert [by_label[name] for name in of.labels] == pytest.approx(first["probabilities"], abs=1e-4)
+
+
+def as_pipeline_answers(folder: Path, row: dict[str, Any], first: dict[str, Any]) -> None:
+    """The scores of starts and ends that transformers alone computes give what the predictions say."""
+    network, missing = AutoModelForQuestionAnswering.from_pretrained(folder, output_loading_info=True)
+    assert not any(missing.values())
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    windows = tokenizer(row["question"], row["context"], truncation="only_second", max_length=24, stride=5,
+                        return_overflowing_tokens=True, return_offsets_mapping=True, padding=True,
+                        return_tensors="pt")  # fmt: skip
+    assert len(windows["input_ids"]) > 1
+    with torch.no_grad():
+        said = network(input_ids=windows["input_ids"], attention_mask=windows["attention_mask"])
+    best, none, span = -1e9, 1e9, (-1, -1)
+    for at, offsets in enumerate(windows["offset_mapping"].tolist()):
+        places = [i for i, which in enumerate(windows.sequence_ids(at)) if which == 1 and offsets[i][1]]
+        starts, ends = said.start_logits[at], said.end_logits[at]
+        none = min(none, float(starts[0] + ends[0]))
+        for i in places:
+            for j in places:
+                real = all(row["context"][slice(*offsets[k])].strip() for k in (i, j))
+                if real and i <= j < i + 4 and float(starts[i] + ends[j]) > best:
+                    best = float(starts[i] + ends[j])
+                    span = (offsets[i][0] + row["context"][offsets[i][0]].isspace(), offsets[j][1])
+    assert first["no_answer"] == pytest.approx(none - best, abs=1e-4)
+    assert first["start"] == -1 or (first["start"], first["end"]) == span
 
 
 def test_a_kept_model_scored_beside_its_run_stands_beside_it(tmp_path: Path) -> None:

@@ -40,6 +40,19 @@ QUESTIONS = flue_bench.Task.from_examples(
 )  # fmt: skip
 
 
+ANSWERS: dict[str, Any] = {
+    "metric": "f1",
+    **parts([
+        {
+            "question": "Comment ?", "context": text,
+            "answers": {"text": [text.split()[-1]], "answer_start": [text.rindex(" ") + 1]} if i % 3
+            else {"text": [], "answer_start": []},
+        }
+        for i, text in enumerate(TEXTS)
+    ]),
+}  # fmt: skip
+
+
 def checkpoint(
     folder: Path, labels: list[str] | None = None, head: str = "SequenceClassification", **config: Any
 ) -> Path:
@@ -52,7 +65,7 @@ def checkpoint(
     torch.manual_seed(1)
     with torch.no_grad():
         for name, values in network.named_parameters():
-            if name.startswith("classifier"):
+            if name.startswith(("classifier", "qa_outputs")):
                 values.normal_(0, 4 if "out_proj" in name else 0.7)
     network.save_pretrained(made)
     said = json.loads((made / "config.json").read_text())
@@ -158,3 +171,38 @@ def test_choices_are_scored_as_transformers_does(tmp_path: Path) -> None:
         scored(folder, QUESTIONS, tmp_path / "r", labels={"0": "A"})
     with pytest.raises(FlueBenchError, match="needs a fine-tuned ForMultipleChoice"):
         scored(checkpoint(tmp_path / "other", ["a"]), QUESTIONS, tmp_path / "r")
+
+
+@pytest.mark.parametrize("threshold", [0, "validation"])
+def test_answers_are_scored_as_transformers_does(threshold: Any, tmp_path: Path) -> None:
+    of = flue_bench.Task.from_examples("reponses", "question-answering", options={"threshold": threshold}, **ANSWERS)
+    folder = checkpoint(tmp_path / "m", head="QuestionAnswering")
+    record = scored(folder, of, tmp_path / "r")
+    at = record.chosen.get("threshold", threshold)
+    assert bool(record.chosen) == (threshold == "validation")
+    network = transformers.AutoModelForQuestionAnswering.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    for row, given in zip(record.predictions().to_pylist(), ANSWERS["test"], strict=True):
+        inputs = tokenizer(given["question"], given["context"], return_offsets_mapping=True, return_tensors="pt")
+        offsets = inputs.pop("offset_mapping")[0].tolist()
+        with torch.no_grad():
+            said = network(**inputs)
+        start, end = said.start_logits[0], said.end_logits[0]
+        places = [
+            i
+            for i, which in enumerate(inputs.sequence_ids(0))
+            if which == 1 and given["context"][slice(*offsets[i])].strip()
+        ]
+        best, i, j = max((float(start[i] + end[j]), i, j) for i in places for j in places if i <= j < i + 30)
+        difference = float(start[0] + end[0]) - best
+        assert row["no_answer"] == pytest.approx(difference, abs=1e-4)
+        first = offsets[i][0] + given["context"][offsets[i][0]].isspace()
+        assert (row["start"], row["end"]) == ((-1, -1) if difference > at else (first, offsets[j][1]))
+    middle = float(np.median(record.predictions()["no_answer"].to_numpy()))
+    half = flue_bench.Task.from_examples("reponses", "question-answering", options={"threshold": middle}, **ANSWERS)
+    starts = scored(folder, half, tmp_path / "half").predictions()["start"].to_pylist()
+    assert starts.count(-1) == 8
+    with pytest.raises(FlueBenchError, match="has no labels: leave --labels out"):
+        scored(folder, of, tmp_path / "r", labels={"0": "A"})
+    with pytest.raises(FlueBenchError, match="needs a fine-tuned ForQuestionAnswering"):
+        scored(checkpoint(tmp_path / "other", ["a"]), of, tmp_path / "r")

@@ -48,14 +48,17 @@ def test_groups() -> None:
     assert names("similarity") == {"stsb-fr", "sick-fr"}
     assert names("ner") == {"wikiner", "french-ner"}
     assert names("flue-open") >= {"allocine", "flue-vsd", "paws-x", "wikiner", "xnli"}
-    ours = {"massive-intent", "massive-slots", "rte3-fr", "gqnli-fr"}
+    ours = {"massive-intent", "massive-slots", "rte3-fr", "gqnli-fr", "piaf", "fquad2"}
     assert names("french") >= names("similarity") | names("flue-open") | names("ner") | names("pos") | ours
+    assert names("qa") == {"piaf", "fquad", "fquad2"}
 
 
 def test_what_is_called_open_is() -> None:
     """Every task of these groups, and every generated one; CLS is the only one that is given on request."""
     for group in ("flue-open", "french", "similarity", "ner", "mini", "mini-kinds"):
-        assert all(each.open and not each.moves for each in registry.select([group])), group
+        chosen = registry.select([group])
+        assert all(each.open for each in chosen), group
+        assert {each.task.name for each in chosen if each.moves} <= {"piaf", "fquad2"}  # PIAF's commit is nowhere named
     assert {each.task.name for each in registry.select(["flue"]) if not each.open} == set(registry.members("cls"))
     (merged,) = registry.select(["cls-merged"])
     assert merged.open and merged.moves  # the hub's own copy, on a branch
@@ -322,3 +325,105 @@ columns = {{ text = "premise", text_pair = "hypothesis", label = "%s" }}
         data = sources.load(registry.load_file(tmp_path / "t.toml"), data_dir=file.parent, offline=True)
         read.append([each.label for each in data.splits["test"]])
     assert read[0] == read[1] and chosen.task.rows["test"] == (len(read[0]),) == (800,)
+
+
+CONTEXT = "Le phare de Valmorin fut bâti en 1804. Un gardien l'a habité jusqu'en 1951."
+
+
+def questions(split: str, articles: int = 40) -> list[dict[str, Any]]:
+    """Rows as ``datasets`` writes SQuAD: four questions on each article, two on each of its texts."""
+    answers = {"text": ["1804"], "answer_start": [CONTEXT.index("1804")]}
+    return [
+        {
+            "id": f"{split}-{article}-{number}",
+            "title": f"Phare {article}",
+            "context": f"{CONTEXT} {article}, {number // 2}, {split}",
+            "question": f"Quand {number} ?",
+            "answers": answers,
+        }
+        for article in range(articles)
+        for number in range(4)
+    ]
+
+
+def test_piaf_is_cut_by_article(tmp_path: Path) -> None:
+    parquet(tmp_path / "AgentPublic/piaf/plain_text/train-00000-of-00001.parquet", questions("train"))
+    data = load("piaf", tmp_path)
+    assert data.ref.cut == ("test", "validation") and data.ref.rows == {"train": 116, "validation": 12, "test": 32}
+    articles = {split: {each.id.split("-")[1] for each in data.splits[split]} for split in SPLITS}
+    groups = {split: {each.group for each in data.splits[split]} for split in SPLITS}
+    for kinds in articles, groups:
+        assert sum(map(len, kinds.values())) == 40 == len(set().union(*kinds.values()))
+    first = data.splits["train"][0]
+    assert (first.answers, first.context[33:37]) == ((("1804", 33),), "1804")
+    assert "unpinned revision main" in data.ref.deviations[0]
+
+
+def test_fquad2(tmp_path: Path) -> None:
+    """Trained on PIAF; only the files of questions with an answer are read."""
+    parquet(tmp_path / "AgentPublic/piaf/plain_text/train-00000-of-00001.parquet", questions("train"))
+    folder = tmp_path / "manu/fquad2_test/data"
+    parquet(folder / "test_hasAns-00000-of-00001-4ba6abaa8b2e4d33.parquet", questions("test", 3))
+    parquet(folder / "test-00000-of-00001-7afbf23107dc86df.parquet", questions("other", 5))
+    data = load("fquad2", tmp_path)
+    assert len(data.splits["test"]) == 12 and "trained on" in data.ref.source
+    assert data.splits["test"][0].question == "Quand 0 ?"
+
+
+def test_fquad(tmp_path: Path) -> None:
+    """Files in the form of SQuAD 1.1, as one receives them; validation is cut by text."""
+    for split, name in ("train", "train.json"), ("test", "valid.json"):
+        articles: dict[str, dict[str, list[Any]]] = {}
+        for row in questions(split):
+            (text,), (start,) = row["answers"].values()
+            asked = {"id": row["id"], "question": row["question"], "answers": [{"text": text, "answer_start": start}]}
+            articles.setdefault(row["title"], {}).setdefault(row["context"], []).append(asked)
+        whole = [
+            {"title": title, "paragraphs": [{"context": text, "qas": asked} for text, asked in texts.items()]}
+            for title, texts in articles.items()
+        ]
+        (tmp_path / name).write_text(json.dumps({"version": "1.0", "data": whole}), encoding="utf-8")
+    data = load("fquad", tmp_path)
+    assert data.ref.cut == ("validation",) and data.ref.rows == {"train": 144, "validation": 16, "test": 160}
+    assert not {each.group for each in data.splits["train"]} & {each.group for each in data.splits["validation"]}
+    assert len({each.group for each in data.splits["test"]}) == 80  # two texts an article
+    assert data.splits["test"][0].id == "test-0-0"
+    (empty := tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"Ask for FQuAD at .*D/train\.json and D/valid\.json"):
+        load("fquad", empty)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "the whole has no 'data': it is not in the form of SQuAD"),
+        ('{"data": {}}', "the whole: 'data' is no list"),
+        ('{"data": [{"title": "t"}]}', "data[0] has no 'paragraphs'"),
+        ('{"data": [{"paragraphs": [{"qas": []}]}]}', "data[0].paragraphs[0] has no 'context'"),
+        (
+            '{"data": [{"paragraphs": [{"context": "c", "qas": [{"question": "q"}]}]}]}',
+            "data[0].paragraphs[0].qas[0] has no 'answers'",
+        ),
+        (
+            '{"data": [{"paragraphs": [{"context": "c", "qas": [{"question": "q", "answers": [{"text": "c"}]}]}]}]}',
+            "data[0].paragraphs[0].qas[0].answers[0] has no 'answer_start'",
+        ),
+        (
+            '{"data": [{"paragraphs": [{"context": "c", "qas": [{"question": "q", "is_impossible": true, "answers": '
+            '[{"text": "c", "answer_start": 0}]}]}]}]}',
+            "data[0].paragraphs[0].qas[0] has answers and is_impossible",
+        ),
+        (
+            '{"data": [{"paragraphs": [{"context": "c", "qas": [{"question": "q", "answers": [{"text": "d", '
+            '"answer_start": 0}]}]}]}]}',
+            "Reader squad, example 0 of train: the answer 'd' is nowhere in the context",
+        ),
+    ],
+)
+def test_a_file_that_is_not_in_the_form_of_squad(content: str, said: str, tmp_path: Path) -> None:
+    for name in "train.json", "valid.json":
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        load("fquad", tmp_path)
+    assert said in str(caught.value)

@@ -15,8 +15,12 @@ from support.hub_standin import cls_archive, cls_merged_files, parquet
 
 FLUE = ("cls-books", "cls-dvd", "cls-music", "paws-x", "wikiner", "xnli")
 HEADLINES = {
-    "tokens": "entity_f1_micro", "regression": "pearson", "multiple-choice": "accuracy", "senses": "f1_micro",
-}  # fmt: skip
+    "tokens": "entity_f1_micro",
+    "regression": "pearson",
+    "multiple-choice": "accuracy",
+    "question-answering": "f1",
+    "senses": "f1_micro",
+}
 REVIEW = (
     "<item><category>Livres</category><rating>{rating}</rating><asin>1</asin><url>u</url>"
     "<text>{text}</text><title>{title}</title><summary>s</summary></item>\n\n\n"
@@ -50,7 +54,7 @@ def test_every_task_says_what_it_is(each: Registered) -> None:
     task = each.task
     assert each.file.stem == task.name
     assert task.title and task.licence
-    assert task.rows or task.name in ("sick-fr", "flue-vsd")  # of which nobody says how many
+    assert task.rows or task.name in ("sick-fr", "flue-vsd", "fquad", "fquad2")  # of which nobody says how many
     assert task.groups or task.name in ("mini-pawsx", "cls-merged")
     without_entities = task.kind == "tokens" and task.scheme is None
     assert task.metric == ("word_accuracy" if without_entities else HEADLINES.get(task.kind, "f1_macro"))

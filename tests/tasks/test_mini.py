@@ -23,7 +23,7 @@ from support import ROOT
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 NAMES = ("mini-cls", "mini-pawsx", "mini-xnli", "mini-ner")
-KINDS = ("mini-stars", "mini-topics", "mini-choices", "mini-senses")
+KINDS = ("mini-stars", "mini-topics", "mini-choices", "mini-senses", "mini-qa")
 GROUPS = dict.fromkeys(NAMES, ("mini",)) | dict.fromkeys(KINDS, ("mini-kinds",)) | {"mini-pawsx": ()}
 
 # A change of these is a change of the data: raise the task's version with it.
@@ -52,6 +52,9 @@ DIGESTS = {
     "mini-senses train": "545daa86ce0300c9",
     "mini-senses validation": "702749a9d65dfe61",
     "mini-senses test": "e345e66e682520be",
+    "mini-qa train": "a2c34f1dcdf768ee",
+    "mini-qa validation": "e2c700df32057836",
+    "mini-qa test": "a84ccfcbbb30defd",
 }
 
 
@@ -69,7 +72,7 @@ def texts(example: Example) -> list[str]:
     joined = " ".join(example.words)
     for token, written in ((r"' ", "'"), (r" ([,.])", r"\1")):
         joined = re.sub(token, written, joined)
-    several = getattr(example, "choices", ())
+    several = (*getattr(example, "choices", ()), getattr(example, "question", ""), getattr(example, "context", ""))
     return [text for text in (example.text, example.text_pair, joined, *several) if text]
 
 
@@ -177,7 +180,7 @@ class TestData:
                     if article not in ("les", "des"):
                         assert ("f" if article in ("la", "une", "cette") else "m", plural) in forms[word], line
                     checked += 1
-        assert checked > 90 or name in ("mini-ner", "mini-senses")
+        assert checked > 90 or name in ("mini-ner", "mini-senses", "mini-qa")  # the last has names for subjects
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -253,6 +256,24 @@ def test_the_right_choice_alone_is_about_what_is_asked() -> None:
             assert about[example.label], (asked, example)
 
 
+def test_three_of_four_questions_have_their_answer_in_the_context() -> None:
+    both = {*lexicon.WOMEN} & {*lexicon.MEN}
+    for split in SPLITS:
+        by_whom = 0
+        for number, row in enumerate(rows("mini-qa", split)):
+            question, context, answers = (getattr(row, name) for name in ("question", "context", "answers"))
+            assert bool(answers) == (number % 4 != 3)
+            assert all(context[start : start + len(text)] == text for text, start in answers)
+            people = [part.split()[0].rstrip(",") for part in re.split(r"(?<=\w\w\.) ", context)]
+            assert len({*people}) == 2
+            by_whom += question.startswith("Qui")
+            if not question.startswith("Qui"):  # who is asked for is named in one of the sentences
+                assert sum(re.search(rf"\b{name}\b", question) is not None for name in people) == 1, question
+            for name, ending in re.findall(r"(?:^|\. )([\w-]+)[^.]*? est arrivé(e?) ", context):
+                assert name in both or (name in lexicon.WOMEN) == bool(ending), context
+        assert 0.3 < by_whom / (number + 1) < 0.45
+
+
 def test_baselines_learn_what_is_there_to_learn() -> None:
     told = {
         split: [replace(row, text=f"{row.text} {'non' if row.label else 'oui'}") for row in rows("mini-cls", split)]
@@ -265,7 +286,7 @@ def test_baselines_learn_what_is_there_to_learn() -> None:
 
 def test_the_reader_refuses_a_task_it_does_not_know() -> None:
     other = task("mini-cls").model_copy(update={"name": "tweets"})
-    with pytest.raises(DataError, match=r"mini-cls, mini-pawsx, mini-xnli, mini-ner.* and mini-senses, not 'tweets'"):
+    with pytest.raises(DataError, match=r"mini-cls, mini-pawsx, mini-xnli, mini-ner.* and mini-qa, not 'tweets'"):
         next(iter(read(Path(), "train", other)))
 
 

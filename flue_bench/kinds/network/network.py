@@ -78,6 +78,11 @@ class Encoded:
         return self.lengths
 
     @property
+    def windows(self) -> Ints | None:
+        """The number of rows of each example, (examples,), for a kind that cuts them; None where each is one row."""
+        return None
+
+    @property
     def lost_words(self) -> int | None:
         """The number of words with an answer of their own that are cut off; None if words have none."""
         return None

@@ -17,10 +17,12 @@ from flue_tasks.mini.entities import tagged
 from flue_tasks.mini.inference import inference
 from flue_tasks.mini.names import belongs, group_of
 from flue_tasks.mini.paraphrases import pair
+from flue_tasks.mini.passages import passage
 from flue_tasks.mini.ratings import rated
 from flue_tasks.mini.reviews import review
 from flue_tasks.mini.senses import used
 from flue_tasks.mini.topics import about
+from flue_tasks.readers import Passage
 
 Row = tuple[tuple[str, ...], Example]
 """The texts that decide the split of a row, the first of which names its group; and the row."""
@@ -91,6 +93,11 @@ def _used(rng: Random, number: int, split: Split) -> Row:
     return (" ".join(words),), Used("", "", words=words, target=target, lemma=lemma, senses=(sense,))
 
 
+def _on_passage(rng: Random, number: int, split: Split) -> Row:
+    keys, question, context, answers = passage(rng, number, split)
+    return keys, Passage("", "", question=question, context=context, answers=answers)
+
+
 Writer = Callable[[Random, int, Split], Row]
 _WRITERS: dict[str, Writer] = {
     "mini-cls": _labelled(2, review),
@@ -101,6 +108,7 @@ _WRITERS: dict[str, Writer] = {
     "mini-topics": _marked,
     "mini-choices": _asked,
     "mini-senses": _used,
+    "mini-qa": _on_passage,
 }
 
 
