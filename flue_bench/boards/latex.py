@@ -12,6 +12,7 @@ from flue_bench.boards.wording import (
     best_of,
     caption,
     interval_text,
+    kept_row,
     kept_text,
     marks,
     name,
@@ -47,7 +48,7 @@ def latex(board: Board) -> str:
         kept = [
             [
                 escape.latex(f"{board.rows[pair.student].label} / {board.rows[pair.teacher].label}"),
-                "kept",
+                kept_row(board, pair),
                 escape.latex(share(pair.parameters)),
                 *(escape.latex(kept_text(each).replace("\n", " ")) for each in pair.kept),
             ]

@@ -28,6 +28,7 @@ from flue_bench.boards.wording import (
     best_of,
     caption,
     interval_text,
+    kept_row,
     kept_text,
     machine_text,
     marks,
@@ -103,7 +104,7 @@ def markdown(board: Board) -> str:
         cells += [
             [
                 escape.markdown(f"{board.rows[pair.student].label} / {board.rows[pair.teacher].label}"),
-                "kept",
+                kept_row(board, pair),
                 share(pair.parameters),
                 *(kept_text(kept).replace("\n", " ") for kept in pair.kept),
             ]

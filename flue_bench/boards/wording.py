@@ -109,6 +109,12 @@ def kept_text(kept: Kept | None) -> str:
     return NONE if kept is None else f"{100 * kept.ratio:.1f} %\n{interval_text(kept)}".strip()
 
 
+def kept_row(board: Board, pair: Pair) -> str:
+    """Return what stands in the place of the recipe in a row of shares: ``kept``, and the budget of a tuned pair."""
+    budget = board.rows[pair.student].key.budget
+    return f"kept, {budget}" if budget else "kept"
+
+
 def share(ratio: float) -> str:
     """Return a rough ratio in percent."""
     return f"{100 * ratio:.0f} %"
@@ -143,6 +149,7 @@ def retention(board: Board) -> list[str]:
                 if ratio is not None
             )
             + (f"; student {settings[0]}, teacher {settings[1]}" if settings[0] != settings[1] else "")
+            + (f"; both {student.key.budget}" if student.search and student.search == teacher.search else "")
             + "."
         )
     return said

@@ -16,7 +16,7 @@ from flue_bench.boards.board import Board, build
 from flue_bench.boards.html import html
 from flue_bench.boards.latex import latex
 from flue_bench.boards.render import markdown, to_csv, to_json
-from flue_bench.boards.wording import best_of, budgets_tables
+from flue_bench.boards.wording import best_of, budgets_tables, retention
 from flue_bench.errors import UsageError
 from flue_bench.results.comparison import Evidence
 from flue_bench.results.rows import find_one, named_rows
@@ -83,6 +83,9 @@ def test_students_are_paired_with_teachers_of_their_budget(board: Board) -> None
     for pair in board.pairs:
         assert board.rows[pair.student].search == board.rows[pair.teacher].search
     assert len(board.pairs) == 2
+    sentences = retention(board)
+    assert [sentence.endswith("; both best of 6.") for sentence in sentences].count(True) == 1
+    assert "| kept, best of 6 " in markdown(board) and "kept, best of 6" in latex(board)
 
 
 def test_overalls_rank_each_budget_by_itself(store: Store) -> None:
