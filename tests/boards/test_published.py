@@ -111,7 +111,7 @@ SOURCE = '[source.a]\ntitle = "A"\nurl = "https://example.org"\n[[score]]\nmodel
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (SOURCE + 'source = "a"\nmetric = "f1"\npercent = 8', r"field 'score\.0': .*no score is called f1"),
+        (SOURCE + 'source = "a"\nmetric = "f7"\npercent = 8', r"field 'score\.0': .*no score is called f7"),
         (SOURCE + 'source = "a"\npercent = 8', r"field 'score\.0': .*give 'metric', or 'said' and 'candidates'"),
         (SOURCE + 'source = "a"\nmetric = "accuracy"', r"field 'score\.0': .*give 'percent' or 'classes'"),
         (SOURCE + 'source = "a"\nmetric = "accuracy"\npercent = 800', r"field 'score\.0\.percent': "),
