@@ -422,6 +422,12 @@ class Truncation(Schema):
     windows: dict[Split, Count] = Field(default_factory=dict)
     """Question answering only: the rows into which long contexts were cut, at least one an example."""
 
+    @model_serializer(mode="wrap")
+    def _without_windows(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out ``windows`` where there are none, so that older records stay the same."""
+        said: dict[str, Any] = write(self)
+        return {name: value for name, value in said.items() if name != "windows" or value}
+
 
 class Cost(Schema):
     """What the run cost on the machine named in ``Environment``."""
