@@ -66,11 +66,11 @@ class Cluster:
 
     def start(self, name: str, *words: str) -> None:
         """Start a daemon, or one that ended again."""
-        log = (self.folder / f"{name}.out").open("ab")
         command = [shutil.which(words[0], path=self.env["PATH"]) or words[0], *words[1:]]
-        self.daemons[name] = subprocess.Popen(
-            command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+        with (self.folder / f"{name}.out").open("ab") as log:
+            self.daemons[name] = subprocess.Popen(
+                command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
 
     def start_node(self, name: str) -> None:
         """Start the daemon of a node."""

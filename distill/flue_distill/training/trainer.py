@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import secrets
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -229,7 +230,7 @@ def train(
                 settle()
                 run.save()
                 interruption.raise_if_set()
-                raise KeyboardInterrupt
+                raise SystemExit(128 + signal.SIGTERM)  # another process was stopped: resume me, as it says too
             counts = LossParts(*(max(1.0, count) for count in summed))
 
             learning_rate = recipe.learning_rate * learning_rate_factor(step, total, warmup, "linear")
@@ -257,10 +258,10 @@ def train(
             optimizer.zero_grad()
 
             run.step, run.tokens = run.step + 1, run.tokens + int(counts.cosine)
+            values = torch.cat([results, *([scale.value.reshape(1)] if scale else [])])
             if scale:
-                results = torch.cat([results, scale.value.reshape(1)])
                 scale.update(left_out)
-            queued.append(_Queued(run.step, counts.cosine, learning_rate, Later(results)))
+            queued.append(_Queued(run.step, counts.cosine, learning_rate, Later(values)))
             settle(device.steps_ahead)
             if save_every and run.step % save_every == 0:
                 settle()
@@ -270,7 +271,8 @@ def train(
                 look()
             if run.due(recipe.checkpoint_seconds) or run.step == total:
                 settle()
-                run.save()
+                if not run.in_a_row or run.step == total:  # none is written amid steps that are left out
+                    run.save()
     return run.course()
 
 
@@ -473,8 +475,8 @@ class _Run:
             self.tell(f"Step {line['step']} of {total} is not finite ({values}): left out.")
 
     def due(self, seconds: float) -> bool:
-        """Return whether it is time for a checkpoint; none is written amid steps that are left out."""
-        return self.writes and not self.in_a_row and time.perf_counter() - self.saved >= seconds
+        """Return whether it is time for a checkpoint."""
+        return self.writes and time.perf_counter() - self.saved >= seconds
 
     def save(self) -> None:
         if self.writes:
