@@ -258,10 +258,8 @@ def environment(device: Device, notes: tuple[str, ...] = ()) -> Environment:
 
 def versions() -> dict[str, str]:
     """Return what of ``environment`` says which code computes: versions of packages, and the commit of a checkout."""
-    commit, dirty = _checkout()
-    said = {"flue-bench": flue_bench.__version__}
-    if commit:
-        said["commit"] = f"{commit[:12]}{' with changes' if dirty else ''}"
+    commit, _ = _checkout()
+    said = {"flue-bench": flue_bench.__version__, **({"commit": commit[:12]} if commit else {})}
     return said | {name: number for name in PACKAGES if (number := _version(name))}
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 import secrets
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -38,7 +39,8 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd-%n.log
-NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{last}] CPUs=1 RealMemory=4000
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={first} CPUs=1 RealMemory=4000
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={second} CPUs=1 RealMemory=4000
 PartitionName=cpu Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -50,15 +52,25 @@ def missing() -> str:
     return "" if os.geteuid() == 0 else "its daemons start as root"
 
 
+def _free_ports(number: int) -> list[int]:
+    """Ports of this host that nobody listens to."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
 class Cluster:
     """Two nodes, n1 and n2, of one CPU each."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.env = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         host = platform.node()
-        text = CONF.format(host=host, folder=folder, port=port, first=port + 1, last=port + 2)
+        port, first, second = _free_ports(3)
+        text = CONF.format(host=host, folder=folder, port=port, first=first, second=second)
         (folder / "slurm.conf").write_text(text)
         (folder / "state").mkdir()
         (folder / "munge.key").write_bytes(secrets.token_bytes(1024))
@@ -97,7 +109,7 @@ class Cluster:
 def two_nodes() -> Iterator[Cluster]:
     """A cluster whose nodes are idle; ended with all its jobs."""
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
-    cluster = Cluster(folder, 26000 + os.getpid() % 3000)
+    cluster = Cluster(folder)
     files = {name: str(folder / f"munge.{name}") for name in ("key", "socket", "pid", "log", "seed")}
     try:
         options = [f"--{name}{'' if name == 'socket' else '-file'}={path}" for name, path in files.items()]
