@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
 import shlex
 import shutil
 import signal
@@ -327,8 +329,10 @@ class _Table:
         if self.all is not None:
             self.all.update(self.done, self.jobs, state)
         for number, note in sorted(notes.items()):
+            title = f"{note.get('where')}: {note.get('title', 'starting')}"
+            if number in self.bars and self.bars[number].title != title:
+                self.bars.pop(number).close()
             if number not in self.bars:
-                title = f"{note.get('where')}: {note.get('title', 'starting')}"
                 self.bars[number] = Bar(self.display.console, self.display.live, title)
             self.bars[number].update(note.get("done", 0), note.get("total", 1), str(note.get("detail", "")))
 
@@ -388,7 +392,11 @@ def started(asked: Workers, place: Placed, jobs: int, results: Path, display: Di
 
 def _folder(results: Path) -> Path:
     """Make the folder of a run, which only its user can read: it holds the keys of its connections."""
-    folder = (results / ".workers" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}").absolute()
+    host = re.sub(r"[^A-Za-z0-9]+", "-", platform.node()) or "host"
+    folder = (results / ".workers" / f"{host}-{os.getpid()}-{time.time_ns():x}").absolute()
+    for other in folder.parent.glob(f"{host}-*-*"):  # of drivers of this machine that were killed
+        if (process := other.name.split("-")[-2]).isdecimal() and not alive(int(process)):
+            shutil.rmtree(other, ignore_errors=True)
     with files.explained(folder, "or give another --results"):
         files.make_folder(folder, results.absolute())
         folder.chmod(0o700)
