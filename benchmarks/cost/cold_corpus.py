@@ -68,14 +68,14 @@ def measure(blocks: Blocks, rows: int, seed: int) -> dict[str, float]:
     for row in chosen:
         blocks[int(row)]
     measured = {"ms": 1e3 * (time.perf_counter() - began) / rows, "bytes": (bytes_read() - before) / rows}
-    shards._mapped.cache_clear()  # what is mapped stays in the cache
+    shards.mapped.cache_clear()  # what is mapped stays in the cache
     return measured
 
 
 def with_read_ahead() -> Any:
     """Map shards as ``numpy.memmap`` does."""
-    mapped: Callable[[str, str], Any] = lambda path, dtype: np.memmap(path, dtype, "r")  # noqa: E731
-    return mock.patch.object(shards, "_mapped", functools.cache(mapped))
+    eager: Callable[[str, str], Any] = lambda path, dtype: np.memmap(path, dtype, "r")  # noqa: E731
+    return mock.patch.object(shards, "mapped", functools.cache(eager))
 
 
 def main() -> None:

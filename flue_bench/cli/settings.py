@@ -13,7 +13,7 @@ from flue_bench.errors import UnknownNameError, UsageError, quoted
 WORKERS: Any = typer.Option(
     metavar="N|auto",
     help="Run several cells at once, each in a process of its own; auto: one a GPU, or one for each --threads cores. "
-    "Needs flue-bench[cluster]; see docs/clusters.md.",
+    "Needs the extra 'cluster'; see docs/clusters.md.",
 )
 THREADS: Any = typer.Option(min=1, show_default="the cores divided among them", help="Threads of each worker.")
 

@@ -191,7 +191,7 @@ def _ended_by_signals() -> Iterator[None]:
     """End by SIGTERM as an exception does, which is what ``flue-bench`` does with it."""
 
     def end(number: int, frame: object) -> NoReturn:
-        print(f"signal {number}: this worker ends", file=sys.stderr)
+        sys.stderr.write(f"signal {number}: this worker ends\n")
         sys.exit(128 + number)
 
     before = signal.signal(signal.SIGTERM, end)

@@ -77,7 +77,7 @@ def test_a_task_in_few_lines(tmp_path: Path) -> None:
         (
             'kind = "sentence"',
             'kind = "phrase"',
-            r"kind: Unknown kind of task 'phrase'\. Known: .*regression, sentence",
+            r"kind: Unknown kind of task 'phrase'\. Known: .*regression, senses, sentence",
         ),
         ("[[source]]", "[[source]]\nreaders = 'x'", r"source\[0\]\.readers: unknown key\. Did you mean 'reader'\?"),
         (

@@ -44,6 +44,10 @@ def calls(folder: Path) -> dict[str, Callable[[], object]]:
         "build_corpus": lambda: flue_distill.build_corpus(
             texts(folder), "embedded:teacher", folder / "corpus", processes=1, progress=False
         ),
+        "build_corpus_part": lambda: flue_distill.build_corpus_part(
+            texts(folder), "embedded:teacher", folder / "parts", 1, 1, processes=1, progress=False
+        ),
+        "merge_corpus": lambda: flue_distill.merge_corpus(folder / "parts", processes=1, progress=False),
         "distill": lambda: flue_distill.distill(
             flue_distill.DistilRecipe(teacher="embedded:teacher"),
             corpus=folder / "corpus",

@@ -100,7 +100,7 @@ def test_words_with_tags(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     (tmp_path / "a.conll").write_text("Rose PER\nrit O\n\nrose O\nrit O\n", encoding="utf-8")
-    (tmp_path / "b.conll").write_text("Rose O\nrit O\n", encoding="utf-8")
+    (tmp_path / "b.conll").write_text("Rose O\nrit O\n\nAnne PER\nvit O\n", encoding="utf-8")
     (tmp_path / "c.conll").write_text("Luc PER\nest O\nlà O\n", encoding="utf-8")
     made = audited(tmp_path / "noms.toml")
     assert rows(made.same_words["text"]) == {"train": 1, "validation in train": 1}

@@ -137,7 +137,7 @@ class Blocks(Sequence[Ints]):
         start, filled = (index % len(self)) * (self.length - 2), 1
         shard = int(np.searchsorted(self.ends, start, side="right"))
         while filled < self.length - 1:
-            tokens = _mapped(self.files[shard], self.dtype)
+            tokens = mapped(self.files[shard], self.dtype)
             offset = start + filled - 1 - (int(self.ends[shard]) - len(tokens))
             part = tokens[offset : offset + self.length - 1 - filled]
             block[filled : filled + len(part)] = part
@@ -588,7 +588,7 @@ def _most_mapped() -> int | None:
 
 
 @lru_cache(maxsize=_most_mapped())
-def _mapped(path: str, dtype: str) -> Tokens:
+def mapped(path: str, dtype: str) -> Tokens:
     """Map a shard, once and for all: rows come from anywhere in the corpus, so that each has its turn again soon."""
     untracked: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
     with open(path, "rb") as file:

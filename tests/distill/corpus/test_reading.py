@@ -18,9 +18,9 @@ from flue_distill.training.keyed import permuted
 
 @pytest.fixture(autouse=True)
 def nothing_mapped() -> Iterator[None]:
-    shards._mapped.cache_clear()
+    shards.mapped.cache_clear()
     yield
-    shards._mapped.cache_clear()
+    shards.mapped.cache_clear()
 
 
 def many(folder: Path, number: int, tokens: int, length: int = 32) -> Blocks:
@@ -37,7 +37,7 @@ def test_no_shard_of_a_corpus_of_oscars_size_is_opened_twice(tmp_path: Path) -> 
         start = int(row) * 30
         wanted = [5, *(np.arange(start, start + 30) % 2**16), 6]
         assert blocks[int(row)].tolist() == wanted
-    assert shards._mapped.cache_info().misses == 487
+    assert shards.mapped.cache_info().misses == 487
 
 
 @pytest.mark.skipif(not hasattr(mmap, "MADV_RANDOM"), reason="the system takes no such advice")
