@@ -97,10 +97,11 @@ def _panel(panel: Panel, width: int, height: int) -> str:
         high = bottom - share * (bottom - top)
         drawn.append(f'<path d="M{LEFT},{high}H{right}" stroke="#d0d7de"/>')
         drawn.append(f'<text x="{LEFT - 6}" y="{high + 4}" text-anchor="end">{y:.3g}</text>')
-        if not panel.logarithmic:
-            x, anchor = x0 + share * (x1 - x0), ("start", "middle", "end")[int(share * 2)]
-            at = LEFT + share * (right - LEFT)
-            drawn.append(f'<text x="{at}" y="{bottom + 16}" text-anchor="{anchor}">{x:,.0f}</text>')
+    if not panel.logarithmic:
+        half = float(round((x0 + x1) / 2))  # drawn where it is: of 1 to 6 that is 4, right of the middle
+        ticks = {x0: "start", x1: "end"} | ({half: "middle"} if x0 < half < x1 else {})
+        for x, anchor in ticks.items():
+            drawn.append(f'<text x="{across(x):.1f}" y="{bottom + 16}" text-anchor="{anchor}">{x:,.0f}</text>')
     last = -math.inf
     for x in sorted(set(xs)) if panel.logarithmic else ():
         text = f"{x:,.0f}"

@@ -171,3 +171,12 @@ def test_how_far_a_training_had_come_is_no_part_of_a_model() -> None:
     assert "training" not in make_cell().model.model_dump()
     again = ModelRef.model_validate(make_cell(training=training).model.model_dump())
     assert again.training == training
+
+
+@pytest.mark.parametrize(("most", "half"), [(6, 4), (5, 3), (36, 18)])
+def test_a_number_below_the_picture_stands_at_its_point(most: int, half: int) -> None:
+    panel = svg.Panel("points", [svg.Line("row", [svg.Point(x=n, y=n) for n in range(1, most + 1)])])
+    drawn = svg.draw([panel], columns=1)
+    points = re.findall(r"<polyline points=\"([^\"]+)\"", drawn)[0].split()
+    label = re.search(rf'<text x="([0-9.]+)" [^>]*text-anchor="middle">{half}</text>', drawn)
+    assert label and label[1] == points[half - 1].split(",")[0]
