@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flue_bench.boards import board, render, verdicts
+import flue_bench
+from flue_bench.boards import render
 from flue_bench.record import RunRecord
-from flue_bench.results.comparison import Evidence
 from flue_bench.results.store import FAILED, Store
 from flue_bench.results.verify import faults
 from support import ROOT
@@ -25,8 +25,7 @@ def test_the_board_is_that_of_the_records(folder: Path, tmp_path: Path, monkeypa
     monkeypatch.setenv("FLUE_BENCH_CACHE", str(tmp_path))  # nothing cached
     contents = Store(folder).read()
     assert contents.records and not contents.damaged
-    built = board.build(contents.records, contents.failures, speeds=contents.speeds)
-    built = verdicts.weigh(built, contents.records, Evidence((folder,)))
+    built = flue_bench.build_board(folder)
     assert render.markdown(built) == (folder / "leaderboard.md").read_text(encoding="utf-8")
 
 

@@ -213,8 +213,8 @@ class Tokens(Kind[Example]):
         if (unseen != of_unseen(record.labels)).any() or probabilities[~seen].any():
             instead = "O" if "O" in record.labels else f"{UNSEEN}, which is no class"
             yield f"probabilities: a word without sub-words has some, or is not predicted {instead}"
-        if len(unseen) != (lost := record.truncation.words.get("test", 0)):
-            yield f"truncation: {lost:,} test words lost, the predictions say {len(unseen):,}"
+        if len(unseen) != (lost := record.truncation.words.get(record.cell.split, 0)):
+            yield f"truncation: {lost:,} {record.cell.split} words lost, the predictions say {len(unseen):,}"
         if (how := record.cell.untrained) is None:
             yield from improbable(probabilities[seen], predicted[seen], len(record.labels))
             return
