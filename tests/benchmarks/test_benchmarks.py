@@ -307,7 +307,7 @@ def test_peers_are_put_in_tables(tmp_path: Path) -> None:
 
 
 def test_a_run_is_split_into_its_parts(tasks: list[str]) -> None:
-    grid = Grid(models=[MODEL], tasks=registry.select(tasks[1:]), seeds=[0], device="cpu")
+    grid = Grid(models=[MODEL], tasks=registry.select(tasks[1:2]), seeds=[0], device="cpu")
     began = time.perf_counter()
     ledger = profile_run.profile(grid, CPU)
     wall = time.perf_counter() - began
