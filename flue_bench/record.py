@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -93,6 +94,10 @@ Time = Annotated[
 """UTC, ISO 8601."""
 
 
+later: Any = functools.partial(Field, exclude_if=lambda value: not value)
+"""A field that was added after 0.1: left out where it is empty, so that older records stay the same."""
+
+
 def digest_of(value: Any) -> str:
     """Return 16 hex digits that identify a JSON value by its content."""
     return _hashed(_canonical(value))
@@ -141,18 +146,10 @@ class ModelRef(Schema):
     """Digest of the model it was distilled from, as its ``distillation.json`` says."""
     weights_bytes: Count | None = None
     """Size of the files that hold the weights; None in records made before 0.2."""
-    training: Training | None = None
+    training: Training | None = later(None)
     """None where the model's files do not say how it was trained."""
-    distilled: Distilled | None = None
+    distilled: Distilled | None = later(None)
     """None for a model that ``flue-bench distill`` did not make, and in records made before 0.2."""
-
-    @model_serializer(mode="wrap")
-    def _without_none(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out ``training`` and ``distilled`` where they are unknown, so that older records stay the same."""
-        said: dict[str, Any] = write(self)
-        return {
-            name: value for name, value in said.items() if name not in ("training", "distilled") or value is not None
-        }
 
 
 class DataRef(Schema):
@@ -419,14 +416,8 @@ class Truncation(Schema):
     """Examples that lost sub-words."""
     words: dict[Split, Count] = Field(default_factory=dict)
     """Tokens only: words whose tag was lost; on validation and test they count as predicted O."""
-    windows: dict[Split, Count] = Field(default_factory=dict)
+    windows: dict[Split, Count] = later(default_factory=dict)
     """Question answering only: the rows into which long contexts were cut, at least one an example."""
-
-    @model_serializer(mode="wrap")
-    def _without_windows(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out ``windows`` where there are none, so that older records stay the same."""
-        said: dict[str, Any] = write(self)
-        return {name: value for name, value in said.items() if name != "windows" or value}
 
 
 class Cost(Schema):
@@ -643,7 +634,7 @@ class RunRecord(Schema):
     """Shorts of the classes or tags; none for a kind without labels."""
     scheme: Scheme | None
     """Tokens only: how entities are written in ``labels``."""
-    options: Options = Field(default_factory=dict)
+    options: Options = later(default_factory=dict)
     """Settings of the task that only this kind has."""
     metric: str
     """The task's headline metric."""
@@ -655,14 +646,14 @@ class RunRecord(Schema):
     scores: dict[str, Score]
     """Scores of the predictions by full name, as fractions of 1 (MCC from -1 to 1): those of test, unless the cell
     says validation."""
-    measures: dict[str, Annotated[float, Field(ge=-1e100, le=1e100)]] = Field(default_factory=dict)
+    measures: dict[str, Annotated[float, Field(ge=-1e100, le=1e100)]] = later(default_factory=dict)
     """Other results on the test set, such as a mean error: not fractions of 1, and never on a board."""
-    own_scores: dict[Short, Annotated[float, Field(ge=-1e100, le=1e100)]] = Field(default_factory=dict)
+    own_scores: dict[Short, Annotated[float, Field(ge=-1e100, le=1e100)]] = later(default_factory=dict)
     """Scores by functions of whoever ran it, under the names they gave them: not recomputed by ``verify``, and never on
     a board."""
     per_class: dict[str, Annotated[dict[str, ClassScores], Field(max_length=LABELS)]]
     """Level (``class``, ``entity``, ``word``, ``subword``) → class → scores."""
-    chosen: dict[Short, Annotated[float, Field(ge=-1e100, le=1e100)]] = Field(default_factory=dict)
+    chosen: dict[Short, Annotated[float, Field(ge=-1e100, le=1e100)]] = later(default_factory=dict)
     """Options of the task that validation decided, such as a threshold."""
     collapsed: str | None
     """In words, if the model gives one answer throughout; None otherwise. Never averaged silently."""
@@ -672,13 +663,13 @@ class RunRecord(Schema):
     truncation: Truncation
     head: OwnHead | None = None
     """None in records made before 0.2, and where nothing was trained."""
-    leaks: Annotated[Shorts, Field(max_length=100)] = ()
+    leaks: Annotated[Shorts, Field(max_length=100)] = later(())
     """Why the model may have been trained on what it is scored on, in words: what its card or its own files say."""
-    train_from: Short | None = None
+    train_from: Short | None = later(None)
     """The task whose train and validation rows served; None: the task's own."""
-    kept: str | None = Field(default=None, pattern="^[0-9a-f]{16}$")
+    kept: str | None = later(None, pattern="^[0-9a-f]{16}$")
     """The digest of the fine-tuned model, if it was kept: what ``ModelRef.digest`` says of its directory."""
-    search: Search | None = None
+    search: Search | None = later(None)
     """How the recipe was chosen, where ``cell.search`` says that it was: ``cost`` has the final run's alone."""
     predictions: Predictions
     cost: Cost
@@ -696,17 +687,6 @@ class RunRecord(Schema):
             raise ValueError("'search' and 'cell.search' go together")
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out fields added after 0.1 that are empty, so that older records stay the same."""
-        said: dict[str, Any] = write(self)
-        return {
-            name: value
-            for name, value in said.items()
-            if value
-            or name not in ("options", "measures", "chosen", "train_from", "own_scores", "leaks", "kept", "search")
-        }
-
 
 class Failure(Schema):
     """A cell that ended in an error: visible on the board, tried again by the next run."""
@@ -716,15 +696,9 @@ class Failure(Schema):
     cell_digest: str
     column: Short
     error: str
-    diverged: bool = False
+    diverged: bool = later(False)
     """Whether the training's losses or outputs were no longer finite."""
     created: Time
-
-    @model_serializer(mode="wrap")
-    def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out ``diverged`` where it did not, so that older failures stay the same."""
-        said: dict[str, Any] = write(self)
-        return {name: value for name, value in said.items() if name != "diverged" or value}
 
 
 class SpeedRecord(Schema):
