@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -84,6 +84,16 @@ def corpus(
         return
     if not inputs or tokenizer is None:
         raise UsageError("corpus needs TEXTS and --tokenizer; only --merge does without.")
+    settings: dict[str, Any] = {
+        "field": field,
+        "lines": lines,
+        "processes": processes,
+        "held_out": held_out,
+        "min_tokens": min_tokens,
+        "shard_tokens": shard_tokens,
+        "offline": offline,
+        "progress": display,
+    }
     if part is not None:
         numbers = part.split("/")
         if len(numbers) != 2 or not all(number.isascii() and number.isdigit() for number in numbers):
@@ -93,14 +103,7 @@ def corpus(
             tokenizer,
             out,
             *map(int, numbers),
-            field=field,
-            lines=lines,
-            processes=processes,
-            held_out=held_out,
-            min_tokens=min_tokens,
-            shard_tokens=shard_tokens,
-            offline=offline,
-            progress=display,
+            **settings,
         )
         joining = shlex.join(["flue-bench", "corpus", "--merge", "--out", str(out)])
         display.line(f"Part: {made}   When all are made: {joining}")
@@ -109,14 +112,7 @@ def corpus(
         inputs,
         tokenizer,
         out,
-        field=field,
-        lines=lines,
-        processes=processes,
-        held_out=held_out,
-        min_tokens=min_tokens,
-        shard_tokens=shard_tokens,
-        offline=offline,
-        progress=display,
+        **settings,
     )
     say(_summary(manifest))
     if held_out and not manifest.held_out_documents:
