@@ -814,13 +814,22 @@ def _measured(speeds: Iterable[SpeedRecord]) -> dict[tuple[Machine, str], Speed]
 
 
 def _distilled(rows: list[Row]) -> Iterator[tuple[int, int]]:
-    """Yield the indexes of each student's row and its teacher's: of several teachers, the one fine-tuned most alike."""
+    """Yield the indexes of each student's row and its teacher's: of several teachers, the one fine-tuned most alike.
+
+    A row of the teacher without a score in any column of the student's has nothing to be compared with.
+    """
     for student, row in enumerate(rows):
-        teachers = [i for i, other in enumerate(rows) if other.model_digest == row.teacher and other.trained]
-        if not row.trained:
-            continue
-        if teachers:
+        teachers = [
+            i
+            for i, other in enumerate(rows)
+            if other.model_digest == row.teacher and other.trained and _meet(row, other)
+        ]
+        if row.trained and teachers:
             yield student, min(teachers, key=lambda i: _unlike(row, rows[i]))
+
+
+def _meet(one: Row, other: Row) -> bool:
+    return any(a and b for a, b in zip(one.entries, other.entries, strict=True))
 
 
 def _asked(rows: list[Row], named: list[NamedRow], teacher: str, student: str) -> Iterator[tuple[int, int]]:
