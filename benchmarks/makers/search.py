@@ -31,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True, help="holds sick_fr/ and wikineural_fr/")
     parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--model", action="append", help="instead of the embedded pair; may be repeated")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--most", type=int, help="for a trial: at most so many rows of a split")
     options = parser.parse_args()
@@ -39,7 +40,7 @@ def main() -> None:
         for search in (None, SEARCH):
             fixed = {name: value for name, value in RECIPE.items() if search is None or name not in search}
             flue_bench.run(
-                MODELS,
+                options.model or MODELS,
                 task if task.startswith("mini-") else ROOT / "benchmarks" / "tasks" / f"{task}.toml",
                 seeds=options.seeds,
                 limit=options.most or limit,
