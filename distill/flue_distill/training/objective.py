@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from flue_bench.training.soft_labels import distil_loss
 from flue_distill.training.masking import IGNORED
 from flue_distill.training.recipe import KlRows, LossWeights
 
@@ -35,19 +36,6 @@ class LossParts(NamedTuple):
     def loss(self, weights: LossWeights) -> Any:
         """Return ``Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss``, with these weights."""
         return weights.distil * self.distil + weights.mlm * self.mlm + weights.cosine * self.cosine
-
-
-def distil_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Return ``T² · KL(softmax(teacher / T) ‖ softmax(student / T))``, summed over rows (Hinton et al. 2015).
-
-    Args:
-        student: logits (rows, vocab).
-        teacher: logits (rows, vocab).
-        temperature: T.
-    """
-    log_p = F.log_softmax(teacher / temperature, -1)
-    log_q = F.log_softmax(student / temperature, -1)
-    return F.kl_div(log_q, log_p, reduction="sum", log_target=True) * temperature**2
 
 
 def mlm_loss(student: Tensor, labels: Tensor) -> Tensor:

@@ -28,12 +28,13 @@ from flue_bench.training import checkpoint
 from flue_bench.training.device import Device, peak_memory, pick_device
 from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
 from flue_bench.training.scale import LossScale, not_finite, step_unless
+from flue_bench.training.soft_labels import distil_loss
 from flue_bench.training.waits import Later
 from flue_distill.training import log, memory, resume
 from flue_distill.training.curves import Curves, page
 from flue_distill.training.data import Data, Stream, to_device
 from flue_distill.training.log import LOG
-from flue_distill.training.objective import CHUNK_ROWS, LossParts, Rows, distil_loss, fast, mlm_loss, project
+from flue_distill.training.objective import CHUNK_ROWS, LossParts, Rows, fast, mlm_loss, project
 from flue_distill.training.recipe import DistilRecipe
 from flue_distill.training.student import Batch, MaskedLM, Teacher
 

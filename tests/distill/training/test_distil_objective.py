@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from flue_bench.training.soft_labels import distil_loss
 from flue_distill.training.masking import IGNORED
-from flue_distill.training.objective import LossParts, Rows, cosine_loss, distil_loss, fast, mlm_loss, plain
+from flue_distill.training.objective import LossParts, Rows, cosine_loss, fast, mlm_loss, plain
 from flue_distill.training.recipe import KlRows, LossWeights
 
 CARD = LossWeights()
