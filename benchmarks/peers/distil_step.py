@@ -81,7 +81,8 @@ def step_of(way: Way, arguments: argparse.Namespace, batch: int) -> Callable[[in
     network = from_config(config, 0).to(here.where)
     student = MaskedLM(student_of(network)[0].to(here.where)).train()
     teacher = Teacher(network, torch.bfloat16 if here.precision == "bf16" else torch.float32)
-    model, optimizer = Objective(student, recipe), adamw(student, recipe.learning_rate, 0.0, recipe.betas, recipe.eps)
+    model = Objective(student, teacher, recipe)
+    optimizer = adamw(student, recipe.learning_rate, 0.0, recipe.betas, recipe.eps)
     if arguments.compile and way.fast:
         student.network.base_model.compile()
         network.base_model.compile()

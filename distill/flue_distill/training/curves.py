@@ -12,7 +12,9 @@ from flue_bench.svg import Line, Panel, Point, draw
 
 POINTS = 300
 """The most points per line; more steps are averaged."""
-TRAINED = ("loss", "distil", "mlm", "cosine", "learning_rate")
+LOSSES = ("loss", "distil", "mlm", "cosine")
+OF_LAYERS = ("hidden", "relations")
+"""Parts of the loss that a log has only where they have a weight."""
 
 
 class Curves:
@@ -21,7 +23,7 @@ class Curves:
     def __init__(self) -> None:
         """Start without a step."""
         self.steps = array("q")
-        self.trained = {key: array("d") for key in TRAINED}
+        self.trained = {key: array("d") for key in (*LOSSES, *OF_LAYERS, "learning_rate")}
         self.looks: list[dict[str, Any]] = []
 
     def add(self, line: dict[str, Any]) -> None:
@@ -29,7 +31,8 @@ class Curves:
         if "loss" in line:
             self.steps.append(line["step"])
             for key, values in self.trained.items():
-                values.append(line[key])
+                if key in line:
+                    values.append(line[key])
         if line.get("held_out"):
             self.looks.append(line)
 
@@ -42,9 +45,10 @@ class Curves:
         def held_out(key: str) -> Line:
             return _thinned(key, [line["step"] for line in self.looks], [line["held_out"][key] for line in self.looks])
 
+        losses = [*LOSSES, *(key for key in OF_LAYERS if self.trained[key])]
         taught = bool(self.looks) and "top1" in self.looks[0]["held_out"]
         panels = [
-            Panel("Loss and its parts", [trained(key) for key in ("loss", "distil", "mlm", "cosine")]),
+            Panel("Loss and its parts", [trained(key) for key in losses]),
             Panel("Learning rate", [trained("learning_rate")]),
         ]
         if self.looks:

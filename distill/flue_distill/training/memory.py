@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
+from torch import nn
 
 from flue_bench.errors import DeviceError
 from flue_bench.training.device import Device
 from flue_distill.training.data import Data, Stream, to_device
-from flue_distill.training.objective import fast
+from flue_distill.training.objective import LossParts, Rows
 from flue_distill.training.recipe import DistilRecipe
-from flue_distill.training.student import MaskedLM, Teacher
+from flue_distill.training.student import Batch, Teacher
 
 ON_A_CPU = 16
 """Sequences a forward pass on a CPU, where memory that runs out ends the process instead of being told."""
 SPARE = 0.08
 """Share of the device's memory that is left free: what is kept in pieces cannot all be used."""
+
+
+class Objective(Protocol):
+    """The student with its loss."""
+
+    def __call__(self, batch: Batch, target: Rows | None, counts: LossParts) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a micro-batch's share of the loss, and of its parts."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield what is trained."""
+
+    def train(self) -> object:
+        """Switch dropout on."""
 
 
 class Together(Protocol):
@@ -30,7 +44,7 @@ class Together(Protocol):
 
 
 def found(
-    student: MaskedLM, teacher: Teacher | None, data: Data, recipe: DistilRecipe, together: Together, device: Device
+    objective: Objective, teacher: Teacher | None, data: Data, recipe: DistilRecipe, together: Together, device: Device
 ) -> int:
     """Return the sequences of a forward pass: the most that every device holds, spread evenly over the passes.
 
@@ -41,7 +55,9 @@ def found(
         DeviceError: not even one sequence fits.
     """
     share = -(-recipe.batch_sequences // together.processes)
-    most = min(share, ON_A_CPU) if device.where.type == "cpu" else _most(share, student, teacher, data, recipe, device)
+    most = (
+        min(share, ON_A_CPU) if device.where.type == "cpu" else _most(share, objective, teacher, data, recipe, device)
+    )
     most = together.least(most)
     if not most:
         raise DeviceError(
@@ -73,9 +89,9 @@ def largest(most: int, fits: Callable[[int], bool]) -> int:
 
 
 def _most(
-    share: int, student: MaskedLM, teacher: Teacher | None, data: Data, recipe: DistilRecipe, device: Device
+    share: int, objective: Objective, teacher: Teacher | None, data: Data, recipe: DistilRecipe, device: Device
 ) -> int:
-    trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     where = device.where
     of_optimiser = [torch.empty_like(parameter) for parameter in trained for _ in range(2)]
     _, total = torch.cuda.mem_get_info(where)
@@ -84,7 +100,7 @@ def _most(
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(where)
         try:
-            _pass(size, student, teacher, data, recipe, device)
+            _pass(size, objective, teacher, data, recipe, device)
             torch.cuda.synchronize(where)
             return torch.cuda.max_memory_reserved(where) <= (1 - SPARE) * total
         except torch.OutOfMemoryError:
@@ -102,16 +118,15 @@ def _most(
 
 
 def _pass(
-    size: int, student: MaskedLM, teacher: Teacher | None, data: Data, recipe: DistilRecipe, device: Device
+    size: int, objective: Objective, teacher: Teacher | None, data: Data, recipe: DistilRecipe, device: Device
 ) -> None:
     """Compute the gradient of a batch of this size, as a step does."""
     cut = recipe.model_copy(update={"batch_sequences": size, "micro_batch": size})
     ((first, batch),), counts = Stream(data, cut).step(0)
     batch = to_device(batch, device.where)
-    student.train()
+    objective.train()
     with device.autocast():
         target = teacher(batch, recipe.kl_rows) if teacher else None
     with device.training(size, recipe.length, recipe.seed, 0, first):
-        rows = student(batch, recipe.kl_rows if target else "masked")
-        loss, _ = fast(rows, target, batch.labels, counts, recipe.weights, recipe.temperature)
+        loss, _ = objective(batch, target, counts)
     loss.backward()

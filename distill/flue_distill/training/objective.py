@@ -97,6 +97,8 @@ class Rows(NamedTuple):
     """(vocab, hidden), of the projection."""
     bias: Tensor
     """(vocab,)"""
+    inside: dict[str, Tensor] = {}  # noqa: RUF012 - never written to
+    """What the modules of the base model put out that are watched, each (batch, length, width), by name."""
 
 
 def fast(

@@ -18,19 +18,30 @@ from pydantic import (
 from flue_bench import files
 from flue_bench.errors import UnknownNameError, UsageError, faults, quoted, wanted
 from flue_bench.recipe import Precision
+from flue_bench.record import later
 from flue_bench.task import Schema
 
 RECIPES = Path(__file__).parent / "recipes"
 
 KlRows = Literal["all", "masked"]
+LATER = (
+    "freeze_positions", "weight_hidden", "hidden_layers", "weight_relations", "relation_layer", "relation_heads"
+)  # fmt: skip
+"""Fields that were added after 0.1: left out where they have their defaults, so that older recipes stay the same."""
+
+
+PARTS_OF_LAYERS = {"hidden": ("hidden_layers",), "relations": ("relation_layer", "relation_heads")}
+"""Parts of the loss that read layers of teacher and student → the fields that say how."""
 
 
 class LossWeights(Schema):
-    """The card's three numbers: ``Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss``."""
+    """The card's three numbers, ``Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss``, further parts'."""
 
     distil: float = Field(default=0.5, ge=0)
     mlm: float = Field(default=0.2, ge=0)
     cosine: float = Field(default=0.3, ge=0)
+    hidden: float = later(0.0, ge=0)
+    relations: float = later(0.0, ge=0)
 
 
 def _from_text(value: Any) -> Any:
@@ -59,6 +70,24 @@ class DistilRecipe(Schema):
     weight_distil: float = Field(default=0.5, ge=0, description="Of DistilLoss.")
     weight_mlm: float = Field(default=0.2, ge=0, description="Of MLMLoss.")
     weight_cosine: float = Field(default=0.3, ge=0, description="Of CosineLoss.")
+    weight_hidden: float = Field(
+        default=0.0,
+        ge=0,
+        description="Of HiddenLoss (TinyBERT): MSE of each of the student's layers, projected by a learned matrix.",
+    )
+    hidden_layers: Annotated[tuple[int, ...], Many] = Field(
+        default=(),
+        description="Teacher layer, from 0, that each student layer learns; empty: evenly, the last for the last.",
+    )
+    weight_relations: float = Field(
+        default=0.0, ge=0, description="Of RelationLoss (MiniLMv2): Q-Q, K-K and V-V of the student's last layer."
+    )
+    relation_layer: int | None = Field(
+        default=None, ge=0, description="Teacher layer, from 0, whose relations are learned; none: the last."
+    )
+    relation_heads: int | None = Field(
+        default=None, ge=1, description="Heads that relations are cut into; none: the teacher's attention heads."
+    )
     temperature: float = Field(
         default=2.0, gt=0, description="T of the softmax in DistilLoss, which is multiplied by T²."
     )
@@ -113,6 +142,13 @@ class DistilRecipe(Schema):
             raise ValueError("replace_mask and replace_random are shares of the same targets: at most 1 together")
         if self.teacher is None and self.layers:
             raise ValueError("layers are the teacher's, and there is no teacher")
+        for part, settings in PARTS_OF_LAYERS.items():
+            weight = getattr(self, f"weight_{part}")
+            if weight and self.teacher is None:
+                raise ValueError(f"weight_{part} is of the teacher's layers, and there is no teacher")
+            for name in settings:
+                if not weight and getattr(self, name) not in (None, ()):
+                    raise ValueError(f"{name} says how weight_{part} is meant, which is 0")
         if self.weights == LossWeights(distil=0, mlm=0, cosine=0):
             raise ValueError("all weights of the loss are 0")
         return self
@@ -121,16 +157,23 @@ class DistilRecipe(Schema):
     def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what was added after 0.1 and has its default, so that older students' recipes stay the same."""
         said: dict[str, Any] = write(self)
-        if not self.freeze_positions:
-            said.pop("freeze_positions", None)
+        for name in LATER:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                said.pop(name, None)
         return said
 
     @property
     def weights(self) -> LossWeights:
-        """The weights of the three parts of the loss; without a teacher there is only one."""
+        """The weights of the parts of the loss; without a teacher there is only one."""
         if self.teacher is None:
             return LossWeights(distil=0, mlm=1, cosine=0)
-        return LossWeights(distil=self.weight_distil, mlm=self.weight_mlm, cosine=self.weight_cosine)
+        return LossWeights(
+            distil=self.weight_distil,
+            mlm=self.weight_mlm,
+            cosine=self.weight_cosine,
+            hidden=self.weight_hidden,
+            relations=self.weight_relations,
+        )
 
     @property
     def batch_tokens(self) -> int:

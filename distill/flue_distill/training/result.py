@@ -21,7 +21,13 @@ DISTILLATION = "distillation.json"
 """Written last: a directory that contains it is complete."""
 LAST_STEPS = 100
 """The last steps, whose mean is reported as the final loss."""
-PARTS = {"distil": "DistilLoss", "mlm": "MLMLoss", "cosine": "CosineLoss"}
+PARTS = {
+    "distil": "DistilLoss",
+    "mlm": "MLMLoss",
+    "cosine": "CosineLoss",
+    "hidden": "HiddenLoss",
+    "relations": "RelationLoss",
+}
 """Parts of the loss: name in the log → description."""
 HELD_OUT = {"mlm": "MLMLoss", "top1": "top-1 agreement with the teacher", "kl": "KL from the teacher"}
 """Scores on the held-out split: name in the log → description."""
@@ -88,8 +94,9 @@ def losses(lines: Iterable[dict[str, Any]]) -> dict[str, Any]:
             steps.append(line)
         elif line.get("held_out"):
             looks = [*looks[:1], line["held_out"]]
+    keys = [key for key in ("loss", *PARTS) if any(key in line for line in steps)]
     return {
-        "train": {key: sum(line[key] for line in steps) / len(steps) for key in ("loss", "distil", "mlm", "cosine")},
+        "train": {key: sum(line[key] for line in steps) / len(steps) for key in keys},
         "held_out_before": looks[0] if looks else {},
         "held_out": looks[-1] if looks else {},
     }
@@ -110,7 +117,7 @@ def course(lines: Iterable[dict[str, Any]]) -> Iterator[str]:
             looks = [*looks[:1], line["held_out"]]
     few = max(1, min(10, number // 2))
     for key, name in PARTS.items():
-        if any(line[key] for line in (*first, *last)):  # a part without weight, or a teacher, is not computed
+        if any(line.get(key) for line in (*first, *last)):  # a part without weight, or a teacher, is not computed
             began, ended = (sum(line[key] for line in some) / few for some in (first[:few], list(last)[-few:]))
             yield f"{name}: {began:.3f} → {ended:.3f} (mean of the first and of the last {few} steps)"
     for key, score in (looks[-1] if looks else {}).items():
@@ -129,13 +136,12 @@ def card(made: dict[str, Any]) -> str:
         tags=["flue-bench", "distillation"] if teacher else ["flue-bench"],
         base_model=escape.data(teacher["name"]) if teacher and teacher["origin"] == "hub" else None,
     )
-    weights = made["weights"]
     if teacher:
+        terms = [f"{made['weights'][key]:g} · {name}" for key, name in PARTS.items() if key in made["weights"]]
         about = (
             f"A student of {escape.code(teacher['name'])} with {len(made['layers']) or 'its own'} layers, trained by "
             "distillation:"
-            f"\n\n```\nLoss = {weights['distil']:g} · DistilLoss + {weights['mlm']:g} · MLMLoss + "
-            f"{weights['cosine']:g} · CosineLoss\n```\n\n"
+            f"\n\n```\nLoss = {' + '.join(terms)}\n```\n\n"
             f"Temperature {recipe['temperature']:g}, DistilLoss on {recipe['kl_rows']} positions."
         )
         if made["layers"]:

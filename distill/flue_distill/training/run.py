@@ -23,8 +23,9 @@ from flue_distill.corpus import demo
 from flue_distill.corpus.shards import Manifest, open_corpus
 from flue_distill.corpus.tokens import identify
 from flue_distill.training import log, result, resume, trackers
+from flue_distill.training.curves import LOSSES, OF_LAYERS
 from flue_distill.training.data import Data
-from flue_distill.training.recipe import DistilRecipe, LossWeights
+from flue_distill.training.recipe import LATER, DistilRecipe, LossWeights
 from flue_distill.training.student import MaskedLM, Teacher, check_fit, from_config, student_of
 from flue_distill.training.trainer import CHECKPOINTS, PROTOCOL, Trained, processes, train
 
@@ -63,11 +64,12 @@ def find(recipe: DistilRecipe, offline: bool) -> Models:
         own = models.load_tokenizer(resolved)
         student = from_config(resolved.config, recipe.seed) if fresh else models.load_masked_lm(resolved)
         if teacher is not None:
-            check_fit(student, teacher, resolved.ref.name)
+            check_fit(student, teacher, resolved.ref.name, recipe.weights)
             if tokenizer is not None and own.get_vocab() != tokenizer.get_vocab():
                 raise ModelError(
-                    f"Student {resolved.ref.name} has another vocabulary than the teacher: its outputs mean other "
-                    "tokens. Use a student with the teacher's tokenizer, or leave --student out."
+                    f"Student {resolved.ref.name} has another vocabulary than the teacher: both read the same "
+                    "tokens, and all parts of the loss compare them position by position. Use a student with the "
+                    "teacher's tokenizer, or leave --student out."
                 )
         tokenizer = own
     elif teacher is not None:
@@ -286,6 +288,10 @@ def _check_finished(out: Path, recipe: DistilRecipe, named: Collection[str]) -> 
     for key in ("precision", "micro_batch"):
         if asked.get(key) == "auto":
             asked[key] = done.get(key, "auto")
+    for key in (name for name in LATER if name not in changed):  # what is left out has its default
+        default = DistilRecipe.model_fields[key].default
+        asked.setdefault(key, default)
+        done.setdefault(key, default)
     other = [f"{key} {done[key]}, not {value}" for key, value in asked.items() if done.get(key, value) != value]
     if other:
         raise UsageError(f"--out {out} holds a finished run with {'; '.join(other)}: give another folder.")
@@ -302,7 +308,7 @@ def _shown(bar: Bar, weights: LossWeights, display: Display) -> Any:
             parts = " + ".join(f"{weight:g} · {line[name]:.3f} ({name})" for name, weight in weights if weight)
             display.line(f"Step {step} of {steps}: loss {line['loss']:.3f} = {parts}")
         if bar.due() or step == steps:
-            parts = " ".join(f"{name} {line[name]:.3f}" for name in ("loss", "distil", "mlm", "cosine"))
+            parts = " ".join(f"{name} {line[name]:.3f}" for name in (*LOSSES, *OF_LAYERS) if name in line)
             speed, memory = line["tokens_per_second"], line["memory_bytes"] / 2**30
             bar.update(step, steps, f"{parts}  lr {line['learning_rate']:.1e}  {speed:,.0f} tokens/s  {memory:.1f} GiB")
 

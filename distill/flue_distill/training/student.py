@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 
 from flue_bench.errors import ModelError, UsageError
 from flue_bench.training import models
+from flue_distill.training.families import family_of, head_of
 from flue_distill.training.objective import Rows
-from flue_distill.training.recipe import KlRows
+from flue_distill.training.recipe import KlRows, LossWeights
 
 
 class Batch(NamedTuple):
@@ -29,30 +31,6 @@ class Batch(NamedTuple):
     """(masked,), original tokens at the first of these positions."""
 
 
-def _roberta(network: Any) -> Callable[[Tensor], Tensor]:
-    head = network.lm_head
-    return lambda x: head.layer_norm(nn.functional.gelu(head.dense(x)))
-
-
-def _bert(network: Any) -> Callable[[Tensor], Tensor]:
-    transform: nn.Module = network.cls.predictions.transform
-    return transform
-
-
-def _distilbert(network: Any) -> Callable[[Tensor], Tensor]:
-    return lambda x: network.vocab_layer_norm(network.activation(network.vocab_transform(x)))
-
-
-TRANSFORMS = {
-    "bert": _bert,
-    "camembert": _roberta,
-    "distilbert": _distilbert,
-    "roberta": _roberta,
-    "xlm-roberta": _roberta,
-}
-"""Model type → its masked-LM head without the projection on the vocabulary."""
-
-
 class MaskedLM(nn.Module):
     """A transformers masked LM with encoder, head and projection called separately: only some rows are projected."""
 
@@ -63,20 +41,33 @@ class MaskedLM(nn.Module):
             ModelError: the head of its family is not known here.
         """
         super().__init__()
-        family = network.config.model_type
-        if family not in TRANSFORMS:
-            raise ModelError(f"Masked LMs of type '{family}' cannot be distilled; known: {', '.join(TRANSFORMS)}.")
         self.network = network
-        self.transform = TRANSFORMS[family](network)
-        decoder = network.get_output_embeddings()
-        self.weight, self.bias = decoder.weight, decoder.bias  # the network's own parameters, (vocab, hidden), (vocab,)
+        self.transform, self.weight, bias = head_of(
+            network
+        )  # the network's own parameters, (vocab, features), (vocab,)
+        if bias is None:
+            self.register_buffer("bias", self.weight.new_zeros(len(self.weight)), persistent=False)
+        else:
+            self.bias = bias
+        self.watched: set[str] = set()
+        self.seen: dict[str, Tensor] = {}
+
+    def watch(self, names: Iterable[str]) -> None:
+        """Have ``Rows.inside`` hold what these modules of the base model put out."""
+        for name in set(names) - self.watched:
+            self.network.base_model.get_submodule(name).register_forward_hook(partial(self._see, name))
+            self.watched.add(name)
+
+    def _see(self, name: str, _: nn.Module, __: Any, output: Any) -> None:
+        self.seen[name] = output[0] if isinstance(output, tuple) else output
 
     def forward(self, batch: Batch, projected: KlRows) -> Rows:
         """Return hidden states at all positions without padding, and head features at these or only the masked ones."""
         encoded = self.network.base_model(input_ids=batch.ids, attention_mask=batch.attention)
         hidden = encoded.last_hidden_state.flatten(0, 1)[batch.real]  # (real, hidden)
         features = self.transform(hidden[: len(batch.labels)] if projected == "masked" else hidden)  # (rows, hidden)
-        return Rows(hidden, features, self.weight, self.bias)
+        inside, self.seen = self.seen, {}  # no graph outlives its step
+        return Rows(hidden, features, self.weight, self.bias, inside)
 
 
 class Teacher:
@@ -99,7 +90,8 @@ class Teacher:
         """Return the same as ``MaskedLM``, without gradients."""
         with torch.inference_mode():
             rows = self.model(batch, projected)
-        return Rows(rows.hidden.clone(), rows.features.clone(), self.weight, rows.bias)
+        inside = {name: each.clone() for name, each in rows.inside.items()}
+        return Rows(rows.hidden.clone(), rows.features.clone(), self.weight, rows.bias, inside)
 
 
 def spread(teacher_layers: int, student_layers: int) -> tuple[int, ...]:
@@ -124,7 +116,7 @@ def student_of(teacher: Any, layers: tuple[int, ...] = ()) -> tuple[Any, tuple[i
         The student, and the teacher's layer behind each of its layers.
 
     Raises:
-        UsageError: a layer does not exist in the teacher or is named twice.
+        UsageError: a layer does not exist in the teacher, is named twice, or cannot stand where it would.
     """
     depth = teacher.config.num_hidden_layers
     kept = layers or spread(depth, max(1, depth // 2))
@@ -132,14 +124,21 @@ def student_of(teacher: Any, layers: tuple[int, ...] = ()) -> tuple[Any, tuple[i
         raise UsageError(f"layers {list(kept)}: the teacher has layers 0 to {depth - 1}, and each can be kept once.")
     config = copy.deepcopy(teacher.config)
     config.num_hidden_layers = len(kept)
-    if getattr(config, "layer_types", None):
+    if getattr(config, "layer_types", None):  # local or global attention: layers keep theirs, wherever they stand now
         config.layer_types = [config.layer_types[layer] for layer in kept]
+        if hasattr(config, "global_attn_every_n_layers"):  # the older name of a regular pattern, which this one is not
+            del config.global_attn_every_n_layers
     student = from_config(config, seed=0)
     state = teacher.state_dict()
-    numbered = re.compile(r"(\.layer\.)(\d+)\.")
-    student.load_state_dict(
-        {name: state[numbered.sub(lambda m: f"{m[1]}{kept[int(m[2])]}.", name)] for name in student.state_dict()}
-    )
+    numbered = re.compile(rf"(?<=\b{re.escape(family_of(teacher).layers)}\.)\d+(?=\.)")
+    behind = {name: numbered.sub(lambda m: str(kept[int(m[0])]), name) for name in student.state_dict()}
+    left = {name for name in state if (at := numbered.search(name)) and int(at[0]) in kept} - set(behind.values())
+    if left or not state.keys() >= set(behind.values()):  # ModernBERT's first layer has no norm before its attention
+        raise UsageError(
+            f"layers {','.join(map(str, kept))}: the first layer of a {config.model_type} differs in form from the "
+            "others. Keep layer 0, as the first one."
+        )
+    student.load_state_dict({name: state[other] for name, other in behind.items()})
     return student, kept
 
 
@@ -156,16 +155,21 @@ def from_config(config: Any, seed: int) -> Any:
         ) from error
 
 
-def check_fit(student: Any, teacher: Any, name: str) -> None:
-    """Refuse a student that cannot be compared with the teacher.
+def check_fit(student: Any, teacher: Any, name: str, weights: LossWeights) -> None:
+    """Refuse a student that the weighted parts of the loss cannot compare with the teacher.
 
     Raises:
-        ModelError: the vocabulary or the hidden size differs; the message says which.
+        ModelError: the vocabulary or the hidden size differs; the message says which, and which parts are free of it.
     """
-    for key, what in (("vocab_size", "entries in its vocabulary"), ("hidden_size", "hidden units")):
+    compared = (
+        ("vocab_size", "entries in its vocabulary", "DistilLoss compares outputs", "weight_distil", weights.distil),
+        ("hidden_size", "hidden units", "CosineLoss compares hidden states", "weight_cosine", weights.cosine),
+    )
+    for key, what, why, field, weight in compared:
         own, wanted = getattr(student.config, key), getattr(teacher.config, key)
-        if own != wanted:
+        if own != wanted and weight:
             raise ModelError(
-                f"Student {name} has {own:,} {what}, the teacher {wanted:,}: their outputs cannot be compared. "
-                "Use a student of the teacher's sizes, or leave --student out."
+                f"Student {name} has {own:,} {what}, the teacher {wanted:,}, and {why}. Use a student of the teacher's "
+                f"sizes, or --set {field}=0: HiddenLoss (weight_hidden) and RelationLoss (weight_relations) compare "
+                "models of any sizes."
             )

@@ -33,9 +33,11 @@ from flue_bench.training.waits import Later
 from flue_distill.training import log, memory, resume
 from flue_distill.training.curves import Curves, page
 from flue_distill.training.data import Data, Stream, to_device
+from flue_distill.training.hidden import HiddenLoss
 from flue_distill.training.log import LOG
 from flue_distill.training.objective import CHUNK_ROWS, LossParts, Rows, fast, mlm_loss, project
 from flue_distill.training.recipe import DistilRecipe
+from flue_distill.training.relations import RelationLoss
 from flue_distill.training.student import Batch, MaskedLM, Teacher
 
 CHECKPOINTS, PAGE = "checkpoints", "curves.html"
@@ -94,20 +96,41 @@ def processes(asked: str, report_to: Sequence[str] = (), folder: Path | None = N
 class Objective(nn.Module):
     """The student and its loss in one forward pass, as replicas on several devices need it."""
 
-    def __init__(self, student: MaskedLM, recipe: DistilRecipe) -> None:
-        """Wrap the student, which keeps its parameters."""
+    def __init__(self, student: MaskedLM, teacher: Teacher | None, recipe: DistilRecipe) -> None:
+        """Wrap the student, which keeps its parameters, and make the parts of the loss that read layers, if any.
+
+        Raises:
+            UsageError: a part does not fit these models.
+        """
         super().__init__()
-        self.student, self.recipe = student, recipe
+        self.student, self.recipe, self.weights = student, recipe, recipe.weights
+        self.of_layers = nn.ModuleDict()
+        if teacher is not None and self.weights.hidden:
+            self.of_layers["hidden"] = HiddenLoss(student, teacher.model, recipe)
+        if teacher is not None and self.weights.relations:
+            self.of_layers["relations"] = RelationLoss(student, teacher.model, recipe)
+        self.parts = (*LossParts._fields, *self.of_layers)
 
     def forward(
         self, batch: Batch, target: Rows | None, counts: LossParts, scale: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return a micro-batch's share of the loss, times the scale, and of its parts, (3,)."""
+        """Return a micro-batch's share of the loss, times the scale, and of its ``parts``, (3 to 5,)."""
         rows = self.student(batch, self.recipe.kl_rows if target else "masked")
-        loss, parts = fast(
-            rows, target, batch.labels, counts, self.recipe.weights, self.recipe.temperature, scale=scale
-        )
-        return loss, torch.stack(parts)
+        loss, shares = fast(rows, target, batch.labels, counts, self.weights, self.recipe.temperature, scale=scale)
+        values = list(shares)
+        for name, part in self.of_layers.items():
+            value = part(rows, target, batch) / counts.cosine  # like CosineLoss: all positions without padding
+            share = value * getattr(self.weights, name)
+            loss = loss + (share if scale is None else share * scale)
+            values.append(value.detach())
+        return loss, torch.stack(values)
+
+    def loss(self, values: dict[str, float]) -> float:
+        """Return the loss of a step whose parts have these values."""
+        total: float = LossParts(*(values[name] for name in LossParts._fields)).loss(self.weights)
+        for name in self.of_layers:
+            total += getattr(self.weights, name) * values[name]
+        return total
 
 
 def total_steps(recipe: DistilRecipe, sequences: int) -> int:
@@ -165,21 +188,23 @@ def train(
             f"batch_sequences {recipe.batch_sequences}: fewer than processes ({accelerator.num_processes})."
         )
     if recipe.freeze_positions:
-        student.network.base_model.embeddings.position_embeddings.requires_grad_(False)
-    optimizer = adamw(student, recipe.learning_rate, recipe.weight_decay, recipe.betas, recipe.eps)
+        _freeze_positions(student.network)
+    weights = recipe.weights
+    taught = teacher if any((weights.distil, weights.cosine, weights.hidden, weights.relations)) else None
+    objective = Objective(student, taught, recipe)
+    optimizer = adamw(objective, recipe.learning_rate, recipe.weight_decay, recipe.betas, recipe.eps)
     scale = LossScale(device.where) if device.precision == "fp16" else None
     together = _Together(accelerator)
-    run = _Run(student, optimizer, scale, recipe, accelerator, together, folder, identity, asked, tell)
-    taught = teacher if recipe.weights.distil or recipe.weights.cosine else None
+    run = _Run(objective, optimizer, scale, recipe, accelerator, together, folder, identity, asked, tell)
     if recipe.micro_batch == "auto":
         recipe = run.recipe = recipe.model_copy(
-            update={"micro_batch": run.micro_batch or memory.found(student, taught, data, recipe, together, device)}
+            update={"micro_batch": run.micro_batch or memory.found(objective, taught, data, recipe, together, device)}
         )
         tell(f"micro_batch auto: {recipe.micro_batch} sequences a forward pass")
     stream = Stream(data, recipe, accelerator.process_index, accelerator.num_processes, device.where.type == "cuda")
     total = total_steps(recipe, len(data.train))
     warmup = round(recipe.warmup_ratio * total)
-    model = accelerator.prepare(Objective(student, recipe))
+    model = accelerator.prepare(objective)
     compiled = student.network.base_model._compiled_call_impl is not None
     queued: deque[_Queued] = deque()
 
@@ -187,16 +212,17 @@ def train(
         """Read, check and log what was queued, but for this number of the newest steps."""
         while len(queued) > ahead:
             past = queued.popleft()
-            distil, mlm, cosine, norm, *scaled = past.values.read()
-            named = LossParts(distil, mlm, cosine)
+            values = past.values.read()
+            named = dict(zip(objective.parts, values, strict=False))
+            norm, *scaled = values[len(named) :]
             seconds = run.clock()
             run.seconds += seconds
             line: dict[str, Any] = {"step": past.step}
-            finite = all(map(math.isfinite, (*named, norm)))
+            finite = all(map(math.isfinite, (*named.values(), norm)))
             if finite:
-                line |= {"loss": named.loss(recipe.weights), **named._asdict()}
+                line |= {"loss": objective.loss(named), **named}
             else:
-                line["not_finite"] = {key: f"{value:.4g}" for key, value in named._asdict().items()}
+                line["not_finite"] = {key: f"{value:.4g}" for key, value in named.items()}
             line["learning_rate"] = past.learning_rate
             line["gradient_norm"] = norm if finite else f"{norm:.4g}"
             line |= {"tokens_per_second": past.tokens / seconds, "memory_bytes": peak_memory(device.where)}
@@ -212,9 +238,11 @@ def train(
             return contextlib.nullcontext()
         return device.running_ahead(batch.attention, full=False)
 
+    alike = teacher if teacher and len(teacher.weight) == len(student.weight) else None  # as many outputs
+
     def look() -> None:
         settle()
-        run.log({"step": run.step, "held_out": evaluate(student, teacher, stream, accelerator, device)})
+        run.log({"step": run.step, "held_out": evaluate(student, alike, stream, accelerator, device)})
 
     if run.step == 0:
         look()
@@ -237,7 +265,7 @@ def train(
             learning_rate = recipe.learning_rate * learning_rate_factor(step, total, warmup, "linear")
             set_learning_rate(optimizer, learning_rate)
             student.train()
-            parts = torch.zeros(3, dtype=student.weight.dtype, device=device.where)
+            parts = torch.zeros(len(objective.parts), dtype=student.weight.dtype, device=device.where)
             for number, (first, batch) in enumerate(batches):
                 last = number == len(batches) - 1
                 batch = to_device(batch, device.where)
@@ -251,8 +279,8 @@ def train(
                     (loss * accelerator.num_processes).backward()
                 parts += share
             if scale:
-                scale.unscale(student.parameters())
-            norm = nn.utils.clip_grad_norm_(student.parameters(), recipe.max_grad_norm)
+                scale.unscale(objective.parameters())
+            norm = nn.utils.clip_grad_norm_(objective.parameters(), recipe.max_grad_norm)
             results = torch.cat([accelerator.reduce(parts, "sum"), norm.to(parts.dtype).reshape(1)])
             left_out = not_finite(results)
             step_unless(optimizer, left_out)
@@ -277,6 +305,16 @@ def train(
     return run.course()
 
 
+def _freeze_positions(network: Any) -> None:
+    positions = getattr(network.base_model.embeddings, "position_embeddings", None)
+    if positions is None:
+        raise UsageError(
+            f"freeze_positions: this {network.config.model_type} has no embeddings of positions, they are relative. "
+            "Leave it out, or --set freeze_positions=false."
+        )
+    positions.requires_grad_(False)
+
+
 class _Queued(NamedTuple):
     """A step whose results are still to be read."""
 
@@ -284,7 +322,7 @@ class _Queued(NamedTuple):
     tokens: float
     learning_rate: float
     values: Later
-    """(4,), the parts of the loss and the norm of the gradient; in fp16 (5,), the loss scale too."""
+    """(4 to 6,), the parts of the loss and the norm of the gradient; in fp16 the loss scale too."""
 
 
 class _Together:
@@ -366,7 +404,7 @@ class _Run:
 
     def __init__(
         self,
-        student: MaskedLM,
+        objective: Objective,
         optimizer: torch.optim.Optimizer,
         scale: LossScale | None,
         recipe: DistilRecipe,
@@ -377,7 +415,8 @@ class _Run:
         asked: Collection[str],
         tell: Callable[[str], None],
     ) -> None:
-        self.network, self.optimizer, self.scale = student.network, optimizer, scale
+        self.network, self.of_layers = objective.student.network, objective.of_layers
+        self.optimizer, self.scale = optimizer, scale
         self.recipe, self.accelerator, self.writes = recipe, accelerator, accelerator.is_main_process
         self.folder, self.identity, self.tell = folder, identity, tell
         self.step = self.tokens = self.resumed = self.skipped = self.in_a_row = self.micro_batch = 0
@@ -423,6 +462,7 @@ class _Run:
         with checkpoint.applied(path):
             found = resume.changes(path, state, self.identity, self.recipe, asked)
             self.network.load_state_dict(state["network"])
+            self.of_layers.load_state_dict(state.get("of_layers", {}))
             self.optimizer.load_state_dict(state["optimizer"])
             if self.scale and state["scale"] is not None:
                 self.scale.restore(state["scale"])
@@ -483,6 +523,7 @@ class _Run:
         if self.writes:
             state = {
                 "network": self.network.state_dict(),
+                **({"of_layers": self.of_layers.state_dict()} if self.of_layers else {}),
                 "optimizer": self.optimizer.state_dict(),
                 "scale": self.scale.state() if self.scale else None,
                 "identity": self.identity,

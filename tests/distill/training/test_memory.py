@@ -76,14 +76,16 @@ def test_what_does_not_fit_at_all_is_told(tmp_path: Path, monkeypatch: pytest.Mo
 def test_each_size_is_tried_by_a_whole_pass(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The pass itself, on the CPU: it leaves gradients, and nothing else."""
     from flue_distill.training.student import MaskedLM, Teacher, student_of
+    from flue_distill.training.trainer import Objective
     from support.distilling import CPU, data, teacher
 
     network = teacher()
     student = MaskedLM(student_of(network)[0])
     before = {name: each.detach().clone() for name, each in student.named_parameters()}
-    for kl_rows in ("all", "masked"):
-        recipe = DistilRecipe(**{**RECIPE, "kl_rows": kl_rows})
-        memory._pass(7, student, Teacher(network, torch.float32), data(), recipe, CPU)
+    taught = Teacher(network, torch.float32)
+    for settings in ({"kl_rows": "all"}, {"kl_rows": "masked", "weight_hidden": 1.0, "weight_relations": 1.0}):
+        recipe = DistilRecipe(**{**RECIPE, **settings})
+        memory._pass(7, Objective(student, taught, recipe), taught, data(), recipe, CPU)
     assert all(each.grad is not None and each.grad.isfinite().all() for each in student.parameters())
     assert all(torch.equal(each, before[name]) for name, each in student.named_parameters())
 

@@ -124,9 +124,9 @@ def test_a_step_that_is_not_finite_leaves_no_trace(
     student: list[Any] = []
     real = trainer.Objective.__init__
 
-    def noted(self: Any, network: Any, recipe: Any) -> None:
+    def noted(self: Any, network: Any, *others: Any) -> None:
         student.append(network)
-        real(self, network, recipe)
+        real(self, network, *others)
 
     def keep(_: Trained) -> None:
         held.append({name: each.detach().numpy().copy() for name, each in student[0].named_parameters()})

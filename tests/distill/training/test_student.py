@@ -19,7 +19,7 @@ from flue_bench.training import models
 from flue_distill.training import run
 from flue_distill.training.masking import IGNORED
 from flue_distill.training.objective import LossParts, fast, plain
-from flue_distill.training.recipe import DistilRecipe, KlRows
+from flue_distill.training.recipe import DistilRecipe, KlRows, LossWeights
 from flue_distill.training.student import (
     Batch,
     MaskedLM,
@@ -175,10 +175,10 @@ def test_an_unknown_family_is_refused() -> None:
 def test_fit(other: dict[str, int], reason: str) -> None:
     teacher, student = from_config(config("camembert"), 0), from_config(config("camembert", layers=1, **other), 0)
     if not reason:
-        check_fit(student, teacher, "s")
+        check_fit(student, teacher, "s", LossWeights())
         return
     with pytest.raises(ModelError, match=reason):
-        check_fit(student, teacher, "s")
+        check_fit(student, teacher, "s", LossWeights())
 
 
 def test_found_by_name(tmp_path: Path) -> None:
