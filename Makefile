@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 20000
 
-.PHONY: run test check clean install floors other-python
+.PHONY: run test check docs clean install floors other-python
 
 run: $(INSTALLED)
 	$(BIN)/flue-bench run --seeds 3 --results $(RESULTS)
@@ -29,6 +29,11 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site, in build/site: a link that leads nowhere is an error.
+docs: $(INSTALLED)
+	$(BIN)/python -m benchmarks.makers.site build/pages
+	$(BIN)/zensical build --strict
 
 install: $(INSTALLED)
 

@@ -86,9 +86,8 @@ def test_every_cell_runs(name: str, shown: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_readme_from_python_runs(tmp_path: Path) -> None:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## From Python\n")[2].partition("\n## ")[0]
-    (code,) = re.findall(r"```python\n(.*?)```", section, re.S)
+def test_the_page_from_python_runs(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(encoding="utf-8"), re.S)
     check = "print(board, table.num_rows, runs.num_rows, predictions.num_rows, len(digest))"
     done = subprocess.run(
         [sys.executable, "-c", code + check],

@@ -71,7 +71,7 @@ def _options(
     _check_endpoint()
 
 
-def _add_plugins() -> None:
+def add_plugins() -> None:
     """Add the commands of installed packages, our own distillation included: entry-point group ``flue_bench.commands``.
 
     Raises:
@@ -105,7 +105,7 @@ def main() -> None:
     # While a step or a record is under way, `checkpoint.interruption` lets it end first.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        _add_plugins()
+        add_plugins()
         app()
     except FlueBenchError as error:
         say(f"flue-bench: {error}", err=True)

@@ -36,7 +36,8 @@ def fetch(
     ] = None,
     recipe: Annotated[str, typer.Option(help="As for run; only its name is checked.")] = "standard",
     data_dir: Annotated[
-        Path | None, typer.Option(envvar="FLUE_BENCH_DATA", help="Data instead of downloads; see the README.")
+        Path | None,
+        typer.Option(envvar="FLUE_BENCH_DATA", help="As for run."),
     ] = None,
 ) -> None:
     """Fetch models, tokenizers and data, so that `run --offline` with the same arguments needs no network.

@@ -59,7 +59,7 @@ def score(
     limit: Annotated[int | None, typer.Option(min=1, help="Use at most this many examples of each split.")] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="FLUE_BENCH_DATA", help="Folder of data to use instead of downloads; see the README."),
+        typer.Option(envvar="FLUE_BENCH_DATA", help="Data to use instead of downloads; see docs/your-model.md."),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
     results: Annotated[Path, typer.Option(help="The folder to write records to.")] = Path("results"),

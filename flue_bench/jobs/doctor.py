@@ -119,7 +119,7 @@ def _machine() -> Iterator[Finding]:
         from flue_bench.training.device import pick_device, prepare
     except (ImportError, OSError) as error:
         fault = f"cannot be imported: {str(error).partition(chr(10))[0]}"
-        yield Finding("problem", "torch", fault, "Install torch again; README, Two commands.")
+        yield Finding("problem", "torch", fault, "Install torch again; see docs/get-started.md.")
         return
     device = prepare(pick_device("auto"), "auto", BASE_WIDTH)
     if device.where.type == "cuda":
@@ -276,7 +276,8 @@ def _hub(offline: bool) -> Finding:
     if not (reason := hub.silence()):
         return Finding("ok", "hub", f"{endpoint} answers")
     advice = (
-        "Check the network, https_proxy, HF_ENDPOINT; or fill the caches elsewhere (README). `make run` needs none."
+        "Check the network, https_proxy, HF_ENDPOINT; or fill the caches elsewhere (docs/offline-clusters.md). "
+        "`make run` needs none."
     )
     return Finding("note", "hub", f"{endpoint} is out of reach ({reason})", advice)
 

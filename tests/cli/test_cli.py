@@ -47,7 +47,7 @@ def test_every_command_has_help(command: str) -> None:
 
 def test_no_help_text_loses_words_in_brackets() -> None:
     """Square brackets in a help text are markup to Rich, and what they hold is not shown."""
-    cli._add_plugins()
+    cli.add_plugins()
     seen = 0
     waiting: list[Any] = [typer.main.get_command(cli.app)]
     while waiting:

@@ -1,4 +1,4 @@
-"""Published French files, each read by a task file that follows from README.md alone: all rows, nothing told wrong."""
+"""Published French files, each read by a task file that follows from docs/task-files.md alone: all rows, none wrong."""
 
 from __future__ import annotations
 

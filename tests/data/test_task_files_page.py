@@ -49,7 +49,7 @@ def test_every_option_of_a_kind_has_an_example_that_the_kind_takes() -> None:
                 assert not [fault for where, fault in kind.faults(task) if where == "options"]
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(10))
 def test_every_whole_example_is_a_task(number: int, tmp_path: Path) -> None:
     path = tmp_path / "essai.toml"
     path.write_text(WHOLE[number], encoding="utf-8")
@@ -57,4 +57,4 @@ def test_every_whole_example_is_a_task(number: int, tmp_path: Path) -> None:
     path.write_text(WHOLE[number] + "\ninconnu = 1\n", encoding="utf-8")
     with pytest.raises(TaskFileError, match=r"unknown key|Unknown recipe field"):
         registry.select([str(path)])
-    assert len(WHOLE) == 8
+    assert len(WHOLE) == 10

@@ -229,11 +229,11 @@ def test_exit_codes_in_order() -> None:
     assert exit_code([no, checked(fault="its data are not there")]) == 1
 
 
-def test_the_help_and_the_readme_name_the_codes() -> None:
+def test_the_help_and_the_page_of_records_name_the_codes() -> None:
     from support import ROOT
 
     said = " ".join(done("verify", "--help").split())
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/records.md").read_text(encoding="utf-8")
     for code, words in ((3, "another machine"), (4, "undecided"), (5, "not borne out")):
         assert f"{code}, {words}" in said.replace("│ │ ", ""), words
-        assert f"| {code} | {words}" in readme, words
+        assert f"| {code} | {words}" in page, words
