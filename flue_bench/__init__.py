@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flue_bench.api import (
         build_board,
         compare,
+        compare_rows,
         get_task,
         list_tasks,
         load_data,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     )
     from flue_bench.boards.board import Board
     from flue_bench.boards.compared import Comparison
+    from flue_bench.boards.disagreed import Disagreements
     from flue_bench.errors import FlueBenchError
     from flue_bench.recipe import Recipe
     from flue_bench.record import RunRecord
@@ -39,6 +41,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Board",
     "Comparison",
+    "Disagreements",
     "FlueBenchError",
     "Recipe",
     "Results",
@@ -46,6 +49,7 @@ __all__ = [
     "Task",
     "build_board",
     "compare",
+    "compare_rows",
     "get_task",
     "list_tasks",
     "load_data",
@@ -59,6 +63,7 @@ __all__ = [
 _TYPES = {
     "Board": "flue_bench.boards.board",
     "Comparison": "flue_bench.boards.compared",
+    "Disagreements": "flue_bench.boards.disagreed",
     "FlueBenchError": "flue_bench.errors",
     "Recipe": "flue_bench.recipe",
     "Results": "flue_bench.results.runs",

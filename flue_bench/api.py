@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from flue_bench.boards.board import Board
     from flue_bench.boards.compared import Comparison
+    from flue_bench.boards.disagreed import Disagreements
     from flue_bench.data.registry import Registered
     from flue_bench.data.sources import TaskData
     from flue_bench.jobs.grid import Outcome
@@ -520,10 +521,7 @@ def compare(
     from flue_bench.results.comparison import Evidence, Margin
     from flue_bench.results.rows import check_metric, find_one, named_rows, newest, tested
 
-    if question not in ("pretrained", "trained", "distilled"):
-        raise UnknownNameError("question", question, ("pretrained", "trained", "distilled"))
-    if seed is not None and question != "trained":
-        raise UsageError("--seed needs --question trained: the comparison of pretrained models uses all seeds.")
+    _check_question(question, seed)
     if retention is not None and not 0 <= retention <= 1:
         raise UsageError(f"retention {retention}: a share, from 0 to 1.")
     if floor is not None and question != "pretrained":
@@ -548,6 +546,65 @@ def compare(
         floor=None if floor is None else find_one(rows, known_name(rows, floor)),
         rows=rows,
     )
+
+
+def compare_rows(
+    a: str,
+    b: str,
+    results: Results | str | Path | Sequence[str | Path] = "results",
+    *,
+    tasks: str | Sequence[str] = (),
+    question: Literal["pretrained", "trained", "distilled"] = "pretrained",
+    seed: int | None = None,
+    limit: int | None = None,
+) -> Disagreements:
+    """Return the examples on which two models disagree, by id, the surest disagreements first, and who is nearer.
+
+    What is returned holds no text of the data; ``load_data(task).splits["test"]`` has the examples by their ids.
+
+    Args:
+        a: a model, as for ``compare``.
+        b: the other model.
+        results: what ``run`` or ``read_results`` returned, or results directories.
+        tasks: tasks or columns of the board; none: all that both models were run on.
+        question: whose runs: as for ``compare``.
+        seed: with ``trained``: the seed of both; None: the lowest that both have.
+        limit: list at most so many of a task that are nearer to A, to B and to neither; None: all. Counts are whole.
+
+    Raises:
+        UnknownNameError: a model or task has no record.
+        UsageError: there is nothing to compare.
+        RecordError: there are no predictions to compare.
+    """
+    from flue_bench.boards import disagreed
+    from flue_bench.results.comparison import Evidence
+    from flue_bench.results.rows import find_one, named_rows, newest, tested
+
+    _check_question(question, seed)
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: at least 1 example, or None for all.")
+    results = _standing(results)
+    once, _ = newest(tested(results.records))
+    rows = named_rows(once)
+    row_a, row_b = (find_one(rows, known_name(rows, name)) for name in (a, b))
+    return disagreed.disagreements(
+        row_a,
+        row_b,
+        Evidence(results.folders),
+        tasks=_several(tasks),
+        question=question,
+        seed=seed,
+        rows=rows,
+        limit=limit,
+        notes=[f"{path}: {reason}" for path, reason in results.damaged],
+    )
+
+
+def _check_question(question: str, seed: int | None) -> None:
+    if question not in ("pretrained", "trained", "distilled"):
+        raise UnknownNameError("question", question, ("pretrained", "trained", "distilled"))
+    if seed is not None and question != "trained":
+        raise UsageError("--seed needs --question trained: the comparison of pretrained models uses all seeds.")
 
 
 def verify_records(

@@ -54,6 +54,7 @@ def calls(folder: Path, made: Path) -> dict[str, Callable[[], object]]:
     return {
         "build_board": lambda: flue_bench.build_board(folder),
         "compare": lambda: flue_bench.compare("org/eleve", "org/maitre", folder),
+        "compare_rows": lambda: flue_bench.compare_rows("org/eleve", "org/maitre", folder),
         "get_task": lambda: flue_bench.get_task("mini-cls"),
         "list_tasks": lambda: flue_bench.list_tasks("mini"),
         "load_data": lambda: flue_bench.load_data("mini-cls", progress=False),

@@ -153,48 +153,13 @@ def compare(
         RecordError: there are no predictions to compare.
     """
     notes = [f"{path}: {reason}" for path, reason in damaged]
-    if row_a is row_b:
-        raise UsageError(f"A and B are both {row_a.title}: name two different rows of the board.")
-    notes += _budgets(row_a, row_b)
-    as_it_is = [row for row in (row_a, row_b) if not row.key.trained]
-    if as_it_is and question != "trained":
-        raise UsageError(
-            f"{as_it_is[0].title} was scored as it is, so no seeds tell how well its pretrained model fine-tunes: "
-            "ask --question trained."
-        )
-    if seed is not None and len(as_it_is) == 2:
-        raise UsageError("--seed: both models were scored as they are and have no seeds.")
     if floor and not floor.key.trained:
         raise UsageError(f"--floor {floor.title} was scored as it is: name a model that was fine-tuned here.")
     if floor in (row_a, row_b):
         raise UsageError(f"--floor {row_a.title if floor is row_a else row_b.title}: name a third row of the board.")
     if retention is None and (floor or row_a.records[0].cell.model.teacher == row_b.key.model):
         retention = KEPT
-    (group_a, rest_a), (group_b, rest_b) = _recipe(rows, row_a, row_b), _recipe(rows, row_b, row_a)
-    a, b = row_a.title, row_b.title
-    if question == "distilled":
-        if not any(row.distilled and not _teaches(row, other) for row, other in ((row_a, row_b), (row_b, row_a))):
-            raise UsageError(
-                f"Neither {a} nor {b} is known to be a distillation: --question distilled needs records of a model "
-                "that flue-bench distill made, run again since it is recorded."
-            )
-        if row_b in group_a:
-            raise UsageError(f"{a} and {b} are distillations of one recipe: name another model.")
-        pairs = _distilled_pairs(group_a, group_b, tasks, metric, notes)
-        a, b = _group_title(group_a, row_b), _group_title(group_b, row_a)
-        notes += [
-            f"{row.label} is not in {name}: a distillation with the same seed is"
-            for name, rest in (("A", rest_a), ("B", rest_b))
-            for row in rest
-        ]
-    else:
-        pairs = _pairs(row_a.records, row_b.records, tasks, metric, notes)
-        notes += _other_distillations("A", group_a, row_b) + _other_distillations("B", group_b, row_a)
-    if question == "trained":
-        before, pairs = len(notes), _one_seed(pairs, seed, notes)
-        notes = notes[before:] + notes[:before] if not pairs else notes  # the last reason is why there is none
-    if not pairs:
-        raise UsageError("\n".join([f"No task on which to compare {row_a.title} and {row_b.title}.", *notes[:1]]))
+    a, b, pairs = sides(row_a, row_b, notes, tasks=tasks, question=question, metric=metric, seed=seed, rows=rows)
     lines = _lines(pairs, metric, question, retention, margin, evidence, notes)
     if not lines:
         raise RecordError(
@@ -228,6 +193,66 @@ def compare(
         mean_retention=means[0],
         mean_above_floor=means[1],
     )
+
+
+def sides(
+    row_a: NamedRow,
+    row_b: NamedRow,
+    notes: list[str],
+    *,
+    tasks: Sequence[str] = (),
+    question: Question = "pretrained",
+    metric: str | None = None,
+    seed: int | None = None,
+    rows: Sequence[NamedRow] = (),
+) -> tuple[str, str, list[Pair]]:
+    """Return what A and B are called, and the records of both on each task on which they can be compared.
+
+    Args:
+        row_a, row_b, tasks, question, metric, seed, rows: as for ``compare``.
+        notes: takes what is left out, and what to keep in mind.
+
+    Raises:
+        UnknownNameError, UsageError: as for ``compare``.
+    """
+    if row_a is row_b:
+        raise UsageError(f"A and B are both {row_a.title}: name two different rows of the board.")
+    notes += _budgets(row_a, row_b)
+    as_it_is = [row for row in (row_a, row_b) if not row.key.trained]
+    if as_it_is and question != "trained":
+        raise UsageError(
+            f"{as_it_is[0].title} was scored as it is, so no seeds tell how well its pretrained model fine-tunes: "
+            "ask --question trained."
+        )
+    if seed is not None and len(as_it_is) == 2:
+        raise UsageError("--seed: both models were scored as they are and have no seeds.")
+    (group_a, rest_a), (group_b, rest_b) = _recipe(rows, row_a, row_b), _recipe(rows, row_b, row_a)
+    a, b = row_a.title, row_b.title
+    if question == "distilled":
+        if not any(row.distilled and not _teaches(row, other) for row, other in ((row_a, row_b), (row_b, row_a))):
+            raise UsageError(
+                f"Neither {a} nor {b} is known to be a distillation: --question distilled needs records of a model "
+                "that flue-bench distill made, run again since it is recorded."
+            )
+        if row_b in group_a:
+            raise UsageError(f"{a} and {b} are distillations of one recipe: name another model.")
+        pairs = _distilled_pairs(group_a, group_b, tasks, metric, notes)
+        a, b = _group_title(group_a, row_b), _group_title(group_b, row_a)
+        notes += [
+            f"{row.label} is not in {name}: a distillation with the same seed is"
+            for name, rest in (("A", rest_a), ("B", rest_b))
+            for row in rest
+        ]
+    else:
+        pairs = _pairs(row_a.records, row_b.records, tasks, metric, notes)
+        notes += _other_distillations("A", group_a, row_b) + _other_distillations("B", group_b, row_a)
+    if question == "trained":
+        before, pairs = len(notes), _one_seed(pairs, seed, notes)
+        if not pairs:
+            notes[:] = notes[before:] + notes[:before]  # the last reason is why there is none
+    if not pairs:
+        raise UsageError("\n".join([f"No task on which to compare {row_a.title} and {row_b.title}.", *notes[:1]]))
+    return a, b, pairs
 
 
 def _budgets(row_a: NamedRow, row_b: NamedRow) -> list[str]:
@@ -286,7 +311,7 @@ def _distilled_pairs(
     tasks: Sequence[str],
     metric: str | None,
     notes: list[str],
-) -> list[_Pair]:
+) -> list[Pair]:
     """Return the tasks on which both groups were run, with the records of all distillations that were run on each."""
 
     def together(group: Sequence[NamedRow]) -> list[RunRecord]:
@@ -302,7 +327,7 @@ def _distilled_pairs(
     return pairs
 
 
-def _with_spread(lines: list[Line], pairs: list[_Pair], metric: str | None, evidence: Evidence) -> list[Line]:
+def _with_spread(lines: list[Line], pairs: list[Pair], metric: str | None, evidence: Evidence) -> list[Line]:
     of_task = {pair.title: pair for pair in pairs}
 
     def spread(records: list[RunRecord]) -> Spread:
@@ -326,7 +351,7 @@ def _mean(columns: list[_Runs], metric: str | None, evidence: Evidence) -> Retai
 
 
 def _above(
-    pairs: Sequence[_Pair], floor: NamedRow, metric: str | None, evidence: Evidence, notes: list[str]
+    pairs: Sequence[Pair], floor: NamedRow, metric: str | None, evidence: Evidence, notes: list[str]
 ) -> dict[str, tuple[Retained, _Runs]]:
     """Return what is kept above the floor and the records it follows from, by task; note why other tasks have none."""
     found: dict[str, tuple[Retained, _Runs]] = {}
@@ -343,7 +368,7 @@ def _above(
     return found
 
 
-class _Pair(NamedTuple):
+class Pair(NamedTuple):
     """The records of both models on one task."""
 
     title: str
@@ -353,7 +378,7 @@ class _Pair(NamedTuple):
 
 def _pairs(
     a: Sequence[RunRecord], b: Sequence[RunRecord], tasks: Sequence[str], metric: str | None, notes: list[str]
-) -> list[_Pair]:
+) -> list[Pair]:
     """Return the tasks that both models were run on with the same version, data and limit; note why others are not.
 
     Raises:
@@ -389,7 +414,7 @@ def _pairs(
             limit, served = ours[0].cell.limit, ours[0].cell.train_rows
             parts = [f" limit {limit:,}" if limit else "", f" on {counted(served, 'train row')}" if served else ""]
             variant = "".join(parts) or ("" if len(shared) == 1 else " whole")
-            pairs.append(_Pair(f"{task}{variant}", ours, theirs))
+            pairs.append(Pair(f"{task}{variant}", ours, theirs))
     return pairs
 
 
@@ -410,7 +435,7 @@ def _variants(records: Iterable[RunRecord]) -> dict[str, dict[tuple[Any, ...], l
     }
 
 
-def _one_seed(pairs: list[_Pair], seed: int | None, notes: list[str]) -> list[_Pair]:
+def _one_seed(pairs: list[Pair], seed: int | None, notes: list[str]) -> list[Pair]:
     """Return one fine-tuned model of each: that of ``seed``, or of the lowest seed that both have.
 
     A model that was scored as it is stands beside any seed of the other.
@@ -434,12 +459,12 @@ def _one_seed(pairs: list[_Pair], seed: int | None, notes: list[str]) -> list[_P
             notes.append(f"{pair.title}: {wanted} (A: {said[0] or NONE}; B: {said[1] or NONE})")
             continue
         taken = seeds[0] if seed is None else seed
-        chosen.append(_Pair(pair.title, *([of_model.get(None) or of_model[taken]] for of_model in by_seed)))
+        chosen.append(Pair(pair.title, *([of_model.get(None) or of_model[taken]] for of_model in by_seed)))
     return chosen
 
 
 def _lines(
-    pairs: list[_Pair],
+    pairs: list[Pair],
     metric: str | None,
     question: Question,
     share_kept: float | None,
@@ -520,7 +545,7 @@ def _reasons(lines: list[Line]) -> list[str]:
     return [f"no verdict on {', '.join(of_reason)}: {reason}" for reason, of_reason in tasks.items()]
 
 
-def _collapsed(pairs: list[_Pair]) -> list[str]:
+def _collapsed(pairs: list[Pair]) -> list[str]:
     return [
         f"{pair.title}: {name}, {record.cell.run}: {record.collapsed}{'' if record.cell.untrained else f'; {TRY}'}"
         for pair in pairs
@@ -530,7 +555,7 @@ def _collapsed(pairs: list[_Pair]) -> list[str]:
     ]
 
 
-def _fine_tuned(pairs: list[_Pair]) -> list[str]:
+def _fine_tuned(pairs: list[Pair]) -> list[str]:
     return [
         f"{name} is not only pretrained: its checkpoint has a classification head, which was {'; '.join(words)}"
         for name, records in _sides(pairs)
@@ -538,7 +563,7 @@ def _fine_tuned(pairs: list[_Pair]) -> list[str]:
     ]
 
 
-def _leaks(pairs: list[_Pair]) -> list[str]:
+def _leaks(pairs: list[Pair]) -> list[str]:
     return [
         f"{name} may have been trained on what it is scored on: {'; '.join(words)}"
         for name, records in _sides(pairs)
@@ -546,7 +571,7 @@ def _leaks(pairs: list[_Pair]) -> list[str]:
     ]
 
 
-def _sides(pairs: list[_Pair]) -> list[tuple[str, list[RunRecord]]]:
+def _sides(pairs: list[Pair]) -> list[tuple[str, list[RunRecord]]]:
     return [("A", [r for pair in pairs for r in pair.a]), ("B", [r for pair in pairs for r in pair.b])]
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flue_bench.cli.output import put
+from flue_bench.cli.output import put, say
 from flue_bench.cli.results import Results, read
 from flue_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from flue_bench.boards.compared import Comparison
+    from flue_bench.boards.disagreed import Disagreements
 
 
 class QuestionChoice(StrEnum):
@@ -31,6 +33,8 @@ class Format(StrEnum):
     terminal = "terminal"
     markdown = "markdown"
     json = "json"
+    csv = "csv"
+    jsonl = "jsonl"
 
 
 FORMATS: dict[Format, Callable[[Comparison], str]] = {
@@ -38,6 +42,14 @@ FORMATS: dict[Format, Callable[[Comparison], str]] = {
     Format.markdown: lambda answer: answer.to_markdown(),
     Format.json: lambda answer: answer.to_json(),
 }
+OF_ROWS: dict[Format, Callable[[Disagreements], str]] = {
+    Format.terminal: str,
+    Format.json: lambda answer: answer.to_json(),
+    Format.csv: lambda answer: answer.to_csv(),
+    Format.jsonl: lambda answer: answer.to_jsonl(),
+}
+LIMIT = 10
+"""Examples of a kind of disagreement that are shown where nothing else is asked for; files have all of them."""
 
 
 def compare(
@@ -81,11 +93,40 @@ def compare(
         int | None, typer.Option(show_default="lowest in common", help="With --question trained: the seed to compare.")
     ] = None,
     format_: Annotated[
-        Format, typer.Option("--format", "-f", help="Output format; json holds everything.")
+        Format,
+        typer.Option("--format", "-f", help="json holds everything; csv and jsonl are of --rows."),
     ] = Format.terminal,
+    rows: Annotated[
+        bool,
+        typer.Option(
+            "--rows",
+            help="List the examples on which A and B disagree, the surest first. Their texts are read from your own "
+            "data, and shown in a terminal alone.",
+        ),
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            show_default="10 on the screen, all in a file",
+            help="With --rows: list so many of a task that are nearer to A, to B, and neither.",
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(envvar="FLUE_BENCH_DATA", help="With --rows: the folder of your data. Nothing is downloaded."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
 ) -> None:
     """Test whether one model is better than another, or the difference is chance; --question says in which sense."""
+    if rows:
+        others = {"metric": metric, "retention": retention, "margin": margin, "floor": floor}
+        _rows(a, b, results, task or [], question, seed, format_, limit, data_dir, out, others)
+        return
+    if limit is not None:
+        raise UsageError("--limit says how many examples are listed: it needs --rows.")
+    if format_ not in FORMATS:
+        raise UsageError(f"--format {format_} lists examples: it needs --rows.")
     if seed is not None and question is not QuestionChoice.trained:
         raise UsageError("--seed needs --question trained: the comparison of pretrained models uses all seeds.")
 
@@ -108,3 +149,56 @@ def compare(
         Console().print(answer)
         return
     put(FORMATS[format_](answer), out)
+
+
+def _rows(
+    a: str,
+    b: str,
+    results: list[Path] | None,
+    tasks: list[str],
+    question: QuestionChoice,
+    seed: int | None,
+    format_: Format,
+    limit: int | None,
+    data_dir: Path | None,
+    out: Path | None,
+    others: Mapping[str, object],
+) -> None:
+    """Show where the models disagree."""
+    if given := [name for name, value in others.items() if value is not None]:
+        raise UsageError(f"--{given[0]} is of the test of a difference: leave it or --rows out.")
+    if format_ not in OF_ROWS:
+        raise UsageError(f"--format {format_} does not list examples: take terminal, json, csv or jsonl.")
+
+    import flue_bench
+    from flue_bench.boards.disagreed import heading
+    from flue_bench.data import registry
+    from flue_bench.progress import Console
+    from flue_bench.results import texts
+
+    loose = registry.select([each for each in tasks if each.endswith(".toml")])  # tasks that are not installed
+    names = [*(each for each in tasks if not each.endswith(".toml")), *(each.task.name for each in loose)]
+    on_screen = format_ is Format.terminal and out is None
+    answer = flue_bench.compare_rows(
+        a,
+        b,
+        read(results),
+        tasks=names,
+        question=question.value,
+        seed=seed,
+        limit=limit or (LIMIT if on_screen else None),
+    )
+    console = Console()
+    if on_screen and sys.stdout.isatty():  # what rich takes for a terminal may be a file
+        with Console(stderr=True).status("Reading the texts of your data"):
+            found = {on.task: texts.of_record(on.record, loose, data_dir) for on in answer.tasks}
+        examples = {task: of_task for task, (of_task, _) in found.items()}
+        console.print(answer.with_texts(examples, {task: reason for task, (_, reason) in found.items() if reason}))
+        return
+    if on_screen:
+        console.print(answer)
+        return
+    if format_ in (Format.csv, Format.jsonl):
+        for on in answer.tasks:
+            say(heading(on), err=True)
+    put(OF_ROWS[format_](answer), out)

@@ -87,6 +87,8 @@ class Kind(ABC, Generic[E]):
     ``Encoded.chosen``, and the record keeps what was decided (``RunRecord.chosen``)."""
     scored: tuple[str, ...] = ("gold", "predicted")
     """Columns of the predictions from which scores and counts are computed."""
+    told: tuple[str, ...] = ()
+    """Columns of the predictions beside ``scored`` that ``answers`` and ``confidence`` use."""
     levels: Mapping[str, str] = {}
     """Levels of ``RunRecord.per_class`` that a board's page shows → their headings."""
     absent: str = " (a mean over all labels counts it as 0)"
@@ -304,6 +306,27 @@ class Kind(ABC, Generic[E]):
         gold, predicted = table["gold"].to_pylist(), table["predicted"].to_pylist()
         return np.array([one != other for one, other in zip(gold, predicted, strict=True)], np.float64)
 
+    def apart(self, one: pyarrow.Table, other: pyarrow.Table, task: Declared) -> Floats:
+        """Return how far two models' answers to the same examples are from each other, (examples,), in the unit of
+        ``errors``; 0 where they are the same. By default 1 for all others.
+        """
+        pairs = zip(one["predicted"].to_pylist(), other["predicted"].to_pylist(), strict=True)
+        return np.array([a != b for a, b in pairs], np.float64)
+
+    def confidence(self, table: pyarrow.Table) -> Floats | None:
+        """Return the probability of each prediction, (examples,); None where predictions have none of their own."""
+        return None
+
+    def answers(self, row: Mapping[str, Any], task: Declared, example: E | None = None) -> tuple[Texts, Texts]:
+        """Return the right and the predicted answer of a row of predictions, each as its parts in words.
+
+        Args:
+            row: columns ``scored`` and ``told`` → the row's values.
+            task: gives the meaning of the numbers in them.
+            example: the example, from whose texts the answers may be quoted; None: no text of it is said.
+        """
+        return in_words(row["gold"], task.labels), in_words(row["predicted"], task.labels)
+
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if the model gives one answer throughout while gold holds several, otherwise None."""
         return None
@@ -355,6 +378,27 @@ def kind_of(record: RunRecord) -> Kind[Any]:
             f"{record.cell.task}: no installed package provides the kind of task '{record.kind}' "
             f"(known: {', '.join(installed())}): install the one that this record was made with."
         ) from None
+
+
+def in_words(answer: Any, labels: Sequence[str]) -> Texts:
+    """Return an answer's parts in words: the names of labels, numbers, what a list holds; nothing for no answer."""
+    if answer is None:
+        return ()
+    if isinstance(answer, list | tuple):
+        return tuple(part for each in answer for part in in_words(each, labels))
+    if isinstance(answer, int) and labels:
+        return (labels[answer],)
+    return (f"{answer:.4g}" if isinstance(answer, float) else str(answer),)
+
+
+def likeliest(probabilities: pyarrow.ChunkedArray) -> Floats:
+    """Return the largest probability of each example, (examples,), from a column of lists."""
+    return np.array([max(row, default=0.0) for row in probabilities.to_pylist()], np.float64)
+
+
+def as_gold(one: pyarrow.Table, other: pyarrow.Table) -> pyarrow.Table:
+    """Return the first predictions as if those of the second were right."""
+    return one.set_column(one.column_names.index("gold"), "gold", other["predicted"])
 
 
 def integers(column: pyarrow.ChunkedArray) -> Ints:

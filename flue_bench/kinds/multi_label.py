@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from flue_bench.kinds import counts
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores, ratio
-from flue_bench.kinds.kind import VALIDATION, Declared, Kind, lists
+from flue_bench.kinds.kind import VALIDATION, Declared, Kind, as_gold, lists
 from flue_bench.kinds.own_head import Reading, read_labels
 from flue_bench.kinds.rows import Row
 from flue_bench.kinds.sentence import MEAN
@@ -167,6 +167,10 @@ class MultiLabel(Kind[Several]):
         gold, predicted = (marked(table[name], len(task.labels)) for name in ("gold", "predicted"))
         wrong: Floats = (gold != predicted).sum(axis=1).astype(np.float64)
         return wrong
+
+    def apart(self, one: pyarrow.Table, other: pyarrow.Table, task: Declared) -> Floats:
+        """Return the number of labels that one of two predictions has and the other has not."""
+        return self.errors(as_gold(one, other), task)
 
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if the same labels are predicted throughout."""

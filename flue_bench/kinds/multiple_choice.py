@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flue_bench.kinds import counts, rows
-from flue_bench.kinds.counts import Ints, Metric, Scores
-from flue_bench.kinds.kind import Declared, Kind, Texts, integers
+from flue_bench.kinds.counts import Floats, Ints, Metric, Scores
+from flue_bench.kinds.kind import Declared, Kind, Texts, integers, likeliest
 from flue_bench.kinds.own_head import Reading
 from flue_bench.kinds.rows import Row
 from flue_bench.record import RunRecord
@@ -43,6 +43,7 @@ class MultipleChoice(Kind[Question]):
     hub_task = "multiple-choice"
     needs = ("text", "choices", "label")
     gathered: Mapping[str, type] = {"choices": tuple}
+    told = ("probabilities",)
     levels: Mapping[str, str] = {"position": "Positions"}
     absent = ""
     views: ClassVar[Mapping[str, Callable[[Texts], Texts]]] = {
@@ -123,6 +124,17 @@ class MultipleChoice(Kind[Question]):
     def classes(self, task: Declared) -> Mapping[str, Sequence[str]]:
         """Return the names of the positions."""
         return {"position": task.labels}
+
+    def confidence(self, table: pyarrow.Table) -> Floats:
+        """Return the probability of the most probable answer."""
+        return likeliest(table["probabilities"])
+
+    def answers(self, row: Mapping[str, Any], task: Declared, example: Question | None = None) -> tuple[Texts, Texts]:
+        """Return the names of the positions, with the choices that stand there."""
+        if example is None:
+            return super().answers(row, task)
+        gold, predicted = (f"{task.labels[row[name]]}: {example.choices[row[name]]}" for name in ("gold", "predicted"))
+        return (gold,), (predicted,)
 
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if the same position is chosen throughout."""

@@ -63,6 +63,8 @@ METRICS = {
         of_examples=True,
     ),
 }
+NO_WORDS = "none"
+"""Stands for the words of an answer that is articles and punctuation alone."""
 OF_EITHER = {
     "f1_answerable": Metric(partial(_share, part=5, of=3), "answer", "f1", "F1 over the questions that have an answer"),
     "exact_match_answerable": Metric(
@@ -89,6 +91,7 @@ class QuestionAnswering(Kind[Asked]):
     needs = ("question", "context", "answers")
     options = ("threshold", "max_answer_length", "n_best", "stride")
     absent = ""
+    told = ("start", "end")
     views: ClassVar[Mapping[str, Callable[[Texts], Texts]]] = {
         "question and context": lambda texts: ("\n".join(texts),),
         "context": lambda texts: texts[1:],
@@ -194,6 +197,21 @@ class QuestionAnswering(Kind[Asked]):
     def errors(self, table: pyarrow.Table, task: Declared) -> Floats:
         """Return how far the F1 of each answer is from 1, in whole hundredths."""
         return np.round(100 * (1 - _outcomes(table)[:, 2]))
+
+    def apart(self, one: pyarrow.Table, other: pyarrow.Table, task: Declared) -> Floats:
+        """Return how far the F1 of two answers, of one against the other, is from 1, in whole hundredths."""
+        pairs = zip(one["predicted"].to_pylist(), other["predicted"].to_pylist(), strict=True)
+        return np.round([100 * (1 - _f1(a, b)) for a, b in pairs])
+
+    def answers(self, row: Mapping[str, Any], task: Declared, example: Asked | None = None) -> tuple[Texts, Texts]:
+        """Return answers as they stand in the context; without it, as numbers of words and of characters."""
+        start, end = row["start"], row["end"]
+        if example is None:
+            gold = dict.fromkeys(f"words {' '.join(map(str, words))}" for words in row["gold"] if words)
+            words = " ".join(map(str, row["predicted"])) or NO_WORDS
+            return tuple(gold), () if start == -1 else (f"words {words} (characters {start} to {end})",)
+        right = dict.fromkeys(text for text, _ in example.answers)
+        return tuple(right), () if start == -1 else (example.context[start:end],)
 
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if no answer, or the beginning of the context, is predicted throughout."""

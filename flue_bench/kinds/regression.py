@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from flue_bench.kinds import counts
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores, ratio
-from flue_bench.kinds.kind import Declared, Kind
+from flue_bench.kinds.kind import Declared, Kind, as_gold
 from flue_bench.kinds.own_head import Reading
 from flue_bench.kinds.rows import Row
 from flue_bench.kinds.texts import VIEWS, check_pairs
@@ -175,6 +175,10 @@ class Regression(Kind[Measured]):
         gold, predicted = _both(table)
         low, high = range_of(task)
         return np.round(100 * np.abs(predicted - gold) / (high - low))
+
+    def apart(self, one: pyarrow.Table, other: pyarrow.Table, task: Declared) -> Floats:
+        """Return how far two predictions are from each other, in whole hundredths of the range."""
+        return self.errors(as_gold(one, other), task)
 
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if all predictions are nearly the same number."""

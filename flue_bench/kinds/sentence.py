@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from flue_bench.kinds import counts
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores
-from flue_bench.kinds.kind import Columns, Declared, Kind, Texts, integers
+from flue_bench.kinds.kind import Columns, Declared, Kind, Texts, integers, likeliest
 from flue_bench.kinds.own_head import Reading, meaning, read_labels, unlikely
 from flue_bench.kinds.rows import Row
 from flue_bench.record import NoTraining, RunRecord
@@ -51,6 +51,7 @@ class Sentence(Kind[Example]):
 
     network = "flue_bench.kinds.network.sentence:SENTENCE"
     hub_task = "text-classification"
+    told = ("probabilities",)
     levels: Mapping[str, str] = {"class": "Classes"}
 
     def __init__(self, name: str, texts: tuple[str, ...], views: Mapping[str, Callable[[Texts], Texts]]) -> None:
@@ -110,6 +111,10 @@ class Sentence(Kind[Example]):
     def classes(self, task: Declared) -> Mapping[str, Sequence[str]]:
         """Return the labels."""
         return {"class": task.labels}
+
+    def confidence(self, table: pyarrow.Table) -> Floats:
+        """Return the probability of the most probable answer."""
+        return likeliest(table["probabilities"])
 
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if one label is predicted throughout."""

@@ -199,6 +199,18 @@ class Tokens(Kind[Example]):
         wrong = tagging.gold != tagging.predicted
         return np.bincount(tagging.sentence, wrong, len(tagging.lengths)).astype(np.float64)
 
+    def apart(self, one: pyarrow.Table, other: pyarrow.Table, task: Declared) -> Floats:
+        """Return the number of words of each sentence that two models tag differently."""
+        (ours, lengths), (theirs, same) = (lists(table["predicted"]) for table in (one, other))
+        _check_lengths(lengths, same, "predicted")
+        return np.bincount(np.repeat(np.arange(len(lengths)), lengths), ours != theirs, len(lengths)).astype(np.float64)
+
+    def answers(self, row: Mapping[str, Any], task: Declared, example: Example | None = None) -> tuple[Texts, Texts]:
+        """Return the entities with the numbers of their words, from 0; without a scheme, each word with its class."""
+        words = example.words if example else None
+        gold, predicted = (_parts(row[name], task, words) for name in ("gold", "predicted"))
+        return gold, predicted
+
     def collapsed(self, table: pyarrow.Table, task: Declared) -> str | None:
         """Return a sentence if one tag is predicted throughout."""
         predicted = lists(table["predicted"])[0]
@@ -603,6 +615,22 @@ def _entities(tags: Ints, first: NDArray[np.bool_], labels: Sequence[str], schem
     breaks = np.append(np.flatnonzero(~continues), len(tags))
     end[opening] = breaks[np.searchsorted(breaks, opening, side="right")]
     return end, type_
+
+
+def _parts(tags: Sequence[int], task: Declared, words: Sequence[str] | None) -> Texts:
+    """Return the entities of a sentence, or its words, in words: ``3-4 PER``, or ``3-4 «Victor Hugo» PER``."""
+    if task.scheme is None:
+        spans = [(n, n + 1, "no class" if tag == UNSEEN else task.labels[tag]) for n, tag in enumerate(tags)]
+    else:
+        first = np.arange(len(tags)) == 0
+        ends, types = _entities(np.asarray(tags, np.int64), first, task.labels, task.scheme)
+        names = entity_types(task.labels)
+        spans = [(start, int(ends[start]), names[types[start]]) for start in np.flatnonzero(ends).tolist()]
+    said = []
+    for start, end, name in spans:
+        quote = f" «{' '.join(words[start:end])}»" if words else ""
+        said.append(f"{start}{f'-{end - 1}' if end > start + 1 else ''}{quote} {name}")
+    return tuple(said)
 
 
 def _flat(sequences: Sequence[Collection[int]]) -> tuple[Ints, Ints]:

@@ -222,14 +222,14 @@ class Evidence:
     _names: set[str] = field(default_factory=set, compare=False, repr=False)
     _kept: Kept = field(default_factory=Kept, compare=False, repr=False)
 
-    def predictions(self, record: RunRecord) -> pyarrow.Table:
-        """Return the record's test predictions without their probabilities, from any of the folders.
+    def predictions(self, record: RunRecord, more: Sequence[str] = ()) -> pyarrow.Table:
+        """Return what is scored of the record's test predictions, and ``more`` columns, from any of the folders.
 
         Raises:
             RecordError: the file does not exist, is not the one that the record was written with, or lacks a column;
                 or no installed package provides the record's kind of task.
         """
-        columns = ["id", "group", *kind_of(record).scored]
+        columns = ["id", "group", *kind_of(record).scored, *more]
         name, problem = record.predictions.file, RecordError("")
         for path, folder in self._files_of(record):
             try:
@@ -286,7 +286,7 @@ class Evidence:
             with contextlib.suppress(ValueError):
                 kept: _Value = _adapter(kind).validate_json(value)
                 return kept
-        computed = _attempted(compute)
+        computed = attempted(compute)
         self._kept.put(name, json.dumps(asdict(cast(Any, computed))).encode())
         return computed
 
@@ -295,7 +295,7 @@ _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 """Adapters are expensive to make, and one serves all values of a type."""
 
 
-def _attempted(compute: Callable[[], _Value]) -> _Value:
+def attempted(compute: Callable[[], _Value]) -> _Value:
     """Return what is computed, and raise ``RecordError`` for what predictions of a stranger may cause."""
     try:
         return compute()
@@ -616,7 +616,7 @@ def together(entries: Sequence[Sequence[RunRecord]], metric: str, evidence: Evid
     Raises:
         RecordError, UnknownNameError: as for ``interval``.
     """
-    measured = _attempted(lambda: _measure([_entry(records, metric) for records in entries], metric, evidence))
+    measured = attempted(lambda: _measure([_entry(records, metric) for records in entries], metric, evidence))
     return Together(measured.scores, _means(measured, drawn=True), measured.metric.low, measured.metric.high)
 
 

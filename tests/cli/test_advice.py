@@ -546,6 +546,11 @@ ADVICE: dict[str, Case] = {
 """A part of the message as it stands in the code, with {} for what varies → how it is met and followed."""
 
 ELSEWHERE = {
+    "--limit says how many examples are listed: it needs": "test_what_does_not_go_together_is_told",
+    "lists examples: it needs --rows": "test_what_does_not_go_together_is_told",
+    "is of the test of a difference: leave it or": "test_what_does_not_go_together_is_told",
+    "does not list examples: take terminal": "test_what_does_not_go_together_is_told",
+    "is installed; --task takes its file": "test_without_the_same_data_it_says_why",
     "--dry-run says what a grid would run": "test_what_is_refused_before_anything_runs",
     "--workers {}: at least 1, or auto": "test_what_is_refused_before_anything_runs",
     "--workers {}: a number": "test_what_is_refused_before_anything_runs",
