@@ -59,10 +59,12 @@ class MaskedLM(nn.Module):
             self.watched.add(name)
 
     def _see(self, name: str, _: nn.Module, __: Any, output: Any) -> None:
-        self.seen[name] = output[0] if isinstance(output, tuple) else output
+        # The first call of a pass: DeBERTa-v2 projects its relative positions by the same matrices afterwards.
+        self.seen.setdefault(name, output[0] if isinstance(output, tuple) else output)
 
     def forward(self, batch: Batch, projected: KlRows) -> Rows:
         """Return hidden states at all positions without padding, and head features at these or only the masked ones."""
+        self.seen = {}
         encoded = self.network.base_model(input_ids=batch.ids, attention_mask=batch.attention)
         hidden = encoded.last_hidden_state.flatten(0, 1)[batch.real]  # (real, hidden)
         features = self.transform(hidden[: len(batch.labels)] if projected == "masked" else hidden)  # (rows, hidden)

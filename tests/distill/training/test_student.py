@@ -31,7 +31,18 @@ from flue_distill.training.student import (
 )  # fmt: skip
 from support.tiny import tiny
 
-FAMILIES = ["camembert", "roberta", "xlm-roberta", "bert", "distilbert"]
+RELATIVE = {
+    "relative_attention": True, "position_buckets": 4, "norm_rel_ebd": "layer_norm", "share_att_key": True,
+    "pos_att_type": ["p2c", "c2p"], "position_biased_input": False, "type_vocab_size": 0,
+}  # fmt: skip
+OF_A_FAMILY: dict[str, dict[str, object]] = {
+    "camembert": {}, "roberta": {}, "xlm-roberta": {}, "bert": {}, "distilbert": {},
+    "deberta-v2": {**RELATIVE},
+    "deberta-v2 with its own head": {**RELATIVE, "legacy": False},
+    "modernbert": {"global_attn_every_n_layers": 3, "local_attention": 4, "decoder_bias": True},
+    "modernbert without a bias": {"global_attn_every_n_layers": 3, "local_attention": 4, "decoder_bias": False},
+}  # fmt: skip
+FAMILIES = list(OF_A_FAMILY)
 NO_DROPOUT = {
     "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "dropout": 0.0, "attention_dropout": 0.0
 }  # fmt: skip
@@ -43,7 +54,9 @@ def config(family: str, layers: int = 4, vocabulary: int = 40, hidden: int = 8):
         sizes = dict(dim=hidden, n_layers=layers, n_heads=2, hidden_dim=12)
     else:
         sizes = dict(hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=12)
-    return transformers.AutoConfig.for_model(family, **shared, **sizes, **NO_DROPOUT)
+    return transformers.AutoConfig.for_model(
+        family.split()[0], **{**shared, **sizes, **NO_DROPOUT, **OF_A_FAMILY[family]}
+    )
 
 
 def test_twelve_to_six_are_the_references_layers() -> None:
@@ -74,11 +87,11 @@ def test_student_holds_the_teachers_weights(family: str) -> None:
     theirs, ours = teacher.state_dict(), student.state_dict()
     for name, weight in ours.items():
         for i, layer in enumerate(kept):
-            if f".layer.{i}." in name:
-                name = name.replace(f".layer.{i}.", f".layer.{layer}.")
+            if f".layer.{i}." in name or f".layers.{i}." in name:
+                name = name.replace(f".layer.{i}.", f".layer.{layer}.").replace(f".layers.{i}.", f".layers.{layer}.")
                 break
         assert torch.equal(weight, theirs[name]), name
-    assert student.get_output_embeddings().weight is student.get_input_embeddings().weight
+    assert MaskedLM(student).weight is student.get_input_embeddings().weight
     assert teacher.config.num_hidden_layers == 6
     with torch.no_grad():
         next(iter(student.parameters())).add_(1)  # a copy, not the teacher's own
