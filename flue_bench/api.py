@@ -412,7 +412,12 @@ def read_results(folders: str | Path | Sequence[str | Path] = "results") -> Resu
 
     The others are in ``damaged``, each with its reason.
 
+    Args:
+        folders: results directories, and repositories of records on the hub: ``hub:org/name`` or
+            ``hub:org/name@revision``, which are fetched into the cache.
+
     Raises:
+        HubError, OfflineError: such a repository cannot be had.
         UsageError: a folder does not exist, or none holds anything.
     """
     from flue_bench.results import runs
@@ -478,7 +483,8 @@ def build_board(
         built = place(built, results.records, evidence, _several(overall))
     if floor is not None:
         built = above(built, results.records, evidence, known_name(named_rows(results.records), floor))
-    return published.quote(built, results.records, published.load())
+    built = published.quote(built, results.records, published.load())
+    return replace(built, sources=(*built.sources, *results.published))
 
 
 def compare(
@@ -532,7 +538,7 @@ def compare(
     rows = named_rows(once)
     row_a, row_b = (find_one(rows, known_name(rows, name)) for name in (a, b))
     check_metric(results.records, metric)
-    return compared.compare(
+    answer = compared.compare(
         row_a,
         row_b,
         Evidence(results.folders),
@@ -546,6 +552,7 @@ def compare(
         floor=None if floor is None else find_one(rows, known_name(rows, floor)),
         rows=rows,
     )
+    return replace(answer, notes=[*answer.notes, *results.published])
 
 
 def compare_rows(
@@ -596,7 +603,7 @@ def compare_rows(
         seed=seed,
         rows=rows,
         limit=limit,
-        notes=[f"{path}: {reason}" for path, reason in results.damaged],
+        notes=[*(f"{path}: {reason}" for path, reason in results.damaged), *results.published],
     )
 
 
@@ -624,7 +631,7 @@ def verify_records(
     ``compare`` leave out.
 
     Args:
-        paths: records (``.json``), or results directories for all in them.
+        paths: records (``.json``), or for all in them results directories and ``hub:org/name`` as for ``read_results``.
         rerun: also train each cell again, compare the predictions, and give a verdict (``Checked.verdict``).
         tasks: with ``rerun``: tasks that are not installed.
         model: with ``rerun``: the model's hub id or directory; None: the record's, at its revision, or the one that was
@@ -641,11 +648,11 @@ def verify_records(
         UsageError: a path is neither a record nor a folder with records.
     """
     from flue_bench.data import registry
-    from flue_bench.results import standing, verify
+    from flue_bench.results import remote, standing, verify
 
     if not rerun and (tasks or model):
         raise UsageError("--task and --model say what to train again: they need --rerun.")
-    files = verify.records_in([Path(path) for path in _several(paths)])
+    files = verify.records_in([remote.local(path, offline) for path in _several(paths)])
     display, checked = display_for(progress), []
     with display.running(), display.bar(f"verifying {counted(len(files), 'record')}") as bar:
         for done, file in enumerate(files):
@@ -653,14 +660,15 @@ def verify_records(
             checked.append(verify.checked(file))
     checked = standing.compared(checked)
     if not rerun:
-        return checked
+        return [replace(each, file=remote.shown(each.file)) for each in checked]
     chosen = registry.select(_several(tasks))
     with display.console.status("Loading PyTorch and transformers"), loading():
         from flue_bench.jobs.loader import Loader
         from flue_bench.jobs.rerun import checked_again
     loader = Loader(chosen, data_dir=_data_dir(data_dir), offline=offline)  # one for all: a model is hashed once
     named = None if model is None else str(model)
-    return [checked_again(each, loader, display, model=named, device=device) if each.ok else each for each in checked]
+    again = [checked_again(each, loader, display, model=named, device=device) if each.ok else each for each in checked]
+    return [replace(each, file=remote.shown(each.file)) for each in again]
 
 
 def measure_speed(

@@ -30,6 +30,7 @@ from flue_bench.errors import UsageError, counted
 from flue_bench.progress import Console
 from flue_bench.recipe import Recipe
 from flue_bench.record import Failure, OwnHead, RunRecord, Search, SpeedRecord
+from flue_bench.results import remote
 from flue_bench.results.comparison import LEVEL, Interval, Versus, collapsed, outlying
 from flue_bench.results.rows import (
     NamedRow,
@@ -675,11 +676,17 @@ def _checkpoint(records: Iterable[RunRecord]) -> Checkpoint | None:
 
 def _once(records: Iterable[RunRecord], left_out: set[Note]) -> list[RunRecord]:
     """Return the newest record of each cell."""
+    records = list(records)
     once, others = newest(records)
     for record in once:
         if more := others.get(record.cell_digest):
             what = f"{record.cell.model.name}: {record.cell.task}, {record.cell.run}"
-            left_out.add(Note(what, f"{more} more of the same cell with other predictions; the newest is shown"))
+            roots = {
+                root for each in records if each.cell_digest == record.cell_digest and (root := remote.of_root(each))
+            }
+            where = remote.of_root(record)
+            of = f", from {remote.shown(where)}" if where and any(map(remote.is_published, roots)) else ""
+            left_out.add(Note(what, f"{more} more of the same cell with other predictions; the newest is shown{of}"))
     return once
 
 

@@ -86,8 +86,10 @@ def leaderboard(
     )
     if format_ is Format.html:
         from flue_bench.boards.html import html
+        from flue_bench.results.remote import is_published
 
-        link = _link(contents.records, contents.folders, out)
+        own = [folder for folder in contents.folders if not is_published(folder)]
+        link = _link(contents.records, own, out)
         text = html(built, contents.records, Evidence(contents.folders), link)
     elif format_ is not Format.terminal:
         text = render.FORMATS[format_](built)

@@ -14,7 +14,13 @@ from flue_bench.cli.output import say
 if TYPE_CHECKING:
     from flue_bench.results.runs import Results as Read
 
-Results = Annotated[list[Path] | None, typer.Option(show_default="results", help="A results directory. Repeatable.")]
+Results = Annotated[
+    list[Path] | None,
+    typer.Option(
+        show_default="results",
+        help="A results directory, or records that somebody published: hub:org/name[@revision]. Repeatable.",
+    ),
+]
 
 
 MOST = 5
@@ -37,6 +43,8 @@ def read(results: list[Path] | None) -> Read:
         gc.freeze()
         if collects:
             gc.enable()
+    for words in contents.published:
+        say(words, err=True)
     for path, reason in contents.damaged[:MOST]:
         say(f"Left out: {path}: {reason}", err=True)
     if (more := len(contents.damaged) - MOST) > 0:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 def verify(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH…", help="Records (.json), or results directories for all in them.")
+        list[Path],
+        typer.Argument(
+            metavar="PATH…", help="Records (.json), or results directories and hub:org/name for all in them."
+        ),
     ],
     rerun: Annotated[
         bool, typer.Option("--rerun", help="Also train each cell again and compare the predictions.")

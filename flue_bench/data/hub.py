@@ -89,7 +89,13 @@ class _Cached(NamedTuple):
 
 
 def fetch(
-    repo_id: str, *, repo_type: RepoType, revision: str | None, patterns: Sequence[str], offline: bool = False
+    repo_id: str,
+    *,
+    repo_type: RepoType,
+    revision: str | None,
+    patterns: Sequence[str],
+    offline: bool = False,
+    max_bytes: float | None = None,
 ) -> Snapshot:
     """Fetch the files of a hub repository that match ``patterns``, from the cache where it has them.
 
@@ -102,6 +108,7 @@ def fetch(
         revision: commit, branch or tag; None for the main branch.
         patterns: globs as in ``huggingface_hub.snapshot_download``; each must match a file.
         offline: use the cache alone, as ``HF_HUB_OFFLINE=1`` does.
+        max_bytes: the most that is received, whatever the server announces; None: the limit of ``transfer``.
 
     Raises:
         ModelNotFoundError: the model or revision does not exist.
@@ -111,8 +118,8 @@ def fetch(
     """
     if cached := _from_cache(repo_id, repo_type, revision, patterns, offline):
         return cached
-    pinned = _is_commit(revision)
-    with _asking(repo_id, repo_type, revision) as answers:
+    pinned = is_commit(revision)
+    with _asking(repo_id, repo_type, revision, max_bytes) as answers:
         folder = Path(
             huggingface_hub.snapshot_download(
                 repo_id, repo_type=repo_type, revision=revision, allow_patterns=list(patterns)
@@ -142,6 +149,18 @@ def about(repo_id: str, *, repo_type: RepoType, revision: str | None = None) -> 
     return Repository(
         info.sha or "", sorted(sibling.rfilename for sibling in info.siblings or ()), gated=bool(info.gated)
     )
+
+
+def sizes(repo_id: str, *, repo_type: RepoType, revision: str | None) -> tuple[str, dict[str, int]]:
+    """Return the commit of a repository's revision, and its files by name with their sizes, before any is fetched.
+
+    Raises:
+        ModelNotFoundError, HubError: as for ``about``.
+    """
+    commit = about(repo_id, repo_type=repo_type, revision=revision).commit
+    with _asking(repo_id, repo_type, revision):
+        tree = huggingface_hub.list_repo_tree(repo_id, repo_type=repo_type, revision=commit, recursive=True)
+        return commit, {each.path: each.size for each in tree if isinstance(each, huggingface_hub.hf_api.RepoFile)}
 
 
 def check_access(repo_id: str, *, repo_type: RepoType) -> None:
@@ -181,7 +200,7 @@ def files(repo_id: str, *, repo_type: RepoType, revision: str | None, offline: b
     """
     offline = offline or huggingface_hub.is_offline_mode()
     cached = _cached(repo_id, repo_type, revision)
-    if not offline and _is_commit(revision) and cached is not None and cached.listing is not None:
+    if not offline and is_commit(revision) and cached is not None and cached.listing is not None:
         return cached.listing
     if not offline and reachable():
         try:
@@ -357,7 +376,8 @@ _PAGE = re.compile(rb"[\s\xef\xbb\xbf]*<(!doctype html|html|head|body)\b", re.IG
 _OR_ELSE = "or put the file's contents under --data-dir"
 
 
-def _is_commit(revision: str | None) -> bool:
+def is_commit(revision: str | None) -> bool:
+    """Return whether a revision is a whole commit, which never moves."""
     return re.fullmatch("[0-9a-f]{40}", revision or "") is not None
 
 
@@ -442,7 +462,7 @@ def _from_cache(
     offline = offline or huggingface_hub.is_offline_mode()
     cached = _cached(repo_id, repo_type, revision)
     whole = cached is not None and not cached.lacks(patterns)
-    if cached is not None and whole and (offline or (_is_commit(revision) and cached.listing is not None)):
+    if cached is not None and whole and (offline or (is_commit(revision) and cached.listing is not None)):
         return Snapshot(cached.folder, cached.folder.name)
     if not offline and reachable():
         return None
@@ -538,14 +558,17 @@ _usual_client: Callable[[], Any] = default_client_factory
 
 
 @contextmanager
-def _asking(repo_id: str, repo_type: RepoType, revision: str | None) -> Iterator[list[int]]:
+def _asking(
+    repo_id: str, repo_type: RepoType, revision: str | None, max_bytes: float | None = None
+) -> Iterator[list[int]]:
     """Bound one exchange with the hub and turn its errors into ours. Yields the HTTP statuses seen."""
     from flue_bench.data import transfer
 
     answers: list[int] = []
 
     def client() -> transfer.Client:
-        return transfer.Client(constants.ENDPOINT, [hf_request_event_hook], statuses=answers)
+        most = transfer.FILES_BYTES if max_bytes is None else max_bytes
+        return transfer.Client(constants.ENDPOINT, [hf_request_event_hook], statuses=answers, max_bytes=most)
 
     huggingface_hub.set_client_factory(client)
     handlers = [each for each in logging.getLogger("huggingface_hub").handlers if _DISCREET not in each.filters]

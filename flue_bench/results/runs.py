@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flue_bench.errors import UsageError, counted
 from flue_bench.record import Failure, RunRecord, SpeedRecord
+from flue_bench.results import remote
 from flue_bench.results.standing import Known, judged
 from flue_bench.results.store import RUNS, Damaged, Store
 from flue_bench.tabular import Tabular
@@ -39,6 +40,15 @@ class Results(Tabular):
     unkept: list[str] = field(default_factory=list)
     """After a run: the models that could not be kept, with the reason."""
 
+    @property
+    def published(self) -> tuple[str, ...]:
+        """The repositories of the hub that records come from, each with its commit and their number, in words."""
+        return tuple(
+            remote.said(folder, sum(remote.of_root(record) == folder for record in self.records))
+            for folder in self.folders
+            if remote.is_published(folder)
+        )
+
     def model_dir(self, record: RunRecord) -> Path | None:
         """Return the directory of the fine-tuned model behind a record; None if none was kept, or it is elsewhere."""
         folders = (Store(folder).model_dir(record.cell) for folder in self.folders) if record.kept else ()
@@ -58,7 +68,7 @@ class Results(Tabular):
             (len(self.speeds), counted(len(self.speeds), "speed")),
         ):
             said += f", {words}" if number else ""
-        return f"<Results: {said} in {', '.join(map(str, self.folders))}>"
+        return f"<Results: {said} in {', '.join(str(remote.shown(folder)) for folder in self.folders)}>"
 
     def to_arrow(self) -> pyarrow.Table:
         """Return a table with a row for each record.
@@ -135,7 +145,7 @@ def standing(results: Results, known: Iterable[Known] = ()) -> Results:
     if results.stand:
         return results
     checked = list(zip(results.records, judged(results.records, known), strict=True))
-    apart = [Damaged(each.file, "; ".join(each.faults)) for _, each in checked if not each.ok]
+    apart = [Damaged(remote.shown(each.file), "; ".join(each.faults)) for _, each in checked if not each.ok]
     return replace(
         results,
         records=[record for record, each in checked if each.ok],
@@ -147,10 +157,15 @@ def standing(results: Results, known: Iterable[Known] = ()) -> Results:
 def read(folders: Sequence[Path]) -> Results:
     """Read the results directories as a whole, and set apart the records that do not stand.
 
+    Args:
+        folders: directories, or repositories of the hub as ``remote.local`` takes them.
+
     Raises:
+        HubError, OfflineError: as for ``remote.local``.
         TaskFileError: as for ``standing``.
         UsageError: one of them does not exist, or none holds a record, a failure or a speed.
     """
+    folders = [remote.local(folder) for folder in folders]
     advice = "Make some with flue-bench run, or name another results directory."
     for folder in folders:
         if not folder.is_dir():
@@ -181,6 +196,6 @@ def _read_into(results: Results) -> list[Known]:
         contents = Store(folder).read(of_folder.passed)
         results.records.extend(contents.records)
         results.failures.extend(contents.failures)
-        results.damaged.extend(Damaged(folder / path, reason) for path, reason in contents.damaged)
+        results.damaged.extend(Damaged(remote.shown(folder / path), reason) for path, reason in contents.damaged)
         results.speeds.extend(contents.speeds)
     return known

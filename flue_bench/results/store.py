@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from flue_bench import files
-from flue_bench.errors import RecordError, TaskFileError, UnknownNameError, cause, faults, quoted
+from flue_bench.errors import RecordError, TaskFileError, UnknownNameError, UsageError, cause, faults, quoted
 from flue_bench.kinds.kind import kind_of
 from flue_bench.locks import Lock
 from flue_bench.record import (
@@ -85,6 +85,10 @@ class Store:
     """A results directory; it need not exist before the first ``write``."""
 
     root: Path
+
+    def __post_init__(self) -> None:
+        if str(self.root).startswith("hub:"):
+            raise UsageError(f"{self.root} is a repository of records, which is read alone: name a directory.")
 
     def folder(self, cell: Cell) -> Path:
         """Return the folder where this store writes the cell's files."""

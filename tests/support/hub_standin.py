@@ -26,7 +26,7 @@ from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import unquote, urlsplit
 from xml.sax.saxutils import escape
 
@@ -178,21 +178,23 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _uploads(self, sent: bytes) -> bool:
         """Take a repository that a client puts up, every file within its commit; return whether this was part of it."""
-        made = re.fullmatch(r"/api/models/(.+?)/(preupload|commit)/main", self.path.partition("?")[0])
+        made = re.fullmatch(r"/api/(model|dataset)s/(.+?)/(preupload|commit)/main", self.path.partition("?")[0])
         if self.path == "/api/repos/create":
             named = json.loads(sent)
             repo_id = "/".join(filter(None, (named.get("organization"), named["name"])))
-            self.hub.add_repo(repo_id, "model", {})
-            self._json(200, {"url": f"{self.hub.endpoint}/{repo_id}"})
-        elif made and made[2] == "preupload":
+            kind = named.get("type", "model")
+            self.hub.add_repo(repo_id, kind, {})
+            self._json(200, {"url": f"{self.hub.endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo_id}"})
+        elif made and made[3] == "preupload":
             paths = [each["path"] for each in json.loads(sent)["files"]]
             modes = [{"path": path, "uploadMode": "regular", "shouldIgnore": False, "oid": None} for path in paths]
             self._json(200, {"files": modes})
         elif made:
             lines = [json.loads(line) for line in sent.splitlines()]
             files = {line["value"]["path"]: line["value"]["content"] for line in lines if line["key"] == "file"}
-            commit = self.hub.add_repo(made[1], "model", {path: b64decode(text) for path, text in files.items()})
-            self._json(200, {"commitOid": commit, "commitUrl": f"{self.hub.endpoint}/{made[1]}/commit/{commit}"})
+            repo_type, repo_id = cast(RepoType, made[1]), made[2]
+            commit = self.hub.add_repo(repo_id, repo_type, {path: b64decode(text) for path, text in files.items()})
+            self._json(200, {"commitOid": commit, "commitUrl": f"{self.hub.endpoint}/{repo_id}/commit/{commit}"})
         else:
             return False
         return True
