@@ -106,6 +106,7 @@ def run(
     models: str | Path | Sequence[str | Path] | None = None,
     tasks: Task | str | Path | Sequence[Task | str | Path] | None = None,
     *,
+    teacher: str | Path | None = None,
     seeds: int | Iterable[int] = 1,
     recipe: str = "standard",
     overrides: Mapping[str, Any] | None = None,
@@ -137,6 +138,9 @@ def run(
             (``OUT/checkpoint-*``), or ``embedded:NAME``; None: the embedded teacher and student.
         tasks: tasks, their names, groups, or paths of TOML files; None: the group ``flue``, or without ``models`` the
             group ``mini``.
+        teacher: a fine-tuned model with the labels of the tasks: hub id or directory, such as one that ``keep`` left
+            behind. The models learn from its soft labels too (Hinton et al. 2015), which it gives once for the rows of
+            train: ``alpha`` of the loss, 0.5 if ``overrides`` do not say otherwise, at ``temperature``, 2.
         seeds: the seeds; a number N stands for the seeds 0 to N-1.
         recipe: named recipe of the tasks (standard, flue, quick), or of the field (run_glue, run_ner, euroeval).
         overrides: fields of the recipe to change.
@@ -218,7 +222,7 @@ def run(
     sizes = [train_rows] if isinstance(train_rows, int | str) else list(train_rows)
     if not sizes or not all(size == "all" or (isinstance(size, int) and size >= 1) for size in sizes):
         raise UsageError(f"train_rows {train_rows!r}: numbers of at least 1 row, or 'all', such as 100,300,all.")
-    model_names.check(named)
+    model_names.check([*named, *([] if teacher is None else [str(teacher)])])
     spread = _workers(workers, threads, cluster, device)
     if dry_run and asked:
         raise UsageError("--dry-run says what a grid would run; of a search nobody knows before: leave --search out.")
@@ -249,6 +253,7 @@ def run(
         metrics=dict(metrics or {}),
         on_epoch=on_epoch,
         split=split,
+        teacher=None if teacher is None else str(teacher),
         workers=spread,
         dry_run=dry_run,
     )
@@ -620,6 +625,7 @@ def verify_records(
     rerun: bool = False,
     tasks: Task | str | Path | Sequence[Task | str | Path] = (),
     model: str | Path | None = None,
+    teacher: str | Path | None = None,
     device: str = "auto",
     data_dir: str | Path | None = None,
     offline: bool = False,
@@ -636,6 +642,7 @@ def verify_records(
         tasks: with ``rerun``: tasks that are not installed.
         model: with ``rerun``: the model's hub id or directory; None: the record's, at its revision, or the one that was
             kept in its results directory.
+        teacher: with ``rerun``: likewise where a record has a teacher.
         device: with ``rerun``: auto, cpu, cuda, cuda:N or mps.
         data_dir: with ``rerun``: the folder of data to use instead of downloads; None: ``FLUE_BENCH_DATA``.
         offline: make no network call.
@@ -650,8 +657,8 @@ def verify_records(
     from flue_bench.data import registry
     from flue_bench.results import remote, standing, verify
 
-    if not rerun and (tasks or model):
-        raise UsageError("--task and --model say what to train again: they need --rerun.")
+    if not rerun and (tasks or model or teacher):
+        raise UsageError("--task, --model and --teacher say what to train again: they need --rerun.")
     files = verify.records_in([remote.local(path, offline) for path in _several(paths)])
     display, checked = display_for(progress), []
     with display.running(), display.bar(f"verifying {counted(len(files), 'record')}") as bar:

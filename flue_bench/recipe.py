@@ -12,7 +12,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Schedule = Literal["linear", "cosine", "constant"]
 
 MOST_EPOCHS = 100_000
-ADDED = ("compiled", "max_steps", "evaluate_steps", "patience")
+ADDED = ("compiled", "max_steps", "evaluate_steps", "patience", "alpha", "temperature")
 """Fields that 0.1 does not have: they stand in a record only where they are used."""
 AUTO_STEPS = 600
 AUTO_EPOCHS = range(3, 31)
@@ -78,12 +78,24 @@ class Recipe(BaseModel):
         le=100_000,
         description="Stop after so many evaluations in a row that are no better than the best before; None: never.",
     )
+    alpha: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Only with a teacher: the weight of its soft labels in the loss; the labels have 1 - alpha.",
+    )
+    temperature: float = Field(
+        default=2.0,
+        gt=0,
+        le=100,
+        description="Only with a teacher: what its scores and the student's are divided by before they are compared.",
+    )
 
     @model_serializer(mode="wrap")
     def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what was added after 0.1 and has its default, so that older records stay the same."""
         said: dict[str, Any] = write(self)
-        return {name: value for name, value in said.items() if name not in ADDED or value not in (None, False)}
+        return {name: value for name, value in said.items() if name not in ADDED or value != _default(name)}
 
     @property
     def evaluation(self) -> str:
@@ -94,7 +106,12 @@ class Recipe(BaseModel):
     def of_01(self) -> bool:
         """Whether 0.1 has all that this recipe asks for."""
         older = self.schedule != "cosine" and self.precision != "fp16"
-        return older and not any(getattr(self, name) for name in ADDED)
+        return older and all(getattr(self, name) == _default(name) for name in ADDED)
+
+    @property
+    def of_teacher(self) -> tuple[str, ...]:
+        """The fields that are set and say something of a teacher."""
+        return tuple(name for name in ("alpha", "temperature") if getattr(self, name) != _default(name))
 
     def epochs_on(self, rows: int) -> int:
         """Return the number of epochs for this many rows of train: those that are begun, if no patience ends them."""
@@ -142,3 +159,7 @@ class Recipe(BaseModel):
             raise UsageError(
                 f"Recipe field '{found[0].place[0]}' cannot be {quoted(found[0].value)}: {wanted(found)}."
             ) from None
+
+
+def _default(name: str) -> Any:
+    return Recipe.model_fields[name].default

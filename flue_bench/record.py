@@ -244,6 +244,35 @@ class Searched(Schema):
         return self
 
 
+class Teacher(Schema):
+    """A model that was fine-tuned before, and whose soft labels a student learns from beside a task's own labels."""
+
+    model: ModelRef
+    answers: Annotated[dict[Short, Short], Field(max_length=LABELS)] = Field(default_factory=dict)
+    """What its head says, as ``NoTraining.answers``: each of its labels, in the order of its rows → the task's, or two
+    of its numbers → the task's. Empty for a head without either."""
+    base: ModelRef | None = None
+    """The model that it was fine-tuned from, as the record beside it says; None where no run of ours kept it."""
+    recipe_name: Short | None = None
+    """How, likewise."""
+
+    @property
+    def called(self) -> str:
+        """What a row is called by it: teachers of several tasks that were made alike share it."""
+        return (self.base or self.model).name
+
+    @property
+    def made(self) -> str:
+        """What a row's teachers have in common: base model and recipe; where these are unknown, the model itself."""
+        return f"{self.base.digest}, {self.recipe_name}" if self.base else self.model.digest
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.base is None) != (self.recipe_name is None):
+            raise ValueError("'base' and 'recipe_name' go together")
+        return self
+
+
 class Trained(NamedTuple):
     """How a cell is trained."""
 
@@ -277,6 +306,8 @@ class Cell(Schema):
     search: Searched | None = None
     """What the recipe was chosen from; None for one that was named beforehand. It changes no prediction, but what a
     mean over seeds means."""
+    teacher: Teacher | None = None
+    """Whose soft labels the model learns from besides; None: from the task's labels alone."""
 
     @model_serializer(mode="wrap")
     def _without_default(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -301,6 +332,10 @@ class Cell(Schema):
             raise ValueError("nothing is trained in the cell: its 'recipe' has the split, and there was no search")
         if self.search and (self.scored != "test" or self.seed in self.search.seeds):
             raise ValueError("what a search chose is scored on test, with other seeds than the search's")
+        if isinstance(self.recipe, NoTraining) and self.teacher:
+            raise ValueError("nothing is trained in the cell, so that it has no teacher")
+        if isinstance(self.recipe, Recipe) and not self.teacher and (of_teacher := self.recipe.of_teacher):
+            raise ValueError(f"'recipe.{of_teacher[0]}' is of a teacher, and the cell has none")
         return self
 
     @property
@@ -332,7 +367,7 @@ class Cell(Schema):
     @property
     def schema_version(self) -> int:
         """The lowest schema version that a record of this cell may name: 0.1 has no such cell where it is 2."""
-        later = self.train_rows is not None or self.scored != "test" or self.search is not None
+        later = self.train_rows is not None or self.scored != "test" or bool(self.search or self.teacher)
         return 1 if isinstance(self.recipe, Recipe) and self.recipe.of_01 and not later else 2
 
     @property
@@ -345,6 +380,8 @@ class Cell(Schema):
         first = FIRST_OF_RECIPE if isinstance(self.recipe, Recipe) else FIRST_OF_NO_TRAINING
         _leave_out_later(said["recipe"], self.recipe, first)
         _leave_out_later(said, self, FIRST_OF_CELL)
+        if self.teacher:  # by content: neither its name nor what is known of its making changes the result
+            said["teacher"] = digest_of([self.teacher.model.digest, self.teacher.answers])
         return said | {"model": self.model.digest}
 
     @property

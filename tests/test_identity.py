@@ -23,24 +23,24 @@ def test_the_digests_of_all_committed_records_stay() -> None:
 
 
 class Later(Cell):
-    teacher: str = ""
+    tutor: str = ""
 
 
-@pytest.mark.parametrize(("teacher", "same"), [("", True), ("0" * 16, False)])
-def test_a_later_field_counts_only_where_it_says_something(teacher: str, same: bool) -> None:
+@pytest.mark.parametrize(("tutor", "same"), [("", True), ("0" * 16, False)])
+def test_a_later_field_counts_only_where_it_says_something(tutor: str, same: bool) -> None:
     cell = make_cell()
-    later = Later.model_validate(cell.model_dump() | {"teacher": teacher})
+    later = Later.model_validate(cell.model_dump() | {"tutor": tutor})
     assert (later.digest == cell.digest) is same
     assert (later.setting_digest == cell.setting_digest) is same
 
 
 @pytest.mark.parametrize("task", ["xnli", ',"task":', '","seed":7,"task":"', '\\","seed":7,"task":"é'])
-@pytest.mark.parametrize("later", [{}, {"teacher": '","seed":7,"task":"'}])
+@pytest.mark.parametrize("later", [{}, {"tutor": '","seed":7,"task":"'}])
 def test_both_digests_are_those_of_the_whole_cell(task: str, later: dict[str, str]) -> None:
     cell = Later.model_validate(make_cell(task=task, seed=11).model_dump() | later)
     said = cell.model_dump(mode="json")
     first = {"model": cell.model.digest, **{key: value for key, value in said.items() if key not in ("model", *later)}}
-    whole = first | later if later else {key: value for key, value in first.items() if key != "teacher"}
+    whole = first | later if later else {key: value for key, value in first.items() if key != "tutor"}
     setting = {key: value for key, value in whole.items() if key != "seed"}
     assert cell.digests() == (digest_of(whole), digest_of(setting)) == (cell.digest, cell.setting_digest)
 

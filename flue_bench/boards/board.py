@@ -274,12 +274,21 @@ class Row:
     searched: dict[str, Any] | None = None
     """What was searched: ``flue_bench.record.Searched`` as a dictionary."""
     how: str = ""
-    """The recipe's name and the budget, as the board prints it: ``standard, best of 6``."""
+    """The recipe's name, the budget and the teacher, as the board prints it: ``standard, best of 6``."""
+    taught: str = ""
+    """``RowKey.teacher``: empty for a model that learnt from no teacher's soft labels."""
+    taught_by: tuple[str, ...] = ()
+    """Its teachers, by task, in words."""
+    advantage: str = ""
+    """What it has beside its model and a recipe: ``best of 6, taught by X``. Rows are compared with those that have the
+    same, since what a search or a teacher gives is not the model's."""
 
     @property
     def key(self) -> RowKey:
         """The key that identifies the row."""
-        return RowKey(self.model_digest, self.recipe, self.precision, self.protocol, self.trained, self.search)
+        return RowKey(
+            self.model_digest, self.recipe, self.precision, self.protocol, self.trained, self.search, self.taught
+        )
 
 
 @dataclass(frozen=True)
@@ -598,6 +607,9 @@ def build(
             search=each.key.search,
             searched=searched.model_dump() if (searched := each.records[0].cell.search) else None,
             how=each.how,
+            taught=each.key.teacher,
+            taught_by=taught_by(each.records),
+            advantage=each.advantage,
         )
         for each in named
     ]
@@ -639,6 +651,18 @@ def own_head(records: Iterable[RunRecord]) -> tuple[str, ...]:
         if became in HEADS:
             tasks.setdefault(became, set()).add(record.cell.task)
     return tuple(f"{HEADS[became]} on {', '.join(sorted(tasks[became]))}" for became in HEADS if became in tasks)
+
+
+def taught_by(records: Iterable[RunRecord]) -> tuple[str, ...]:
+    """Return whose soft labels a model learnt from, by task."""
+    said = set()
+    for record in records:
+        if teacher := record.cell.teacher:
+            recipe = record.cell.trained.recipe
+            made = f", {teacher.base.name} after {teacher.recipe_name}" if teacher.base else ""
+            how = f"alpha {recipe.alpha:g}, temperature {recipe.temperature:g}"
+            said.add(f"{record.cell.task}: {teacher.model.name} ({teacher.model.digest[:7]}{made}), {how}")
+    return tuple(sorted(said))
 
 
 def leaks(records: Iterable[RunRecord]) -> tuple[str, ...]:
@@ -720,6 +744,9 @@ def _one_setting(variant: list[RunRecord], label: str, left_out: set[Note]) -> l
     kept, *others = by_setting(variant)
     for other in others:
         ours, theirs = (dict(setting[0].cell.recipe) for setting in (kept, other))
+        names = [teacher.model.name for of in (kept, other) if (teacher := of[0].cell.teacher)]
+        if len(names) == 2:  # one row's teachers were made alike, perhaps from several seeds
+            ours["teacher"], theirs["teacher"] = names
         differing = ", ".join(f"{k} {theirs[k]} (shown: {ours[k]})" for k in ours if ours[k] != theirs[k])
         seeds = ", ".join(str(record.cell.seed) for record in other)
         runs = other[0].cell.run if other[0].cell.untrained else f"seed {seeds}"
@@ -856,7 +883,7 @@ def _asked(rows: list[Row], named: list[NamedRow], teacher: str, student: str) -
 
 def _unlike(one: Row, other: Row) -> tuple[bool, ...]:
     how = one.protocol != other.protocol, one.recipe != other.recipe, one.precision != other.precision
-    return one.search != other.search, *how
+    return one.taught != other.taught, one.search != other.search, *how
 
 
 def _pair(columns: Sequence[Column], rows: list[Row], student: int, teacher: int) -> Pair:
@@ -956,13 +983,14 @@ def _column_order(column: Column) -> tuple[int, str, bool, float, float, str, st
     return place, column.name, not column.canonical, limit, served, column.title, column.metric, members
 
 
-def _row_order(row: Row) -> tuple[bool, str, tuple[float, ...], str, str, str, int, str]:
+def _row_order(row: Row) -> tuple[bool, str, tuple[float, ...], str, str, str, int, str, str]:
     """Return the sort key of a row: best on the first column first, rows without an entry there last.
 
     Tuned rows come below those whose recipe was named beforehand, and models that were scored as they are below all.
     """
     means = tuple(math.inf if entry is None else -entry.mean for entry in row.entries)
-    return not row.trained, row.search, means, row.label, row.recipe, row.precision, row.protocol, row.model_digest
+    how = row.recipe, row.precision, row.protocol, row.model_digest, row.taught
+    return not row.trained, row.search, means, row.label, *how
 
 
 def _titled(columns: list[Column]) -> tuple[Column, ...]:

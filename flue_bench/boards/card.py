@@ -105,6 +105,7 @@ def results(of_model: Iterable[Setting]) -> list[EvalResult]:
                     "recipe": f"{first.recipe_name}, {first.cell.recipe.precision}",
                 }
                 | ({"tuned": f"{first.cell.search.budget}, on validation"} if first.cell.search else {})
+                | ({"taught": list(words)} if (words := board.taught_by(setting.records)) else {})
                 | ({} if first.cell.untrained else {"seeds": [record.cell.seed for record in setting.records]})
                 | ({} if sd is None else {"sd": round(sd, 4)})
                 | ({"collapsed": list(words)} if (words := collapsed(setting.records)) else {})
@@ -133,7 +134,8 @@ def section(of_model: Sequence[Setting]) -> str:
         seeds = "" if first.cell.untrained else f" ({len(setting.records)})"
         score = f"{100 * mean:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}") + seeds
         marks = (" †" if collapsed(setting.records) else "") + (" §" if board.leaks(setting.records) else "")
-        recipe = f"{first.recipe_name}, {first.cell.recipe.precision}"
+        taught = f", taught by {first.cell.teacher.called}" if first.cell.teacher else ""
+        recipe = f"{first.recipe_name}{taught}, {first.cell.recipe.precision}"
         lines.append([*map(escape.markdown, (setting.title, recipe, first.metric)), score + marks])
     headings = ("test set", "recipe", "metric", "mean ± sd (seeds)")
     metrics = {
@@ -247,6 +249,7 @@ def of_kept(record: RunRecord, name: str, architecture: str) -> ModelCard:
             f"{record.recipe_name}: "
             + ", ".join(f"{key} {value}" for key, value in cell.recipe.model_dump(exclude_none=True).items())
         ),
+        **({"teacher": escape.markdown(", ".join(board.taught_by([record])))} if cell.teacher else {}),
         "seed": str(cell.seed),
         cell.trained.recipe.evaluation: (
             f"{record.selected_epoch} of {len(record.history)}, by {escape.code(record.metric)} on validation"

@@ -256,11 +256,18 @@ def sides(
 
 
 def _budgets(row_a: NamedRow, row_b: NamedRow) -> list[str]:
-    """Return that two rows were not tuned alike, where they were not."""
-    if row_a.key.search == row_b.key.search:
-        return []
-    of = [f"{name} is {row.key.budget or 'not tuned'}" for name, row in (("A", row_a), ("B", row_b))]
-    return [f"Different budgets: {', '.join(of)}; the difference is that of model and tuning together"]
+    """Return that two rows were not tuned, or not taught, alike, where they were not."""
+    said, both = [], (("A", row_a), ("B", row_b))
+    if row_a.key.search != row_b.key.search:
+        of = [f"{name} is {row.key.budget or 'not tuned'}" for name, row in both]
+        said.append(f"Different budgets: {', '.join(of)}; the difference is that of model and tuning together")
+    if row_a.key.teacher != row_b.key.teacher:
+        of = [
+            f"{name} learnt from {'soft labels besides' if row.key.teacher else 'labels alone'}" for name, row in both
+        ]
+        taught = "two teachers" if row_a.key.teacher and row_b.key.teacher else ", ".join(of)
+        said.append(f"Taught differently: {taught}; the difference is that of model and teacher together")
+    return said
 
 
 def _mark(records: Sequence[RunRecord], metric: str) -> str:

@@ -161,7 +161,7 @@ def place(board: Board, records: Iterable[RunRecord], evidence: Evidence, names:
         rankings=tuple(
             _ranking(board, chosen, numbers, records_of, evidence)
             for _, numbers in sorted(
-                grouped(complete, lambda number: (board.rows[number].protocol, board.rows[number].search)).items()
+                grouped(complete, lambda number: (board.rows[number].protocol, board.rows[number].advantage)).items()
             )
         ),
         without=tuple(without),
@@ -260,7 +260,7 @@ def _ranking(
     ]
     made.sort(key=lambda each: (each.rank, each.mean_rank, each.row))
     first = board.rows[numbers[0]]
-    return Ranking(first.protocol, first.key.budget, tuple(made), tuple(reasons))
+    return Ranking(first.protocol, first.advantage, tuple(made), tuple(reasons))
 
 
 def _standing(

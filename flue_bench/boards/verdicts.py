@@ -85,9 +85,9 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
         ], power
 
     def apart(column: Column, entries: list[Entry | None]) -> tuple[list[Entry | None], Power | None]:
-        """Compare rows of one budget of tuning with each other alone: what a search gains is not the model's."""
+        """Compare rows of one search, and of one teacher, with each other: what these give is not the model's."""
         said, powers = list(entries), []
-        for numbers in grouped(range(len(entries)), lambda i: board.rows[i].search).values():
+        for numbers in grouped(range(len(entries)), lambda i: board.rows[i].advantage).values():
             of_budget, power = versus(column, [entry if i in numbers else None for i, entry in enumerate(entries)])
             powers.append(power)
             for i in numbers:

@@ -110,9 +110,9 @@ def kept_text(kept: Kept | None) -> str:
 
 
 def kept_row(board: Board, pair: Pair) -> str:
-    """Return what stands in the place of the recipe in a row of shares: ``kept``, and the budget of a tuned pair."""
-    budget = board.rows[pair.student].key.budget
-    return f"kept, {budget}" if budget else "kept"
+    """Return what stands in the place of the recipe in a row of shares: ``kept``, and how a student was helped."""
+    advantage = board.rows[pair.student].advantage
+    return f"kept, {advantage}" if advantage else "kept"
 
 
 def share(ratio: float) -> str:
@@ -362,12 +362,12 @@ def setting_text(board: Board, row: Row) -> str:
 def best_of(board: Board) -> list[list[bool]]:
     """Return by row and column whether the entry is the best, as printed, of at least two; it has no collapsed runs.
 
-    Rows that were tuned are compared with rows of the same search alone.
+    Rows that were tuned, or taught, are compared with rows of the same search, or teacher, alone.
     """
     best = [[False] * len(board.columns) for _ in board.rows]
     for i in range(len(board.columns)):
         there = [(number, entry) for number, row in enumerate(board.rows) if (entry := row.entries[i])]
-        for entries in grouped(there, lambda each: board.rows[each[0]].search).values():
+        for entries in grouped(there, lambda each: board.rows[each[0]].advantage).values():
             means = {number: round(100 * entry.mean, 2) for number, entry in entries if entry.stands}
             for number, mean in means.items():
                 best[number][i] = len(entries) > 1 and mean == max(means.values())
@@ -432,6 +432,9 @@ def notes(board: Board) -> dict[str, list[str]]:
         POWER: _power(board),
         f"{FINE_TUNED} Fine-tuned before, not only pretrained: {what}": fine_tuned,
         "Tuned on validation, with seeds that no run here has; compared with rows of the same search alone": tuned,
+        "Taught on the tasks by soft labels beside their own; compared with rows of the same teacher alone": [
+            f"{row.label} ({setting_text(board, row)}), {words}" for row in board.rows for words in row.taught_by
+        ],
         "Seeds that do not count from 0: whether others were run as well is not known": chosen,
         "The same predictions to the byte, run for run: the same weights under two names, most likely": _twins(board),
         "Averaged over runs that were not made alike": apart,

@@ -53,6 +53,14 @@ def run(
             help="Task, group (flue, cls, mini), task file, or folder of them. Repeatable. See: flue-bench tasks.",
         ),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FINE-TUNED",
+            help="Learn from this fine-tuned model's soft labels besides: one that --keep left behind, or any with the "
+            "labels of the tasks. --set alpha and --set temperature say how. See docs/teachers.md.",
+        ),
+    ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, show_default="1", help="Run seeds 0 to N-1.")] = None,
     seed: Annotated[list[int] | None, typer.Option(min=0, max=2**32 - 1, help="Run this seed. Repeatable.")] = None,
     recipe: Annotated[
@@ -133,6 +141,7 @@ def run(
         return flue_bench.run(
             model,
             task,
+            teacher=teacher,
             seeds=seed or seeds or 1,
             recipe=recipe,
             overrides=overrides,

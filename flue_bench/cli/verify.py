@@ -40,6 +40,9 @@ def verify(
             "the one that was kept in its results directory.",
         ),
     ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="With --rerun: the same of the teacher of a record that has one.")
+    ] = None,
     device: Annotated[str, typer.Option(help="With --rerun: auto, cpu, cuda, cuda:N or mps.")] = "auto",
     data_dir: Annotated[
         Path | None,
@@ -64,7 +67,14 @@ def verify(
     if rerun:
         keep_freed_memory()
     checked = flue_bench.verify_records(
-        paths, rerun=rerun, tasks=task or (), model=model, device=device, data_dir=data_dir, offline=offline
+        paths,
+        rerun=rerun,
+        tasks=task or (),
+        model=model,
+        teacher=teacher,
+        device=device,
+        data_dir=data_dir,
+        offline=offline,
     )
     _show({each.file: "; ".join([*(each.faults or [each.rerun or "ok"]), *each.remarks]) for each in checked})
     wrong = sum(not each.ok for each in checked)

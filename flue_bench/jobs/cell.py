@@ -20,6 +20,7 @@ from flue_bench.data import registry
 from flue_bench.errors import DivergedError, FlueBenchError, UsageError, counted
 from flue_bench.jobs.figures import attempted, rate
 from flue_bench.jobs.loader import Loader, TaskInputs
+from flue_bench.jobs.teach import soft_labels, told
 from flue_bench.kinds.counts import TRY
 from flue_bench.kinds.kind import VALIDATION, kind_named
 from flue_bench.kinds.network.network import Encoded, Floats, Frozen, network_of
@@ -109,7 +110,7 @@ def run_cell(
     The same cell gives the same predictions, whatever ran before it in this process, and wherever model and data are.
 
     Args:
-        cell: model, task, data, recipe and seed. ``loader`` finds what it names.
+        cell: model, task, data, recipe and seed, perhaps a teacher. ``loader`` finds what it names.
         loader: caches what the next cell may need; use one for many cells.
         store: for record, failure and checkpoint.
         device: from ``pick_device``; the precision is the recipe's.
@@ -285,13 +286,14 @@ def _fine_tune_and_test(
         encoded = loader.encoded(
             inputs, model, cell.limit, recipe.max_length, display, cell.reads, train_rows=cell.train_rows, seed=seed
         )
+        soft = soft_labels(cell, encoded["train"], loader, inputs, device, display)
         network, load_notes, head = models.load_model(model, task, seed, recipe.dropout)
         network.to(device.where)
         # Before the work, so that a failure to describe it does not cost the work.
         parameters, here = sum(parameter.numel() for parameter in network.parameters()), environment(device)
         if device.untested:
             display.once(f"--device {device.untested}")
-        notes = (*notes, *model.notes, *load_notes)
+        notes = (*notes, *model.notes, *load_notes, *told(cell, soft))
         for note in notes:
             display.once(f"{called}: {note}")
 
@@ -313,7 +315,9 @@ def _fine_tune_and_test(
 
         if (folder / checkpoint.FILE).exists():
             display.line(f"{title}: continues from its checkpoint")
-        fit = fine_tune(network, encoded["train"], recipe, seed, device, validate, task.metric, folder, show, ended)
+        fit = fine_tune(
+            network, encoded["train"], recipe, seed, device, validate, task.metric, folder, show, ended, soft
+        )
         if fit.rows_at_once < recipe.batch_size:
             part = "1 row" if fit.rows_at_once == 1 else f"{fit.rows_at_once} rows"
             notes += (

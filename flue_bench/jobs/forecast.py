@@ -60,6 +60,8 @@ def filled(seconds: Iterable[float], workers: int) -> Filled:
 def shape(cell: Cell) -> str:
     """Return a digest of what decides how long a cell takes on one device: all but the seed and the weights' values."""
     said = cell.model_dump(mode="json")
+    if cell.teacher:
+        said["teacher"] = cell.teacher.model.weights_bytes
     return digest_of({**said, "seed": None, "model": cell.model.weights_bytes})
 
 

@@ -18,10 +18,12 @@ from flue_bench.data.registry import Registered
 from flue_bench.errors import DataError, FlueBenchError, HubError, ModelError, UsageError
 from flue_bench.jobs.cell import CallerError, CellFailedError, OnEpoch, run_cell, theirs
 from flue_bench.jobs.keep import Keep, Keeper
+from flue_bench.jobs.leaks import leaks
 from flue_bench.jobs.loader import Loader, TaskInputs
+from flue_bench.jobs.teach import teacher_for
 from flue_bench.progress import Display
 from flue_bench.recipe import Recipe
-from flue_bench.record import Cell, Failure, RunRecord, Search, Searched
+from flue_bench.record import Cell, Failure, RunRecord, Search, Searched, Teacher
 from flue_bench.results.store import Store
 from flue_bench.task import Example, Task
 from flue_bench.training import models
@@ -77,6 +79,8 @@ class Grid:
     on_epoch: OnEpoch | None = None
     split: Literal["test", "validation"] = "test"
     """The split that is scored; for validation the test split is not read."""
+    teacher: str | None = None
+    """A fine-tuned model whose soft labels the models learn from besides."""
     points: Sequence[Mapping[str, Any]] = ({},)
     """Changes of the recipe beside ``overrides``, each of which is tried."""
     searched: Searched | None = None
@@ -176,9 +180,10 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
         raise UsageError(UNKNOWN_PRECISION)
     if not remote and device.type != "cuda" and any(recipe.compiled for recipe in every):
         raise UsageError(f"compiled: only on a GPU, and the device is {device.type}: leave --set compiled out.")
+    teacher = _teacher(grid, loader, recipes)
     outcome.lacking = lacking(grid.tasks, grid.data_dir, grid.offline, display)
     grid = replace(grid, tasks=sorted(grid.tasks, key=lambda each: each.task.name in outcome.lacking))
-    cells = _cells(grid, resolved, device, loader, outcome, display)
+    cells = _cells(grid, resolved, teacher, device, loader, outcome, display)
     if grid.dry_run:
         from flue_bench.jobs.forecast import foretell
 
@@ -295,9 +300,47 @@ def with_metrics(record: RunRecord, metrics: Mapping[str, Callable[[pyarrow.Tabl
     return record
 
 
+class _Taught(NamedTuple):
+    """A teacher of one task."""
+
+    teacher: Teacher
+    leaks: tuple[str, ...]
+    """Why it may have been trained on what its students are scored on."""
+
+
+def _teacher(grid: Grid, loader: Loader, recipes: Mapping[str, Sequence[Recipe]]) -> dict[str, _Taught]:
+    """Return the teacher of each task, none without one.
+
+    Raises:
+        UsageError: it is no teacher of one of the tasks; or there is none, and a recipe says how to learn from it.
+        FlueBenchError: it cannot be loaded.
+    """
+    if grid.teacher is None:
+        if of_teacher := {name for of_task in recipes.values() for recipe in of_task for name in recipe.of_teacher}:
+            raise UsageError(f"{min(of_teacher)} is how to learn from a teacher: give --teacher, or leave it out.")
+        return {}
+    model = loader.resolve(grid.teacher)
+    of_task: dict[str, _Taught] = {}
+    misfits: list[str] = []
+    for each in grid.tasks:
+        task = each.task
+        try:
+            of_task[task.name] = _Taught(
+                teacher_for(model, task), tuple(f"its teacher: {words}" for words in leaks(model.folder, task))
+            )
+            for length in sorted({recipe.max_length for recipe in recipes[task.name]}):
+                check_length(model, length, f"the recipe of {task.name} has max_length {length}")
+        except UsageError as error:
+            misfits.append(str(error))
+    if misfits:
+        raise UsageError("\n".join(misfits))
+    return of_task
+
+
 def _cells(
     grid: Grid,
     resolved: list[Resolved],
+    teachers: Mapping[str, _Taught],
     device: torch.device,
     loader: Loader,
     outcome: Outcome,
@@ -314,7 +357,7 @@ def _cells(
             cannot_load(name, error, outcome, display)
             continue
         limit = inputs.limit(grid.limit)
-        poor = inputs.alone(limit)
+        poor, taught = inputs.alone(limit), teachers.get(name)
         done: set[tuple[Where, int, int]] = set()
         for number, (_, asked, model, point, seed) in group:
             train_rows = inputs.train_rows(asked, limit)
@@ -344,12 +387,14 @@ def _cells(
                 train_rows=train_rows,
                 scored=grid.split,
                 search=searched,
+                teacher=taught and taught.teacher,
             )
             outcome.planned.setdefault(where, {}).setdefault(point, []).append(cell)
             notes = (*filter(None, (settled.why, auto, lacks)), *poor)
             size = float(rows * epochs) * (model.ref.weights_bytes or 1)
             tested = len(inputs.splits(limit)[grid.split])
-            yield Planned(f"[{number}/{len(numbered)}]", cell, recipe_name, notes, (), search, size, tested)
+            suspected = taught.leaks if taught else ()
+            yield Planned(f"[{number}/{len(numbered)}]", cell, recipe_name, notes, suspected, search, size, tested)
 
 
 UNKNOWN_PRECISION = (

@@ -13,7 +13,7 @@ from flue_bench.data.registry import Registered
 from flue_bench.data.sources import TaskData, drawn, limited
 from flue_bench.errors import UsageError, counted, quoted
 from flue_bench.kinds.kind import kind_named
-from flue_bench.kinds.network.network import Encoded, network_of
+from flue_bench.kinds.network.network import Encoded, Floats, network_of
 from flue_bench.progress import Display
 from flue_bench.recipe import Recipe
 from flue_bench.record import PROTOCOL, Cell, ModelRef
@@ -31,6 +31,8 @@ class TaskInputs:
         self._train: dict[tuple[int | None, int, int], list[Example]] = {}
         self.encoded: dict[tuple[Split, tuple[int, ...], int | None, str, int], Encoded] = {}
         """Split, draw of train (rows, seed), limit, tokenizer, ``max_length`` → encoding, by ``Loader.encoded``."""
+        self.soft: tuple[tuple[object, ...], Sequence[Floats]] | None = None
+        """What the latest teacher says of train, behind what decides it, by ``teach.soft_labels``."""
 
     def limit(self, asked: int | None) -> int | None:
         """Return the limit that a cell names: None for one above the number of rows, since that is the whole run."""
@@ -138,6 +140,8 @@ class Loader:
         if isinstance(cell.recipe, Recipe) and cell.recipe.epochs == "auto":
             raise UsageError("a cell names its epochs: 'auto' depends on the rows")
         task, resolved = self.task(cell), self.model(cell.model, model)
+        if cell.teacher:
+            self.model(cell.teacher.model, option="--teacher")
         inputs = self.inputs(task, display, test="test" in cell.reads)
         if (digest := inputs.data.ref.digest) != cell.data:
             raise UsageError(f"the data of {cell.task} differ: digest {digest}, not {cell.data}")
@@ -152,12 +156,13 @@ class Loader:
             self._names[name] = self._digests[resolved.ref.digest] = resolved
         return resolved
 
-    def model(self, ref: ModelRef, name: str | None = None) -> Resolved:
+    def model(self, ref: ModelRef, name: str | None = None, option: str = "--model") -> Resolved:
         """Return the model with the content that ``ref`` names.
 
         Args:
             ref: the model reference of a cell.
             name: its location; None takes the hub id with its revision, the embedded name, or what was resolved before.
+            option: by which a user says so.
 
         Raises:
             UsageError: it was a directory and ``name`` is None, or there is another model under that name.
@@ -168,10 +173,10 @@ class Loader:
             return known
         if name is None:
             if ref.origin == "directory" and known is None:
-                raise UsageError(f"{ref.name} was a directory: give its path with --model")
+                raise UsageError(f"{ref.name} was a directory: give its path with {option}")
             pattern = REPOSITORY if ref.origin == "hub" else r"embedded:[\w-]+"
             if ref.origin != "directory" and re.fullmatch(pattern, ref.name) is None:  # a record may name any place
-                raise UsageError(f"{quoted(ref.name)} is no {ref.origin} model's name: give its path with --model")
+                raise UsageError(f"{quoted(ref.name)} is no {ref.origin} model's name: give its path with {option}")
             name = f"{ref.name}@{ref.revision}" if ref.revision else ref.name
             name = str(known.folder) if known is not None and ref.origin == "directory" else name
         resolved = self.resolve(name)

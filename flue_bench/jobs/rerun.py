@@ -18,7 +18,7 @@ from flue_bench.jobs.cell import OnTrained, run_cell
 from flue_bench.jobs.loader import Loader
 from flue_bench.kinds.kind import kind_of
 from flue_bench.progress import Display
-from flue_bench.record import Environment, RunRecord
+from flue_bench.record import Environment, ModelRef, RunRecord
 from flue_bench.results.store import KEPT_RECORD, Store, read_predictions, read_record
 from flue_bench.results.verify import Checked, faults
 from flue_bench.statistics import reruns
@@ -201,12 +201,23 @@ def _other_seeds(record: RunRecord, folder: Path) -> list[tuple[RunRecord, pyarr
 
 
 def checked_again(
-    checked: Checked, loader: Loader, display: Display, *, model: str | None = None, device: str = "auto"
+    checked: Checked,
+    loader: Loader,
+    display: Display,
+    *,
+    model: str | None = None,
+    teacher: str | None = None,
+    device: str = "auto",
 ) -> Checked:
-    """Return a checked record with what training its cell again shows; arguments as for ``rerun``."""
+    """Return a checked record with what training its cell again shows; arguments as for ``rerun``.
+
+    ``teacher`` is where the cell's teacher is; None: where its record says, or beside it.
+    """
     try:
         record = read_record(checked.file)
-        model = model or _kept_beside(record, checked.file)
+        model = model or _kept_beside(record.cell.model, checked.file)
+        if taught := record.cell.teacher:
+            loader.model(taught.model, teacher or _kept_beside(taught.model, checked.file), "--teacher")
         compared = rerun(record, checked.file.parent, loader, display, model=model, device=device)
     except FlueBenchError as error:
         return replace(checked, faults=(f"rerun: {error}",))
@@ -216,18 +227,18 @@ def checked_again(
     )
 
 
-def _kept_beside(record: RunRecord, file: Path) -> str | None:
-    """Return the directory of the record's model if a run kept it in the record's own results directory.
+def _kept_beside(model: ModelRef, file: Path) -> str | None:
+    """Return the directory of a model that a record names, if a run kept it in the record's own results directory.
 
     It is found by its digest, which ``Loader.model`` checks, and never by a name that the record holds.
     """
-    if record.cell.model.origin != "directory" or len(file.resolve().parents) < 4:
+    if model.origin != "directory" or len(file.resolve().parents) < 4:
         return None
     root = file.resolve().parents[3]
     for beside in sorted(root.glob(f"models/*/{KEPT_RECORD}")):
         with suppress(RecordError, OSError):
             files.check_folder(beside.parent, root)
-            if read_record(beside, root).kept == record.cell.model.digest:
+            if read_record(beside, root).kept == model.digest:
                 return str(beside.parent)
     return None
 

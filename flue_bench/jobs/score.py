@@ -4,7 +4,6 @@ of the task's kind."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -32,8 +31,8 @@ from flue_bench.kinds.names import UnmatchedError, as_pair
 from flue_bench.kinds.network.network import Frozen, network_of
 from flue_bench.kinds.own_head import Reading
 from flue_bench.progress import Display
-from flue_bench.record import CUT_AT, ELSEWHERE, KEPT_OF, OWN_HEAD, Cell, NoTraining, RunRecord
-from flue_bench.results.store import KEPT_RECORD, Store, read_record
+from flue_bench.record import CUT_AT, ELSEWHERE, KEPT_OF, OWN_HEAD, Cell, NoTraining
+from flue_bench.results.store import Store, kept_record
 from flue_bench.task import Task
 from flue_bench.training import models
 from flue_bench.training.device import pick_device, random_state_kept
@@ -159,17 +158,8 @@ class Way(NamedTuple):
 
 def origin(model: Resolved) -> str:
     """Return where a checkpoint comes from, as its row is called: from which run of ours, if it was kept by one."""
-    record = _kept(model)
+    record = kept_record(model.folder, model.ref.digest)
     return f"{KEPT_OF}{record.recipe_name}, {record.cell.run}" if record else ELSEWHERE
-
-
-def _kept(model: Resolved) -> RunRecord | None:
-    """Return the record of the run of ours that kept a checkpoint, if one did."""
-    with suppress(FlueBenchError):
-        record = read_record(model.folder / KEPT_RECORD, model.folder)
-        if record.kept == model.ref.digest:
-            return record
-    return None
 
 
 def _ways(
@@ -200,7 +190,7 @@ def _ways(
             any_label = len(asked.models) == 1 or not task.labels
             given = {label: meant for label, meant in asked.labels.items() if any_label or label in theirs}
             unused -= given.keys()
-            if not given and (run := _kept(model)):
+            if not given and (run := kept_record(model.folder, model.ref.digest)):
                 given = dict(kind.stated(run, task))
             ways[model.folder, task.name] = Way(OWN_HEAD, _reading(task, theirs, given, several), {}, "")
         except (ModelError, UsageError) as error:

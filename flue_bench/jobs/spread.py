@@ -28,7 +28,7 @@ from flue_bench.jobs.worker import Report
 from flue_bench.jobs.worker import loader as workers_loader
 from flue_bench.jobs.workers import Job, Workers, placed, started
 from flue_bench.progress import Display
-from flue_bench.record import SCHEMA_VERSION, Cell, Failure, Place, RunRecord, Search
+from flue_bench.record import SCHEMA_VERSION, Cell, Failure, ModelRef, Place, RunRecord, Search
 from flue_bench.results.store import Store, model_name, record_json, stem
 from flue_bench.task import Task
 from flue_bench.training import checkpoint
@@ -108,7 +108,8 @@ def _job(key: int, planned: Planned, loader: Loader, store: Store, common: Mappi
     arguments = {
         **common,
         "cell": cell.model_dump(mode="json"),
-        "model": str(loader.model(cell.model).folder.absolute()) if cell.model.origin == "directory" else None,
+        "model": _place(cell.model, loader),
+        "teacher": _place(cell.teacher.model, loader) if cell.teacher else None,
         "task": _task(loader.task(cell)),
         "recipe_name": planned.recipe_name,
         "notes": planned.notes,
@@ -125,6 +126,11 @@ def _job(key: int, planned: Planned, loader: Loader, store: Store, common: Mappi
         (store.root / LOGS / f"{name}.log").absolute(),
         store.checkpoint_dir(cell).absolute() / checkpoint.FILE,
     )
+
+
+def _place(ref: ModelRef, loader: Loader) -> str | None:
+    """Return where a worker finds a model that neither the hub nor flue-bench itself has."""
+    return str(loader.model(ref).folder.absolute()) if ref.origin == "directory" else None
 
 
 def _task(registered: Registered) -> dict[str, str]:
@@ -216,8 +222,8 @@ def cell(arguments: dict[str, Any], display: Report) -> dict[str, Any]:
     keeper = Keeper(store, arguments["keep"]) if arguments["keep"] else None
     try:
         loader.know(_given(arguments["task"]))
-        if arguments["model"]:
-            loader.resolve(arguments["model"])
+        for place in filter(None, (arguments["model"], arguments["teacher"])):
+            loader.resolve(place)
         done = run_cell(
             asked,
             loader,

@@ -1,7 +1,8 @@
 """Rows of a board: which records belong to a row, what it is called, and which row a user means by a name.
 
 A row is one model as fine-tuned by one recipe in one precision under one protocol of the engine, or one model as it is.
-A recipe that was chosen by a search is another than the same one named beforehand: ``best of 6``.
+A recipe that was chosen by a search is another than the same one named beforehand: ``best of 6``. So is one with a
+teacher's soft labels: each task has a teacher of its own, and those that were made alike are one row's.
 The board, ``compare`` and ``card`` all take their rows from here: each accepts the names that the others print.
 """
 
@@ -53,6 +54,8 @@ class RowKey(NamedTuple):
     """False for a model that was scored as it is, whatever its record calls that."""
     search: str = ""
     """``best of 6``, a comma, and the digest of what was searched; empty for a recipe that was named beforehand."""
+    teacher: str = ""
+    """``Teacher.made`` of those whose soft labels the model learnt from; empty where it had none."""
 
     @property
     def budget(self) -> str:
@@ -81,7 +84,9 @@ class NamedRow:
     """The label and how the model was fine-tuned, as the board prints it; unique among the rows."""
     records: tuple[RunRecord, ...]
     how: str = ""
-    """The recipe's name, and the budget of the search that it comes from: ``standard, best of 6``."""
+    """The recipe's name, the budget of the search that it comes from, and its teacher: ``standard, best of 6``."""
+    advantage: str = ""
+    """The same without the recipe's name; empty where it was named beforehand and nobody taught."""
 
     @property
     def distilled(self) -> Distilled | None:
@@ -167,10 +172,24 @@ def named_rows(records: Iterable[RunRecord]) -> list[NamedRow]:
     several = len({key.protocol for key in of_row}) > 1
     searches = grouped({(key.budget, key.search) for key in of_row}, lambda each: each[0])
 
-    def how(key: RowKey) -> str:
+    taught = {
+        key.teacher: teacher for key, of_key in of_row.items() for record in of_key if (teacher := record.cell.teacher)
+    }
+    names = told_apart(
+        [teacher.called for teacher in taught.values()],
+        [f" ({teacher.recipe_name})" if teacher.recipe_name else "" for teacher in taught.values()],
+        [f" ({(teacher.base or teacher.model).digest[:7]})" for teacher in taught.values()],
+    )
+    teachers = dict(zip(taught, names, strict=True))
+
+    def advantage(key: RowKey) -> str:
         which = key.search.rpartition(", ")[2][:DIGITS]
         told = f" (search {which})" if len(searches[key.budget]) > 1 else ""
-        return f"{key.recipe}, {key.budget}{told}" if key.search else key.recipe
+        tuned = [f"{key.budget}{told}"] if key.search else []
+        return ", ".join([*tuned, *([f"taught by {teachers[key.teacher]}"] if key.teacher else [])])
+
+    def how(key: RowKey) -> str:
+        return ", ".join(filter(None, (key.recipe, advantage(key))))
 
     def title(key: RowKey) -> str:
         protocol = f", protocol {key.protocol}" if several else ""
@@ -185,6 +204,7 @@ def named_rows(records: Iterable[RunRecord]) -> list[NamedRow]:
             title=title(key),
             records=tuple(of_key),
             how=how(key),
+            advantage=advantage(key),
         )
         for key, of_key in of_row.items()
     ]
@@ -260,7 +280,8 @@ def _row_key(record: RunRecord) -> RowKey:
     cell = record.cell
     trained = cell.untrained is None
     search = f"{cell.search.budget}, {digest_of(cell.search.model_dump())}" if cell.search else ""
-    return RowKey(cell.model.digest, record.recipe_name, cell.recipe.precision, cell.protocol, trained, search)
+    teacher = cell.teacher.made if cell.teacher else ""
+    return RowKey(cell.model.digest, record.recipe_name, cell.recipe.precision, cell.protocol, trained, search, teacher)
 
 
 def tested(records: Iterable[RunRecord]) -> list[RunRecord]:

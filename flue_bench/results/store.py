@@ -30,7 +30,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from flue_bench import files
-from flue_bench.errors import RecordError, TaskFileError, UnknownNameError, UsageError, cause, faults, quoted
+from flue_bench.errors import (
+    FlueBenchError,
+    RecordError,
+    TaskFileError,
+    UnknownNameError,
+    UsageError,
+    cause,
+    faults,
+    quoted,
+)
 from flue_bench.kinds.kind import kind_of
 from flue_bench.locks import Lock
 from flue_bench.record import (
@@ -290,6 +299,15 @@ def read_record(path: Path, root: Path | None = None) -> RunRecord:
     record, _ = _placed(path, root or path.parent)
     _check_digests(record, path)
     return record
+
+
+def kept_record(folder: Path, digest: str) -> RunRecord | None:
+    """Return the record of the run that kept a model in a folder, None where no run did; ``digest`` is the model's."""
+    with suppress(FlueBenchError):
+        record = read_record(folder / KEPT_RECORD, folder)
+        if record.kept == digest:
+            return record
+    return None
 
 
 def _placed(path: Path, root: Path) -> tuple[RunRecord, str]:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from flue_bench.errors import DivergedError
-from flue_bench.kinds.network.network import Encoded, Floats, Ints
+from flue_bench.kinds.network.network import Batch, Encoded, Floats, Ints
 from flue_bench.recipe import Recipe
 from flue_bench.record import Epoch
 from flue_bench.training import checkpoint
@@ -23,6 +23,7 @@ from flue_bench.training.batches import prediction_batches, training_batches
 from flue_bench.training.device import Device
 from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
 from flue_bench.training.scale import LossScale, not_finite, step_unless
+from flue_bench.training.soft_labels import SoftLabels
 from flue_bench.training.waits import row_lengths
 
 Validate = Callable[[nn.Module], dict[str, float]]
@@ -76,6 +77,7 @@ def fine_tune(
     folder: Path,
     show: Callable[[Progress], None] = lambda _: None,
     ended: Callable[[Epoch], None] = lambda _: None,
+    soft: SoftLabels | None = None,
 ) -> Fit:
     """Train ``model`` in place, and leave in it the weights of the selected evaluation, by default that of an epoch.
 
@@ -94,6 +96,7 @@ def fine_tune(
         folder: for the checkpoint, written every five minutes, on a signal, and at the end of a longer training.
         show: called after each step.
         ended: called after each evaluation; if it raises, the checkpoint is written first.
+        soft: a teacher's soft labels of each row of ``data``; None: the labels alone.
 
     Raises:
         DivergedError: the loss is no longer finite.
@@ -147,7 +150,9 @@ def fine_tune(
             done = None
             while done is None:
                 try:
-                    done = add_gradient(stepping, data, rows, run.rows_at_once, device, seed, run.step, dropout, scale)
+                    done = add_gradient(
+                        stepping, data, rows, run.rows_at_once, device, seed, run.step, dropout, scale, soft
+                    )
                 except torch.OutOfMemoryError:
                     if run.rows_at_once == 1:
                         raise
@@ -219,6 +224,7 @@ def add_gradient(
     step: int,
     dropout: bool = True,
     scale: LossScale | None = None,
+    soft: SoftLabels | None = None,
 ) -> tuple[torch.Tensor, int, int]:
     """Add the gradient of one batch's mean loss, by forward and backward passes over ``at_once`` rows at a time.
 
@@ -238,11 +244,12 @@ def add_gradient(
         ahead: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if not hasattr(model, "_orig_mod"):  # what is compiled reads no mask, and would be compiled anew for each
             ahead = device.running_ahead(part.inputs["attention_mask"], full)
+        of_part = rows[i * at_once : (i + 1) * at_once]
         with device.training(sequences, longest, seed, step, first, dropout), ahead:
-            known = row_lengths(model, part.inputs["input_ids"], data.lengths[rows[i * at_once : (i + 1) * at_once]])
+            known = row_lengths(model, part.inputs["input_ids"], data.lengths[of_part])
             outputs = model(**part.inputs, **known)
         first += sequences
-        loss = data.loss(outputs, part) / count
+        loss = (soft.loss(outputs, data, part, of_part) if soft else data.loss(outputs, part)) / count
         (loss * scale.value if scale else loss).backward()
         total += loss.detach()
     return total, sum(part.tokens for part in parts), sum(part.inputs["input_ids"].numel() for part in parts)
@@ -322,7 +329,11 @@ class _State:
 
 @torch.no_grad()  # under inference_mode autocast keeps no cast
 def predict(
-    model: nn.Module, data: Encoded, device: Device, cut: Callable[[int], None] = lambda _: None
+    model: nn.Module,
+    data: Encoded,
+    device: Device,
+    cut: Callable[[int], None] = lambda _: None,
+    read: Callable[[Any, Batch, Ints], Sequence[Floats]] | None = None,
 ) -> list[Floats]:
     """Return a model's answer to each row, in the order of ``data``: for classifiers, probabilities.
 
@@ -333,15 +344,17 @@ def predict(
         data: the split.
         device: device and precision.
         cut: called with the number of rows of the first half whenever batches are halved.
+        read: how outputs are read; None: by ``data.read``.
 
     Returns:
-        One array per row, as ``data.read`` gives it.
+        One array per row, as it is read.
 
     Raises:
         DivergedError: an output is not finite.
         torch.OutOfMemoryError: a single row does not fit.
     """
     model.eval()
+    read = read or data.read
     by_row: list[Any] = [None] * len(data)
     with device.autocast():  # around all batches: weights are cast once
         left = prediction_batches(data.positions, POSITIONS)[::-1]
@@ -349,7 +362,7 @@ def predict(
             rows = left.pop()
             try:
                 batch = data.batch(rows, device.where)
-                answers = data.read(model(**batch.inputs), batch, rows)
+                answers = read(model(**batch.inputs), batch, rows)
             except torch.OutOfMemoryError:
                 if len(rows) == 1:
                     raise

@@ -40,6 +40,18 @@ class EncodedLabels(Encoded):
         probabilities: npt.NDArray[np.float32] = outputs.logits.float().sigmoid().cpu().numpy()
         return list(probabilities)
 
+    def beside(
+        self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints, scores: Sequence[Floats]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits of yes and of no for each label of each row, (rows · labels, 2).
+
+        The sigmoid of a logit is the softmax of it and 0, so that their divergence is the binary cross-entropy with the
+        teacher's probabilities, less what it is where the student's are the same.
+        """
+        both = super().beside(outputs, batch, rows, scores)
+        yes, theirs = (torch.stack([logits, torch.zeros_like(logits)], -1).flatten(0, 1) for logits in both)
+        return yes, theirs
+
     def chosen(self, answers: Sequence[Floats], task: Task) -> dict[str, float]:
         """Return the threshold that makes the task's metric highest, the nearest to 0.5 of equals, if asked for."""
         if task.options.get("threshold") != "validation":

@@ -18,7 +18,17 @@ from torch.nn import functional as F
 
 from flue_bench.errors import quoted
 from flue_bench.kinds.multiple_choice import Question
-from flue_bench.kinds.network.network import Batch, Encoded, Floats, Ints, Network, encode_texts, offsets_of
+from flue_bench.kinds.network.network import (
+    ABSENT,
+    Batch,
+    Encoded,
+    Floats,
+    Ints,
+    Network,
+    encode_texts,
+    moved,
+    offsets_of,
+)
 from flue_bench.task import Task
 
 
@@ -74,6 +84,21 @@ class EncodedChoices(Encoded):
         """Return each row's probabilities, (choices,)."""
         probabilities = self._by_row(outputs, batch).softmax(-1).cpu().numpy()
         return [row[:choices] for row, choices in zip(probabilities, self.choices[rows], strict=True)]
+
+    def scores(self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints) -> Sequence[Floats]:
+        """Return each row's scores, (choices,)."""
+        scores = self._by_row(outputs, batch).cpu().numpy()
+        return [row[:choices] for row, choices in zip(scores, self.choices[rows], strict=True)]
+
+    def beside(
+        self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints, scores: Sequence[Floats]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return both scores of each row's choices, (rows, the most choices of the split)."""
+        ours = self._by_row(outputs, batch).clamp(min=ABSENT)
+        theirs = np.full(ours.shape, ABSENT, np.float32)
+        for block, row in zip(theirs, scores, strict=True):
+            block[: len(row)] = row
+        return ours, moved(theirs, ours.device)
 
     def _by_row(self, outputs: Any, batch: Batch) -> torch.Tensor:
         """Return the scores by row, (rows, the most choices of the split), -inf where a row has fewer."""

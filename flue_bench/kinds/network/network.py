@@ -27,6 +27,8 @@ from flue_bench.task import Example, Task
 
 IGNORED = -100
 """Label of a position that has no loss (torch's ``ignore_index``)."""
+ABSENT = -1e30
+"""Score of a class that a row does not have: finite at any temperature, and its probability is exactly 0."""
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -141,6 +143,39 @@ class Encoded:
         """Return the model's answer to each row of a batch: here probabilities, (labels,)."""
         probabilities: npt.NDArray[np.float32] = outputs.logits.float().softmax(-1).cpu().numpy()
         return list(probabilities)
+
+    # Of a teacher, whose soft labels a student learns from: ``flue_bench.training.soft_labels``.
+
+    def scores(self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints) -> Sequence[Floats]:
+        """Return what a teacher's soft labels are made of, for each row of a batch: here logits, (labels,)."""
+        return list(outputs.logits.float().cpu().numpy())
+
+    def taught(self, theirs: Encoded, scores: Sequence[Floats]) -> Sequence[Floats]:
+        """Return a teacher's scores for each row of this split.
+
+        Args:
+            theirs: this split as the teacher reads it, whose tokenizer may be another.
+            scores: what ``scores`` returned for each of its rows, the labels in the task's order.
+
+        Raises:
+            ValueError: they say nothing of the rows of this split, in words.
+        """
+        return scores
+
+    def beside(
+        self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints, scores: Sequence[Floats]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a student's and its teacher's logits (terms, classes), of which their difference is the divergence.
+
+        Numbers (terms,) differ by their squared error instead. There are no more terms than ``terms`` says.
+
+        Args:
+            outputs: the student's outputs.
+            batch: its inputs and labels.
+            rows: numbers of the rows.
+            scores: what ``taught`` returned for each of these rows.
+        """
+        return outputs.logits.float(), moved(np.stack(scores).astype(np.float32), outputs.logits.device)
 
     def chosen(self, answers: Sequence[Floats], task: Task) -> dict[str, float]:
         """Return the options whose value is ``"validation"`` as this split decides them: name → value; by default none.

@@ -22,7 +22,18 @@ from torch.nn import functional as F
 
 from flue_bench.errors import UsageError, quoted
 from flue_bench.kinds.kind import VALIDATION
-from flue_bench.kinds.network.network import IGNORED, PART, Batch, Encoded, Floats, Ints, Network, offsets_of
+from flue_bench.kinds.network.network import (
+    ABSENT,
+    IGNORED,
+    PART,
+    Batch,
+    Encoded,
+    Floats,
+    Ints,
+    Network,
+    moved,
+    offsets_of,
+)
 from flue_bench.kinds.question_answering import (
     MAX_ANSWER_LENGTH,
     N_BEST,
@@ -79,6 +90,30 @@ class EncodedWindows(Encoded):
             np.concatenate([row[:, :1], row[:, first:last]], axis=1)
             for row, (first, last) in zip(scores, self.places[rows], strict=True)
         ]
+
+    def scores(self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints) -> Sequence[Floats]:
+        """Return each window's scores of starts and of ends at all its positions, (2, sub-words)."""
+        scores = torch.stack([outputs.start_logits, outputs.end_logits], dim=1).float().cpu().numpy()
+        return [row[:, :length] for row, length in zip(scores, self.lengths[rows], strict=True)]
+
+    def taught(self, theirs: Encoded, scores: Sequence[Floats]) -> Sequence[Floats]:
+        """Return the scores as they are, if the teacher reads the same windows: they are of its sub-words."""
+        assert isinstance(theirs, EncodedWindows)
+        for one, other in (self.offsets, theirs.offsets), (self.ids, theirs.ids), (self.places, theirs.places):
+            if not np.array_equal(one, other):
+                raise ValueError("its tokenizer cuts the contexts otherwise, and it scores sub-words, not words")
+        return scores
+
+    def beside(
+        self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints, scores: Sequence[Floats]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the scores of starts, and below them those of ends, (2 · rows, longest); padding is no place."""
+        both = torch.cat([outputs.start_logits, outputs.end_logits]).float()  # (2 · rows, longest)
+        theirs = np.full((2, len(scores), both.shape[1]), ABSENT, np.float32)
+        for i, window in enumerate(scores):
+            theirs[:, i, : window.shape[1]] = window
+        padding = batch.inputs["attention_mask"].eq(0).repeat(2, 1)
+        return both.masked_fill(padding, ABSENT), moved(theirs.reshape(both.shape), both.device)
 
     def chosen(self, answers: Sequence[Floats], task: Task) -> dict[str, float]:
         """Return the threshold that makes the task's metric highest, the nearest to 0 of equals, if asked for.

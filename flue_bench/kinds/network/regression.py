@@ -30,6 +30,17 @@ class EncodedNumbers(Encoded):
         """Return each row's answer, (), as a share of the range."""
         return list(outputs.logits.float()[:, 0].cpu().numpy())
 
+    def scores(self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints) -> Sequence[Floats]:
+        """Return each row's answer, (), as ``read`` does."""
+        return self.read(outputs, batch, rows)
+
+    def beside(
+        self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints, scores: Sequence[Floats]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return both answers to each row, (rows,), as shares of the range."""
+        answers, theirs = super().beside(outputs, batch, rows, scores)
+        return answers[:, 0], theirs
+
     def in_task(self, answers: Sequence[Floats], task: Task, how: NoTraining) -> Sequence[Floats]:
         """Return shares of the task's range, (), float64 unless the head gives just these."""
         low, high = range_of(task)

@@ -8,8 +8,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from flue_bench.kinds.network.network import IGNORED, PART, Batch, Encoded, Floats, Ints, Network, flat, offsets_of
+from flue_bench.kinds.network.network import (
+    IGNORED,
+    PART,
+    Batch,
+    Encoded,
+    Floats,
+    Ints,
+    Network,
+    flat,
+    moved,
+    offsets_of,
+)
 from flue_bench.kinds.tokens import of_unseen
 from flue_bench.task import Example, Task
 
@@ -34,13 +46,43 @@ class EncodedWords(Encoded):
 
     def read(self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints) -> Sequence[Floats]:
         """Return each row's probabilities, (words, labels), from words' first sub-words; zeros for a word without."""
-        probabilities = outputs.logits.float().softmax(-1).cpu().numpy()  # (rows, longest, labels)
+        return self._by_word(outputs.logits.float().softmax(-1), batch, rows)
+
+    def scores(self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints) -> Sequence[Floats]:
+        """Return each row's logits, (words, labels), from words' first sub-words; zeros for a word without."""
+        return self._by_word(outputs.logits.float(), batch, rows)
+
+    def taught(self, theirs: Encoded, scores: Sequence[Floats]) -> Sequence[Floats]:
+        """Return the logits of each word, (words, labels); NaN for a word of which the teacher sees nothing."""
+        assert isinstance(theirs, EncodedWords)
+        unseen = [counts == 0 for counts in theirs.subwords_per_word]
+        return [np.where(none[:, None], np.nan, row) for none, row in zip(unseen, scores, strict=True)]
+
+    def beside(
+        self, outputs: Any, batch: Batch, rows: Sequence[int] | Ints, scores: Sequence[Floats]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits of the words of which both see something, (words, labels)."""
+        longest = batch.inputs["input_ids"].shape[1]
+        places: list[Ints] = []  # of words in the batch, its rows laid end to end
+        theirs: list[npt.NDArray[Any]] = []
+        for i, (row, of_row) in enumerate(zip(rows, scores, strict=True)):
+            first = np.flatnonzero(self.labels[self.offsets[row] : self.offsets[row + 1]] != IGNORED)
+            words = of_row[self.subwords_per_word[row] > 0]  # (words that the student sees, labels)
+            known = ~np.isnan(words).any(-1)
+            places.append(i * longest + first[known])
+            theirs.append(words[known])
+        logits = outputs.logits.float().flatten(0, 1)  # (rows · longest, labels)
+        where = moved(np.concatenate(places), logits.device)
+        return logits[where], moved(np.concatenate(theirs).astype(np.float32), logits.device)
+
+    def _by_word(self, values: torch.Tensor, batch: Batch, rows: Sequence[int] | Ints) -> Sequence[Floats]:
+        """Return the values (rows, longest, labels) of words' first sub-words by row, (words, labels)."""
         first = (batch.labels != IGNORED).cpu().numpy()  # (rows, longest)
         answers = []
-        for row, values, places in zip(rows, probabilities, first, strict=True):
+        for row, found, places in zip(rows, values.cpu().numpy(), first, strict=True):
             counts = self.subwords_per_word[row]
-            of_row = np.zeros((len(counts), values.shape[-1]), np.float32)
-            of_row[counts > 0] = values[places]
+            of_row = np.zeros((len(counts), found.shape[-1]), np.float32)
+            of_row[counts > 0] = found[places]
             answers.append(of_row)
         return answers
 
