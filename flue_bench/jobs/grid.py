@@ -27,7 +27,7 @@ from flue_bench.record import Cell, Failure, RunRecord, Search, Searched, Teache
 from flue_bench.results.store import Store
 from flue_bench.task import Example, Task
 from flue_bench.training import models
-from flue_bench.training.device import Device, pick_device, prepare, random_state_kept
+from flue_bench.training.device import Device, check_compiler, pick_device, prepare, random_state_kept
 from flue_bench.training.models import Resolved
 
 if TYPE_CHECKING:
@@ -178,8 +178,8 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
     every = [recipe for of_task in recipes.values() for recipe in of_task]
     if remote and "auto" in {grid.precision or recipe.precision for recipe in every}:
         raise UsageError(UNKNOWN_PRECISION)
-    if not remote and device.type != "cuda" and any(recipe.compiled for recipe in every):
-        raise UsageError(f"compiled: only on a GPU, and the device is {device.type}: leave --set compiled out.")
+    if not remote and any(recipe.compiled for recipe in every):
+        check_compiler("--set compiled", device)
     teacher = _teacher(grid, loader, recipes)
     outcome.lacking = lacking(grid.tasks, grid.data_dir, grid.offline, display)
     grid = replace(grid, tasks=sorted(grid.tasks, key=lambda each: each.task.name in outcome.lacking))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -187,6 +189,26 @@ def prepare(device: torch.device, asked: str, hidden_size: int) -> Device:
         reason = "mps computes in fp32 only" if device.type == "mps" else f"this GPU has no native {asked}"
         raise DeviceError(f"--precision {asked}: {reason}; use --precision fp32.")
     return Device(device, asked if asked in LOW else "fp32", "")
+
+
+def check_compiler(asked: str, device: torch.device) -> None:
+    """Refuse what goes through ``torch.compile`` where it finds no compiler, before anything is computed.
+
+    Args:
+        asked: what the user said.
+        device: where it would run; on a CPU a compiler of C++ is needed, on a GPU one of C.
+
+    Raises:
+        DeviceError: there is none.
+    """
+    cpu = device.type == "cpu"
+    names = [os.environ.get("CXX", "g++")] if cpu else [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
+    if not any(map(shutil.which, names)):
+        package, variable, language = ("g++", "CXX", "C++") if cpu else ("gcc", "CC", "C")
+        raise DeviceError(
+            f"{asked}: torch.compile needs a compiler of {language}, and PATH holds no {' or '.join(names)}. "
+            f"Install {package}, name yours in the variable {variable}, or leave {asked} out."
+        )
 
 
 @contextlib.contextmanager

@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch._dynamo.backends.common import aot_autograd
+from torch._functorch.aot_autograd import make_boxed_func
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_leaves
 
 from flue_bench.boards.board import build
 from flue_bench.boards.verdicts import weigh
@@ -29,9 +32,11 @@ from flue_bench.results.store import Store
 from flue_bench.task import Example, Source, Task
 from flue_bench.training import models, train
 from flue_bench.training.device import Device
+from flue_bench.training.soft_labels import distil_loss
 from flue_distill.training import objective
 from flue_distill.training.data import Stream
-from flue_distill.training.recipe import DistilRecipe
+from flue_distill.training.objective import LossParts, Rows
+from flue_distill.training.recipe import DistilRecipe, LossWeights
 from support.boards import write_run
 from support.distilling import RECIPE, data, distil
 from support.networks import encode
@@ -250,3 +255,99 @@ def test_distillation_projects_no_row_in_vain(
         else 2 * sum(parts.distil for parts in counts)  # student's and teacher's
     )
     assert projected == {"rows": wanted, "steps": steps}
+
+
+PRODUCTS = {"mm", "addmm", "addmm_", "bmm"}
+
+
+class Traffic(TorchDispatchMode):
+    """Bytes of the inputs and the outputs of every operation that is neither a matrix product nor a view.
+
+    What an operation writes in place is an output of it too. A compiled region is one operation: what its graph is
+    given, what it returns and what it writes in place. Whether a value is found in a cache is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if not func.is_view and func.overloadpacket.__name__ not in PRODUCTS:
+            self.add(args, made)
+        return made
+
+    def add(self, *values: Any) -> None:
+        leaves = tree_leaves(values)
+        self.bytes += sum(leaf.numel() * leaf.element_size() for leaf in leaves if isinstance(leaf, torch.Tensor))
+
+    def region(self, graph: torch.fx.GraphModule, inputs: Any) -> Any:
+        """Compile a region into what runs and counts it."""
+        given = [node for node in graph.graph.nodes if node.op == "placeholder"]
+        written = [node.args[0] for node in graph.graph.nodes if node.target == torch.ops.aten.copy_.default]
+        assert set(written) <= set(given)  # functional but for its inputs
+
+        def run(*arguments: Any) -> Any:
+            made = graph(*arguments)
+            self.add(arguments, made, [arguments[given.index(node)] for node in written])
+            return made
+
+        return make_boxed_func(run)
+
+
+@pytest.mark.parametrize(("way", "most"), [("autograd", 200), ("by hand", 130), ("compiled", 24)])
+def test_bytes_a_logit_of_the_distillation_loss(way: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bf16, all positions in DistilLoss and 15 % of them masked: all of the loss, both passes, but the products."""
+    rows, vocabulary, hidden = 400, 4000, 4
+    random = torch.Generator().manual_seed(0)
+    student, teacher = (
+        Rows(
+            flat := torch.randn(rows, hidden, generator=random),
+            flat,
+            torch.randn(vocabulary, hidden, generator=random),
+            torch.zeros(vocabulary),
+        )
+        for _ in range(2)
+    )
+    for leaf in student:
+        leaf.requires_grad_()
+    labels, counts = torch.arange(round(0.15 * rows)), LossParts(rows, round(0.15 * rows), rows)
+    traffic = Traffic()
+    if way == "compiled":
+        torch._dynamo.reset()
+        backend = aot_autograd(fw_compiler=traffic.region, keep_inference_input_mutations=True)
+        region = objective._compiled(backend)
+
+        def alone(*arguments: Any) -> Any:  # nothing is compiled amid a mode
+            with _disable_current_modes():
+                return region(*arguments)
+
+        monkeypatch.setattr(objective, "_compiled", lambda _: alone)
+    if way == "autograd":
+        monkeypatch.setattr(objective, "descend", autograds)
+    with torch.autocast("cpu", torch.bfloat16):
+        target = teacher._replace(weight=objective.low_copy(teacher.weight, torch.bfloat16))
+        with traffic:
+            objective.fast(student, target, labels, counts, LossWeights(), 2.0, compiled=way == "compiled")[
+                0
+            ].backward()
+    found = traffic.bytes / (rows * vocabulary)
+    print(f"{way}: {found:.1f} bytes a logit")
+    assert 6 < found <= most
+    if way == "autograd":
+        assert found > 140  # the measure sees them
+
+
+def autograds(
+    logits: torch.Tensor, target: torch.Tensor, labels: torch.Tensor | None, temperature: float,
+    of_distil: torch.Tensor, of_mlm: torch.Tensor, d_bias: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """``descend`` through autograd, from the losses as they are written down."""
+    own = logits.to(d_bias.dtype).requires_grad_()
+    with torch.enable_grad():
+        distil = distil_loss(own, target.to(own.dtype), temperature)
+        mlm = own.new_zeros(()) if labels is None else objective.mlm_loss(own, labels)
+        (gradient,) = torch.autograd.grad(of_distil * distil + of_mlm * mlm, own)
+    d_bias += gradient.sum(0)
+    logits.copy_(gradient)
+    return distil.detach(), mlm.detach()

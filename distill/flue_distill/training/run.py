@@ -17,7 +17,7 @@ from flue_bench.errors import DataError, ModelError, RecordError, UsageError
 from flue_bench.progress import Bar, Display
 from flue_bench.record import ModelRef
 from flue_bench.training import checkpoint, models
-from flue_bench.training.device import environment, peak_memory, prepare, random_state_kept
+from flue_bench.training.device import check_compiler, environment, peak_memory, prepare, random_state_kept
 from flue_bench.training.models import Resolved
 from flue_distill.corpus import demo
 from flue_distill.corpus.shards import Manifest, open_corpus
@@ -114,7 +114,8 @@ def distil(
         device: auto, cpu, cuda or cuda:N.
         resume: resume from the newest checkpoint.
         offline: make no network call.
-        compiled: put both encoders through ``torch.compile``: minutes at the start, a faster step on some GPUs.
+        compiled: put both encoders and the loss through ``torch.compile``: minutes at the start, a faster step on some
+            GPUs, other rounding.
         save_every: also save the student after every so many steps, to ``out/checkpoint-STEP``.
         report_to: names of accelerate's trackers.
         asked: fields of the recipe that the user names; with ``resume`` some of them may change on the way
@@ -187,6 +188,7 @@ def _distil(
         if not len(data.held_out):
             display.line(f"Held-out text: not one sequence of {recipe.length} tokens, so no held-out scores.")
         if compiled:
+            check_compiler("--compile", here.where)
             for model in filter(None, (loaded.student, loaded.teacher)):
                 model.base_model.compile()
         with display.running(), display.bar("Distilling" if teacher else "Training") as bar:
@@ -215,6 +217,7 @@ def _distil(
                         "skipped": trained.skipped,
                     },
                     **({"changes": list(trained.changes)} if trained.changes else {}),
+                    **({"compiled": True} if compiled else {}),
                     **({} if trained.loss_scale is None else {"loss_scale": trained.loss_scale}),
                     "environment": environment(here).model_dump(mode="json"),
                 }

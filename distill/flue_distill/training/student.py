@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from flue_bench.errors import ModelError, UsageError
 from flue_bench.training import models
 from flue_distill.training.families import family_of, head_of
-from flue_distill.training.objective import Rows
+from flue_distill.training.objective import Rows, low_copy
 from flue_distill.training.recipe import KlRows, LossWeights
 
 
@@ -62,6 +62,11 @@ class MaskedLM(nn.Module):
         # The first call of a pass: DeBERTa-v2 projects its relative positions by the same matrices afterwards.
         self.seen.setdefault(name, output[0] if isinstance(output, tuple) else output)
 
+    @property
+    def compiled(self) -> bool:
+        """Whether the encoder goes through ``torch.compile``, as ``nn.Module.compile`` arranges it."""
+        return self.network.base_model._compiled_call_impl is not None
+
     def forward(self, batch: Batch, projected: KlRows) -> Rows:
         """Return hidden states at all positions without padding, and head features at these or only the masked ones."""
         self.seen = {}
@@ -82,7 +87,7 @@ class Teacher:
         every step.
         """
         self.model = MaskedLM(network.eval().requires_grad_(False))
-        weight = self.model.weight.to(low)
+        weight = low_copy(self.model.weight, low)
         for module in network.base_model.modules():
             if isinstance(module, nn.Linear):
                 module.to(low)

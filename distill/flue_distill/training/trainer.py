@@ -49,8 +49,9 @@ below 1 in fewer."""
 SHARED_SECONDS = 30.0
 """How long a file that the first process has made may take to be seen by the others."""
 T = TypeVar("T")
-PROTOCOL = 2
-"""Raised when the same recipe, models and corpus would give other weights; 1 is that of 0.1, which did not write it."""
+PROTOCOL = 3
+"""Raised when the same recipe, models and corpus would give other weights; 1 is that of 0.1, which did not write it, 3
+rounds the gradient of the logits in another place."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class Objective(nn.Module):
     def __init__(self, student: MaskedLM, teacher: Teacher | None, recipe: DistilRecipe) -> None:
         """Wrap the student, which keeps its parameters, and make the parts of the loss that read layers, if any.
 
+        Where the student's encoder is compiled, so is the fast loss.
+
         Raises:
             UsageError: a part does not fit these models.
         """
@@ -116,7 +119,10 @@ class Objective(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return a micro-batch's share of the loss, times the scale, and of its ``parts``, (3 to 5,)."""
         rows = self.student(batch, self.recipe.kl_rows if target else "masked")
-        loss, shares = fast(rows, target, batch.labels, counts, self.weights, self.recipe.temperature, scale=scale)
+        loss, shares = fast(
+            rows, target, batch.labels, counts, self.weights, self.recipe.temperature, scale=scale,
+            compiled=self.student.compiled,
+        )  # fmt: skip
         values = list(shares)
         for name, part in self.of_layers.items():
             value = part(rows, target, batch) / counts.cosine  # like CosineLoss: all positions without padding
@@ -205,7 +211,6 @@ def train(
     total = total_steps(recipe, len(data.train))
     warmup = round(recipe.warmup_ratio * total)
     model = accelerator.prepare(objective)
-    compiled = student.network.base_model._compiled_call_impl is not None
     queued: deque[_Queued] = deque()
 
     def settle(ahead: int = 0) -> None:
@@ -234,11 +239,13 @@ def train(
                 show(past.step, total, line)
 
     def running_ahead(batch: Batch) -> contextlib.AbstractContextManager[object]:
-        if batch.attention is None or compiled:  # what is compiled reads no mask, and would be compiled anew for each
+        if (
+            batch.attention is None or student.compiled
+        ):  # what is compiled reads no mask, and would be compiled anew for each
             return contextlib.nullcontext()
         return device.running_ahead(batch.attention, full=False)
 
-    alike = teacher if teacher and len(teacher.weight) == len(student.weight) else None  # as many outputs
+    alike = teacher if teacher and len(teacher.model.weight) == len(student.weight) else None  # as many outputs
 
     def look() -> None:
         settle()
@@ -416,7 +423,7 @@ class _Run:
         tell: Callable[[str], None],
     ) -> None:
         self.network, self.of_layers = objective.student.network, objective.of_layers
-        self.optimizer, self.scale = optimizer, scale
+        self.optimizer, self.scale, self.compiled = optimizer, scale, objective.student.compiled
         self.recipe, self.accelerator, self.writes = recipe, accelerator, accelerator.is_main_process
         self.folder, self.identity, self.tell = folder, identity, tell
         self.step = self.tokens = self.resumed = self.skipped = self.in_a_row = self.micro_batch = 0
@@ -461,6 +468,8 @@ class _Run:
             raise UsageError(f"{path} is gone: does another process train into {self.folder}?")
         with checkpoint.applied(path):
             found = resume.changes(path, state, self.identity, self.recipe, asked)
+            if (before := bool(state.get("compiled"))) != self.compiled:
+                found.append({"field": "compile", "before": before, "after": self.compiled})
             self.network.load_state_dict(state["network"])
             self.of_layers.load_state_dict(state.get("of_layers", {}))
             self.optimizer.load_state_dict(state["optimizer"])
@@ -529,6 +538,7 @@ class _Run:
                 "identity": self.identity,
                 "recipe": self.recipe.model_dump(mode="json"),
                 "changes": self.changes,
+                "compiled": self.compiled,
                 "step": self.step,
                 "tokens": self.tokens,
                 "seconds": self.seconds,
