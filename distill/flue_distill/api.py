@@ -71,7 +71,7 @@ def distill(
             ``micro_batch``; ``learning_rate``, ``max_grad_norm`` and ``precision`` where ``overrides`` name them. What
             differs stands in ``made["changes"]``.
         device: auto, cpu, cuda or cuda:N.
-        compile: use ``torch.compile``: minutes at the start, faster steps on some GPUs.
+        compile: use ``torch.compile``, on a GPU alone: minutes at the start, faster steps on some.
         save_every: also save the student after every so many steps, to ``out/checkpoint-STEP``, as a model like any
             other; ``flue_bench.run("OUT/checkpoint-*")`` scores them.
         report_to: trackers that are told of every step: tensorboard, wandb, mlflow, trackio.

@@ -17,7 +17,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import flue_bench
-from flue_bench.errors import DeviceError
+from flue_bench.errors import DeviceError, UsageError
 from flue_bench.recipe import Precision
 from flue_bench.record import Environment
 from flue_bench.training.dropout import KeyedDropout
@@ -192,22 +192,23 @@ def prepare(device: torch.device, asked: str, hidden_size: int) -> Device:
 
 
 def check_compiler(asked: str, device: torch.device) -> None:
-    """Refuse what goes through ``torch.compile`` where it finds no compiler, before anything is computed.
+    """Refuse ``torch.compile`` where it is of no use or finds no compiler, before anything is computed.
 
     Args:
         asked: what the user said.
-        device: where it would run; on a CPU a compiler of C++ is needed, on a GPU one of C.
+        device: where it would run.
 
     Raises:
-        DeviceError: there is none.
+        UsageError: the device is no GPU. On a CPU dropout is ours, which nothing compiles.
+        DeviceError: there is no compiler of C, which Triton calls.
     """
-    cpu = device.type == "cpu"
-    names = [os.environ.get("CXX", "g++")] if cpu else [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
+    if device.type != "cuda":
+        raise UsageError(f"{asked}: only on a GPU, and the device is {device.type}: leave {asked} out.")
+    names = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
     if not any(map(shutil.which, names)):
-        package, variable, language = ("g++", "CXX", "C++") if cpu else ("gcc", "CC", "C")
         raise DeviceError(
-            f"{asked}: torch.compile needs a compiler of {language}, and PATH holds no {' or '.join(names)}. "
-            f"Install {package}, name yours in the variable {variable}, or leave {asked} out."
+            f"{asked}: torch.compile needs a C compiler, and PATH holds no {' or '.join(names)}. Install gcc, name "
+            f"yours in the variable CC, or leave {asked} out."
         )
 
 

@@ -219,7 +219,7 @@ ADVICE: dict[str, Case] = {
             re.search(r"Use --set (max_length=\d+)", said.err)[1],  # type: ignore[index]
         ],
     ),
-    "leave --set compiled out": Case(
+    "{}: only on a GPU, and the device is {}: leave": Case(
         [*RUN, "--device", "cpu", "--set", "compiled=true"],
         "only on a GPU, and the device is cpu",
         instead(("--set compiled=true", None)),

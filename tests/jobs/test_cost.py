@@ -295,7 +295,7 @@ class Traffic(TorchDispatchMode):
         return make_boxed_func(run)
 
 
-@pytest.mark.parametrize(("way", "most"), [("autograd", 200), ("by hand", 130), ("compiled", 24)])
+@pytest.mark.parametrize(("way", "most"), [("autograd", 160), ("by hand", 135), ("compiled", 24)])
 def test_bytes_a_logit_of_the_distillation_loss(way: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In bf16, all positions in DistilLoss and 15 % of them masked: all of the loss, both passes, but the products."""
     rows, vocabulary, hidden = 400, 4000, 4
@@ -309,7 +309,7 @@ def test_bytes_a_logit_of_the_distillation_loss(way: str, most: int, monkeypatch
         )
         for _ in range(2)
     )
-    for leaf in student:
+    for leaf in student[:4]:
         leaf.requires_grad_()
     labels, counts = torch.arange(round(0.15 * rows)), LossParts(rows, round(0.15 * rows), rows)
     traffic = Traffic()

@@ -13,7 +13,7 @@ import transformers
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from flue_bench.data import registry
-from flue_bench.errors import UsageError
+from flue_bench.errors import DeviceError, UsageError
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.kinds.network.network import Encoded
 from flue_bench.progress import Console, Display
@@ -22,6 +22,7 @@ from flue_bench.record import Cell
 from flue_bench.results.store import Store
 from flue_bench.training import train
 from flue_bench.training.batches import training_batches
+from flue_bench.training.device import check_compiler
 from support.factories import make_cell
 from support.networks import CPU
 from support.tiny import tiny
@@ -87,10 +88,36 @@ def test_it_is_a_setting_of_its_own_and_older_cells_stay() -> None:
     assert again.digest == plain.digest
 
 
+def test_a_gpu_needs_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    told = "PATH holds no gcc or clang. Install gcc, name yours in the variable CC, or leave --compile out"
+    with pytest.raises(DeviceError, match=f"--compile: torch.compile needs a C compiler, and {told}"):
+        check_compiler("--compile", gpu)
+    monkeypatch.setenv("CC", "mine")
+    with pytest.raises(DeviceError, match="holds no mine"):
+        check_compiler("--compile", gpu)
+    put_program(tmp_path / "mine")
+    check_compiler("--compile", gpu)
+    monkeypatch.delenv("CC")
+    put_program(tmp_path / "clang")
+    check_compiler("--compile", gpu)
+    with pytest.raises(UsageError, match="--compile: only on a GPU, and the device is cpu: leave --compile out"):
+        check_compiler("--compile", torch.device("cpu"))
+
+
+def put_program(path: Path) -> None:
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+
+
 def test_only_a_gpu_compiles(tmp_path: Path) -> None:
     grid = Grid(
         ["embedded:untrained"], registry.select(["mini-cls"]), [0], overrides={"compiled": "true"}, device="cpu"
     )
-    with pytest.raises(UsageError, match="compiled: only on a GPU, and the device is cpu: leave --set compiled out"):
+    with pytest.raises(
+        UsageError, match="--set compiled: only on a GPU, and the device is cpu: leave --set compiled out"
+    ):
         run_grid(grid, Store(tmp_path), Display(Console(quiet=True)))
     assert not list(tmp_path.iterdir())

@@ -57,7 +57,7 @@ def distill(
     compile_: Annotated[
         bool,
         typer.Option(
-            "--compile", help="Use torch.compile: takes minutes at the start, makes steps faster on some GPUs."
+            "--compile", help="On a GPU: use torch.compile. Takes minutes at the start, makes steps faster on some."
         ),
     ] = False,
     save_every: Annotated[

@@ -114,8 +114,8 @@ def distil(
         device: auto, cpu, cuda or cuda:N.
         resume: resume from the newest checkpoint.
         offline: make no network call.
-        compiled: put both encoders and the loss through ``torch.compile``: minutes at the start, a faster step on some
-            GPUs, other rounding.
+        compiled: put both encoders and the loss through ``torch.compile``, on a GPU alone: minutes at the start, a
+            faster step on some, other rounding.
         save_every: also save the student after every so many steps, to ``out/checkpoint-STEP``.
         report_to: names of accelerate's trackers.
         asked: fields of the recipe that the user names; with ``resume`` some of them may change on the way
@@ -171,6 +171,8 @@ def _distil(
             raise UsageError(
                 f"length {recipe.length}: the model takes {positions} tokens at most. Use --set length={positions}."
             )
+    if compiled:
+        check_compiler("--compile", here.where)
     student.to(here.where)
     teacher = None
     if loaded.teacher is not None:
@@ -188,7 +190,6 @@ def _distil(
         if not len(data.held_out):
             display.line(f"Held-out text: not one sequence of {recipe.length} tokens, so no held-out scores.")
         if compiled:
-            check_compiler("--compile", here.where)
             for model in filter(None, (loaded.student, loaded.teacher)):
                 model.base_model.compile()
         with display.running(), display.bar("Distilling" if teacher else "Training") as bar:

@@ -17,9 +17,10 @@ import torch
 
 from flue_bench.errors import ModelError, UsageError
 from flue_bench.training import checkpoint
-from flue_distill.training import log, trainer
+from flue_distill.training import log, objective, trainer
 from flue_distill.training.curves import POINTS, Curves
 from flue_distill.training.log import LOG, read_log
+from flue_distill.training.student import MaskedLM
 from flue_distill.training.trainer import CHECKPOINTS, PAGE, Trained
 from support.distilling import distil, refused_among
 
@@ -55,6 +56,16 @@ def test_what_moves_no_weight_may_differ_and_moves_no_bit(free: dict[str, Any], 
     cut_at(tmp_path / "cut", 4, STEPS)
     found, trained = distil(tmp_path / "cut", STEPS | free)
     assert same(found, whole) and trained.resumed == 1 and trained.changes == ()
+
+
+def test_compiling_from_here_on_is_told_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_at(tmp_path, 4, STEPS)
+    monkeypatch.setattr(MaskedLM, "compiled", property(lambda _: True))
+    monkeypatch.setattr(objective, "_compiled", lambda _: objective.descend)  # a CPU compiles nothing
+    told: list[str] = []
+    _, trained = distil(tmp_path, STEPS, tell=told.append)
+    assert trained.changes == ({"step": 4, "field": "compile", "before": False, "after": True},)
+    assert told == ["From step 4 on: compile True, not False. distillation.json says so."]
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 3, 8])
