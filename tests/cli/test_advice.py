@@ -683,6 +683,7 @@ PIECES = {
     "--model {}",
     "--model {} --model {}",
     "--max-length is {}",
+    "--set compiled",
     "--set max_length",
     "flue-bench score --max-length",
 }

@@ -222,7 +222,7 @@ def test_extra_memory_does_not_grow_with_rows() -> None:
             Rows(torch.randn(rows, hidden), torch.randn(rows, hidden), torch.randn(vocab, hidden), torch.zeros(vocab))
             for _ in range(2)
         )
-        for each in student:
+        for each in student[:4]:
             each.requires_grad_()
         return student, teacher, torch.arange(max(chunk, rows // 8))  # at least one chunk of masked rows
 
@@ -257,13 +257,13 @@ def test_bf16_autocast_is_near() -> None:
     student, teacher = (
         Rows(torch.randn(40, 32), torch.randn(40, 32), torch.randn(100, 32) / 6, torch.randn(100)) for _ in range(2)
     )
-    for each in student:
+    for each in student[:4]:
         each.requires_grad_()
     labels = torch.arange(9)
     counts = LossParts(40, 9, 40)
     found = []
     for low in (torch.float32, torch.bfloat16):
-        for each in student:
+        for each in student[:4]:
             each.grad = None
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low != torch.float32):
             target = teacher._replace(weight=teacher.weight.to(low))
