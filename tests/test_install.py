@@ -93,6 +93,18 @@ def test_what_users_install_comes_as_wheels(python: str, registry: None, tmp_pat
 
 @pytest.mark.network
 @pytest.mark.slow
+@pytest.mark.parametrize("extra", ["tensorboard", "wandb", "mlflow", "trackio"])
+def test_each_tracker_can_be_had_beside_our_pins(extra: str, registry: None, tmp_path: Path) -> None:
+    """With all that it wants, on top of what is installed: a release may want older packages than ours, or none."""
+    wanted = PROJECT["optional-dependencies"][extra]
+    pins = tmp_path / "pins.txt"
+    shutil.copy(ROOT / "constraints.txt", pins)
+    done = pip("install", "--dry-run", "--only-binary=:all:", "-c", pins, *wanted, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.network
+@pytest.mark.slow
 def test_make_installs_in_a_folder_with_a_blank_and_without_a_cache(registry: None, tmp_path: Path) -> None:
     """The Makefile's own recipe on a small project whose tools want what has to be built; the second time, nothing."""
     folder = tmp_path / "un dossier, à part"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 import subprocess
 import sys
@@ -15,9 +16,12 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 import flue_distill
 from flue_bench.errors import UnknownNameError, UsageError
+from flue_distill.training import result, run
 from support import process
 from support.command_line import done
 
@@ -152,8 +156,49 @@ def test_students_saved_on_the_way_are_models_that_say_how_far_they_had_come(tmp
     assert {path.name for path in saved.folder.glob("checkpoint*")} == {"checkpoint-2", "checkpoint-4"}
 
     options: dict[str, Any] = {"limit": 12, "overrides": {"epochs": 1}, "device": "cpu", "progress": False}
+    # It is a model for transformers, and one to go on from, with the same weights.
+    second = saved.folder / "checkpoint-2"
+    network = AutoModelForMaskedLM.from_pretrained(second)
+    wanted = load_file(second / "model.safetensors")
+    assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in wanted.items()) and wanted
+    assert AutoTokenizer.from_pretrained(second)("Bonjour à tous.")["input_ids"]
+    found = run.find(flue_distill.DistilRecipe(teacher="embedded:teacher", student=str(second)), offline=True)
+    assert all(torch.equal(found.student.state_dict()[name], tensor) for name, tensor in wanted.items())
+    on = flue_distill.distill(corpus=tmp_path / "corpus", out=tmp_path / "on", student=second, **asked)
+    assert on.made["student"]["name"] == "checkpoint-2" and on.made["student"]["digest"] == on_the_way[0].digest
+    assert on.made["recipe"]["student"] == "checkpoint-2" and on.made["layers"] == []  # a path is no identity
+    before = on.made["losses"]["held_out_before"]["mlm"]
+    assert before < saved.made["losses"]["held_out_before"]["mlm"]  # it had learnt something
+
     made = flue_bench.run(str(saved.folder / "checkpoint-*"), "mini-cls", results=tmp_path / "results", **options)
     assert [record.cell.model.name for record in made] == ["checkpoint-2", "checkpoint-4"]
     assert "tokens read" in flue_bench.build_board(made).svg()
     with pytest.raises(UsageError, match="save_every 0"):
         flue_distill.distill(corpus=tmp_path / "corpus", out=tmp_path / "none", save_every=0, **asked)
+
+
+def test_a_student_saved_on_the_way_is_not_written_again(tmp_path: Path) -> None:
+    """A resumed training comes by again; whoever has scored the student finds what was scored, also on a GPU."""
+    asked: dict[str, Any] = SMALL | {"steps": 4, "save_every": 1}
+
+    def stop(folder: Path, *_: object) -> None:
+        if folder.name == "checkpoint-3":
+            raise KeyboardInterrupt  # no checkpoint of the training holds this step
+
+    with pytest.MonkeyPatch.context() as patch:
+        save = result.save
+        patch.setattr(result, "save", lambda *given: (save(*given), stop(*given)))
+        with pytest.raises(KeyboardInterrupt):
+            flue_distill.distill(out=tmp_path / "out", **asked)
+
+    def written() -> dict[str, int]:
+        return {path.name: path.stat().st_ino for path in (tmp_path / "out").glob("checkpoint-*")}
+
+    before = written()
+    assert {*before} == {"checkpoint-1", "checkpoint-2", "checkpoint-3"}
+    (tmp_path / "out" / "checkpoint-2" / "distillation.json").write_text("{}")  # not what this training writes
+    flue_distill.distill(out=tmp_path / "out", resume=True, **asked)
+    after = written()
+    assert {name for name, inode in before.items() if after[name] != inode} == {"checkpoint-2"}
+    made = json.loads((tmp_path / "out" / "checkpoint-2" / "distillation.json").read_text())
+    assert made["cost"]["steps"] == 2 and {*after} == {f"checkpoint-{step}" for step in (1, 2, 3, 4)}

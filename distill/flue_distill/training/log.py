@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,19 +46,34 @@ def cut(path: Path, step: int) -> None:
     if not path.exists():
         files.write(path, b"")
         return
+    files.truncate(path, _last(path, step)[0] if step else 0)
+
+
+def last_step(path: Path) -> int:
+    """Return the last step that a log has, -1 for none; only its end is read.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    end, step = _last(path, math.inf)
+    return step if end else -1
+
+
+def _last(path: Path, most: float) -> tuple[int, int]:
+    """Return where the last whole line of a step up to ``most`` ends, and its step; (0, 0) where there is none."""
     with files.opened(path, path.parent) as file:
         size = file.seek(0, os.SEEK_END)
-        kept, looked = 0, 0
-        while step and not kept and looked < size:
+        found, looked = (0, 0), 0
+        while not found[0] and looked < size:
             looked = min(size, max(2 * looked, _BLOCK))
             file.seek(size - looked)
             at = size - looked
             for number, text in enumerate(file):
                 at += len(text)
                 whole = text.endswith(b"\n") and (number > 0 or looked == size)  # a block begins within a line
-                if whole and (line := _parsed(text)) is not None and line["step"] <= step:
-                    kept = at
-    files.truncate(path, kept)
+                if whole and (line := _parsed(text)) is not None and line["step"] <= most:
+                    found = at, line["step"]
+    return found
 
 
 def _parsed(text: bytes) -> dict[str, Any] | None:

@@ -19,6 +19,8 @@ from flue_distill.training.trainer import PAGE
 
 DISTILLATION = "distillation.json"
 """Written last: a directory that contains it is complete."""
+TOLD = ("cost", "environment", "loss_scale")
+"""What ``distillation.json`` tells of how a training went; all else is what it is."""
 LAST_STEPS = 100
 """The last steps, whose mean is reported as the final loss."""
 PARTS = {
@@ -83,6 +85,23 @@ def save(folder: Path, network: Any, tokenizer: Any, made: dict[str, Any], root:
             files.place(new, folder)
     except (OSError, SafetensorError) as error:
         raise files.unwritable(folder, error, "and continue from the last checkpoint with --resume") from error
+
+
+def is_saved(folder: Path, made: dict[str, Any]) -> bool:
+    """Return whether a folder holds the unfinished student of this step, saved before the training was resumed.
+
+    It is left as it is, since somebody may have scored it: on a GPU, the same step done again rounds in another way.
+
+    Args:
+        folder: as for ``save``.
+        made: likewise; what tells of the machine and the time may differ.
+    """
+    try:
+        there = json.loads(files.read(folder / DISTILLATION, root=folder))
+        same = [{key: value for key, value in each.items() if key not in TOLD} for each in (there, made)]
+        return bool(same[0] == json.loads(json.dumps(same[1])) and there["cost"]["steps"] == made["cost"]["steps"])
+    except (OSError, ValueError, RecursionError, AttributeError, TypeError, KeyError):
+        return False
 
 
 def losses(lines: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -131,15 +131,15 @@ def distil(
         _check_finished(out, recipe, asked)
         checkpoint.drop(out / CHECKPOINTS)  # a kill may have left them
         return False
-    trackers.check(report_to)
+    trackers.check(report_to, offline)
     if int(os.environ.get("RANK", 0)) == 0:  # the others compare what they see with the first one's
         _check_out(out, resume)
-    accelerator = processes(device, report_to, out)
+    accelerator = processes(device)
     if not accelerator.is_main_process:
         display.console.quiet = True
     with random_state_kept(accelerator.device):
         try:
-            _distil(recipe, corpus_folder, out, display, accelerator, offline, compiled, save_every, asked)
+            _distil(recipe, corpus_folder, out, display, accelerator, offline, compiled, save_every, report_to, asked)
         except BaseException:
             for tracker in accelerator.trackers:
                 tracker.finish()
@@ -157,6 +157,7 @@ def _distil(
     offline: bool,
     compiled: bool,
     save_every: int | None,
+    report_to: Sequence[str],
     asked: Collection[str],
 ) -> None:
     """Run a recipe in the processes of ``accelerator``; arguments as for ``distil``."""
@@ -185,7 +186,8 @@ def _distil(
             "corpus": manifest.digest,
             **{f"weights of the {role}": ref and ref["digest"] for role, ref in loaded.refs.items()},
         }
-        trackers.begin(accelerator, out, recipe, offline)
+        settings = recipe.model_dump(mode="json") | named
+        trackers.begin(accelerator, report_to, out, settings, offline, display.once)
         display.line(here.why or f"precision {here.precision}")
         if not len(data.held_out):
             display.line(f"Held-out text: not one sequence of {recipe.length} tokens, so no held-out scores.")
@@ -224,8 +226,9 @@ def _distil(
                 }
 
             def keep(trained: Trained) -> None:
-                folder = out / f"checkpoint-{trained.steps}"
-                result.save(folder, loaded.student, loaded.tokenizer, made(trained), out)
+                folder, now = out / f"checkpoint-{trained.steps}", made(trained)
+                if not result.is_saved(folder, now):
+                    result.save(folder, loaded.student, loaded.tokenizer, now, out)
 
             show, tell = _shown(bar, recipe.weights, display), display.once
             trained = train(

@@ -75,23 +75,17 @@ class Trained:
     """The loss scale at the end, in fp16."""
 
 
-def processes(asked: str, report_to: Sequence[str] = (), folder: Path | None = None) -> Accelerator:
+def processes(asked: str) -> Accelerator:
     """Return the distributed engine: one process, or those of ``accelerate launch`` or ``torchrun``.
 
-    It reports to trackers of these names, which may keep files in ``folder``. It neither divides the loss (``backward``
-    is the tensor's own) nor casts: both are done once, in the loop below.
+    It neither divides the loss (``backward`` is the tensor's own) nor casts: both are done once, in the loop below.
     """
     device = pick_device(asked)
     if device.type == "mps":
         raise DeviceError("--device mps: distill adds its losses up in float64, which mps lacks; use cpu or cuda.")
     if device.type == "cuda" and "LOCAL_RANK" not in os.environ:
         torch.cuda.set_device(device)
-    return Accelerator(
-        cpu=device.type == "cpu",
-        mixed_precision="no",
-        log_with=list(report_to) or None,
-        project_dir=None if folder is None else str(folder),
-    )
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
 
 
 class Objective(nn.Module):
