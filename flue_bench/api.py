@@ -224,8 +224,6 @@ def run(
         raise UsageError(f"train_rows {train_rows!r}: numbers of at least 1 row, or 'all', such as 100,300,all.")
     model_names.check([*named, *([] if teacher is None else [str(teacher)])])
     spread = _workers(workers, threads, cluster, device)
-    if dry_run and asked:
-        raise UsageError("--dry-run says what a grid would run; of a search nobody knows before: leave --search out.")
     if spread and on_epoch:
         raise UsageError("on_epoch is a function of this process, which workers cannot call: leave one of them out.")
     display = display_for(progress)

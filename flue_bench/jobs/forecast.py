@@ -57,12 +57,25 @@ def filled(seconds: Iterable[float], workers: int) -> Filled:
     return Filled(end, 1 - busy / (workers * end) if end else 0.0)
 
 
-def shape(cell: Cell) -> str:
-    """Return a digest of what decides how long a cell takes on one device: all but the seed and the weights' values."""
+AS_LONG = ("learning_rate", "schedule", "warmup_ratio", "weight_decay", "max_grad_norm", "selection")
+"""Fields of a recipe that change numbers, and not the time that it takes."""
+
+
+def shape(cell: Cell, rows: int) -> str:
+    """Return a digest of what decides how long a cell takes on one device.
+
+    That is all but the seed, the values of weights and data, ``AS_LONG``, and whether validation or test is scored.
+
+    Args:
+        cell: the cell.
+        rows: examples that are learned from.
+    """
     said = cell.model_dump(mode="json")
     if cell.teacher:
         said["teacher"] = cell.teacher.model.weights_bytes
-    return digest_of({**said, "seed": None, "model": cell.model.weights_bytes})
+    recipe = {name: value for name, value in said["recipe"].items() if name not in AS_LONG}
+    irrelevant = dict.fromkeys(("seed", "scored", "search"))
+    return digest_of({**said, **irrelevant, "recipe": recipe, "model": cell.model.weights_bytes, "data": rows})
 
 
 def known_seconds(records: Iterable[RunRecord]) -> dict[str, tuple[float, str]]:
@@ -73,7 +86,7 @@ def known_seconds(records: Iterable[RunRecord]) -> dict[str, tuple[float, str]]:
     of: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
         if not record.cost.resumed and record.cell.model.weights_bytes:
-            of[shape(record.cell)].append(record)
+            of[shape(record.cell, record.cell.served(record.data.rows).get("train", 0))].append(record)
     known = {}
     for key, alike in of.items():
         device = max(alike, key=lambda record: record.created).environment.device
@@ -120,6 +133,8 @@ def foretell(
         display.line(f"  {name}: {len(of_task)}, {left} to run")
     place = placed(grid.workers, device) if grid.workers else None
     _tell_time(todo, records, grid, place, store, display)
+    if grid.tunes:
+        return
     _tell_power(planned, records, grid, store, display)
     if grid.workers and isinstance(grid.workers.cluster, Slurm) and place and todo:
         display.line(f"\nThe script of each job:\n\n{job_script(grid.workers.cluster, place, len(todo))}")
@@ -134,7 +149,7 @@ def _tell_time(
     display: Display,
 ) -> None:
     known = known_seconds(records)
-    found = [known[key] for each in todo if (key := shape(each.cell)) in known]
+    found = [known[key] for each in todo if (key := shape(each.cell, each.rows)) in known]
     if found:
         seconds = sorted((each for each, _ in found), reverse=True)
         devices = ", ".join(sorted({device for _, device in found}))
@@ -147,7 +162,7 @@ def _tell_time(
             idle = f"{100 * plan.idle:.0f} % of it idle"
             display.line(f"On {counted(workers, 'worker')}, if each is as fast: {hours(plan.seconds)}, {idle}.")
     if unknown := len(todo) - len(found):
-        lacks = "has no record of the same task, recipe and size of model"
+        lacks = "has no record of the same task, length of training and size of model"
         display.line(f"Of {counted(unknown, 'cell')} the time is unknown: {store.root} {lacks}.")
 
 
@@ -156,7 +171,7 @@ def _tell_power(
 ) -> None:
     columns = {each.task.name: each.task.board_column for each in grid.tasks}
     groups = grouped(planned, lambda each: (columns[each.cell.task], each.cell.limit, each.cell.train_rows))
-    shown = noises(records, {column for column, _, _ in groups}, store)
+    shown = noises(records, {column for column, _, _ in groups}, grid.split, store)
     seeds = counted(len(grid.seeds), "seed")
     display.line(f"The smallest true difference of two models that {seeds} of each would show, four times in five:")
     for (column, limit, rows), of in groups.items():
@@ -173,10 +188,10 @@ def _tell_power(
 
 
 def noises(
-    records: Sequence[RunRecord], columns: set[str], store: Store
+    records: Sequence[RunRecord], columns: set[str], split: str, store: Store
 ) -> dict[tuple[str, int | None, int | None], Noise]:
     """Return column, limit and rows of train → the noise that these records show, where they show one."""
-    chosen = [record for record in records if record.column in columns]
+    chosen = [record for record in records if record.column in columns and record.cell.scored == split]
     if not chosen:
         return {}
     built = verdicts.weigh(board.build(chosen, []), chosen, Evidence((store.root,)))

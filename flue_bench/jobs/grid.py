@@ -93,6 +93,11 @@ class Grid:
     """Say what would be run, and run nothing."""
 
     @property
+    def tunes(self) -> bool:
+        """Whether it tries the points of a search, of which another grid runs the best."""
+        return self.points != ({},)
+
+    @property
     def recipe_name(self) -> str:
         """The recipe and its changed fields, however their values are written: ``standard learning_rate=0.0001``."""
         return self._named({})
@@ -154,6 +159,8 @@ class Planned(NamedTuple):
     """Examples that are read, times the bytes of the model's weights: how cells compare in length."""
     tested: int = 0
     """Examples that are scored."""
+    rows: int = 0
+    """Examples that are learned from."""
 
 
 def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
@@ -394,7 +401,8 @@ def _cells(
             size = float(rows * epochs) * (model.ref.weights_bytes or 1)
             tested = len(inputs.splits(limit)[grid.split])
             suspected = taught.leaks if taught else ()
-            yield Planned(f"[{number}/{len(numbered)}]", cell, recipe_name, notes, suspected, search, size, tested)
+            whole = f"[{number}/{len(numbered)}]"
+            yield Planned(whole, cell, recipe_name, notes, suspected, search, size, tested, rows)
 
 
 UNKNOWN_PRECISION = (

@@ -15,8 +15,9 @@ from flue_bench.results.store import Store
 def run_search(grid: Grid, searched: Searched, store: Store, display: Display) -> Outcome:
     """Try every point on validation, and run the best of each model and task with the seeds of ``grid``.
 
-    No test split is read before all points are done. A point whose training collapses or diverges loses; where a point
-    failed otherwise, or all have lost, nothing is chosen, and ``unloaded`` says so.
+    No test split is read before all points are done, but by a dry run, which counts its rows. A point whose training
+    collapses or diverges loses; where a point failed otherwise, or all have lost, nothing is chosen, and ``unloaded``
+    says so.
 
     Args:
         grid: the final runs, but for what is searched.
@@ -33,10 +34,13 @@ def run_search(grid: Grid, searched: Searched, store: Store, display: Display) -
     tried = run_grid(tuning, store, display)
     found: dict[Where, Search] = {}
     undecided: list[str] = []
+    assumed = False
     for where, cells in tried.planned.items():
         called = f"{cells[0][0].model.name} · {where.task}"
         search, lacking = _search(points, cells, tried)
-        if search is None:
+        if search is None and grid.dry_run:
+            found[where], assumed = _longest(points, cells), True
+        elif search is None:
             undecided.append(f"{called}: {lacking}: the same command goes on with them, and then chooses.")
         elif search.best is None:
             reasons = ", ".join(f"{number} {why}" for why, number in search.lost.items())
@@ -50,6 +54,9 @@ def run_search(grid: Grid, searched: Searched, store: Store, display: Display) -
     final = replace(
         grid, tasks=[each for each in grid.tasks if each.task.name in chosen], searched=searched, found=found
     )
+    if found and grid.dry_run:
+        as_long = ", counted as long as the longest point where the best is not known yet" if assumed else ""
+        display.line(f"Then the best of each model and task{as_long}:")
     outcome = run_grid(final, store, display) if found else Outcome()
     outcome.failures = [*(failure for failure in tried.failures if not failure.diverged), *outcome.failures]
     outcome.unloaded = list(dict.fromkeys([*tried.unloaded, *undecided, *outcome.unloaded]))
@@ -80,6 +87,18 @@ def _search(
     if lacking:
         return None, f"{counted(lacking, 'run')} of the search failed"
     return Search(points=tuple(done)), ""
+
+
+def _longest(points: list[dict[str, Setting]], cells: Mapping[int, list[Cell]]) -> Search:
+    """Return a search that chose the point that takes longest: what a dry run takes for one that is not done."""
+
+    def length(number: int) -> tuple[float, ...]:
+        recipe, _ = cells[number][0].trained
+        return float(recipe.epochs), recipe.max_length, -recipe.batch_size
+
+    number = max(cells, key=length)
+    run = Tried(seed=0, score=0.0, seconds=0.0, steps=0, cell_digest=cells[number][0].digest)
+    return Search(points=(Point(settings=points[number], runs=(run,)),))
 
 
 def _tried(record: RunRecord, seed: int) -> Tried:

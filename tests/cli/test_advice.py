@@ -557,7 +557,6 @@ ELSEWHERE = {
     "--teacher: {}": "test_what_is_no_teacher_is_refused_in_a_sentence",
     "--teacher {} on {}: {}": "test_windows_of_another_tokenizer_cannot_be_taught",
     "--teacher {} on {}: the labels of its head": "test_what_is_no_teacher_is_refused_in_a_sentence",
-    "--dry-run says what a grid would run": "test_what_is_refused_before_anything_runs",
     "--workers {}: at least 1, or auto": "test_what_is_refused_before_anything_runs",
     "--workers {}: a number": "test_what_is_refused_before_anything_runs",
     "--threads {}: at least 1": "test_what_is_refused_before_anything_runs",

@@ -119,14 +119,19 @@ def test_cells_fill_workers() -> None:
 
 def test_times_are_those_of_records_of_the_same_shape() -> None:
     first, second = make_record(seed=0), make_record(seed=1)
-    assert shape(first.cell) == shape(second.cell)
+    rows = first.cell.served(first.data.rows)["train"]
+    assert shape(first.cell, rows) == shape(second.cell, rows) != shape(first.cell, rows + 1)
+    recipe, _ = first.cell.trained
+    for changes, same in (({"learning_rate": 1e-3}, True), ({"epochs": 9}, False), ({"dropout": 0.0}, False)):
+        changed = first.cell.model_copy(update={"recipe": recipe.override(changes), "scored": "validation"})
+        assert (shape(changed, rows) == shape(first.cell, rows)) is same, changes
     model = first.cell.model.model_copy(update={"digest": "f" * 16, "weights_bytes": 10})
     same = first.model_copy(update={"cell": first.cell.model_copy(update={"model": model})})
     other = same.cell.model_copy(update={"model": model.model_copy(update={"digest": "e" * 16})})
-    assert shape(same.cell) == shape(other), "other weights of the same size take as long"
-    assert shape(same.cell) != shape(other.model_copy(update={"limit": 7}))
+    assert shape(same.cell, rows) == shape(other, rows), "other weights of the same size take as long"
+    assert shape(same.cell, rows) != shape(other.model_copy(update={"limit": 7}), rows)
     known = known_seconds([same])
-    assert known[shape(other)] == (same.cost.seconds, same.environment.device)
+    assert known[shape(other, rows)] == (same.cost.seconds, same.environment.device)
     resumed = same.model_copy(update={"cost": same.cost.model_copy(update={"resumed": 1})})
     assert known_seconds([resumed]) == {}, "the time of a resumed one is that of its last part"
 

@@ -391,3 +391,28 @@ def _best_of(content: dict[str, Any], score: float) -> None:
 def test_an_unknown_search_is_named_with_what_to_give() -> None:
     with pytest.raises(UnknownNameError, match="Or give values"):
         asking.searched("nothing like it")
+
+
+def test_a_dry_run(tmp_path: Path) -> None:
+    """Its points, what is there of them, and what follows: exactly once the best is known, before as its longest."""
+    words = ("run", "-m", MODEL, "-t", files(tmp_path / "d"), "--device", "cpu", "--results", tmp_path / "r")
+    search = ("--set", "batch_size=4", "--search", "learning_rate=1e-3,3e-3", "--search", "epochs=2,4")
+    said = done(*words, *search, "--seeds", "3", "--dry-run")
+    assert "Search: best of 4 points (epochs, learning_rate), 1 tuning seed" in said
+    assert "4 cells: 0 have a record, 4 to run." in said and "counted as long as the longest point" in said
+    assert "3 cells: 0 have a record, 3 to run." in said and "3 seeds of each" in said
+    assert said.count("The smallest true difference") == 1, "a search is no comparison"
+    assert not (tmp_path / "r").exists()
+
+    point = ("--set", "epochs=4", "--set", "learning_rate=1e-3", "--set", "batch_size=4", "--seed", str(TUNING))
+    done(*words, "--split", "validation", *point)
+    said = done(*words, *search, "--seeds", "3", "--dry-run")
+    assert "4 cells: 1 have a record, 3 to run." in said
+    assert "Time of 1 cell:" in said, "as long at another rate; of two epochs nothing is known"
+    assert "Time of 3 cells:" in said, "all final ones, counted as those of four epochs"
+
+    done(*words, *search)
+    said = done(*words, *search, "--seeds", "3", "--dry-run")
+    assert "4 cells: 4 have a record, 0 to run." in said and "best on validation: " in said
+    assert "3 cells: 1 have a record, 2 to run." in said and "longest" not in said
+    assert len(Store(tmp_path / "r").records()) == 5

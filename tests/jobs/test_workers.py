@@ -212,7 +212,6 @@ def test_how_many_workers_of_how_many_threads(monkeypatch: pytest.MonkeyPatch) -
         (("--threads", "2"), "give --workers too"),
         (("--workers", "2", "--device", "cuda:1"), "workers share all visible GPUs"),
         (("--workers", "2", "--cluster", "x.toml"), "Give one of them"),
-        (("--dry-run", "--search", "learning_rate=1e-5,3e-5"), "leave --search out"),
     ],
 )
 def test_what_is_refused_before_anything_runs(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
