@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from flue_bench.data import model_files, registry, sources
 from flue_bench.data.registry import Registered
@@ -20,6 +20,23 @@ from flue_bench.record import PROTOCOL, Cell, ModelRef
 from flue_bench.task import REPOSITORY, SPLITS, Example, Split
 from flue_bench.training import models
 from flue_bench.training.models import Resolved
+
+TOKENIZERS = 8
+"""Tokenizers that are kept; of more models than so many, each is loaded again at times."""
+ENCODINGS = 3 * TOKENIZERS
+"""Encodings of one task that are kept, and draws of its train."""
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+def _recent(kept: dict[Key, Value], key: Key, most: int, make: Callable[[], Value]) -> Value:
+    """Return what is kept under a key, or make it; so many that were used last are kept."""
+    value = kept.pop(key) if key in kept else make()
+    kept[key] = value
+    while len(kept) > most:
+        del kept[next(iter(kept))]
+    return value
 
 
 class TaskInputs:
@@ -87,17 +104,16 @@ class TaskInputs:
         splits = self._splits[limit]
         if train_rows is None:
             return splits
-        key = (limit, train_rows, seed)
-        if key not in self._train:
-            self._train[key] = drawn(splits["train"], train_rows, seed)
-        return splits | {"train": self._train[key]}
+        draw = partial(drawn, splits["train"], train_rows, seed)
+        return splits | {"train": _recent(self._train, (limit, train_rows, seed), ENCODINGS, draw)}
 
 
 class Loader:
     """Finds the model, the task and the data that a cell names, and keeps them for the following cells.
 
-    Models are hashed once, unless their files change. Examples and encodings are kept of one task at a time, which
-    bounds the memory: run the cells of a task one after the other.
+    Models are hashed once, unless their files change. Examples and encodings are kept of one task at a time, and of
+    tokenizers, encodings and draws those that were used last, which bounds the memory: run the cells of a task one
+    after the other.
 
     Args:
         tasks: tasks besides the installed ones, whose names they may override.
@@ -242,9 +258,8 @@ class Loader:
         Raises:
             ModelError: as for ``models.load_tokenizer``.
         """
-        if model.tokenizer_digest not in self._tokenizers:
-            self._tokenizers[model.tokenizer_digest] = models.load_tokenizer(model)
-        return self._tokenizers[model.tokenizer_digest]
+        load = partial(models.load_tokenizer, model)
+        return _recent(self._tokenizers, model.tokenizer_digest, TOKENIZERS, load)
 
     def encoded(
         self,
@@ -257,25 +272,27 @@ class Loader:
         train_rows: int | None = None,
         seed: int = 0,
     ) -> dict[Split, Encoded]:
-        """Return splits as sub-word ids, at least those asked for; encoded once for all models that share a tokenizer.
+        """Return splits as sub-word ids, at least those asked for; encoded once for models that share a tokenizer.
 
         Raises:
             ModelError: as for ``models.load_tokenizer``.
         """
         task, made, examples = inputs.registered.task, {}, inputs.splits(limit, train_rows, seed)
+
+        def encode(split: Split, drawn: bool) -> Encoded:
+            encoded = network_of(task).encode(examples[split], task, self.tokenizer(model), max_length)
+            if encoded.truncated and not drawn:  # a line for each draw would be many; the records have them
+                words = f", and {encoded.lost_words:,} words lost" if encoded.lost_words else ""
+                display.line(
+                    f"{task.name}: {encoded.truncated:,} of {len(examples[split]):,} {split} examples are cut at "
+                    f"{max_length} sub-words{words}"
+                )
+            return encoded
+
         for split in splits:
             draw = (train_rows, seed) if train_rows is not None and split == "train" else ()
             key = (split, draw, limit, model.tokenizer_digest, max_length)
-            if key not in inputs.encoded:
-                encoded = network_of(task).encode(examples[split], task, self.tokenizer(model), max_length)
-                inputs.encoded[key] = encoded
-                if encoded.truncated and not draw:  # a line for each draw would be many; the records have them
-                    words = f", and {encoded.lost_words:,} words lost" if encoded.lost_words else ""
-                    display.line(
-                        f"{task.name}: {encoded.truncated:,} of {len(examples[split]):,} {split} examples are cut at "
-                        f"{max_length} sub-words{words}"
-                    )
-            made[split] = inputs.encoded[key]
+            made[split] = _recent(inputs.encoded, key, ENCODINGS, partial(encode, split, bool(draw)))
         return made
 
 

@@ -8,6 +8,7 @@ brought no newer checkpoint. This is the one module that imports Parsl, and only
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import re
@@ -550,6 +551,7 @@ def _stop(kernel: Any, display: Display) -> None:
     """End all workers: first ask, so that cells write their checkpoints; a second Ctrl-C kills."""
     from parsl.providers import LocalProvider
 
+    logs = [each for each in logging.getLogger("parsl").handlers if isinstance(each, logging.FileHandler)]
     groups: set[int] = set()
     kernel.job_status_poller._kill_event.set()  # nothing is started in place of what ends now
     for executor in kernel.executors.values():
@@ -572,6 +574,9 @@ def _stop(kernel: Any, display: Display) -> None:
         raise
     finally:
         kernel.cleanup()
+        for each in logs:  # Parsl leaves it open
+            if Path(each.baseFilename).is_relative_to(Path(kernel.run_dir).absolute()):
+                each.close()
 
 
 def _signal(groups: set[int], number: int) -> None:

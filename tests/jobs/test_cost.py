@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from flue_bench.boards.board import build
 from flue_bench.boards.verdicts import weigh
 from flue_bench.data import registry, sources
-from flue_bench.jobs import cell
+from flue_bench.jobs import cell, loader, worker
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.kinds.network.network import network_of
 from flue_bench.progress import Console, Display
@@ -145,6 +147,26 @@ def test_a_grid_reads_and_tokenises_once(
     assert positions == sum(cost.padded_tokens for cost in costs)
     assert all(cost.padded_tokens < 1.2 * cost.real_tokens for cost in costs)
     assert {cost.steps for cost in costs} == {2 * -(-ROWS["train"] // 8)}
+
+
+def test_what_a_process_keeps_is_bounded(folder: Path, tmp_path: Path) -> None:
+    """However many draws, tokenizers and tasks a worker meets, it keeps a number of each."""
+    kept, display = worker.loader(None, False), Display(Console(file=io.StringIO()))
+    assert worker.loader(None, False) is kept, "one for all jobs of a worker"
+    assert worker.loader(str(tmp_path), False) is not kept, "what looks elsewhere is another"
+    task, other = registry.load_file(folder / "ton.toml"), folder / "autre.toml"
+    inputs, two = kept.inputs(task, display), [kept.resolve(str(folder / name)) for name in ("one", "three")]
+    for model, seed in product(two, range(2 * loader.ENCODINGS)):
+        kept.encoded(inputs, model, None, 60, display, ("train",), 9, seed)
+    assert len(inputs.encoded) == len(inputs._train) == loader.ENCODINGS
+    last = kept.encoded(inputs, two[1], None, 60, display, ("train",), 9, seed)["train"]
+    assert kept.encoded(inputs, two[1], None, 60, display, ("train",), 9, seed)["train"] is last
+    for number in range(2 * loader.TOKENIZERS):
+        kept.tokenizer(replace(two[0], tokenizer_digest=f"{number:016}"))
+    assert len(kept._tokenizers) == loader.TOKENIZERS
+    other.write_text(TASK.replace('"ton"', '"autre"'), encoding="utf-8")
+    assert kept.inputs(registry.load_file(other), display) is not inputs
+    assert kept.inputs(task, display) is not inputs, "the examples of one task alone are kept"
 
 
 class Casts(TorchDispatchMode):

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import flue_bench
 from flue_bench.errors import UsageError
-from flue_bench.jobs import workers
+from flue_bench.jobs import worker, workers
 from flue_bench.jobs.workers import Placed, Workers, placed
+from flue_bench.progress import Console, Display
 from flue_bench.results.store import Store
 from support.bad_files import SENTENCE, TEXTS, put, tsv
 from support.command_line import in_a_process, no_network, refused, started
@@ -251,3 +255,100 @@ def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
     assert workers.last_lines(log) == []
     log.write_bytes(b"\n".join([b"x" * 9000, *(f"line {i}".encode() for i in range(9)), b"\xff\x00", b"  ", b""]))
     assert workers.last_lines(log)[:4] == ["line 5", "line 6", "line 7", "line 8"]
+
+
+OWN = """
+from parsl.config import Config
+from parsl.executors import HighThroughputExecutor
+from parsl.providers import LocalProvider
+
+config = Config(executors=[HighThroughputExecutor(
+    label="own", address="127.0.0.1", cores_per_worker=1e-6, max_workers_per_node=2,
+    provider=LocalProvider(init_blocks=1, max_blocks=1, worker_init="export PATH=BIN:$PATH"),
+)])
+"""
+"""A configuration as a user writes one."""
+
+
+@pytest.mark.robustness
+@pytest.mark.timeout(900)
+def test_a_configuration_of_the_users_own_runs_keeps_and_scores(task: Path, tmp_path: Path) -> None:
+    """What is kept by workers of a user's own configuration, and scored by workers, is what one process gives."""
+    own, threads = tmp_path / "own.py", torch.get_num_threads()
+    own.write_text(OWN.replace("BIN", str(Path(sys.executable).parent)))
+    spread: dict[str, Any] = {"threads": threads, "cluster": own, "precision": "fp32", "progress": False}
+    here, there = tmp_path / "here", tmp_path / "there"
+    mine = flue_bench.run("embedded:untrained", task, results=here, device="cpu", precision="fp32", keep="all",
+                          progress=False)  # fmt: skip
+    done = flue_bench.run("embedded:untrained", task, results=there, keep="all", **spread)
+    assert predictions(there) == predictions(here)
+    folders = [every.model_dir(every.records[0]) for every in (mine, done)]
+    assert all(folders) and done.records[0].kept == mine.records[0].kept
+
+    scored = flue_bench.score(folders[1] or "", task, results=there, **spread)
+    alone = flue_bench.score(folders[0] or "", task, results=here, device="cpu", precision="fp32", progress=False)
+    assert scored.records[0].predictions.sha256 == alone.records[0].predictions.sha256
+    again = flue_bench.score(folders[1] or "", task, results=there, workers=2, progress=False)
+    assert again.reused == 1 and not list((there / ".workers").iterdir()) and not processes(str(tmp_path))
+
+
+def shown(live: bool) -> tuple[Display, io.StringIO]:
+    file = io.StringIO()
+    return Display(Console(file=file, force_terminal=live, width=140)), file
+
+
+def two_notes(folder: Path) -> dict[int, dict[str, Any]]:
+    """What a worker in the middle of its training says, as the driver reads it, and one that has just begun."""
+    training, beginning = worker.Report(folder / "1.json"), worker.Report(folder / "2.json")
+    with training.bar("[1/9] camembert · xnli · seed 0") as bar:
+        bar.update(30, 120, "epoch 1  loss 0.693  210 examples/s")
+    beginning.tell()
+    return {number: json.loads((folder / f"{number}.json").read_text()) for number in (1, 2)}
+
+
+def test_the_table_of_what_runs_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    display, file = shown(live=True)
+    jobs = [workers.Job(number, "cell", {}, f"job {number}", tmp_path / "log") for number in range(9)]
+    table = workers._Table(display)
+    with display.running():
+        table.begin(9)
+        table.show({})
+        jobs[3].number = 7
+        table.ended(jobs[3], {"state": "done"})
+        table.ended(jobs[4], {"state": "failed"})
+        notes = two_notes(tmp_path)
+        table.show(notes)
+        began = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: began + workers.LOOK_SECONDS)
+        assert table.due()
+        table.show(notes)
+        assert display.live is not None
+        display.live.refresh()
+        lines = {each.description: each for each in display.live.tasks}
+        every, one = lines["9 jobs"], lines[f"{worker.where()}: [1/9] camembert · xnli · seed 0"]
+        assert every.fields["detail"] == "2 running, 5 waiting, 1 done, 1 failed"
+        assert (every.completed, every.total) == (2, 9)
+        assert (one.completed, one.total) == (30, 120) and "loss 0.693" in one.fields["detail"]
+        assert f"{worker.where()}: starting" in lines
+        table.show({2: notes[2]})
+        assert one.description not in {each.description for each in display.live.tasks}, "what ended leaves the table"
+        table.close()
+        assert not display.live.tasks
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue())
+    assert "2 running, 5 waiting, 1 done, 1 failed" in drawn and "30/120" in drawn and "left" in drawn
+
+
+def test_a_log_has_plain_lines(tmp_path: Path) -> None:
+    display, file = shown(live=False)
+    table = workers._Table(display)
+    with display.running():
+        table.begin(9)
+        assert not table.due(), "a line a minute"
+        table.show(two_notes(tmp_path) | {number: {"where": "n3"} for number in range(3, 8)})
+        table.close()
+    (line,) = file.getvalue().splitlines()
+    where = worker.where()
+    assert line.startswith(
+        f"  7 running, 2 waiting, 0 done, 0 failed  [1/9] camembert · xnli · seed 0 on {where} 30/120 "
+    )
+    assert f"loss 0.693  210 examples/s  starting on {where}" in line and line.endswith("…") and "\x1b" not in line
