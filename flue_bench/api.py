@@ -223,7 +223,7 @@ def run(
     if not sizes or not all(size == "all" or (isinstance(size, int) and size >= 1) for size in sizes):
         raise UsageError(f"train_rows {train_rows!r}: numbers of at least 1 row, or 'all', such as 100,300,all.")
     model_names.check([*named, *([] if teacher is None else [str(teacher)])])
-    spread = _workers(workers, threads, cluster, device)
+    spread = workers_for(workers, threads, cluster, device)
     if spread and on_epoch:
         raise UsageError("on_epoch is a function of this process, which workers cannot call: leave one of them out.")
     display = display_for(progress)
@@ -335,7 +335,7 @@ def score(
     if max_length is not None and max_length < 4:
         raise UsageError(f"max_length {max_length}: at least 4 sub-words.")
     model_names.check(named)
-    spread = _workers(workers, threads, cluster, device)
+    spread = workers_for(workers, threads, cluster, device)
     display = display_for(progress)
     with display.console.status("Loading PyTorch and transformers"), loading():
         from flue_bench.jobs.score import Scoring, score_all
@@ -359,7 +359,7 @@ def score(
     return _whole("scoring", score_all(asked, Store(Path(results)), display), results)
 
 
-def _workers(
+def workers_for(
     number: int | Literal["auto"] | None, threads: int | None, cluster: str | Path | None, device: str
 ) -> Workers | None:
     """Return the request for workers; None without them.

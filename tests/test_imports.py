@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "flue_distill": {"flue_distill"},
     "flue_distill.corpus": {".", "data", "flue_distill.corpus"},
     "flue_distill.training": {".", "data", "training", "flue_distill.corpus", "flue_distill.training"},
+    "flue_distill.spread": {".", "jobs", "training", "flue_distill.corpus", "flue_distill.spread"},
     "flue_distill.cli": {".", "flue_distill.cli"},
     "flue_distill.api": {".", "flue_distill.api"},
 }

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flue_bench.errors import UsageError
 
@@ -146,6 +146,8 @@ def build_corpus(
     held_out: float = 0.01,
     min_tokens: int = 12,
     shard_tokens: int = 2**26,
+    workers: int | Literal["auto"] | None = None,
+    cluster: str | Path | None = None,
     offline: bool = False,
     progress: bool | Display = True,
 ) -> Manifest:
@@ -158,10 +160,13 @@ def build_corpus(
         out: the folder to write.
         field: the field that holds a row's text.
         lines: read each line of a .txt file as a document; otherwise blank lines separate them.
-        processes: number of processes that tokenise; None: one per core.
+        processes: number of processes that tokenise; None: one per core. With workers, of each of them.
         held_out: share of the documents to keep from training, for evaluation.
         min_tokens: drop documents of fewer tokens.
         shard_tokens: tokens in a shard.
+        workers: make a part of the corpus in each of several workers, which share the cores: so many, or ``auto``. The
+            corpus is the same, to the byte; one that was begun so goes on so.
+        cluster: make a part in each worker of a cluster; as for ``flue_bench.run``.
         offline: make no network call.
         progress: show bars in a terminal or a notebook; False: nothing.
 
@@ -170,26 +175,33 @@ def build_corpus(
 
     Raises:
         DataError: no text, an unreadable or unknown file, a missing field.
+        UsageError: workers cannot be had, or are asked for data sets of the hub.
         FlueBenchError: the tokenizer cannot be used, a data set cannot be streamed, or the folder cannot be written.
     """
-    from flue_bench.api import display_for
-    from flue_distill.corpus import shards
+    from flue_bench.api import display_for, workers_for
+    from flue_bench.errors import RecordError
+    from flue_distill.corpus import parts, shards
 
-    display = display_for(progress)
+    spread = workers_for(workers, processes, cluster, "cpu") if (workers, cluster) != (None, None) else None
+    display, out = display_for(progress), Path(out)
+    if spread is None and parts.division(out) and not (out / shards.MANIFEST).exists():
+        raise RecordError(f"{out} holds parts: go on with --workers, --cluster or --part and --merge, or delete it.")
     with display.console.status("Loading the tokenizer"):
         loaded = _load_tokenizer(str(tokenizer), offline)
-    return shards.build(
-        [inputs] if isinstance(inputs, str | Path) else list(inputs),
-        loaded,
-        Path(out),
-        field=field,
-        processes=processes,
-        shard_tokens=shard_tokens,
-        min_tokens=min_tokens,
-        held_out=held_out,
-        lines=lines,
-        show=display,
-    )
+    texts = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    settings: dict[str, Any] = {
+        "field": field,
+        "shard_tokens": shard_tokens,
+        "min_tokens": min_tokens,
+        "held_out": held_out,
+        "lines": lines,
+    }
+    if spread is None:
+        return shards.build(texts, loaded, out, processes=processes, show=display, **settings)
+    from flue_distill.spread import build
+
+    folder, _ = tokenizer_folder(str(tokenizer), offline)
+    return build(texts, loaded, folder, out, spread, display, **settings)
 
 
 def build_corpus_part(

@@ -63,6 +63,22 @@ def corpus(
     merge: Annotated[
         bool, typer.Option("--merge", help="Join the parts in --out to what one machine would have made, to the byte.")
     ] = False,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="Make a part in each of several workers and join them, of --processes each; auto: one for each four "
+            "cores. Needs the extra 'cluster'; see docs/clusters.md.",
+        ),
+    ] = None,
+    cluster: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Make a part in each worker of a cluster and join them: a .toml of settings for Slurm, or a .py with "
+            "a Parsl configuration, which is run as your own code.",
+        ),
+    ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
 ) -> None:
     """Turn texts into a corpus of token shards for `flue-bench distill`.
@@ -72,10 +88,13 @@ def corpus(
     """
     import flue_distill
     from flue_bench.cli.output import say
+    from flue_bench.cli.settings import number_of
     from flue_bench.errors import UsageError
     from flue_bench.progress import Console, Display
 
     display = Display(Console(stderr=True))
+    if (workers or cluster) and (part or merge):
+        raise UsageError("--workers and --cluster make all parts and join them: leave --part and --merge out.")
     if merge:
         if inputs or tokenizer or part:
             raise UsageError("--merge takes --out alone (and --processes): the parts say what they were made of.")
@@ -112,6 +131,8 @@ def corpus(
         inputs,
         tokenizer,
         out,
+        workers=number_of(workers),
+        cluster=cluster,
         **settings,
     )
     say(_summary(manifest))

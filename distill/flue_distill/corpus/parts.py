@@ -57,7 +57,7 @@ from flue_distill.corpus.shards import (
     stored,
 )
 from flue_distill.corpus.texts import Batch, Located, Source
-from flue_distill.corpus.tokens import Encoded, Ints, Tokens, cores, tokenised, watch_parent
+from flue_distill.corpus.tokens import Encoded, Ints, ProcessDiedError, Tokens, cores, tokenised, watch_parent
 
 if TYPE_CHECKING:
     from flue_bench.progress import Bar, Display
@@ -70,6 +70,10 @@ AT_ONCE = 2**24
 TABLE = ("source", "number", "last", "documents", "text_bytes", "empty", "too_short", "mostly_unknown")
 """What a block knows of each of its batches; ``number`` is that in its source, ``documents`` those with tokens."""
 _NAME = re.compile(r"(\d{6})-([0-9a-f]{64})\.npz")
+
+
+class BusyError(RecordError):
+    """Another process makes this part, or joins the parts."""
 
 
 class Block(Schema):
@@ -140,24 +144,16 @@ def make(
 
     Raises:
         UsageError: there is no such part, or an input is a data set of the hub.
-        RecordError: ``out`` cannot be written, holds parts of other texts or settings, or is in use.
+        RecordError: ``out`` cannot be written, or holds parts of other texts or settings.
+        BusyError: another process makes the same part.
         DataError: as for ``shards.build``.
     """
     if not 1 <= part <= parts:
         raise UsageError(f"--part {part}/{parts}: parts are numbered from 1/{parts} to {parts}/{parts}.")
-    if streamed := [str(given) for given in inputs if str(given).startswith("hub:")]:
-        raise UsageError(
-            f"--part: {streamed[0]} is streamed, by one process. Get its files (hf download) and give their folder."
-        )
-    sources = texts.find(inputs, hashed=False)
-    plan = plan_of(sources, tokenizer, field, min_tokens, held_out, shard_tokens, lines)
-    folder = out / PARTS / f"{part}-of-{parts}"
+    sources, plan = planned(inputs, tokenizer, field, min_tokens, held_out, shard_tokens, lines)
+    folder = folder_of(out, part, parts)
     with _explained(out):
-        if (out / MANIFEST).exists():
-            if _without_digests(open_corpus(out).manifest.plan) != plan:
-                raise RecordError(f"{out} holds a corpus of other texts or settings: give another folder or delete it.")
-            if show is not None:
-                show.line(f"{out} is already made, of these texts with these settings: nothing to do.")
+        if finished(out, plan, show) is not None:
             return folder
         files.make_folder(folder, out)
         with _locked(folder):
@@ -170,17 +166,86 @@ def make(
             begun_file = folder / "begun.json"
             if begun_file.exists() and _read(begun_file) != begun:
                 raise _other(out)
-            files.write(begun_file, begun.model_dump_json().encode())
+            if not begun_file.exists():  # once begun, nothing but a new block changes the folder
+                files.write(begun_file, begun.model_dump_json().encode())
             bounds = _bounds([source for source, _ in sources], part, parts)
             with ThreadPoolExecutor(1) as hashing:
                 mine = [number for number in range(len(sources)) if bounds.begins_here(number)]
                 digests = {number: hashing.submit(files.sha256, _path(sources[number])) for number in mine}
-                blocks = _write_blocks(sources, tokenizer, plan, bounds, folder, processes or cores(), show)
+                title = f"Tokenising part {part} of {parts}"
+                blocks = _write_blocks(sources, tokenizer, plan, bounds, folder, processes or cores(), show, title)
                 known = {number: digest.result() for number, digest in digests.items()}
             done = begun.model_copy(update={"digests": known, "blocks": tuple(blocks)})
             files.write(folder / PART, (done.model_dump_json(indent=1) + "\n").encode())
             begun_file.unlink()
     return folder
+
+
+def planned(
+    inputs: Sequence[str | Path],
+    tokenizer: Any,
+    field: str,
+    min_tokens: int,
+    held_out: float,
+    shard_tokens: int,
+    lines: bool,
+) -> tuple[list[Located], Plan]:
+    """Return the texts and the plan of a corpus that is made in parts: its sources have no digests yet.
+
+    Raises:
+        UsageError: an input is a data set of the hub, or a setting cannot be.
+        DataError: as for ``shards.build``.
+    """
+    if streamed := [str(given) for given in inputs if str(given).startswith("hub:")]:
+        raise UsageError(
+            f"{streamed[0]} is streamed, by one process: there are no parts of it. Get its files (hf download) and "
+            "give their folder."
+        )
+    sources = texts.find(inputs, hashed=False)
+    return sources, plan_of(sources, tokenizer, field, min_tokens, held_out, shard_tokens, lines)
+
+
+def finished(out: Path, plan: Plan, show: Display | None) -> Manifest | None:
+    """Return the corpus that a folder holds already, if it does.
+
+    Raises:
+        RecordError: it is another one.
+    """
+    if not (out / MANIFEST).exists():
+        return None
+    manifest = open_corpus(out).manifest
+    if _without_digests(manifest.plan) != plan:
+        raise RecordError(f"{out} holds a corpus of other texts or settings: give another folder or delete it.")
+    if show is not None:
+        show.line(f"{out} is already made, of these texts with these settings: nothing to do.")
+    return manifest
+
+
+def folder_of(out: Path, part: int, parts: int) -> Path:
+    """Return the folder of a part."""
+    return out / PARTS / f"{part}-of-{parts}"
+
+
+def division(out: Path) -> int | None:
+    """Return into how many parts a corpus is divided that was begun in a folder; None if none was.
+
+    Raises:
+        DataError: there are parts of several divisions.
+    """
+    numbers = sorted({parts for parts, _ in _folders(out)})
+    if len(numbers) > 1:
+        named = ", ".join(f"{each}" for each in numbers)
+        raise DataError(f"{out / PARTS} holds parts of several divisions (by {named}): delete those of the wrong one.")
+    return numbers[0] if numbers else None
+
+
+def _folders(out: Path) -> dict[tuple[int, int], Path]:
+    """Return the folders of parts, by how many there are to be and their own number."""
+    folders = {}
+    for path in (out / PARTS).iterdir() if (out / PARTS).is_dir() else ():
+        if match := re.fullmatch(r"(\d+)-of-(\d+)", path.name):
+            folders[int(match[2]), int(match[1])] = path
+    return folders
 
 
 class _Bounds(NamedTuple):
@@ -234,6 +299,7 @@ def _write_blocks(
     folder: Path,
     processes: int,
     show: Display | None,
+    title: str,
 ) -> list[Block]:
     """Write the blocks of a part that are not there yet, and describe all."""
     blocks, first = [], (0, 0, 0, 0)
@@ -257,7 +323,7 @@ def _write_blocks(
     tokens = 0
     with (
         show.running() if show else nullcontext(),
-        show.bar("Tokenising") if show else nullcontext() as bar,
+        show.bar(title) if show else nullcontext() as bar,
         closing(tokenised(batches(), tokenizer, plan.min_tokens, processes)) as encoded,
     ):
         for _, found in encoded:
@@ -274,7 +340,7 @@ def _write_blocks(
     if gathered:
         blocks.append(_write_block(folder, len(blocks), gathered, stored(plan)))
     for hint in hints if show is not None else ():
-        show.line(hint)  # type: ignore[union-attr]
+        show.once(hint)  # type: ignore[union-attr]
     return blocks
 
 
@@ -353,7 +419,8 @@ def merge(out: Path, *, processes: int | None = None, show: Display | None = Non
 
     Raises:
         DataError: a part is missing, or parts do not belong together.
-        RecordError: ``out`` cannot be written, a block is damaged, or another process merges.
+        RecordError: ``out`` cannot be written, or a block is damaged.
+        BusyError: another process merges.
     """
     parts = out / PARTS
     with _explained(out):
@@ -407,20 +474,12 @@ def merge(out: Path, *, processes: int | None = None, show: Display | None = Non
 
 def _parts(out: Path) -> list[Part]:
     """Return the descriptions of all parts, in order."""
-    folders = {}
-    for path in (out / PARTS).iterdir() if (out / PARTS).is_dir() else ():
-        if match := re.fullmatch(r"(\d+)-of-(\d+)", path.name):
-            folders[int(match[2]), int(match[1])] = path
-    if not folders:
+    folders, parts = _folders(out), division(out)
+    if parts is None:
         raise DataError(
             f"{out} holds no parts: flue-bench corpus TEXTS --tokenizer T --out {out} --part 1/N makes one."
         )
-    numbers = sorted({parts for parts, _ in folders})
-    if len(numbers) > 1:
-        named = ", ".join(f"{each}" for each in numbers)
-        raise DataError(f"{out / PARTS} holds parts of several divisions (by {named}): delete those of the wrong one.")
-    (parts,) = numbers
-    missing = [part for part in range(1, parts + 1) if not (out / PARTS / f"{part}-of-{parts}" / PART).exists()]
+    missing = [part for part in range(1, parts + 1) if not (folder_of(out, part, parts) / PART).exists()]
     if missing:
         named = ", ".join(f"{part}/{parts}" for part in missing[:5]) + (" and more" if missing[5:] else "")
         raise DataError(f"{out}: not finished: part {named}. Run the command of each again: it goes on where it was.")
@@ -593,7 +652,7 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
         with ProcessPoolExecutor(processes, get_context("spawn"), _start) as pool:
             yield pool
     except BrokenProcessPool:
-        raise DataError(
+        raise ProcessDiedError(
             "A process that merged died: was it killed, or out of memory? Run again; fewer --processes need less "
             "memory."
         ) from None
@@ -610,7 +669,7 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise RecordError(f"{folder}: another process is at work there. Wait for it, or stop it.") from None
+        raise BusyError(f"{folder}: another process is at work there. Wait for it, or stop it.") from None
     try:
         yield
     finally:

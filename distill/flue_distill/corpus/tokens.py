@@ -33,6 +33,10 @@ WORDS = 2048
 """Words per tokenizer call."""
 
 
+class ProcessDiedError(DataError):
+    """A process that had a share of the work died, for example killed by the system: what is done is kept."""
+
+
 class TokenizerIdentity(Schema):
     """The identity of a tokenizer by its effect on a text, and the ids that training needs."""
 
@@ -173,7 +177,7 @@ def tokenised(
         processes: the number of worker processes.
 
     Raises:
-        DataError: a process died, for example killed by the system.
+        ProcessDiedError: a process died.
     """
     identity = identify(tokenizer)
     work = Work(tokenizer.backend_tokenizer, _kept_ids(tokenizer, identity), identity, min_tokens)
@@ -188,7 +192,7 @@ def tokenised(
             for batch, future in waiting:
                 yield batch, future.result()
     except BrokenProcessPool:
-        raise DataError(
+        raise ProcessDiedError(
             "A process that tokenised died: was it killed, or out of memory? Run again: it continues; "
             "fewer --processes need less memory."
         ) from None
