@@ -5,16 +5,20 @@ from __future__ import annotations
 import runpy
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from flue_bench.errors import UsageError, faults, near_names, quoted
+from flue_bench.errors import UsageError, counted, faults, near_names, quoted
 from flue_bench.files import read
 from flue_bench.task import Count, Positive, Schema, Short
 
 GRACE = "--signal=TERM@120"
 """The directive by which Slurm sends SIGTERM two minutes before the time is up: a step and a checkpoint take less."""
+
+
+SHORTEST = 300
+"""Seconds of the shortest job: workers start, SIGTERM comes two minutes before the end."""
 
 
 class Slurm(Schema):
@@ -23,7 +27,7 @@ class Slurm(Schema):
     scheduler: Literal["slurm"]
     nodes: Positive = 1
     """Jobs at once."""
-    time: Annotated[str, Field(pattern=r"^([0-9]+-)?[0-9]+:[0-9]{2}:[0-9]{2}$")]
+    time: Annotated[str, Field(pattern=r"^([0-9]{1,4}-)?[0-9]{1,5}:[0-5][0-9]:[0-5][0-9]$")]
     """Time limit of a job, ``HH:MM:SS`` or ``D-HH:MM:SS``. A cell that is not done then goes on in another job."""
     partition: Short | None = None
     account: Short | None = None
@@ -46,6 +50,16 @@ class Slurm(Schema):
     """Seconds after which a node that is silent counts as lost."""
     retries: Annotated[int, Field(ge=0, le=100)] = 2
     """How often a cell is tried again whose worker died without a newer checkpoint."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.seconds < SHORTEST:
+            least = f"at least {SHORTEST // 60} minutes, the last two for checkpoints"
+            raise ValueError(f"time is {quoted(self.time)}: {least}")
+        if (asked := self.workers * (self.threads or 1)) > self.cores_per_node:
+            which = counted(self.workers, "worker") + (f" of {self.threads} threads" if self.threads else "")
+            raise ValueError(f"{which} need {asked} cores, and cores_per_node is {self.cores_per_node}")
+        return self
 
     @property
     def workers(self) -> int:
@@ -97,7 +111,8 @@ def load(path: Path) -> Cluster:
         return Slurm.model_validate(data)
     except ValidationError as error:
         fault = faults(error)[0]
-        near = near_names(str(fault.place[0]), Slurm.model_fields) if fault.kind == "extra_forbidden" else []
+        place = str(fault.place[0]) if fault.place else ""
+        near = near_names(place, Slurm.model_fields) if fault.kind == "extra_forbidden" else []
         meant = f" Did you mean {' or '.join(near)}?" if near else ""
         raise UsageError(f"--cluster {path}: {fault}.{meant}") from None
 
@@ -106,12 +121,18 @@ def configuration(path: Path) -> Any:
     """Run the user's file, and return the Parsl configuration that it leaves under the name ``config``.
 
     Raises:
-        UsageError: it raises something, or leaves none.
+        UsageError: it raises something, leaves none, or one whose executors run nothing in processes of their own.
     """
     try:
-        left = runpy.run_path(str(path)).get("config")
-    except Exception as error:  # whatever the user's code raises
+        left: Any = runpy.run_path(str(path)).get("config")
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise UsageError(f"--cluster {path}: {type(error).__name__}: {error}.") from error
     if type(left).__module__.partition(".")[0] != "parsl" or not hasattr(left, "executors"):
         raise UsageError(f"--cluster {path}: its name 'config' is {quoted(left)}, not a parsl.Config.")
+    for executor in left.executors:
+        if type(executor).__name__ == "ThreadPoolExecutor":
+            raise UsageError(
+                f"--cluster {path}: its executor '{executor.label}' is of threads, and a cell needs a process: "
+                "use a HighThroughputExecutor."
+            )
     return left

@@ -32,6 +32,8 @@ from flue_bench.progress import PLAIN_SECONDS, Bar, Console, Display
 if TYPE_CHECKING:
     from flue_bench.jobs.loader import Loader
 
+LATE_SECONDS = 30.0
+"""Seconds in which a worker should see a folder that the driver has just made."""
 TOLD_SECONDS = 2.0
 """Seconds between two notes of a worker on where it is."""
 
@@ -103,22 +105,42 @@ def work(asked: str) -> str:
         decides numbers is not what it is in the driver, ``error`` where the job raised something, or the job's own.
     """
     given = json.loads(asked)
+    log = Path(given["log"])
+    for folder in (Path(given["folder"]), log.parent):
+        if not _seen(folder):
+            reason = f"it does not see {folder}, which has to be shared"
+            return json.dumps({"state": "refused", "reason": reason, "said": [], **_here()})
     _settle(given["threads"], given["gpus"], given["folder"])
     report = Report(Path(given["note"]))
-    with _logged(Path(given["log"])), _ended_by_signals():
+    with _logged(log), _ended_by_signals():
         report.tell()
         try:
             differs = differences(given["versions"])
+            one = "records of one run have one version"
             answer = (
-                {"state": "refused", "reason": differs} if differs else _job(given["job"])(given["arguments"], report)
+                {"state": "refused", "reason": f"{differs}; {one}"}
+                if differs
+                else _job(given["job"])(given["arguments"], report)
             )
         except Exception as error:
             traceback.print_exc()
             reason = str(error) if isinstance(error, FlueBenchError) else f"{type(error).__name__}: {error}"
             answer = {"state": "error", "reason": reason}
-    return json.dumps(
-        {**answer, "said": report.for_driver, "where": where(), "pool": os.environ.get("PARSL_WORKER_POOL_ID", "")}
-    )
+    return json.dumps({**answer, "said": report.for_driver, **_here()})
+
+
+def _here() -> dict[str, str]:
+    return {"where": where(), "pool": os.environ.get("PARSL_WORKER_POOL_ID", "")}
+
+
+def _seen(folder: Path) -> bool:
+    """Return whether a folder of the driver is here: a shared file system may show a new one late."""
+    until = time.monotonic() + LATE_SECONDS
+    while not folder.is_dir():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.5)
+    return True
 
 
 @cache

@@ -242,7 +242,7 @@ class Driver:
             self._later.append((time.monotonic() + BUSY_SECONDS, job))
             return None
         if answer["state"] == "refused":
-            self.display.once(f"{answer['where']} is refused: {answer['reason']}. Records of one run have one version.")
+            self.display.once(f"{answer['where']} is refused: {answer['reason']}.")
             job.refused += 1
             if self._others(answer["pool"]) and job.refused <= self.retries:
                 self._give(job)
@@ -375,20 +375,26 @@ def started(asked: Workers, place: Placed, jobs: int, results: Path, display: Di
     terms = {"threads": place.threads, "gpus": place.gpus, "folder": str(Path.cwd()), "versions": versions()}
     from parsl.dataflow.dflow import DataFlowKernel
 
-    config = _configuration(asked, place, jobs, folder)
-    try:
-        kernel = DataFlowKernel(config)
-    except Exception as error:  # of Parsl, whatever the reason
-        raise FlueBenchError(f"Parsl cannot be started: {type(error).__name__}: {error}. Logs: {folder}") from error
-    whole = False
-    try:
-        retries = asked.cluster.retries if isinstance(asked.cluster, Slurm) else RETRIES
-        yield Driver(kernel, folder, terms, display, retries)
-        whole = True
-    finally:
-        _stop(kernel, display)
-        if whole:
+    with _run_dir(folder, asked) as run_dir:
+        try:
+            config = _configuration(asked, place, jobs, run_dir)
+        except UsageError:
             shutil.rmtree(folder, ignore_errors=True)
+            raise
+        try:
+            kernel = DataFlowKernel(config)
+        except Exception as error:  # of Parsl, whatever the reason
+            why = f"{type(error).__name__}: {error}"
+            raise FlueBenchError(f"Parsl cannot be started: {why}. Logs: {folder}") from error
+        whole = False
+        try:
+            retries = asked.cluster.retries if isinstance(asked.cluster, Slurm) else RETRIES
+            yield Driver(kernel, folder, terms, display, retries)
+            whole = True
+        finally:
+            _stop(kernel, display)
+            if whole:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _folder(results: Path) -> Path:
@@ -405,10 +411,32 @@ def _folder(results: Path) -> Path:
     return folder
 
 
+@contextmanager
+def _run_dir(folder: Path, asked: Workers) -> Iterator[str]:
+    """Provide the folder that Parsl is to write to, by a name that it may write into shell scripts, as it does.
+
+    Raises:
+        UsageError: a cluster would have to read it by another.
+    """
+    if re.fullmatch(r"[\w./+@:,=-]+", str(folder)):
+        yield str(folder / "parsl")
+        return
+    if asked.cluster is not None:
+        where = short(str(folder.parents[1]), 200)
+        shutil.rmtree(folder, ignore_errors=True)
+        raise UsageError(
+            f"--results {where}: jobs of a cluster cannot be given a path with blanks, quotes or other signs of the "
+            "shell: give another."
+        )
+    with tempfile.TemporaryDirectory(prefix="flue-bench-") as plain:
+        (Path(plain) / "folder").symlink_to(folder)
+        yield str(Path(plain) / "folder" / "parsl")
+
+
 INTERCHANGE = [sys.executable, "-m", "flue_bench.jobs.pool", "interchange"]
 
 
-def _configuration(asked: Workers, place: Placed, jobs: int, folder: Path) -> Any:
+def _configuration(asked: Workers, place: Placed, jobs: int, run_dir: str) -> Any:
     """Return Parsl's configuration: of this machine, of Slurm, or the user's own.
 
     Raises:
@@ -425,7 +453,7 @@ def _configuration(asked: Workers, place: Placed, jobs: int, folder: Path) -> An
             if getattr(executor, "interchange_launch_cmd", None) == ["interchange.py"]:
                 executor.interchange_launch_cmd = INTERCHANGE
         if config.run_dir == "runinfo":
-            config.run_dir = str(folder / "parsl")
+            config.run_dir = run_dir
         return config
     if asked.cluster is None:
         driver = f"export {DRIVER}={os.getpid()}"
@@ -449,7 +477,7 @@ def _configuration(asked: Workers, place: Placed, jobs: int, folder: Path) -> An
     )
     return Config(
         executors=[executor],
-        run_dir=str(folder / "parsl"),
+        run_dir=run_dir,
         strategy="simple" if asked.cluster is None else "htex_auto_scale",
         strategy_period=period,
         max_idletime=60.0,

@@ -47,6 +47,10 @@ def test_what_a_file_says(tmp_path: Path) -> None:
         (f'{LEAST}directives = ["mem=4G"]\n', "field 'directives.0'"),
         (f'{LEAST}directives = ["--a\\nrm -r /"]\n', "field 'directives.0'"),
         (f"{LEAST}nodes = 0\n", "field 'nodes'"),
+        (LEAST.replace("1-02:03:04", "01:99:00"), "field 'time'"),
+        (LEAST.replace("1-02:03:04", "00:00:00"), "at least 5 minutes"),
+        (f"{LEAST}workers_per_node = 9\n", "9 workers need 9 cores, and cores_per_node is 8"),
+        (f"{LEAST}workers_per_node = 4\nthreads = 4\n", "4 workers of 4 threads need 16 cores"),
         ('scheduler = "slurm"\n', "missing"),
     ],
 )
@@ -92,9 +96,16 @@ def test_our_examples_of_configurations_are_parsed_and_say_that_they_were_not_ru
 def test_a_configuration_of_the_users_own(tmp_path: Path) -> None:
     pytest.importorskip("parsl", reason="the extra 'cluster' is not installed")
     file = tmp_path / "own.py"
-    file.write_text("from parsl.config import Config\nconfig = Config()\n")
+    htex = "from parsl.executors import HighThroughputExecutor as E\n"
+    file.write_text(f"from parsl.config import Config\n{htex}config = Config(executors=[E()])\n")
     assert cluster.load(file) == file
     assert len(cluster.configuration(file).executors) == 1
+    file.write_text("from parsl.config import Config\nconfig = Config()\n")
+    with pytest.raises(UsageError, match="is of threads, and a cell needs a process"):
+        cluster.configuration(file)
+    file.write_text("raise SystemExit(3)\n")
+    with pytest.raises(UsageError, match="SystemExit: 3"):
+        cluster.configuration(file)
     file.write_text("config = 3\n")
     with pytest.raises(UsageError, match=r"its name 'config' is 3, not a parsl\.Config"):
         cluster.configuration(file)

@@ -127,7 +127,7 @@ def test_cells_fail_and_kill_and_stop_no_other(task: Path, tmp_path: Path) -> No
     said = SENTENCE.replace('"essai"', '"divergent"').replace("epochs = 1", "epochs = 1\nlearning_rate = 1e30")
     (tmp_path / "d.tsv").write_bytes(rows(4))
     diverging.write_text(said.replace("FILE", "d.tsv"))
-    results, threads = tmp_path / "results", torch.get_num_threads()
+    results, threads = tmp_path / "l'été $HOME", torch.get_num_threads()
     env = {**no_network(tmp_path), "PYTHONPATH": str(plugin)}
     tasks = ("-t", task, "-t", deadly, "-t", diverging)
     asked = ("--device", "cpu", "--workers", "2", "--threads", str(threads), "--results", results)
@@ -352,3 +352,26 @@ def test_a_log_has_plain_lines(tmp_path: Path) -> None:
         f"  7 running, 2 waiting, 0 done, 0 failed  [1/9] camembert · xnli · seed 0 on {where} 30/120 "
     )
     assert f"loss 0.693  210 examples/s  starting on {where}" in line and line.endswith("…") and "\x1b" not in line
+
+
+def test_a_path_that_a_script_cannot_hold(tmp_path: Path) -> None:
+    """Parsl writes paths into shell scripts: of this machine's it gets another name, of a cluster's it is told."""
+    for name, plain in (("r\u00e9sultats", True), ("deux mots", False), ("l'un", False), ("$HOME", False)):
+        folder = tmp_path / name / ".workers" / "one"
+        folder.mkdir(parents=True)
+        with workers._run_dir(folder, Workers(2)) as run_dir:
+            assert (run_dir == str(folder / "parsl")) is plain and re.fullmatch(r"[\w/.-]+", run_dir)
+            Path(run_dir).mkdir()
+            assert (folder / "parsl").is_dir()
+        assert plain or not Path(run_dir).parent.is_symlink()
+    asked = Workers(cluster=tmp_path / "own.py")
+    with pytest.raises(UsageError, match="a path with blanks"), workers._run_dir(folder, asked):
+        pass
+    assert not folder.exists()
+
+
+def test_a_worker_that_does_not_see_the_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "LATE_SECONDS", 0.0)
+    asked = {"folder": str(tmp_path), "log": str(tmp_path / "elsewhere" / "log")}
+    answer = json.loads(worker.work(json.dumps(asked)))
+    assert answer["state"] == "refused" and f"{tmp_path / 'elsewhere'}, which has to be shared" in answer["reason"]
