@@ -97,7 +97,7 @@ def test_a_configuration_of_the_users_own(tmp_path: Path) -> None:
     pytest.importorskip("parsl", reason="the extra 'cluster' is not installed")
     file = tmp_path / "own.py"
     htex = "from parsl.executors import HighThroughputExecutor as E\n"
-    file.write_text(f"from parsl.config import Config\n{htex}config = Config(executors=[E()])\n")
+    file.write_text(f"from parsl.config import Config\n{htex}config = Config(executors=[E(address='127.0.0.1')])\n")
     assert cluster.load(file) == file
     assert len(cluster.configuration(file).executors) == 1
     file.write_text("from parsl.config import Config\nconfig = Config()\n")
