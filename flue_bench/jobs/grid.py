@@ -401,8 +401,8 @@ def _cells(
             size = float(rows * epochs) * (model.ref.weights_bytes or 1)
             tested = len(inputs.splits(limit)[grid.split])
             suspected = taught.leaks if taught else ()
-            whole = f"[{number}/{len(numbered)}]"
-            yield Planned(whole, cell, recipe_name, notes, suspected, search, size, tested, rows)
+            at = f"[{number}/{len(numbered)}]"
+            yield Planned(at, cell, recipe_name, notes, suspected, search, size, tested, rows)
 
 
 UNKNOWN_PRECISION = (
