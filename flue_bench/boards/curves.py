@@ -179,10 +179,28 @@ def draw(curves: list[Curve]) -> str:
 
 
 def pictures(board: Board) -> list[tuple[str, wording.Table]]:
-    """Return each curve of a board as SVG, with its figures."""
-    drawn = [(draw([curve]), table(curve)) for curve in of(board)]
-    searches = zip(_of_budgets(board), wording.budgets_tables(board), strict=True)
-    return drawn + [(_drawn_below([panel]), figures) for panel, figures in searches]
+    """Return each curve of a board as a small SVG whose title is that of its figures, with these."""
+    found = of(board)
+    panels = [*_panels(found), *_of_budgets(board)]
+    tables = [*(table(curve) for curve in found), *wording.budgets_tables(board)]
+    letters = set(wording.letters(board))
+
+    def short(name: str) -> str:
+        """Return a name with its setting's letter for the setting, which has no room."""
+        for letter, setting in letters:
+            if name.endswith(f" ({setting})"):
+                return name.removesuffix(f"({setting})") + (letter if len(letters) > 1 else "")
+        return name
+
+    small = [
+        replace(
+            panel,
+            title=panel.title.rpartition(": ")[2],
+            lines=[replace(line, name=short(line.name)) for line in panel.lines],
+        )
+        for panel in panels
+    ]
+    return [(svg.draw([panel], 460, 270, 1), figures) for panel, figures in zip(small, tables, strict=True)]
 
 
 def _drawn_below(panels: list[svg.Panel]) -> str:

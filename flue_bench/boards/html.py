@@ -1,34 +1,32 @@
-"""A board as one HTML file that makes no request: sortable, with the details of each number."""
+"""A board as one HTML file that makes no request: pictures and tables, and a script that sorts, filters and compares.
+
+Tables and pictures are drawn here, and are all there without JavaScript. What lies behind the numbers stands in the
+page as data (``behind``), which the script shows when it is asked for.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
 
 from flue_bench import escape
-from flue_bench.boards import curves, wording
-from flue_bench.boards.board import Board, Entry, Row, Run
+from flue_bench.boards import behind, curves, pictures, wording
+from flue_bench.boards.behind import Link
+from flue_bench.boards.board import Board, Entry
 from flue_bench.boards.notebook import environment
-from flue_bench.errors import RecordError
-from flue_bench.kinds.kind import Kind, kind_of
-from flue_bench.record import ClassScores, RunRecord
+from flue_bench.boards.pictures import Scale
+from flue_bench.record import RunRecord
 from flue_bench.results.comparison import Evidence
-from flue_bench.results.rows import RunKey, by_run
+from flue_bench.results.rows import by_run
 
 HERE = Path(__file__).parent
 
-CLASSES = 200
-"""The largest number of labels whose confusion matrix is shown."""
-
-Link = Callable[[Run], str | None]
-"""A function that returns the path of a run's record, relative to the file that is written."""
+LARGEST = 980_000
+"""Bytes of a page up to which confusion matrices and errors by example are added to it."""
+SHOWN = 6
+"""Pictures that are not folded away."""
 
 
 def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: Link) -> str:
@@ -39,226 +37,94 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
     Args:
         board: the board of these records.
         records: as given to ``board.build``.
-        evidence: the source of their predictions, for the confusion matrices.
+        evidence: the source of their predictions.
         link: see ``Link``.
     """
-    records_of = by_run(records)
     script = (HERE / "board.js").read_text(encoding="utf-8")
-    scales = [_scale([row.entries[i] for row in board.rows]) for i in range(len(board.columns))]
     template = environment().from_string((HERE / "board.html").read_text(encoding="utf-8"))
-    return template.render(
+    drawn = pictures.of(board)
+    page = template.render(
         board=board,
         say=wording,
+        said=_said,
+        shown=_shown,
         plain=escape.plain,  # before a filter that gives markup, which is not escaped again
         caption=wording.caption(board, "n"),
         best=wording.best_of(board),
-        scales=scales,
-        curves=curves.pictures(board),
-        plots=[plot for i in range(len(board.machines)) if (plot := _plot(board, i))],
-        details=lambda entry: _details(entry, records_of, evidence),
-        link=link,
+        strips=[_Strip([row.entries[i] for row in board.rows]) for i in range(len(board.columns))],
+        titles=behind.titles(board),
+        letters=wording.letters(board),
+        settings=sorted(set(wording.letters(board)), key=lambda each: (len(each.letter), each.letter)),
+        licences=[behind.licences(column) for column in board.columns],
+        teachers=_teachers(board),
+        first=drawn[:SHOWN],
+        more=drawn[SHOWN:],
+        kept=_kept(board),
+        curves=[table for _, table in curves.pictures(board)],
         style=(HERE / "board.css").read_text(encoding="utf-8"),
-        script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+    end = f"</script>\n<script>{script}</script>\n</body>\n</html>\n"
+    room = LARGEST - len(page.encode()) - len(end.encode())
+    return f"{page}{behind.data(board, by_run(records), evidence, link, room)}{end}"
 
 
-class Scale(NamedTuple):
-    """A scale from values to positions on a strip or an axis."""
+class _Strip:
+    """The seeds of a column's entries, and their intervals, on one scale, so that they can be compared."""
 
-    low: float
-    high: float
+    def __init__(self, entries: Sequence[Entry | None]) -> None:
+        there = [entry for entry in entries if entry]
+        ends = [end for entry in there if entry.interval for end in (entry.interval.low, entry.interval.high)] + [
+            score for entry in there for score in entry.scores
+        ]
+        self._scale = Scale(min(ends, default=0.0), max(ends, default=1.0))
 
-    def __call__(self, value: float, start: float, end: float) -> float:
-        """Return the position of a value between ``start`` and ``end``."""
-        return round(start + (end - start) * (value - self.low) / ((self.high - self.low) or 1), 1)
+    def bar(self, entry: Entry) -> str:
+        """Return the path of an entry's interval."""
+        assert entry.interval
+        return f"M{self._scale(entry.interval.low, 4, 108):g} 6H{self._scale(entry.interval.high, 4, 108):g}"
 
-    def ticks(self) -> list[float]:
-        """Return four to eight round values."""
-        step = 10 ** math.floor(math.log10(self.high - self.low))
-        step = next(step * part for part in (0.2, 0.5, 1, 2) if (self.high - self.low) / (step * part) <= 8)
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [round(i * step, 10) for i in range(first, last + 1)]
+    def dots(self, entry: Entry) -> str:
+        """Return the path of an entry's seeds: lines of no length, whose round ends are seen."""
+        return "".join(f"M{self._scale(score, 4, 108):g} 6h0" for score in entry.scores)
 
 
-def _scale(entries: Sequence[Entry | None]) -> Scale:
-    """Return one scale for a column, so that its strips can be compared."""
-    there = [entry for entry in entries if entry]
-    ends = [end for entry in there if entry.interval for end in (entry.interval.low, entry.interval.high)] + [
-        score for entry in there for score in entry.scores
+def _shown(entry: Entry) -> float:
+    """Return the score that an entry is sorted by: the one that is printed."""
+    return round(entry.median if entry.n > 1 and not entry.stands else entry.mean, 6)
+
+
+def _said(entry: Entry) -> str:
+    """Return the scores of an entry's seeds in words."""
+    seeds: Sequence[int | None] = entry.seeds or (None,)
+    each = zip(seeds, entry.scores, strict=True)
+    return ", ".join(f"{'as it is' if seed is None else f'seed {seed}'}: {100 * score:.2f}" for seed, score in each)
+
+
+def _teachers(board: Board) -> list[str]:
+    """Return the label of the model that each row's was distilled from; empty where there is none."""
+    by_digest = {row.model_digest: row.label for row in board.rows}
+    taught = {pair.student: board.rows[pair.teacher].label for pair in board.pairs}
+    return [
+        by_digest.get(row.teacher, f"{row.teacher[:6]} (not here)") if row.teacher else taught.get(i, "")
+        for i, row in enumerate(board.rows)
     ]
-    return Scale(min(ends, default=0.0), max(ends, default=1.0))
 
 
-class Mark(NamedTuple):
-    """One row of the board in the picture."""
-
-    x: float
-    y: float
-    radius: float
-    """Radius of a mark whose area represents the parameters."""
-    label: str
-    label_x: float
-    label_y: float
-    anchor: str
-    title: str
-    front: bool
-
-
-class Plot(NamedTuple):
-    """Plot of score against speed on one machine, in a box of 460 by 300."""
-
-    machine: str
-    said: str
-    marks: list[Mark]
-    front: str
-    """Points of the line along the Pareto front."""
-    x_ticks: list[tuple[float, str]]
-    y_ticks: list[tuple[float, str]]
-
-
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 448.0, 14.0, 262.0
-"""The plotting area's edges in the picture."""
-
-
-def _plot(board: Board, machine: int) -> Plot | None:
-    """Plot the rows whose speed this machine measured, by their mean over the columns that all of them have."""
-    fast = [(row, speed) for row in board.rows if (speed := row.speeds[machine])]
-    shared = [i for i in range(len(board.columns)) if all(row.entries[i] for row, _ in fast)]
-    if not fast or not shared:
-        return None
-
-    def stands(row: Row) -> bool:
-        return all(entry.stands for i in shared if (entry := row.entries[i]))
-
-    def score(row: Row) -> float:
-        return math.fsum(100 * entry.mean for i in shared if (entry := row.entries[i])) / len(shared)
-
-    points = [(row, speed.examples_per_second, score(row)) for row, speed in fast]
-    standing = [(x, y) for row, x, y in points if stands(row)]
-    scores = [y for _, _, y in points]
-    margin = max(0.15 * (max(scores) - min(scores)), 0.5)
-    x_scale = Scale(0, 1.15 * max(x for _, x, _ in points))
-    y_scale = Scale(min(scores) - margin, max(scores) + margin)
-    largest = max(row.parameters for row, _, _ in points)
-
-    def dominated(x: float, y: float) -> bool:
-        return any(a >= x and b >= y and (a, b) != (x, y) for a, b in standing)
-
-    marks: list[Mark] = []
-    for row, x, y in sorted(points, key=lambda point: (-point[2], -point[1], point[0].label)):
-        at, radius = x_scale(x, LEFT, RIGHT), max(3.0, 14 * math.sqrt(row.parameters / largest))
-        # A label is on the side that has room, below the previous one.
-        left = at > (LEFT + RIGHT) / 2
-        height = y_scale(y, BOTTOM, TOP)
-        taken = [mark.label_y for mark in marks if (mark.anchor == "end") == left]
-        marks.append(
-            Mark(
-                x=at,
-                y=height,
-                radius=round(radius, 1),
-                label=(row.label if len(row.label) <= 34 else f"{row.label[:33]}…")
-                + ("" if stands(row) else f" {wording.COLLAPSED}"),
-                label_x=round(at - radius - 4 if left else at + radius + 4, 1),
-                label_y=max([height + 4, *(other + 14 for other in taken)]),
-                anchor="end" if left else "start",
-                title=f"{row.label} ({wording.setting_text(board, row)}): {y:.2f}, {x:,.0f} examples/s, "
-                f"{row.parameters / 1e6:,.1f} M parameters",
-                front=stands(row) and not dominated(x, y),
-            )
-        )
-    front = sorted((mark.x, mark.y) for mark in marks if mark.front)
-    titles = ", ".join(board.columns[i].title for i in shared)
-    return Plot(
-        machine=wording.machine_text(board.machines[machine]),
-        said=f"Score in percent{f', mean of {len(shared)} tasks' if len(shared) > 1 else ''}: {titles}",
-        marks=marks,
-        front=" ".join(f"{x},{y}" for x, y in front),
-        x_ticks=[(x_scale(tick, LEFT, RIGHT), f"{tick:,g}") for tick in x_scale.ticks()],
-        y_ticks=[(y_scale(tick, BOTTOM, TOP), f"{tick:g}") for tick in y_scale.ticks()],
-    )
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """A confusion matrix: gold in rows, predicted in columns, summed over seeds."""
-
-    labels: list[str]
-    counts: list[list[int]]
-    shares: list[list[float]]
-    """Shares of each row's sum."""
-
-
-class TaskDetails(NamedTuple):
-    """Details of one entry, for one task."""
-
-    task: str
-    runs: list[Run]
-    per_class: dict[str, dict[str, ClassScores]]
-    """Heading of a level → class → means over seeds."""
-    confusion: Confusion | None
-    missing: str
-    """Why something is not shown; empty where the kind of task has no such thing."""
-
-
-def _details(entry: Entry, records_of: dict[RunKey, RunRecord], evidence: Evidence) -> list[TaskDetails]:
-    details = []
-    for task in dict.fromkeys(run.task for run in entry.runs):
-        runs = [run for run in entry.runs if run.task == task]
-        records = [records_of[run.key] for run in runs]
-        per_class, confusion, missing = {}, None, ""
-        try:
-            kind = kind_of(records[0])
-            per_class = _per_class(records, kind)
-            confusion = _confusion(records, kind, evidence)
-        except RecordError as error:
-            missing = str(error)
-        details.append(TaskDetails(task, runs, per_class, confusion, missing))
-    return details
-
-
-def _per_class(records: list[RunRecord], kind: Kind[Any]) -> dict[str, dict[str, ClassScores]]:
-    def mean(level: str, name: str) -> ClassScores:
-        each = [record.per_class[level][name] for record in records]
-        return ClassScores(
-            precision=math.fsum(one.precision for one in each) / len(each),
-            recall=math.fsum(one.recall for one in each) / len(each),
-            f1=math.fsum(one.f1 for one in each) / len(each),
-            support=each[0].support,
-        )
-
-    def shared(level: str) -> list[str]:
-        return [name for name in first[level] if all(name in record.per_class.get(level, {}) for record in records)]
-
-    first = records[0].per_class
-    return {
-        heading: {name: mean(level, name) for name in shared(level)}
-        for level, heading in kind.levels.items()
-        if level in first
-    }
-
-
-def _confusion(records: list[RunRecord], kind: Kind[Any], evidence: Evidence) -> Confusion | None:
-    """Return the confusion matrix summed over the seeds; None for a kind without classes."""
-    if len(records[0].labels) > CLASSES:
-        raise RecordError(f"{len(records[0].labels):,} labels; a matrix is shown for up to {CLASSES}")
-    key = [kind.name, records[0].labels, [record.predictions.sha256 for record in records]]
-    confusion = evidence.kept(key, Confusion, lambda: _counted(records, kind, evidence), records)
-    return confusion if confusion.labels else None
-
-
-def _counted(records: list[RunRecord], kind: Kind[Any], evidence: Evidence) -> Confusion:
-    labels: Sequence[str] = []
-    counts = np.zeros((1, 1), np.int64)
-    for record in records:
-        try:
-            counted = kind.confusion(evidence.predictions(record), record)
-        except (IndexError, TypeError, ValueError) as error:  # labels that the record does not have
-            raise RecordError(
-                f"{record.predictions.file}: cannot be counted: {error}. See flue-bench verify."
-            ) from error
-        if counted is None:
-            return Confusion([], [], [])
-        labels, counts = counted[0], counts + counted[1]
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    return Confusion(list(labels), counts.tolist(), shares.round(3).tolist())
+def _kept(board: Board) -> wording.Table:
+    """Return a line for each student and column: what is kept."""
+    lines = []
+    for pair in board.pairs:
+        student, teacher = board.rows[pair.student], board.rows[pair.teacher]
+        who = [
+            f"{student.label} / {teacher.label}",
+            wording.setting_text(board, student),
+            wording.share(pair.parameters),
+        ]
+        for column, kept in zip(board.columns, pair.kept, strict=True):
+            if kept:
+                lines.append([*who, column.title, f"{100 * kept.ratio:.1f} %", wording.interval_text(kept)])
+                who = ["", "", ""]
+    headers = ["student / teacher", "recipe", "parameters", "column", "kept", "95 % interval"]
+    said = "The student's mean score over its teacher's, with the 95 % interval where there are enough seeds for one."
+    return wording.Table("What students keep, column by column", headers, lines, said, (2, 4, 5))

@@ -359,6 +359,29 @@ def setting_text(board: Board, row: Row) -> str:
     return f"{row.how}, {row.precision}{protocol}"
 
 
+class Letter(NamedTuple):
+    """What stands for a setting where there is little room."""
+
+    letter: str
+    setting: str
+
+
+def letters(board: Board) -> list[Letter]:
+    """Return a letter for each row's setting; of the settings of a board, those with most entries come first."""
+    settings = [setting_text(board, row) for row in board.rows]
+    entries = dict.fromkeys(settings, 0)
+    for row, setting in zip(board.rows, settings, strict=True):
+        entries[setting] += sum(entry is not None for entry in row.entries)
+    ordered = sorted(entries, key=lambda setting: (-entries[setting], setting))
+    return [Letter(_numbered(ordered.index(setting)), setting) for setting in settings]
+
+
+def _numbered(number: int) -> str:
+    """Return a, b, …, z, aa, ab, …."""
+    before = _numbered(number // 26 - 1) if number >= 26 else ""
+    return before + chr(ord("a") + number % 26)
+
+
 def best_of(board: Board) -> list[list[bool]]:
     """Return by row and column whether the entry is the best, as printed, of at least two; it has no collapsed runs.
 

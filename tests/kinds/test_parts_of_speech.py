@@ -94,6 +94,6 @@ def test_parts_of_speech_are_learned_scored_verified_and_drawn(tmp_path: Path) -
     rows = "modele (standard, fp32)", "modele (standard epochs=1, fp32)"
     compared = done("compare", *rows, "--results", results, "--format", "json")
     said = [path.read_text(encoding="utf-8") for path in (board, card, audit)]
-    assert "Confusion" in said[0] and all(name in said[1] for name in ("word_accuracy", "word_f1_macro"))
+    assert '"confusion":[' in said[0] and all(name in said[1] for name in ("word_accuracy", "word_f1_macro"))
     for each in (*said, compared, done("leaderboard", "--results", results)):
         assert "entit" not in each.lower().replace("identit", "")

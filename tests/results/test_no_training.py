@@ -240,7 +240,7 @@ def test_a_board_sets_it_apart(tmp_path: Path) -> None:
     assert "its card names the data" in shown and "compare \\-\\-question" in shown.replace("--", "\\-\\-")
     assert "Seeds that do not count" not in shown
     page = html(built, contents.records, Evidence((tmp_path,)), lambda run: None)
-    assert "as it is: 95.00" in page and "<td>as it is</td>" in page
+    assert "as it is: 95.00" in page and '"runs":[[null,"95.00",' in page
     for text in (str(built), built._repr_html_(), render.FORMATS["latex"](built), render.to_csv(built), page):
         assert "finetuned" in text and "None" not in text
     assert built.to_arrow()["leaks"].to_pylist() == [[], ["avis: its card names the data"]]
