@@ -251,6 +251,8 @@ class Row:
     protocol: int
     parameters: int
     """Parameters of the largest of its fine-tuned models, classifier included."""
+    smallest: int
+    """Those of the smallest: heads differ by kind of task and number of labels."""
     weights_bytes: int | None
     """Bytes of the weights; None where no record has them."""
     teacher: str | None
@@ -577,7 +579,12 @@ def build(
             for settings in product(*(by_task[task] for task in family.members)):
                 entries[each.key, _column(family, settings)] = _entry(family, settings, label, left_out)
 
-    columns = sorted({column for _, column in entries}, key=_column_order)
+    columns = sorted({column for (_, column), entry in entries.items() if entry}, key=_column_order)
+    left_out |= {
+        Note(column.title, f"no model has a whole entry by {column.metric}")
+        for _, column in entries
+        if column not in columns
+    }
     measured, models = _measured(speeds), {each.key.model for each in named}
     left_out |= {
         Note(name, "its speed was measured, but it has no score")
@@ -595,6 +602,7 @@ def build(
             precision=each.key.precision,
             protocol=each.key.protocol,
             parameters=max(record.cost.parameters for record in each.records),
+            smallest=min(record.cost.parameters for record in each.records),
             weights_bytes=next((size for r in each.records if (size := r.cell.model.weights_bytes) is not None), None),
             teacher=next((teacher for r in each.records if (teacher := r.cell.model.teacher)), None),
             checkpoint=_checkpoint(each.records),
@@ -614,6 +622,7 @@ def build(
         for each in named
     ]
     rows.sort(key=_row_order)
+    records_of = {each.key: each.records for each in named}
     titled = _titled(columns)
     done = {record.cell_digest for record in records}
     failed = {
@@ -626,7 +635,10 @@ def build(
         columns=titled,
         rows=tuple(rows),
         machines=tuple(machines),
-        pairs=tuple(_pair(titled, rows, *both) for both in (_asked(rows, named, *pair) if pair else _distilled(rows))),
+        pairs=tuple(
+            _pair(titled, rows, *both, _share_of_parameters(*(records_of[rows[i].key] for i in both)))
+            for both in (_asked(rows, named, *pair) if pair else _distilled(rows))
+        ),
         failed=tuple(sorted(failed)),
         left_out=tuple(sorted(left_out)),
     )
@@ -886,7 +898,15 @@ def _unlike(one: Row, other: Row) -> tuple[bool, ...]:
     return one.taught != other.taught, one.search != other.search, *how
 
 
-def _pair(columns: Sequence[Column], rows: list[Row], student: int, teacher: int) -> Pair:
+def _share_of_parameters(student: Sequence[RunRecord], teacher: Sequence[RunRecord]) -> float:
+    """Return the student's parameters over the teacher's, with the head of a task that both have."""
+    ours, theirs = ({r.cell.task: r.cost.parameters for r in records} for records in (student, teacher))
+    if both := ours.keys() & theirs.keys():
+        return ours[min(both)] / theirs[min(both)]
+    return max(ours.values()) / max(theirs.values())
+
+
+def _pair(columns: Sequence[Column], rows: list[Row], student: int, teacher: int, parameters: float) -> Pair:
     ours, theirs = rows[student], rows[teacher]
     both = list(zip(ours.entries, theirs.entries, strict=True))
     kept = tuple(Kept(a.mean / b.mean) if a and b and a.stands and b.stands and b.mean > 0 else None for a, b in both)
@@ -906,7 +926,7 @@ def _pair(columns: Sequence[Column], rows: list[Row], student: int, teacher: int
             if a and b and (a.outlying or b.outlying) and not (a.collapsed or b.collapsed)
         ),
         withheld=(),
-        parameters=ours.parameters / theirs.parameters,
+        parameters=parameters,
         speeds=tuple(
             a.examples_per_second / b.examples_per_second if a and b else None
             for a, b in zip(ours.speeds, theirs.speeds, strict=True)

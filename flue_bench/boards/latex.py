@@ -9,15 +9,18 @@ from flue_bench.boards.board import Board, Entry
 from flue_bench.boards.wording import (
     NONE,
     NOTHING,
+    POWER_LINE,
     best_of,
     caption,
     interval_text,
     kept_row,
     kept_text,
     marks,
+    millions,
     name,
     notes,
     percent,
+    power_line,
     retention,
     seeds,
     setting_text,
@@ -40,7 +43,7 @@ def latex(board: Board) -> str:
             [
                 escape.latex(name(row)),
                 escape.latex(setting_text(board, row)),
-                f"{row.parameters / 1e6:,.1f}",
+                escape.latex(millions(row)),
                 *(_entry(entry, mark) for entry, mark in zip(row.entries, best[i], strict=True)),
             ]
             for i, row in enumerate(board.rows)
@@ -56,7 +59,8 @@ def latex(board: Board) -> str:
         ]
         titles = ["model", "recipe", "parameters (M)", *(escape.latex(column.title) for column in board.columns)]
         metrics = ["", "", "", *(rf"\texttt{{{escape.latex(column.metric)}}}" for column in board.columns)]
-        parts = [[titles, metrics], body, kept]
+        power = [[POWER_LINE, "points", "", *map(escape.latex, line)] for line in [power_line(board)] if line]
+        parts = [[titles, metrics], body, kept, power]
         lines += ["", *_tabular(parts, "ll" + "r" * (len(titles) - 2)), "", escape.latex(caption(board, "(n)"))]
     for line in retention(board):
         lines += ["", escape.latex(line)]

@@ -58,7 +58,7 @@ def _main(board: Board) -> _Table:
     lines = [
         [
             f"{wording.name(row)}\n{wording.setting_text(board, row)}",
-            f"{row.parameters / 1e6:,.1f}",
+            wording.millions(row),
             *map(_cell, row.entries),
         ]
         for row in board.rows
@@ -71,6 +71,8 @@ def _main(board: Board) -> _Table:
         ]
         for pair in board.pairs
     ]
+    if line := wording.power_line(board):
+        lines.append([f"{wording.POWER_LINE}\npoints", "", *line])
     headers = ["model", "parameters (M)", *(f"{column.title}\n{column.metric}" for column in board.columns)]
     below = [wording.caption(board, "n"), *wording.retention(board)]
     bold = frozenset((row, 2 + i) for row, marks in enumerate(best) for i, mark in enumerate(marks) if mark)

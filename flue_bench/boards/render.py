@@ -25,6 +25,7 @@ from flue_bench.boards.overall import json_of
 from flue_bench.boards.wording import (
     NONE,
     NOTHING,
+    POWER_LINE,
     best_of,
     caption,
     interval_text,
@@ -32,9 +33,11 @@ from flue_bench.boards.wording import (
     kept_text,
     machine_text,
     marks,
+    millions,
     name,
     notes,
     percent,
+    power_line,
     retention,
     seeds,
     setting_text,
@@ -96,7 +99,7 @@ def markdown(board: Board) -> str:
             [
                 escape.markdown(name(row)),
                 escape.markdown(setting_text(board, row)),
-                f"{row.parameters / 1e6:,.1f}",
+                millions(row),
                 *(_markdown_entry(entry, mark) for entry, mark in zip(row.entries, best[i], strict=True)),
             ]
             for i, row in enumerate(board.rows)
@@ -110,6 +113,8 @@ def markdown(board: Board) -> str:
             ]
             for pair in board.pairs
         ]
+        if power := power_line(board):
+            cells.append([POWER_LINE, "points", "", *power])
         headers = [
             "model",
             "recipe",
@@ -281,7 +286,7 @@ class _Terminal:
             label = escape.plain(name(row))
             # A long name breaks after the organisation, not in the middle of a word.
             broken = label.replace("/", "/\n", 1) if len(label) > room else label
-            setting = f"{setting_text(board, row)}, {row.parameters / 1e6:,.1f} M"
+            setting = f"{setting_text(board, row)}, {millions(row)} M"
             table.add_row(
                 Text.assemble(broken, "\n", (escape.plain(setting), "dim")),
                 *(_entry(_cell(row.entries[i]), "bold" if best[number][i] else "", widths[i], fits) for i in part),
@@ -292,6 +297,8 @@ class _Terminal:
                 _styled("\nof ".join(escape.plain(board.rows[i].label) for i in (pair.student, pair.teacher)), ""),
                 *(_styled(kept_text(pair.kept[i]), "") for i in part),
             )
+        if line := power_line(board):
+            table.add_row(_styled(f"{POWER_LINE}\npoints", ""), *(line[i] for i in part))
         return table
 
 

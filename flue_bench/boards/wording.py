@@ -181,7 +181,42 @@ class Table(NamedTuple):
 
 def tables(board: Board) -> list[Table]:
     """Return the tables of the overall, of what is kept above a floor, of searches, costs, and published scores."""
-    return _overall(board) + _above_floor(board) + budgets_tables(board) + _costs(board) + _quotes(board)
+    every = _overall(board) + _above_floor(board) + budgets_tables(board) + _costs(board) + _quotes(board)
+    return [_without_empty_columns(table) for table in every]
+
+
+def _without_empty_columns(table: Table) -> Table:
+    """Return a table without the columns of numbers that hold none, and a caption that names them."""
+    empty = {i for i in table.numbers if all(line[i] == NONE for line in table.lines)}
+    if not empty:
+        return table
+    kept = [i for i in range(len(table.headers)) if i not in empty]
+    names = ", ".join(table.headers[i] for i in sorted(empty))
+    return Table(
+        title=table.title,
+        headers=[table.headers[i] for i in kept],
+        lines=[[line[i] for i in kept] for line in table.lines],
+        caption=f"{table.caption} Nothing is known of: {names}.".lstrip(),
+        numbers=tuple(kept.index(i) for i in table.numbers if i in kept),
+    )
+
+
+def millions(*rows: Row) -> str:
+    """Return the parameters of a model in millions: of the smallest to the largest of its heads, where that shows."""
+    ends = dict.fromkeys(
+        f"{size / 1e6:,.1f}" for size in (min(r.smallest for r in rows), max(r.parameters for r in rows))
+    )
+    return NONE.join(ends)
+
+
+def power_line(board: Board) -> list[str]:
+    """Return the last line of the main table: the smallest difference that each column shows, in points; or nothing."""
+    smallest = [NONE if each is None or each.smallest >= 1 else f"{100 * each.smallest:.1f}" for each in board.power]
+    return smallest if set(smallest) - {NONE} else []
+
+
+POWER_LINE = "smallest difference shown"
+"""What the line is called."""
 
 
 def budgets_tables(board: Board) -> list[Table]:
@@ -311,15 +346,16 @@ def _quotes(board: Board) -> list[Table]:
 
 def _costs(board: Board) -> list[Table]:
     """Return tables with a block per machine; without any, the sizes alone; nothing where no size is known either."""
-    models = list({row.model_digest: row for row in board.rows}.values())
+    of_models = list(grouped(board.rows, lambda row: row.model_digest).values())
+    models = [rows[-1] for rows in of_models]
     size = ["model", "parameters (M)", "size (MB)"]
     sizes = [
         [
             row.label,
-            f"{row.parameters / 1e6:,.1f}",
+            millions(*rows),
             NONE if row.weights_bytes is None else f"{row.weights_bytes / 1e6:,.1f}",
         ]
-        for row in models
+        for row, rows in zip(models, of_models, strict=True)
     ]
     blocks = [
         Table(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -20,11 +21,13 @@ from pydantic import ValidationError
 from flue_bench.boards.board import Board, Column, Entry, Row, build
 from flue_bench.boards.latex import latex
 from flue_bench.boards.render import markdown, terminal, to_csv, to_json
+from flue_bench.boards.wording import tables
 from flue_bench.cli.leaderboard import leaderboard
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.progress import Console
 from flue_bench.record import RunRecord, Truncation
 from flue_bench.results.store import Store
+from flue_bench.statistics.power import Noise, power
 from support.boards import teacher_and_student, write_run
 from support.command_line import done, refused
 from support.factories import CLS, make_cell, make_failure, make_record, make_speed
@@ -139,9 +142,11 @@ def test_a_column_without_all_its_members_is_left_out_and_says_so() -> None:
 
 
 def test_members_without_a_common_seed_make_no_entry() -> None:
-    board = build(make_record(task=task, seed=seed) for seed, task in enumerate(CLS))
-    assert board.rows[0].entries == (None,)
-    assert len(board.left_out) == 3
+    """Nor a column: it would hold dashes alone. What is missing is said, and another model's column stays."""
+    torn = [make_record(task=task, seed=seed) for seed, task in enumerate(CLS)]
+    board = build(torn)
+    assert board.rows == board.columns == () and len(board.left_out) == 4
+    assert [(row.label, len(row.entries)) for row in build([*torn, make_record("b")]).rows] == [("b", 1)]
 
 
 def test_columns_are_flue_first_then_by_name() -> None:
@@ -346,11 +351,10 @@ def test_failures_are_shown_until_their_cell_is_done() -> None:
 def test_another_metric() -> None:
     records = [make_record(task="xnli", scores={"f1_macro": 0.8, "accuracy": 0.85}), make_record(task="wikiner")]
     board = build(records, metric="accuracy")
-    assert [column.metric for column in board.columns] == ["accuracy", "accuracy"]
+    assert [(column.name, column.metric) for column in board.columns] == [("xnli", "accuracy")]
     assert entry(board).mean == 0.85
-    assert board.rows[0].entries[1] is None
-    assert board.left_out == ()
-    assert re.search(r"\| +85\.00 \(1\) \| +– \|", markdown(board))  # noqa: RUF001
+    assert board.left_out == (("wikiner", "no model has a whole entry by accuracy"),)
+    assert re.search(r"\| +85\.00 \(1\) \|", markdown(board))
     with pytest.raises(UnknownNameError, match=r"Unknown metric .acuracy.\. Did you mean accuracy"):
         build(records, metric="acuracy")
 
@@ -569,6 +573,52 @@ def test_size_alone_is_shown_and_nothing_without_it() -> None:
     text = markdown(build([make_record("a", weights_bytes=12_345_678), make_record("b")]))
     assert re.search(r"\| a +\| +68\.1 \| +12\.3 \|\n\| b +\| +68\.1 \| +– \|", text)  # noqa: RUF001
     assert "latency" not in text
+
+
+def test_a_model_whose_heads_differ_has_a_range_of_parameters() -> None:
+    """A student is set against its teacher with the head of a task that both have."""
+    of_heads = {"teacher": TEACHER, "weights_bytes": 6_000_000}
+    board = build(
+        [
+            make_record("maitre", "xnli", parameters=60_500_000),
+            make_record("maitre", "wikiner", parameters=60_000_000),
+            make_record("eleve", "wikiner", parameters=30_000_000, **of_heads),
+            make_record("eleve", "xnli", parameters=30_040_000, **of_heads, recipe_name="quick"),
+        ]
+    )
+    rows = {(row.label, row.how): (row.smallest, row.parameters) for row in board.rows}
+    assert rows["maitre", "standard"] == (60_000_000, 60_500_000)
+    assert {pair.parameters for pair in board.pairs} == {0.5, 30_040_000 / 60_500_000}
+    for text in (drawn(board, 100), markdown(board), latex(board), board._repr_html_()):
+        assert re.search("60\\.0(–|--)60\\.5", text), text  # noqa: RUF001
+        assert "30.0–" not in text  # noqa: RUF001  # what is equal as it is printed has no range
+    assert re.search(r"\| maitre +\| +60\.0–60\.5 \| +– \|", markdown(board))  # noqa: RUF001
+
+
+def test_a_column_of_dashes_in_a_table_is_left_out_and_named() -> None:
+    records = [make_record("maitre"), make_record("eleve")]
+    board = build(records, speeds=[make_speed("maitre", 100)])
+    (costs,) = [table for table in tables(board) if table.title.startswith("Cost on")]
+    assert costs.headers == ["model", "parameters (M)", "examples/s", "latency (ms)", "p95 (ms)"]
+    assert costs.numbers == (1, 2, 3, 4) and costs.caption.endswith(" Nothing is known of: size (MB).")
+    assert [line[2] for line in costs.lines] == ["\N{EN DASH}", "100"]
+    for text in (drawn(board, 100), markdown(board), latex(board), board._repr_html_()):
+        assert "Nothing is known of: size (MB)." in " ".join(text.split()), text
+    sized = build([make_record("maitre", weights_bytes=10**7), records[1]], speeds=[make_speed("maitre", 100)])
+    assert all("Nothing is known" not in table.caption for table in tables(sized))
+
+
+def test_the_last_line_says_what_each_column_can_show() -> None:
+    board = build([make_record(model, task) for model in ("a", "b") for task in ("xnli", "paws-x")])
+    assert "smallest difference shown" not in markdown(board)
+    shown = power(Noise(0.01, 0.01, 500), 3)
+    board = replace(board, power=(shown, None))
+    points = f"{100 * shown.smallest:.1f}"
+    line = next(line for line in markdown(board).splitlines() if "smallest difference shown" in line)
+    assert [cell.strip() for cell in line.split("|")[2:-1]] == ["points", "", points, "\N{EN DASH}"]
+    assert f"smallest difference shown & points &  & {points} & -- " in latex(board)
+    for text in (drawn(board, 100), board._repr_html_()):
+        assert re.search(rf"smallest difference shown\D+{points}", text), text
 
 
 def test_two_models_on_four_tasks_fit_100_columns() -> None:
