@@ -539,7 +539,7 @@ def compare(
     results = _standing(results)
     once, _ = newest(tested(results.records))
     rows = named_rows(once)
-    row_a, row_b = (find_one(rows, known_name(rows, name)) for name in (a, b))
+    row_a, row_b = (find_one(rows, known_name(rows, name), _several(tasks)) for name in (a, b))
     check_metric(results.records, metric)
     answer = compared.compare(
         row_a,
@@ -552,7 +552,7 @@ def compare(
         seed=seed,
         damaged=results.damaged,
         margin=within,
-        floor=None if floor is None else find_one(rows, known_name(rows, floor)),
+        floor=None if floor is None else find_one(rows, known_name(rows, floor), _several(tasks)),
         rows=rows,
     )
     return replace(answer, notes=[*answer.notes, *results.published])
@@ -596,7 +596,7 @@ def compare_rows(
     results = _standing(results)
     once, _ = newest(tested(results.records))
     rows = named_rows(once)
-    row_a, row_b = (find_one(rows, known_name(rows, name)) for name in (a, b))
+    row_a, row_b = (find_one(rows, known_name(rows, name), _several(tasks)) for name in (a, b))
     return disagreed.disagreements(
         row_a,
         row_b,

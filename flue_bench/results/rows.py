@@ -254,13 +254,21 @@ def find(rows: Sequence[NamedRow], wanted: str) -> list[NamedRow]:
     return named
 
 
-def find_one(rows: Sequence[NamedRow], wanted: str) -> NamedRow:
-    """Return the single row that ``wanted`` names; arguments are those of ``find``.
+def find_one(rows: Sequence[NamedRow], wanted: str, tasks: Sequence[str] = ()) -> NamedRow:
+    """Return the single row that ``wanted`` names.
+
+    Args:
+        rows: the rows to choose from.
+        wanted: as for ``find``.
+        tasks: tasks or columns: of several rows of a model, those that have a record of one of them.
 
     Raises:
         UnknownNameError, UsageError: as for ``find``; or the model has several rows.
     """
     named = find(rows, wanted)
+    if len(named) > 1:
+        concerned = [row for row in named if any({each.cell.task, each.column} & set(tasks) for each in row.records)]
+        named = concerned or named
     if len(named) > 1:
         titles = "; ".join(sorted(row.title for row in named))
         raise UsageError(f"Several rows go by '{wanted}'. Give one of: {titles}.")

@@ -1,0 +1,96 @@
+"""A process that carries out what the pages of the documentation say: one request a line of JSON, one answer a line.
+
+It sees a hub on localhost whose models are tiny. Whatever trains, trains briefly: few rows and one epoch where the page
+does not say otherwise. Nothing else is changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+ROWS, SEEDS, STEPS = 16, 2, 2
+BRIEF = {"batch_sequences": 4, "micro_batch": 2, "length": 32, "evaluate_sequences": 4}
+
+
+def briefly(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A fine-tuning of few rows, one epoch and two seeds at most, in this process."""
+
+    def brief(*arguments: Any, **options: Any) -> Any:
+        options |= {"workers": None, "threads": None, "cluster": None}
+        rows = min(options.get("limit") or ROWS, ROWS)
+        seeds = options.get("seeds", 1)
+        if isinstance(sizes := options.get("train_rows", "all"), list):
+            options["train_rows"] = [size if size == "all" else 2 + 2 * number for number, size in enumerate(sizes)]
+        once = {} if "epochs" in (options.get("search") or {}) else {"epochs": 1}
+        overrides = once | dict(options.get("overrides") or {})
+        overrides["epochs"] = min(2, overrides["epochs"]) if "epochs" in overrides else 1
+        options |= {
+            "limit": rows,
+            "overrides": overrides,
+            "seeds": min(seeds, SEEDS) if isinstance(seeds, int) else seeds,
+        }
+        return run(*arguments, **options)
+
+    return brief
+
+
+def few_rows(score: Callable[..., Any]) -> Callable[..., Any]:
+    """A scoring of few rows."""
+    return lambda *arguments, **options: score(
+        *arguments, **options | {"limit": ROWS, "workers": None, "cluster": None}
+    )
+
+
+def few_steps(distill: Callable[..., Any]) -> Callable[..., Any]:
+    """A distillation of two small steps."""
+
+    def brief(*arguments: Any, **options: Any) -> Any:
+        settings = BRIEF | dict(options.get("overrides") or {})
+        return distill(*arguments, **options | {"steps": STEPS, "epochs": None, "overrides": settings})
+
+    return brief
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    import flue_bench
+    import flue_distill
+    from flue_bench.cli import main as program
+
+    flue_bench.run = briefly(flue_bench.run)  # type: ignore[assignment]
+    flue_bench.score = few_rows(flue_bench.score)  # type: ignore[assignment]
+    flue_distill.distill = few_steps(flue_distill.distill)  # type: ignore[assignment]
+    names: dict[str, dict[str, Any]] = {}
+    answers = sys.stdout
+    for line in sys.stdin:
+        asked = json.loads(line)
+        os.chdir(asked["cwd"])
+        code, said = 0, io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            try:
+                if "words" in asked:
+                    sys.argv = ["flue-bench", *asked["words"]]
+                    program()
+                else:
+                    space = names.setdefault(asked["cwd"], {"__name__": "__main__"})
+                    exec(compile(asked["code"], asked["cwd"], "exec"), space)
+            except SystemExit as stopped:
+                code = int(stopped.code or 0)
+            except BaseException:
+                code = 99
+                traceback.print_exc()
+            finally:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        print(json.dumps([code, said.getvalue()]), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
