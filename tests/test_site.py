@@ -41,6 +41,15 @@ def test_the_readme_is_a_front_page() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/get-started.md"])
+def test_the_board_that_is_shown_is_that_of_committed_records(page: str, all_stand: None) -> None:
+    built = str(flue_bench.build_board(ROOT / "results/embedded"))
+    shown = re.findall(
+        r"\d+\.\d\d ±\d+\.\d\d|\[[\d.]+, [\d.]+\]|n=3 min \S+", (ROOT / page).read_text(encoding="utf-8")
+    )
+    assert len(shown) >= 18 and not [figure for figure in shown if figure not in built]
+
+
 def test_every_page_has_its_place(pages: Path) -> None:
     """Decisions and pages of results are reached through their indexes."""
     there = {page.relative_to(pages).as_posix() for page in (pages / "docs").rglob("*.md")}

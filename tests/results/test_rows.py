@@ -44,6 +44,20 @@ def rows_of(records: list[RunRecord]) -> list[NamedRow]:
     return named_rows(newest(records)[0])
 
 
+def test_tasks_that_are_asked_for_tell_the_rows_of_a_model_apart() -> None:
+    """A name that goes by several rows is no question where only one of them has the task."""
+    changed = {"recipe_name": "standard epochs=9", "recipe": {"epochs": 9}}
+    rows = rows_of([make_record(task="un"), make_record(task="deux", **changed), make_record(task="deux", seed=1)])
+    (model,) = {row.label for row in rows}
+    with pytest.raises(UsageError, match="Several rows go by"):
+        find_one(rows, model)
+    assert [each.cell.task for each in find_one(rows, model, ["un"]).records] == ["deux", "un"]
+    with pytest.raises(UsageError, match="Several rows go by"):
+        find_one(rows, model, ["deux"])
+    with pytest.raises(UsageError, match="Several rows go by"):
+        find_one(rows, model, ["un", "deux"])
+
+
 @pytest.fixture(scope="module")
 def records() -> list[RunRecord]:
     return [make_record(seed=seed, **each) for each in CLASHING for seed in (0, 1)]

@@ -193,6 +193,8 @@ class World:
     """A hub with tiny models, data for every task, and a process that carries out commands and Python."""
 
     def __init__(self, folder: Path, hub: Any) -> None:
+        from support.hub_standin import folder_files
+
         self.folder = folder
         self.data = folder / "data"
         self.hub = hub
@@ -210,6 +212,7 @@ class World:
             shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.env, cwd=folder
         )
         self.results = self._results()
+        self.hub.add_repo("org/records", "dataset", folder_files(self.results))
 
     def close(self) -> None:
         """End the process."""
@@ -328,6 +331,7 @@ class _Bare:
 def actual(word: str, folder: Path, env: Mapping[str, str]) -> str:
     """A word with its variables filled in, and with what a page leaves open (…, a digest) looked up."""
     word = re.sub(r"\$(\w+)", lambda name: env.get(name[1], name[0]), word)
+    word = re.sub(r"@[0-9a-f]+…$", "", word)
     if "/" not in word or not re.search(r"…|0123456789abcdef", word):
         return word
     pattern = re.sub(r"seed\d+-(…|0123456789abcdef)", "seed*", word).replace("/…/", "/**/").replace("…", "*")
