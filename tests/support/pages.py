@@ -233,7 +233,7 @@ class World:
         from support.tiny import tiny
 
         self.local = self.folder / "models"
-        for seed, name in enumerate(("teacher", "student", "random-weights")):
+        for seed, name in enumerate(("teacher", "student", "mine", "random-weights")):
             tiny("camembert", self.local / name, seed=seed, **LONG)
         tiny("camembert", self.local / "camembert", num_hidden_layers=12, seed=5, **LONG)
         nli = {"id2label": dict(enumerate(("contradiction", "entailment", "neutral")))}
@@ -281,12 +281,12 @@ class World:
         shutil.copytree(self.results, folder / "results")
         distils = any("flue-bench distill" in block.text for block in blocks(name))
         for model in ("STUDENT",) if distils else ("my-student", "student", "STUDENT"):
-            shutil.copytree(self.local / "student", folder / model)
+            shutil.copytree(self.local / "mine", folder / model)
         for model in ("teacher", "TEACHER", "pretraining/checkpoint-1", "OUT/checkpoint-1"):
             shutil.copytree(self.local / "teacher", folder / model)
         shutil.copytree(self.local / "random-weights", folder / "random-weights")
         shutil.copytree(self.local / "nli", folder / "my-model")
-        shutil.copytree(self.local / "student", folder / "work/student")
+        shutil.copytree(self.local / "mine", folder / "work/student")
         shutil.copytree(self.local / "student", folder / "work/student/checkpoint-10000")
         for where in (folder, folder / "work"):
             (where / "oscar").mkdir()
