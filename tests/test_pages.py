@@ -25,6 +25,7 @@ OTHERS = {
     "make": lambda words: all(word in TARGETS or "=" in word for word in words),
     "pip": lambda words: _pip(words),
     "hf": lambda words: _known((str(Path(sys.executable).parent / "hf"), words[0]), words),
+    "python": lambda words: _script(*words),
     ".": lambda words: words == [".venv/bin/activate"],
     ".venv/bin/pre-commit": lambda words: "pre-commit" in str(EXTRAS["dev"]) and words == ["install"],
     "export": lambda words: all("=" in word for word in words),
@@ -51,6 +52,13 @@ def _pip(words: list[str]) -> bool:
     wheel = rf"dist/flue_bench-{re.escape(flue_bench.__version__)}-py3-none-any\.whl"
     assert all(re.fullmatch(wheel, file) or (ROOT / file).is_file() for file in files)
     return _known((sys.executable, "-m", "pip", action), rest)
+
+
+def _script(file: str, *words: str) -> bool:
+    """Whether there is this script, with these options: its own, or those of `flue-bench run`."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    theirs = {option for parameter in _command(["run"]).params for option in parameter.opts}
+    return all(f'"{word}"' in text or word in theirs for word in words if word.startswith("-"))
 
 
 def ours(command: list[str]) -> list[str] | None:
