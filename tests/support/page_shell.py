@@ -1,4 +1,4 @@
-"""A process that carries out what the pages of the documentation say: one request a line of JSON, one answer a line.
+"""A process that carries out what the pages of the documentation say: a request is a line of JSON, and so is an answer.
 
 It sees a hub on localhost whose models are tiny. Whatever trains, trains briefly, on few rows; it is no failure here
 that a model then gives one answer throughout. Nothing else is changed.
@@ -20,8 +20,17 @@ ROWS, SEEDS, STEPS = 16, 2, 2
 BRIEF = {"batch_sequences": 4, "micro_batch": 2, "length": 32, "evaluate_sequences": 4}
 
 
+def here(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function in this process, whatever workers or cluster are named."""
+
+    def alone(*arguments: Any, **options: Any) -> Any:
+        return function(*arguments, **options | dict.fromkeys({"workers", "threads", "cluster"} & options.keys()))
+
+    return alone
+
+
 def briefly(run: Callable[..., Any]) -> Callable[..., Any]:
-    """A fine-tuning of few rows, one epoch and two seeds at most, in this process."""
+    """A fine-tuning of few rows, one epoch and two seeds at most."""
 
     def brief(*arguments: Any, **options: Any) -> Any:
         overrides = dict(options.get("overrides") or {})
@@ -29,12 +38,7 @@ def briefly(run: Callable[..., Any]) -> Callable[..., Any]:
         seeds, sizes = options.get("seeds", 1), options.get("train_rows", "all")
         if not isinstance(sizes, str | int) and len(sizes) > 1:
             sizes = [size if size == "all" else 4 * number for number, size in enumerate(sizes, 1)]
-        here = {"workers": None, "threads": None, "cluster": None}
-        options |= here | {
-            "overrides": overrides,
-            "train_rows": sizes,
-            "limit": min(options.get("limit") or ROWS, ROWS),
-        }
+        options |= {"overrides": overrides, "train_rows": sizes, "limit": min(options.get("limit") or ROWS, ROWS)}
         options["seeds"] = min(seeds, SEEDS) if isinstance(seeds, int) else seeds
         return run(*arguments, **options)
 
@@ -43,9 +47,7 @@ def briefly(run: Callable[..., Any]) -> Callable[..., Any]:
 
 def few_rows(score: Callable[..., Any]) -> Callable[..., Any]:
     """A scoring of few rows."""
-    return lambda *arguments, **options: score(
-        *arguments, **options | {"limit": ROWS, "workers": None, "cluster": None}
-    )
+    return lambda *arguments, **options: score(*arguments, **options | {"limit": ROWS})
 
 
 def few_steps(distill: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,8 +69,9 @@ def main() -> None:
 
     for name in installed():
         type(kind_named(name)).collapsed = lambda *_: None  # type: ignore[method-assign]
-    flue_bench.run = briefly(flue_bench.run)  # type: ignore[assignment]
-    flue_bench.score = few_rows(flue_bench.score)  # type: ignore[assignment]
+    flue_bench.run = briefly(here(flue_bench.run))  # type: ignore[assignment]
+    flue_bench.score = few_rows(here(flue_bench.score))  # type: ignore[assignment]
+    flue_distill.build_corpus = here(flue_distill.build_corpus)  # type: ignore[assignment]
     flue_distill.distill = few_steps(flue_distill.distill)  # type: ignore[assignment]
     names: dict[str, dict[str, Any]] = {}
     answers = sys.stdout
