@@ -64,13 +64,13 @@ def find(recipe: DistilRecipe, offline: bool) -> Models:
         own = models.load_tokenizer(resolved)
         student = from_config(resolved.config, recipe.seed) if fresh else models.load_masked_lm(resolved)
         if teacher is not None:
-            check_fit(student, teacher, resolved.ref.name, recipe.weights)
             if tokenizer is not None and own.get_vocab() != tokenizer.get_vocab():
                 raise ModelError(
                     f"Student {resolved.ref.name} has another vocabulary than the teacher: both read the same "
                     "tokens, and all parts of the loss compare them position by position. Use a student with the "
                     "teacher's tokenizer, or leave --student out."
                 )
+            check_fit(student, teacher, resolved.ref.name, recipe.weights)
         tokenizer = own
     elif teacher is not None:
         student, layers = student_of(teacher, recipe.layers)
