@@ -28,36 +28,38 @@ import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import flue_bench
 from flue_bench.boards import render
 from flue_bench.record import RunRecord
+from flue_bench.results.rows import named_rows, newest, tested
 from flue_bench.results.store import Store
 from flue_bench.statistics.intervals import mean_sd
 from flue_bench.svg import Line, Panel, Point, draw
 from flue_distill.training.log import LOG, read_log
 
 OBJECTIVES = {
-    "card": "the card's loss: 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss",
-    "hidden": "the card's, and 0.3 · HiddenLoss (TinyBERT)",
+    "card": "the card's loss",
+    "hidden": "the card's loss, and 0.3 · HiddenLoss (TinyBERT)",
     "relations": "RelationLoss alone (MiniLMv2)",
     "mlm": "MLMLoss alone, no teacher",
-    "layers-alone": "no distillation: the teacher's first and last layer, fine-tuned",
+    "layers-alone": "nothing: the teacher's first and last layer as they are",
     "embedded:teacher": "the teacher, four layers",
 }
 """Names of models without the seed of their distillation → what they learned by."""
 BEFORE = "layers-alone"
 """What every student was before its first step."""
-TAUGHT = ", and a fine-tuned teacher's soft labels on the task"
+TAUGHT = "; fine-tuned with a fine-tuned teacher's soft labels"
 
 HEAD = """# By which objective a student learns most
 
 Every student begins with the first and the last of the embedded teacher's four layers, its embeddings and its head, and
-reads the same {sequences:,} sequences of {length} tokens ({steps} steps of {batch}); with another seed other ones.
-Held-out text: {held_out} sequences, the same masks for all. Test scores in percent: a distillation's mean over seeds of
-fine-tuning, and of these the mean ± sample standard deviation where there are several (number of distillations; of runs
-in all). Nothing was tuned: weights were chosen beforehand, learning rates are the recipes'.
+reads the same {sequences:,} sequences of {length} tokens ({steps} steps of {batch}); with another seed other ones. The
+card's loss is 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss. Held-out text: {held_out} sequences, the same masks
+for all. Test scores in percent: a distillation's mean over seeds of fine-tuning, and of these the mean ± sample
+standard deviation where there are several (number of distillations; of runs in all). Nothing was tuned: weights were
+chosen beforehand, learning rates are the recipes'.
 
 """
 DIFFERENCES = """
@@ -132,7 +134,7 @@ def table(made: dict[str, dict[str, Any]], records: Sequence[RunRecord]) -> str:
 
 def row_of(record: RunRecord) -> tuple[str, bool]:
     """Return a record's objective, and whether a fine-tuned teacher taught it the task."""
-    return objective_of(record.cell.model.name)[0], getattr(record.cell, "teacher", None) is not None
+    return objective_of(record.cell.model.name)[0], record.cell.teacher is not None
 
 
 def rows(records: Sequence[RunRecord]) -> list[tuple[str, bool]]:
@@ -143,22 +145,23 @@ def rows(records: Sequence[RunRecord]) -> list[tuple[str, bool]]:
 
 def differences(results: Path, records: Sequence[RunRecord]) -> str:
     """Return a Markdown table of every objective beside the card's loss, task by task."""
+    titles = {(row.records[0].cell.model.name, row_of(row.records[0])[1]): row.title for row in named_rows(records)}
     lines = [["learned by", "task", "difference", "95 % interval", "p (Holm)", "covers"], ["---"] * 6]
-    several = {
-        name for name, taught in rows(records) if not taught
-        and len({record.cell.model.name for record in records if row_of(record) == (name, taught)}) > 1
-    }  # fmt: skip
     for name, taught in rows(records):
-        if name in ("card", "embedded:teacher") or taught:
+        if (name, taught) in (("card", False), ("embedded:teacher", False)):
             continue
-        question = "distilled" if {name, "card"} <= several else "pretrained"
-        model = name if name == BEFORE else f"{name}-seed0"
-        for line in flue_bench.compare(model, "card-seed0", results, question=question).lines:
+        several = (f"{name}-seed1", taught) in titles and not taught
+        question: Literal["distilled", "pretrained"] = "distilled" if several else "pretrained"
+        title = titles[name if name == BEFORE else f"{name}-seed0", taught]
+        for line in flue_bench.compare(title, titles["card-seed0", False], results, question=question).lines:
             found = line.comparison
-            ends = "-" if found.low is None or found.high is None else f"{100 * found.low:.1f}, {100 * found.high:+.1f}"
+            ends = (
+                "-" if found.low is None or found.high is None else f"{100 * found.low:+.1f}, {100 * found.high:+.1f}"
+            )
             p = "-" if line.p_holm is None else f"{line.p_holm:.3f}"
-            covers = "distillations" if question == "distilled" else "one distillation"
-            lines.append([OBJECTIVES[name], line.task, f"{100 * found.difference:+.2f}", ends, p, covers])
+            what = OBJECTIVES[name] + (TAUGHT if taught else "")
+            covers = "distillations" if several else "one distillation"
+            lines.append([what, line.task, f"{100 * found.difference:+.2f}", ends, p, covers])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -205,7 +208,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     made = trainings(arguments.work / "objectives")
-    records = [record for record in Store(arguments.records).records() if row_of(record)[0] in OBJECTIVES]
+    once, _ = newest(tested(Store(arguments.records).records()))
+    records = [record for record in once if row_of(record)[0] in OBJECTIVES]
     kept = arguments.out / "objectives"
     kept.mkdir(parents=True, exist_ok=True)
     for model, one in made.items():
