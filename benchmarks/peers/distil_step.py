@@ -6,10 +6,12 @@
 Teacher and student have CamemBERT's shape (12 → 6 layers, hidden size 768, vocabulary 32,005) and random weights, the
 tokens are random: neither changes what a step costs. A step is all of it: teacher, student, loss, backward pass,
 clipping, AdamW. ``plain`` takes full logits from transformers' own forward pass, in float32 or under bf16 autocast;
-``fast`` is what ``flue-bench distill`` does. Every way makes one step in every round, on the same sequences, so that a
-ratio of two ways is taken within a round; the table gives the median and range over rounds, of wall and of processor
-time. Peak memory is that of a process of its own (on CUDA: allocated), two steps each. ``--largest`` doubles the batch
-until memory is full. The table goes to ``--results``/performance/distil_step.md and distil_step.json.
+``fast`` is what ``flue-bench distill`` does; ``autograd's loss`` is the same with logits that become their gradient by
+autograd, a whole chunk at once. The loss alone is timed too, from logits to their gradient. Every way makes one step in
+every round, on the same sequences, so that a ratio of two ways is taken within a round; the table gives the median and
+its interval over rounds, of wall and of processor time. Peak memory is that of a process of its own (on CUDA:
+allocated), two steps each. ``--largest`` doubles the batch until memory is full. The table goes to
+``--results``/performance/distil_step.md and distil_step.json.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import torch
@@ -31,6 +35,8 @@ from flue_bench.memory import keep_freed_memory
 from flue_bench.training.device import Device, peak_memory, pick_device, prepare
 from flue_bench.training.optim import adamw
 from flue_bench.training.peak import Products, product_seconds
+from flue_bench.training.soft_labels import distil_loss
+from flue_distill.training import objective
 from flue_distill.training.data import Data, Stream, to_device
 from flue_distill.training.masking import IGNORED
 from flue_distill.training.objective import LossParts, plain
@@ -46,18 +52,73 @@ class Way(NamedTuple):
     fast: bool
     kl_rows: str
     precision: str
+    autograd: bool = False
+    compiled: bool = False
+    bf16_teacher: bool = False
 
 
 WAYS = (
     Way("plain", False, "all", "fp32"),
     Way("plain, bf16", False, "all", "bf16"),
     Way("fast", True, "all", "auto"),
+    Way("fast, autograd's loss", True, "all", "auto", autograd=True),
     Way("fast, masked rows", True, "masked", "auto"),
     Way("fast, fp32", True, "all", "fp32"),
     Way("fast, masked rows, fp32", True, "masked", "fp32"),
 )
 SPECIAL, PAD, MASK = {0, 1, 2, 3, 4}, 1, 4
 OSCAR_TOKENS = 32.7e9
+
+
+def descended(
+    logits: torch.Tensor, target: torch.Tensor, labels: torch.Tensor | None, temperature: float,
+    of_distil: torch.Tensor, of_mlm: torch.Tensor, d_bias: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Do what ``objective.descend`` does by autograd, from the losses as they are written down."""
+    own = logits.to(d_bias.dtype).detach().requires_grad_()
+    with torch.enable_grad():
+        distil = distil_loss(own, target.to(own.dtype), temperature)
+        mlm = own.new_zeros(()) if labels is None else objective.mlm_loss(own[: len(labels)], labels)
+        (gradient,) = torch.autograd.grad(of_distil * distil + of_mlm * mlm, own)
+    d_bias += gradient.sum(0)
+    logits.copy_(gradient)
+    return distil.detach(), mlm.detach()
+
+
+@contextmanager
+def by_autograd() -> Iterator[None]:
+    """Have the loss of ``fast`` differentiated by autograd, without tiles but those of masked rows and others."""
+    with mock.patch.multiple(objective, descend=descended, TILE_LOGITS=2**62):
+        yield
+
+
+def loss_alone(arguments: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
+    """Return way → wall and processor seconds of each round, from a chunk's logits to their gradient, in bf16."""
+    device, vocabulary = pick_device(arguments.device), arguments.vocabulary
+    rows = objective.CHUNK_ROWS[device.type]
+    masked = round(0.15 * rows)
+    given = 3 * torch.randn(2, rows, vocabulary, device=device, generator=torch.Generator(device).manual_seed(0))
+    logits, target = (each.contiguous() for each in given.bfloat16())
+    labels = torch.arange(masked, device=device) % vocabulary
+    of_distil, of_mlm = (torch.full((), share, device=device) for share in (0.5 / rows, 0.2 / masked))
+
+    def once() -> None:
+        d_bias, work = torch.zeros(vocabulary, device=device), logits.clone()
+        for tile in objective._tiles(0, rows, masked, vocabulary, device):
+            known = labels[tile] if tile.start < masked else None
+            objective.descend(work[tile], target[tile], known, 2.0, of_distil, of_mlm, d_bias)
+        d_bias[0].item()  # waits for the device
+
+    measured: dict[str, list[dict[str, float]]] = {"autograd": [], "by hand": []}
+    for number in range(arguments.rounds + 1):
+        for name, times in measured.items():
+            with by_autograd() if name == "autograd" else nullcontext():
+                wall, processor = time.perf_counter(), time.process_time()
+                once()
+                timed = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
+            if number:
+                times.append(timed)
+    return measured
 
 
 def step_of(way: Way, arguments: argparse.Namespace, batch: int) -> Callable[[int], float]:
@@ -80,18 +141,20 @@ def step_of(way: Way, arguments: argparse.Namespace, batch: int) -> Callable[[in
     stream = Stream(data, recipe, pin=here.where.type == "cuda")
     network = from_config(config, 0).to(here.where)
     student = MaskedLM(student_of(network)[0].to(here.where)).train()
-    teacher = Teacher(network, torch.bfloat16 if here.precision == "bf16" else torch.float32)
+    teacher = Teacher(network, torch.bfloat16 if here.precision == "bf16" else torch.float32, way.bf16_teacher)
     model = Objective(student, teacher, recipe)
     optimizer = adamw(student, recipe.learning_rate, 0.0, recipe.betas, recipe.eps)
-    if arguments.compile and way.fast:
-        student.network.base_model.compile()
-        network.base_model.compile()
+    if compiled := way.fast and (way.compiled or arguments.compile):
+        for each in (student.network, network):
+            each.base_model.compile(backend=objective.BACKEND)
 
     def loss_of(some: Batch, counts: LossParts, number: int, first: int) -> torch.Tensor:
         if way.fast:
             with here.autocast():
                 target = teacher(some, recipe.kl_rows)
-            with here.training(len(some.ids), some.ids.shape[1], 0, number, first):
+            # On a CPU dropout would be ours, which nothing compiles.
+            training = here.training(len(some.ids), some.ids.shape[1], 0, number, first, dropout=not compiled)
+            with training, by_autograd() if way.autograd else nullcontext():
                 loss: torch.Tensor = model(some, target, counts)[0]
             return loss
         labels = torch.full_like(some.ids, IGNORED)
@@ -172,9 +235,9 @@ def largest(way: Way, arguments: argparse.Namespace) -> dict[str, float]:
     return best
 
 
-def ratios(measured: dict[str, list[dict[str, float]]], name: str, key: str) -> paired.Paired:
-    """Return the speed relative to plain, over the rounds."""
-    return paired.ratios([each[key] for each in measured["plain"]], [each[key] for each in measured[name]])
+def ratios(measured: dict[str, list[dict[str, float]]], name: str, key: str, beside: str = "plain") -> paired.Paired:
+    """Return the speed relative to another way, over the rounds."""
+    return paired.ratios([each[key] for each in measured[beside]], [each[key] for each in measured[name]])
 
 
 def markdown(arguments: argparse.Namespace, result: dict[str, Any]) -> str:
@@ -212,6 +275,13 @@ def markdown(arguments: argparse.Namespace, result: dict[str, Any]) -> str:
         f"step's own matrix products, run alone. {result['precision']}.\n\n{report.machine_line(result['machine'])}\n\n"
         f"{report.markdown_table(header, rows)}\n"
     )
+    beside, alone = "fast, autograd's loss", result["loss"]
+    text += (
+        f"\n`fast` is {ratios(result['speed'], 'fast', 'wall', beside)} times as fast as `{beside}`, in processor time "
+        f"{ratios(result['speed'], 'fast', 'processor', beside)}. The loss alone, from a chunk's logits to their "
+        f"gradient, is {ratios(alone, 'by hand', 'wall', 'autograd')} times as fast by hand as by autograd, in "
+        f"processor time {ratios(alone, 'by hand', 'processor', 'autograd')}.\n"
+    )
     if result["largest"]:
         batches = [
             [name, f"{each['batch']:.0f}", f"{each.get('tokens_per_second', 0):,.0f}"]
@@ -247,6 +317,7 @@ def main() -> None:
     here: Device = prepare(pick_device(arguments.device), "auto", arguments.hidden)
     result: dict[str, Any] = {"settings": {k: v for k, v in vars(arguments).items() if k not in ("results", "one")}}
     result |= {"machine": report.versions(here), "precision": here.why}
+    result["loss"] = loss_alone(arguments)
     result["speed"], result["product_seconds"] = measure_speed(arguments)
     result["memory"] = result["largest"] = {}
     if arguments.memory_batch:

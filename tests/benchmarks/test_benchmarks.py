@@ -363,7 +363,9 @@ def test_what_is_measured_on_a_gpu(precision: str, tmp_path: Path) -> None:
     }
     assert set(found["hours"]) == set(found["prediction"]) == {"xnli", "wikiner", "paws-x", "cls"}
     assert [each["rows"] for each in found["batches"]] == [4, 8]
-    assert set(found["distillation"]["largest"]) == {"plain", "fast", "fast, masked rows"}
+    ways = {"plain", "fast", "fast, masked rows", "fast, compiled"}
+    ways |= {"fast, teacher in bf16", "fast, compiled, teacher in bf16"} if precision == "bf16" else set()
+    assert set(found["distillation"]["largest"]) == set(found["distillation"]["seconds"]) == ways
     assert {len(seconds) for seconds in found["compiled"]["seconds"].values()} == {1} and "## Compiled steps" in printed
     assert found["whole"]["rows"] == [64, 16, 16] and found["whole"]["steps"] == 5 * 64 // 4
     assert f"random weights of a tiny shape: a test of the script, {precision}." in printed

@@ -25,7 +25,8 @@ RECIPES = Path(__file__).parent / "recipes"
 
 KlRows = Literal["all", "masked"]
 LATER = (
-    "freeze_positions", "weight_hidden", "hidden_layers", "weight_relations", "relation_layer", "relation_heads"
+    "freeze_positions", "weight_hidden", "hidden_layers", "weight_relations", "relation_layer", "relation_heads",
+    "bf16_teacher",
 )  # fmt: skip
 """Fields that were added after 0.1: left out where they have their defaults, so that older recipes stay the same."""
 
@@ -129,6 +130,10 @@ class DistilRecipe(Schema):
     steps: int | None = Field(default=None, ge=1, description="Optimiser steps instead of epochs.")
     precision: Literal["auto"] | Precision = Field(
         default="auto", description="bf16 or fp16 where the hardware gains from it."
+    )
+    bf16_teacher: bool = Field(
+        default=False,
+        description="In bf16, the teacher wholly in it, its sums and norms too: fewer bytes on a GPU, coarser targets.",
     )
     seed: int = Field(default=0, ge=0, description="Of order, masks, dropout and whatever starts random.")
 

@@ -25,6 +25,7 @@ from flue_distill.corpus.tokens import identify
 from flue_distill.training import log, result, resume, trackers
 from flue_distill.training.curves import LOSSES, OF_LAYERS
 from flue_distill.training.data import Data
+from flue_distill.training.objective import BACKEND
 from flue_distill.training.recipe import LATER, DistilRecipe, LossWeights
 from flue_distill.training.student import MaskedLM, Teacher, check_fit, from_config, student_of
 from flue_distill.training.trainer import CHECKPOINTS, PROTOCOL, Trained, processes, train
@@ -177,7 +178,7 @@ def _distil(
     student.to(here.where)
     teacher = None
     if loaded.teacher is not None:
-        teacher = Teacher(loaded.teacher.to(here.where), here.dtype)
+        teacher = Teacher(loaded.teacher.to(here.where), here.dtype, recipe.bf16_teacher)
     named = {role: ref["name"] for role, ref in loaded.refs.items() if ref}  # a path is never an identity
     with nullcontext(corpus_folder) if corpus_folder else demo.corpus(loaded.tokenizer) as folder:
         manifest, data = _data(folder, loaded.tokenizer, recipe.length)
@@ -193,7 +194,7 @@ def _distil(
             display.line(f"Held-out text: not one sequence of {recipe.length} tokens, so no held-out scores.")
         if compiled:
             for model in filter(None, (loaded.student, loaded.teacher)):
-                model.base_model.compile()
+                model.base_model.compile(backend=BACKEND)
         with display.running(), display.bar("Distilling" if teacher else "Training") as bar:
 
             def made(trained: Trained) -> dict[str, Any]:

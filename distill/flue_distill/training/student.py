@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -80,22 +81,25 @@ class MaskedLM(nn.Module):
 class Teacher:
     """A frozen masked LM, used for inference only."""
 
-    def __init__(self, network: Any, low: torch.dtype) -> None:
+    def __init__(self, network: Any, low: torch.dtype, whole: bool = False) -> None:
         """Wrap ``network``, on its device.
 
         Matrices are kept in ``low``, the precision in which autocast multiplies: the same products, without a cast at
-        every step.
+        every step. ``whole``: all else is too, where ``low`` is bf16, whose range is float32's.
         """
         self.model = MaskedLM(network.eval().requires_grad_(False))
-        weight = low_copy(self.model.weight, low)
+        self.weight = low_copy(self.model.weight, low)
+        self.whole = whole and low == torch.bfloat16
         for module in network.base_model.modules():
             if isinstance(module, nn.Linear):
                 module.to(low)
-        self.weight = weight
+        if self.whole:
+            self.model.to(low)
 
     def __call__(self, batch: Batch, projected: KlRows) -> Rows:
         """Return the same as ``MaskedLM``, without gradients."""
-        with torch.inference_mode():
+        casts = torch.autocast(batch.ids.device.type, enabled=False) if self.whole else nullcontext()
+        with torch.inference_mode(), casts:
             rows = self.model(batch, projected)
         inside = {name: each.clone() for name, each in rows.inside.items()}
         return Rows(rows.hidden.clone(), rows.features.clone(), self.weight, rows.bias, inside)

@@ -156,6 +156,42 @@ def test_taken_apart_it_is_the_same_model(family: str, kl_rows: KlRows) -> None:
         torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-9, atol=1e-12, msg=name)
 
 
+@pytest.mark.parametrize("kl_rows", ["all", "masked"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_teacher_wholly_in_bf16_is_near(family: str, kl_rows: KlRows) -> None:
+    """What it says is coarser, and the loss takes it as it is; the student keeps its own precision."""
+    torch.manual_seed(0)
+    teacher = from_config(config(family, hidden=32), 0).eval()
+    student = MaskedLM(student_of(teacher)[0])
+    ids = torch.randint(5, 40, (2, 9))
+    attention = torch.ones_like(ids)
+    attention[1, 6:] = 0
+    some = batch(
+        ids, attention, torch.where(torch.arange(9) % 3 == 0, ids, IGNORED) * attention + IGNORED * (1 - attention)
+    )
+    wanted = Teacher(copy.deepcopy(teacher), torch.float32)(some, kl_rows)
+    whole = Teacher(teacher, torch.bfloat16, whole=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = whole(some, kl_rows)
+        loss, parts = fast(
+            student(some, kl_rows), found, some.labels, LossParts(9, 3, 15), DistilRecipe(teacher="x").weights, 2.0
+        )
+    loss.backward()
+    assert {each.dtype for each in whole.model.parameters()} == {torch.bfloat16}
+    assert found.hidden.dtype == found.features.dtype == found.weight.dtype == torch.bfloat16
+    for name in ("hidden", "features"):
+        near, exact = getattr(found, name).float(), getattr(wanted, name)
+        assert 0 < float((near - exact).norm() / exact.norm()) < 0.02
+    assert all(part.isfinite() for part in parts)
+    assert {each.dtype for each in student.parameters()} == {torch.float32}
+
+
+def test_only_in_bf16_is_a_teacher_whole() -> None:
+    for low in (torch.float32, torch.float16):
+        teacher = Teacher(from_config(config("camembert", hidden=32), 0), low, whole=True)
+        assert teacher.model.network.get_input_embeddings().weight.dtype == torch.float32
+
+
 def test_teacher_in_bf16_is_autocast_without_the_casts() -> None:
     teacher = from_config(config("camembert", hidden=32), 0).eval()
     ids = torch.randint(5, 40, (2, 9))
