@@ -354,15 +354,15 @@ function sideBySide(one, other, names) {
     for (const name of Object.keys({ ...one[group], ...other[group] })) {
       const [x, y] = [one[group][name] ?? "", other[group]?.[name] ?? ""];
       if (!x && !y) continue;
-      lines[x === y ? "same" : "differ"].push(make("tr", {}, make("td", { class: "soft" }, group), make("th", { scope: "row" }, name),
+      lines[x === y ? "same" : "differ"].push(make("tr", {}, make("th", { scope: "row" }, name, make("small", {}, group)),
         x === y ? make("td", {}, x) : [make("td", {}, x || "–"), make("td", {}, y || "–")]));
     }
   }
   const of = (heading, body) => make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Facts of both" },
     make("table", { class: "words" }, headed(heading, []), make("tbody", {}, body)));
   return [
-    lines.differ.length ? of(["", "", ...names], lines.differ) : make("p", {}, "Nothing that the records say differs."),
-    make("details", {}, make("summary", {}, `${lines.same.length} facts are the same`), of(["", "", "A and B"], lines.same)),
+    lines.differ.length ? of(["", ...names], lines.differ) : make("p", {}, "Nothing that the records say differs."),
+    make("details", {}, make("summary", {}, `${lines.same.length} facts are the same`), of(["", "A and B"], lines.same)),
   ];
 }
 

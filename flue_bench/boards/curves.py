@@ -7,7 +7,7 @@ a training's curve, the rows of its checkpoints.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from flue_bench import svg
@@ -196,11 +196,16 @@ def pictures(board: Board) -> list[tuple[str, wording.Table]]:
         replace(
             panel,
             title=panel.title.rpartition(": ")[2],
-            lines=[replace(line, name=short(line.name)) for line in panel.lines],
+            lines=[replace(line, name=short(line.name)) for line in _several(panel.lines)],
         )
         for panel in panels
     ]
     return [(svg.draw([panel], 460, 270, 1), figures) for panel, figures in zip(small, tables, strict=True)]
+
+
+def _several(lines: Sequence[svg.Line]) -> Sequence[svg.Line]:
+    """Return the lines of more than one point: one alone says little in a small picture, and stands in the figures."""
+    return [line for line in lines if len(line.points) > 1] or lines
 
 
 def _drawn_below(panels: list[svg.Panel]) -> str:

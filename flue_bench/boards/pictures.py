@@ -316,7 +316,9 @@ def _kept(board: Board, pair: Pair) -> Picture | None:
             f'<circle class="on" data-row="{pair.student}" cx="{at}" cy="{y}" r="4.5">'
             f"<title>{_text(f'{column.title}: {text}')}</title></circle>"
         )
-    title = f"What {student.label} keeps of {teacher.label}"
+    letters = wording.letters(board)
+    letter = f", {letters[pair.student].letter}" if len(set(letters)) > 1 else ""
+    title = f"What {student.label} keeps of {teacher.label}{letter}"
     said = f"{wording.setting_text(board, student)}. The line at 100: the teacher's score."
     if floors and floor:
         said += f" Orange: {floor.label}, the floor."

@@ -409,8 +409,8 @@ def test_why_and_where_two_rows_differ(page: Page, folded: Path) -> None:
     differs = page.js(
         "[...document.querySelector('#differences tbody').rows].map(r => [...r.cells].map(c => c.innerText))"
     )
-    assert ["recipe", "epochs", "3", "9"] in differs and ["recipe", "called", "standard", "long"] in differs
-    assert not [line for line in differs if line[2] == line[3]]
+    assert ["epochs\nrecipe", "3", "9"] in differs and ["called\nrecipe", "standard", "long"] in differs
+    assert not [line for line in differs if line[1] == line[2]]
     page.js(pick.format("b", "org/eleve (standard, fp32)"))
     said = page.js("document.querySelector('#differences').innerText")
     assert "≠ another model" in said and "= the same settings" in said and "distilled from" in said
@@ -533,6 +533,21 @@ def test_without_javascript(page: Page, board: Path) -> None:
         assert not boxes("#filters") and not boxes("#why") and not boxes("#theme")
     finally:
         page.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+@browser
+def test_a_page_of_one_row_and_an_empty_one(page: Page, tmp_path: Path, all_stand: None) -> None:
+    store = Store(tmp_path / "one")
+    write_run(store, "m", "xnli", 0, 0.9)
+    lonely = make_record(task="cls-books")  # its column lacks two members
+    folder = Store(tmp_path / "none").folder(lonely.cell)
+    folder.mkdir(parents=True)
+    (folder / f"seed0-{lonely.cell_digest}.json").write_text(lonely.model_dump_json())
+    for name, rows in ("one", 1), ("none", 0):
+        page_of(tmp_path / name, tmp_path / f"{name}.html")
+        page.open(tmp_path / f"{name}.html", "#sort=xnli&a=m")
+        assert page.js("document.querySelectorAll('.board tbody tr').length") == rows
+        assert not page.js("document.querySelector('#why')") and not page.errors
 
 
 @browser
