@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from flue_bench.jobs.speed import Measured
     from flue_bench.jobs.workers import Workers
     from flue_bench.progress import Display
-    from flue_bench.record import Cell, Epoch
+    from flue_bench.record import Cell, Epoch, RunRecord
     from flue_bench.results.rows import NamedRow
     from flue_bench.results.runs import Results
     from flue_bench.results.verify import Checked
@@ -468,7 +468,7 @@ def build_board(
     results, others = _of_split(_standing(results), split)
     pair = None
     if teacher and student:
-        rows = named_rows(results.records)
+        rows = named_rows(results.records, together=True)
         pair = known_name(rows, teacher), known_name(rows, student)
     built = board.build(
         results.records,
@@ -485,7 +485,7 @@ def build_board(
     if overall:
         built = place(built, results.records, evidence, _several(overall))
     if floor is not None:
-        built = above(built, results.records, evidence, known_name(named_rows(results.records), floor))
+        built = above(built, results.records, evidence, known_name(named_rows(results.records, together=True), floor))
     built = published.quote(built, results.records, published.load())
     return replace(built, sources=(*built.sources, *results.published))
 
@@ -528,7 +528,7 @@ def compare(
     """
     from flue_bench.boards import compared
     from flue_bench.results.comparison import Evidence, Margin
-    from flue_bench.results.rows import check_metric, find_one, named_rows, newest, tested
+    from flue_bench.results.rows import check_metric, named_rows, newest, tested
 
     _check_question(question, seed)
     if retention is not None and not 0 <= retention <= 1:
@@ -539,7 +539,7 @@ def compare(
     results = _standing(results)
     once, _ = newest(tested(results.records))
     rows = named_rows(once)
-    row_a, row_b = (find_one(rows, known_name(rows, name), _several(tasks)) for name in (a, b))
+    row_a, row_b = (_row(name, rows, once, tasks) for name in (a, b))
     check_metric(results.records, metric)
     answer = compared.compare(
         row_a,
@@ -552,7 +552,7 @@ def compare(
         seed=seed,
         damaged=results.damaged,
         margin=within,
-        floor=None if floor is None else find_one(rows, known_name(rows, floor), _several(tasks)),
+        floor=None if floor is None else _row(floor, rows, once, tasks),
         rows=rows,
     )
     return replace(answer, notes=[*answer.notes, *results.published])
@@ -588,7 +588,7 @@ def compare_rows(
     """
     from flue_bench.boards import disagreed
     from flue_bench.results.comparison import Evidence
-    from flue_bench.results.rows import find_one, named_rows, newest, tested
+    from flue_bench.results.rows import named_rows, newest, tested
 
     _check_question(question, seed)
     if limit is not None and limit < 1:
@@ -596,7 +596,7 @@ def compare_rows(
     results = _standing(results)
     once, _ = newest(tested(results.records))
     rows = named_rows(once)
-    row_a, row_b = (find_one(rows, known_name(rows, name), _several(tasks)) for name in (a, b))
+    row_a, row_b = (_row(name, rows, once, tasks) for name in (a, b))
     return disagreed.disagreements(
         row_a,
         row_b,
@@ -608,6 +608,15 @@ def compare_rows(
         limit=limit,
         notes=[*(f"{path}: {reason}" for path, reason in results.damaged), *results.published],
     )
+
+
+def _row(name: str, rows: Sequence[NamedRow], records: Sequence[RunRecord], tasks: str | Sequence[str]) -> NamedRow:
+    """Return the row of a model, or that of several distillations, which a board names by its title alone."""
+    from flue_bench.results.rows import find_one, named_rows
+
+    several = (row for row in named_rows(records, together=True) if len(row.models) > 1)
+    titled = next((row for row in several if row.titled(name)), None)
+    return titled or find_one(rows, known_name(rows, name), _several(tasks))
 
 
 def _check_question(question: str, seed: int | None) -> None:
@@ -671,8 +680,11 @@ def verify_records(
         from flue_bench.jobs.loader import Loader
         from flue_bench.jobs.rerun import checked_again
     loader = Loader(chosen, data_dir=_data_dir(data_dir), offline=offline)  # one for all: a model is hashed once
-    named = None if model is None else str(model)
-    again = [checked_again(each, loader, display, model=named, device=device) if each.ok else each for each in checked]
+    named, taught = (None if given is None else str(given) for given in (model, teacher))
+    again = [
+        checked_again(each, loader, display, model=named, teacher=taught, device=device) if each.ok else each
+        for each in checked
+    ]
     return [replace(each, file=remote.shown(each.file)) for each in again]
 
 
@@ -739,7 +751,7 @@ def known_name(rows: Sequence[NamedRow], wanted: str) -> str:
         from flue_bench.training import models  # reads the weights; all other names cost nothing
 
         given = models.resolve(wanted, offline=True).ref
-        if not any(row.key.model == given.digest for row in rows):
+        if not any(given.digest in row.models for row in rows):
             raise UnknownNameError(
                 "model",
                 wanted,

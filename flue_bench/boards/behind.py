@@ -134,6 +134,7 @@ class _Data:
             "weights": "" if row.weights_bytes is None else f"{row.weights_bytes / 1e6:,.1f} MB, {model.weights}",
             "distilled from": by_digest.get(row.teacher, row.teacher) if row.teacher else "",
             "distillation": f"{model.distilled.recipe}, seed {model.distilled.seed}" if model.distilled else "",
+            **({"distillation": "; ".join(row.distillations)} if row.distillations else {}),
             "head of its own": "; ".join(row.fine_tuned),
         }
         if row.checkpoint:

@@ -151,9 +151,9 @@ class Entry:
 
     mean: float
     sd: float | None
-    """Sample standard deviation over seeds; None for a single seed."""
+    """Sample standard deviation over seeds, or over the means of several distillations; None for a single one."""
     n: int
-    """Number of seeds; 0 for a model that was scored as it is."""
+    """Number of seeds, over all distillations; 0 for a model that was scored as it is."""
     seeds: tuple[int, ...]
     scores: tuple[float, ...]
     """One score per seed, the column's members averaged; the only score of a model that was scored as it is."""
@@ -179,6 +179,8 @@ class Entry:
     """From ``evidence.weigh``: whether the others of the column are compared with this entry."""
     tuned: tuple[Tuned, ...] = ()
     """One a task of the column; empty for a recipe that was named beforehand."""
+    distillations: int = 1
+    """How many distillations of one recipe the runs are of; the mean is that of their means."""
 
     @property
     def stands(self) -> bool:
@@ -284,6 +286,8 @@ class Row:
     advantage: str = ""
     """What it has beside its model and a recipe: ``best of 6, taught by X``. Rows are compared with those that have the
     same, since what a search or a teacher gives is not the model's."""
+    distillations: tuple[str, ...] = ()
+    """Where the row is of several distillations of one recipe: their names and seeds, in words."""
 
     @property
     def key(self) -> RowKey:
@@ -389,6 +393,8 @@ class Board(Tabular):
     left_out: tuple[Note, ...]
     power: tuple[Power | None, ...] = ()
     """From ``verdicts.weigh``, one per column; None where less than two entries have a verdict."""
+    power_of_recipes: tuple[Power | None, ...] = ()
+    """The same of two distillation recipes, in distillations of each; None where no entry has several."""
     quotes: tuple[Quote, ...] = ()
     """From ``published.quote``."""
     sources: tuple[str, ...] = ()
@@ -465,6 +471,7 @@ def _line(board: Board, row: Row, column: Column, entry: Entry, kept: Kept | Non
         "sd": entry.sd,
         "epochs": list(entry.epochs),
         "n": entry.n,
+        "distillations": entry.distillations,
         "seeds": list(entry.seeds),
         "scores": list(entry.scores),
         "lowest": entry.lowest,
@@ -534,6 +541,7 @@ def build(
     metric: str | None = None,
     speeds: Iterable[SpeedRecord] = (),
     pair: tuple[str, str] | None = None,
+    together: bool = True,
 ) -> Board:
     """Build the board of these records; their order does not matter.
 
@@ -545,6 +553,7 @@ def build(
         speeds: speed records; the newest of one model on one machine counts.
         pair: teacher and student, by names that ``rows.find`` accepts; None pairs each model with the one that it was
             distilled from.
+        together: whether several distillations of one recipe are one row.
 
     Raises:
         UnknownNameError: no record has a score of that name, or no row has that model.
@@ -554,7 +563,7 @@ def build(
     check_metric(records, metric)
 
     scored = {record.cell.task for record in records if metric in record.scores}
-    named = named_rows(records)
+    named = named_rows(records, together=together)
     entries: dict[tuple[RowKey, Column], Entry | None] = {}
     for each in named:
         label = f"{each.label} ({each.how}, {each.key.precision})"
@@ -585,7 +594,7 @@ def build(
         for _, column in entries
         if column not in columns
     }
-    measured, models = _measured(speeds), {each.key.model for each in named}
+    measured, models = _measured(speeds), {model for each in named for model in each.models}
     left_out |= {
         Note(name, "its speed was measured, but it has no score")
         for name in sorted({speed.model.name for speed in speeds if speed.model.digest not in models})
@@ -605,19 +614,27 @@ def build(
             smallest=min(record.cost.parameters for record in each.records),
             weights_bytes=next((size for r in each.records if (size := r.cell.model.weights_bytes) is not None), None),
             teacher=next((teacher for r in each.records if (teacher := r.cell.model.teacher)), None),
-            checkpoint=_checkpoint(each.records),
+            checkpoint=_checkpoint(each.records) if len(each.models) == 1 else None,
             fine_tuned=own_head(each.records),
             trained=each.key.trained,
             leaks=leaks(each.records),
             cut=cut(each.records),
             entries=tuple(entries.get((each.key, column)) for column in columns),
-            speeds=tuple(measured.get((machine, each.key.model)) for machine in machines),
+            speeds=tuple(
+                next((speed for model in each.models if (speed := measured.get((machine, model)))), None)
+                for machine in machines
+            ),
             search=each.key.search,
             searched=searched.model_dump() if (searched := each.records[0].cell.search) else None,
             how=each.how,
             taught=each.key.teacher,
             taught_by=taught_by(each.records),
             advantage=each.advantage,
+            distillations=tuple(
+                f"{model.name} ({model.digest[:7]}), seed {model.distilled.seed}"
+                for model in each.models.values()
+                if model.distilled and len(each.models) > 1
+            ),
         )
         for each in named
     ]
@@ -768,10 +785,12 @@ def _one_setting(variant: list[RunRecord], label: str, left_out: set[Note]) -> l
 
 
 def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, left_out: set[Note]) -> Entry | None:
-    by_seed = grouped((record for setting in settings for record in setting), lambda record: record.cell.seed)
-    for seed, of_seed in by_seed.items():
+    by_seed = grouped((record for setting in settings for record in setting), _run)
+    several = len({digest for _, digest, _ in by_seed}) > 1
+    for (_, _, seed), of_seed in by_seed.items():
         if missing := sorted(set(family.members) - {record.cell.task for record in of_seed}):
             runs_of = "" if seed is None else f" for seed {seed}"
+            runs_of += f" of {of_seed[0].cell.model.name}" if several else ""
             reason = f"{_family_title(family)}: {', '.join(missing)} missing{runs_of}"
             left_out.add(Note(label, reason))
     whole = {seed: of_seed for seed, of_seed in sorted(by_seed.items()) if len(of_seed) == len(family.members)}
@@ -781,11 +800,19 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
     scores = tuple(
         math.fsum(record.scores[family.metric] for record in of_seed) / len(of_seed) for of_seed in whole.values()
     )
-    summary = mean_sd(scores)
-    seeds = tuple(seed for seed in whole if seed is not None)
+    keys = list(whole)
+    units = list(grouped(range(len(keys)), lambda i: keys[i][1]).values())  # the runs of each model
+    summary = mean_sd([mean_sd([scores[i] for i in unit]).mean for unit in units] if len(units) > 1 else scores)
+    seeds = tuple(seed for _, _, seed in keys if seed is not None)
+    far = [
+        f"{f'{whole[keys[unit[0]]][0].cell.model.name} ' if len(units) > 1 else ''}{words}"
+        for unit in units
+        for words in outlying([keys[i][2] for i in unit], [scores[i] for i in unit])
+    ]
     return Entry(
         mean=summary.mean,
         sd=summary.sd if len(scores) > 1 else None,
+        distillations=len(units),
         n=len(seeds),
         seeds=seeds,
         scores=scores,
@@ -810,7 +837,7 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
             for record in runs
         ),
         collapsed=(failed := collapsed(runs)),
-        outlying=() if failed else outlying(tuple(whole), scores),
+        outlying=() if failed else tuple(far),
         epochs=_epochs(runs),
         mixed=provenance.mixed(runs),
         uncommitted=provenance.uncommitted(runs),
@@ -820,6 +847,12 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
             if (search := of_task[0].search)
         ),
     )
+
+
+def _run(record: RunRecord) -> tuple[int, str, int | None]:
+    """Return which run of a row a record is of: by distillation, and by seed."""
+    model = record.cell.model
+    return model.distilled.seed if model.distilled else 0, model.digest, record.cell.seed
 
 
 def _tuned(record: RunRecord, search: Search) -> Tuned:

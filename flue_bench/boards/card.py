@@ -54,7 +54,7 @@ def settings(records: Sequence[RunRecord], model: str) -> tuple[str, list[Settin
     Raises:
         UnknownNameError, UsageError: as for ``rows.find`` on the board's rows.
     """
-    rows = {row.key: row for row in board.build(records).rows}
+    rows = {row.key: row for row in board.build(records, together=False).rows}
     once, _ = newest(records)
     named = [each for each in named_rows(once) if each.key in rows]
     keys = {each.key for each in find(named, model)}

@@ -215,8 +215,16 @@ def sides(
     Raises:
         UnknownNameError, UsageError: as for ``compare``.
     """
-    if row_a is row_b:
+    if row_a.key == row_b.key:
         raise UsageError(f"A and B are both {row_a.title}: name two different rows of the board.")
+    for one, other in ((row_a, row_b), (row_b, row_a)):
+        if len(one.models) > len(other.models) and other.models.keys() & one.models.keys():
+            raise UsageError(f"{other.label} is one of the distillations of {one.title}: name another model.")
+        if len(one.models) > 1 and question == "trained":
+            names = ", ".join(model.name for model in one.models.values())
+            raise UsageError(f"{one.title}: several fine-tuned models of each seed: name one of {names}.")
+    if question == "distilled":
+        row_a, row_b = (_one_of(row, rows) for row in (row_a, row_b))
     notes += _budgets(row_a, row_b)
     as_it_is = [row for row in (row_a, row_b) if not row.key.trained]
     if as_it_is and question != "trained":
@@ -255,6 +263,13 @@ def sides(
     return a, b, pairs
 
 
+def _one_of(row: NamedRow, rows: Sequence[NamedRow]) -> NamedRow:
+    """Return the row of the first of several distillations; a row of one model as it is."""
+    if len(row.models) == 1:
+        return row
+    return next(each for each in rows if each.key == row.key._replace(model=next(iter(row.models))))
+
+
 def _budgets(row_a: NamedRow, row_b: NamedRow) -> list[str]:
     """Return that two rows were not tuned, or not taught, alike, where they were not."""
     said, both = [], (("A", row_a), ("B", row_b))
@@ -286,7 +301,7 @@ def _teaches(row: NamedRow, other: NamedRow) -> bool:
 
 def _recipe(rows: Sequence[NamedRow], row: NamedRow, other: NamedRow) -> tuple[list[NamedRow], list[NamedRow]]:
     """Return what ``replicates`` returns, of a teacher its own row."""
-    return ([row], []) if _teaches(row, other) else replicates(rows, row)
+    return ([row], []) if _teaches(row, other) or len(row.models) > 1 else replicates(rows, row)
 
 
 def _group_title(group: Sequence[NamedRow], other: NamedRow) -> str:
@@ -302,6 +317,8 @@ def _group_title(group: Sequence[NamedRow], other: NamedRow) -> str:
 def _other_distillations(name: str, group: Sequence[NamedRow], other: NamedRow) -> list[str]:
     """Return the note that a distillation is one of many that could have been, and where they are."""
     row = group[0]
+    if len(row.models) > 1:
+        return []
     student = any(record.cell.model.teacher for record in row.records)
     if not (student or row.distilled) or _teaches(row, other):
         return []

@@ -31,7 +31,7 @@ def above(board: Board, records: Sequence[RunRecord], evidence: Evidence, floor:
         UnknownNameError: no row has that model.
         UsageError: several models have that name.
     """
-    rows: list[NamedRow] = named_rows(newest(records)[0])
+    rows: list[NamedRow] = named_rows(newest(records)[0], together=True)
     number = {row.key: i for i, row in enumerate(board.rows)}
     floors = [number[each.key] for each in find(rows, floor) if each.key in number]
     records_of = by_run(records)

@@ -161,6 +161,8 @@ def to_json(board: Board) -> str:
         "failed": [note._asdict() for note in board.failed],
         "left_out": [note._asdict() for note in board.left_out],
     }
+    if any(board.power_of_recipes):
+        content["power_of_recipes"] = [power and asdict(power) for power in board.power_of_recipes]
     if board.overall:
         content["overall"] = json_of(board.overall)
     return escape.json(content)

@@ -55,11 +55,11 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
             return entry
         return replace(entry, interval=measured) if entry.sound else entry
 
-    def versus(column: Column, entries: list[Entry | None]) -> tuple[list[Entry | None], Power | None]:
+    def versus(column: Column, entries: list[Entry | None]) -> tuple[list[Entry | None], tuple[Power | None, ...]]:
         there = [i for i, entry in enumerate(entries) if entry]
         best = max((e for e in entries if e and e.stands), key=lambda entry: entry.mean, default=None)
         if best is None or len(there) < 2:
-            return entries, None
+            return entries, (None, None)
         said: dict[int, Versus] = {}
         compared = []
         for i in there:
@@ -72,19 +72,19 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
                 )
             else:
                 compared.append(i)
-        power = None
+        powers: tuple[Power | None, ...] = (None, None)
         if best.interval:
             of_entries = [runs(entry) for i in compared if (entry := entries[i])]
             number = next(k for k, i in enumerate(compared) if entries[i] is best)
             answer = _column(of_entries, number, column.metric, evidence)
             said |= {i: each for i, each in zip(compared, answer.versus, strict=True) if each}
-            power = answer.power
+            powers = answer.power, answer.recipes
         return [
             entry and (replace(entry, best=True) if entry is best else replace(entry, versus=said.get(i)))
             for i, entry in enumerate(entries)
-        ], power
+        ], powers
 
-    def apart(column: Column, entries: list[Entry | None]) -> tuple[list[Entry | None], Power | None]:
+    def apart(column: Column, entries: list[Entry | None]) -> tuple[list[Entry | None], tuple[Power | None, ...]]:
         """Compare rows of one search, and of one teacher, with each other: what these give is not the model's."""
         said, powers = list(entries), []
         for numbers in grouped(range(len(entries)), lambda i: board.rows[i].advantage).values():
@@ -92,7 +92,7 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
             powers.append(power)
             for i in numbers:
                 said[i] = of_budget[i]
-        return said, next(filter(None, powers), None)
+        return said, tuple(next(filter(None, of), None) for of in zip(*powers, strict=True))
 
     def kept(pair: Pair, i: int) -> Kept | None:
         share, column = pair.kept[i], board.columns[i]
@@ -146,7 +146,8 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
         ),
         pairs=tuple(map(with_what_is_kept, board.pairs)),
         left_out=tuple(sorted(left_out)),
-        power=tuple(power for _, power in weighed),
+        power=tuple(power for _, (power, _) in weighed),
+        power_of_recipes=tuple(power for _, (_, power) in weighed),
     )
 
 
@@ -168,7 +169,7 @@ def _column(entries: list[list[RunRecord]], best: int, metric: str, evidence: Ev
     versus: dict[int, Versus | None] = dict(zip(others, rest.versus, strict=True))
     top = _mean(entries[best], metric)
     versus |= {i: Versus(_mean(entries[i], metric) - top, reason=said) for i, said in reasons.items()}
-    return ColumnVerdicts(tuple(versus[i] for i in range(len(entries))), rest.power)
+    return ColumnVerdicts(tuple(versus[i] for i in range(len(entries))), rest.power, rest.recipes)
 
 
 def _mean(records: list[RunRecord], metric: str) -> float:

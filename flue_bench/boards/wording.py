@@ -59,6 +59,8 @@ def caption(board: Board, n: str) -> str:
     said = f"{where} in percent"
     if any(entry.n for entry in entries) or not entries:
         said += f": mean ± sample standard deviation over {n} seeds"
+        if any(entry.distillations > 1 for entry in entries):
+            said += ", or over the means of several distillations"
     if covers:
         said += f" [95 % interval over {over}]"
     if any(entry.n > 1 for entry in entries):
@@ -80,7 +82,8 @@ def caption(board: Board, n: str) -> str:
 
 def count(entry: Entry) -> str:
     """Return the number of seeds, and the lowest of their scores where there are several: ``3 min 90.1``."""
-    return f"{entry.n}" + (f" min {100 * entry.lowest:.1f}" if entry.n > 1 else "")
+    of = f" in {entry.distillations} distillations" if entry.distillations > 1 else ""
+    return f"{entry.n}{of}" + (f" min {100 * entry.lowest:.1f}" if entry.n > 1 else "")
 
 
 def percent(entry: Entry, spread: str) -> str:
@@ -489,6 +492,11 @@ def notes(board: Board) -> dict[str, list[str]]:
         f"{OUTLYING} Seeds far below the others: neither interval nor verdict": outlying,
         f"{UNKNOWN} No verdict": _no_verdict(board),
         POWER: _power(board),
+        "Several distillations of one recipe that are one row: their spread is in its intervals": [
+            f"{row.label} ({setting_text(board, row)}): {'; '.join(row.distillations)}"
+            for row in board.rows
+            if row.distillations
+        ],
         f"{FINE_TUNED} Fine-tuned before, not only pretrained: {what}": fine_tuned,
         "Tuned on validation, with seeds that no run here has; compared with rows of the same search alone": tuned,
         "Taught on the tasks by soft labels beside their own; compared with rows of the same teacher alone": [
@@ -542,14 +550,18 @@ POWER = (
 def _power(board: Board) -> list[str]:
     """Return for each column what it can show, and what more seeds would."""
     said = []
-    for column, power in zip(board.columns, board.power, strict=False):
-        if power:
+    of_seeds = zip(board.columns, board.power, strict=False)
+    of_recipes = zip(board.columns, board.power_of_recipes, strict=False)
+    for draws, powers in (("seeds", of_seeds), ("distillations", of_recipes)):
+        for column, power in powers:
+            if not power:
+                continue
             # No score from 0 to 1 differs by more than 100 points: these seeds would show nothing.
             smallest = f"{100 * power.smallest:.1f} points" if power.smallest < 1 else "none that can be shown"
             points = ", ".join(f"{100 * each:g}" for each, _ in power.needed)
             seeds = ", ".join(NONE if number is None else f"{number}" for _, number in power.needed)
             said.append(
-                f"{column.title}: {smallest} with {power.seeds} seeds of each; {points} points with {seeds} seeds"
+                f"{column.title}: {smallest} with {power.seeds} {draws} of each; {points} points with {seeds} {draws}"
             )
     return said
 
@@ -605,4 +617,5 @@ def _by_entry(board: Board, words_of: Callable[[Entry], Iterable[str]]) -> list[
 
 def _unusual(entry: Entry) -> tuple[str, ...]:
     """Return the seeds in words unless they are those that ``--seeds n`` runs."""
-    return () if sorted(entry.seeds) == list(range(entry.n)) else (provenance.seeds(entry.seeds),)
+    seeds = sorted({*entry.seeds})
+    return () if seeds == list(range(len(seeds))) else (provenance.seeds(tuple(seeds)),)

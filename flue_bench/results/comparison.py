@@ -77,10 +77,14 @@ class Interval:
     examples: int
     clusters: int
     """Groups of examples; as many as examples where none share a group."""
+    distillations: int = 1
+    """Of one recipe; with several, ``sd`` and ``se_seeds`` are those of their means: both levels are in them."""
 
     @property
     def covers(self) -> str:
         """The sources of chance that the interval covers, in words."""
+        if self.distillations > 1:
+            return "distillations, seeds and test examples"
         alone = "test examples (one seed)" if self.seeds else "test examples"
         return alone if self.se_seeds is None else "seeds and test examples"
 
@@ -138,6 +142,8 @@ class ColumnVerdicts:
     """One for each entry; None for the best."""
     power: Power | None
     """With the median number of seeds; None where less than two entries can have a verdict."""
+    recipes: Power | None = None
+    """The same of two distillation recipes, in distillations of each; None where no entry has several."""
 
 
 @dataclass(frozen=True)
@@ -322,7 +328,7 @@ def interval(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> I
     def compute() -> Interval:
         measured = _measure([entry], metric, evidence)
         several = len(entry.seeds) > 1
-        means = _means(measured, drawn=several)
+        means = _means([entry], measured, drawn=several)
         estimate = intervals.estimate(means, [1])
         low, high = intervals.score_interval(means, measured.metric.low, measured.metric.high)
         return Interval(
@@ -330,11 +336,12 @@ def interval(records: Sequence[RunRecord], metric: str, evidence: Evidence) -> I
             low=low,
             high=high,
             seeds=len(entry.drawn),
-            sd=intervals.mean_sd(measured.scores[0].tolist()).sd,
+            sd=intervals.mean_sd(_drawn([entry], measured)[0][0].tolist()).sd,
             se_seeds=estimate.se_seeds if several else None,
             se_examples=estimate.se_examples,
             examples=measured.examples,
             clusters=measured.clusters,
+            distillations=len(entry.distillations),
         )
 
     return evidence.kept([metric, entry.key], Interval, compute, entry.used)
@@ -365,7 +372,7 @@ def compare(
 
     def compute() -> Difference:
         measured = _measure([first, second], metric, evidence)
-        score_a, score_b = (float(scores.mean()) for scores in measured.scores)
+        score_a, score_b = (float(scores.mean()) for scores in _drawn([first, second], measured)[0])
         estimate, p, test, low, high = None, None, "", None, None
         reason = _reason(first, second, question, [each.tolist() for each in measured.scores])
         if reason is None:
@@ -428,33 +435,46 @@ def column(entries: Sequence[Sequence[RunRecord]], best: int, metric: str, evide
 
     def compute() -> ColumnVerdicts:
         versus = [
-            None if i == best else Versus(statistics.fmean(scores[i]) - statistics.fmean(scores[best]), reason=reason)
+            None if i == best else Versus(found[i].mean(metric) - found[best].mean(metric), reason=reason)
             for i, reason in enumerate(reasons)
         ]
         if len(judged) < 2:
             return ColumnVerdicts(tuple(versus), None)
-        measured = _measure([found[i] for i in judged], metric, evidence)
-        means = _means(measured, drawn=True)
+        of_judged = [found[i] for i in judged]
+        measured = _measure(of_judged, metric, evidence)
+        means = _means(of_judged, measured, drawn=True)
         adjusted = columns.p_values(means, reference) if len(judged) > 2 else np.zeros(2)
         for k, i in enumerate(judged):
             if i != best:
                 estimate = intervals.estimate(means.of(k, reference), [1, -1])
                 p = significance.t_test(estimate)
                 versus[i] = Versus(estimate.value, *intervals.t_interval(estimate), p, max(p, float(adjusted[k])))
-        seeds = statistics.median_low(len(found[i].seeds) for i in judged)
-        return ColumnVerdicts(tuple(versus), power(_noise(means), seeds))
+        several = [len(entry.distillations) > 1 for entry in of_judged]
+        return ColumnVerdicts(tuple(versus), _power(means, [not of for of in several]), _power(means, several))
 
     key = [metric, best, [entry.key for entry in found], reasons]
     return evidence.kept(key, ColumnVerdicts, compute, [record for i in judged for record in found[i].used])
 
 
-def _noise(means: Means) -> Noise:
-    """Return the noise of a difference: seeds pooled over all of these models, test examples as in the median pair."""
-    number, own = means.freedom + 1, np.diag(means.examples)
+def _power(means: Means, some: Sequence[bool]) -> Power | None:
+    """Return what the column shows of two models like some of it, with the median number of their draws."""
+    if not any(some):
+        return None
+    chosen = np.flatnonzero(some)
+    return power(_noise(means, chosen), statistics.median_low(np.rint(means.freedom[chosen] + 1).astype(int).tolist()))
+
+
+def _noise(means: Means, some: Ints) -> Noise:
+    """Return the noise of a difference: draws pooled over some of these models, test examples as in the median pair.
+
+    Draws are seeds, and for several distillations of one recipe the distillations: the spread of their means holds that
+    of the distillations and, divided by their number, that of the seeds within each.
+    """
+    freedom, own = means.freedom[some], np.diag(means.examples)
     apart = own[:, None] + own - 2 * means.examples
     pairs = np.triu_indices(len(own), 1)
     return Noise(
-        sd=float(np.sqrt((means.freedom * number * means.seeds).sum() / means.freedom.sum())),
+        sd=float(np.sqrt((freedom * (freedom + 1) * means.seeds[some]).sum() / freedom.sum())),
         se_examples=float(np.sqrt(max(np.median(apart[pairs]), 0))),
         clusters=means.clusters,
     )
@@ -485,7 +505,7 @@ def retention(
 
     def compute() -> Retention:
         measured = _measure([first, second], metric, evidence)
-        score_student, score_teacher = (float(scores.mean()) for scores in measured.scores)
+        score_student, score_teacher = (float(scores.mean()) for scores in _drawn([first, second], measured)[0])
         ratio, low, high, p = None, None, None, None
         reason = _reason(first, second, question, [each.tolist() for each in measured.scores])
         if not first.collapsed and not second.collapsed:
@@ -597,7 +617,7 @@ class Together(NamedTuple):
     """Several board entries of one column, measured on one draw of its test sets."""
 
     scores: list[Floats]
-    """The scores of each entry over its seeds."""
+    """The scores of each entry over its seeds, or the means of its distillations."""
     means: Means
     """Their means, in the same order, with both sources of chance."""
     lowest: float
@@ -616,8 +636,10 @@ def together(entries: Sequence[Sequence[RunRecord]], metric: str, evidence: Evid
     Raises:
         RecordError, UnknownNameError: as for ``interval``.
     """
-    measured = attempted(lambda: _measure([_entry(records, metric) for records in entries], metric, evidence))
-    return Together(measured.scores, _means(measured, drawn=True), measured.metric.low, measured.metric.high)
+    found = [_entry(records, metric) for records in entries]
+    measured = attempted(lambda: _measure(found, metric, evidence))
+    scores, _ = _drawn(found, measured)
+    return Together(scores, _means(found, measured, drawn=True), measured.metric.low, measured.metric.high)
 
 
 def check_drawn(records: Sequence[RunRecord], metric: str) -> None:
@@ -630,8 +652,10 @@ def check_drawn(records: Sequence[RunRecord], metric: str) -> None:
     entry = _entry(records, metric)
     if entry.collapsed:
         raise UsageError(f"{entry.model} {'; '.join(entry.collapsed)}")
-    if far := outlying(entry.seeds, entry.scores(metric)):
-        raise UsageError(f"{entry.model} {'; '.join(far)}")
+    scores = entry.scores(metric)
+    for unit in entry.distillations:
+        if far := outlying([entry.seeds[i] for i in unit], [scores[i] for i in unit]):
+            raise UsageError(f"{entry.model} {'; '.join(far)}")
     if len(entry.seeds) < 2:
         raise UsageError(f"one seed of {entry.model} says nothing about the spread over seeds; run more with --seeds")
 
@@ -700,6 +724,11 @@ class _Entry(NamedTuple):
             math.fsum(self.records[task, run].scores[metric] for task in self.tasks) / len(self.tasks)
             for run in self.runs
         ]
+
+    def mean(self, metric: str) -> float:
+        """Return the mean score over the seeds; of several distillations, that of their means."""
+        scores = self.scores(metric)
+        return statistics.fmean(statistics.fmean(scores[i] for i in unit) for unit in self.distillations)
 
 
 _Run = tuple[str, int | None]
@@ -877,17 +906,28 @@ def _measure(entries: Sequence[_Entry], metric: str, evidence: Evidence) -> _Mea
     )
 
 
-def _means(measured: _Measured, drawn: bool) -> Means:
-    """Return the means with the seeds as a source of chance (``drawn``) or fixed."""
+def _drawn(entries: Sequence[_Entry], measured: _Measured) -> tuple[list[Floats], Floats]:
+    """Return what was drawn independently for each entry, seeds or the means of distillations, and the covariance."""
+    if all(len(entry.distillations) == 1 for entry in entries):
+        return measured.scores, measured.covariance
+    units = [
+        entry.distillations if len(entry.distillations) > 1 else [[i] for i in range(len(entry.runs))]
+        for entry in entries
+    ]
+    return replicates.averaged(measured.scores, measured.covariance, units)
+
+
+def _means(entries: Sequence[_Entry], measured: _Measured, drawn: bool) -> Means:
+    """Return the means with the seeds, and distillations where there are several, as sources of chance, or fixed."""
     if drawn:
-        return intervals.seeds_and_examples(measured.scores, measured.covariance, measured.fewest)
+        return intervals.seeds_and_examples(*_drawn(entries, measured), measured.fewest)
     return intervals.examples_only(np.concatenate(measured.scores), measured.covariance, measured.fewest)
 
 
 def _means_for(question: Question, first: _Entry, second: _Entry, measured: _Measured) -> Means:
     """Return the means with the sources of chance that the question is about."""
     if question != "distilled":
-        return _means(measured, drawn=question == "pretrained")
+        return _means([first, second], measured, drawn=question == "pretrained")
     units = [
         entry.distillations if _drawn_anew(entry, other) else [[i] for i in range(len(entry.runs))]
         for entry, other in ((first, second), (second, first))

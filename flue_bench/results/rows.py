@@ -3,18 +3,19 @@
 A row is one model as fine-tuned by one recipe in one precision under one protocol of the engine, or one model as it is.
 A recipe that was chosen by a search is another than the same one named beforehand: ``best of 6``. So is one with a
 teacher's soft labels: each task has a teacher of its own, and those that were made alike are one row's.
+Several distillations of one recipe are one row of a board, and each a row of ``compare`` and ``card``.
 The board, ``compare`` and ``card`` all take their rows from here: each accepts the names that the others print.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from flue_bench import escape
 from flue_bench.errors import UnknownNameError, UsageError
-from flue_bench.record import Distilled, RunRecord, digest_of
+from flue_bench.record import Distilled, ModelRef, RunRecord, digest_of
 
 DIGITS = 6
 """Leading digits of a digest that are enough to name a model."""
@@ -46,7 +47,7 @@ class RowKey(NamedTuple):
     """The key that all records of a row share."""
 
     model: str
-    """The model's digest."""
+    """The model's digest; of several distillations of one recipe, ``Distilled.recipe``."""
     recipe: str
     precision: str
     protocol: int
@@ -89,9 +90,19 @@ class NamedRow:
     """The same without the recipe's name; empty where it was named beforehand and nobody taught."""
 
     @property
+    def models(self) -> dict[str, ModelRef]:
+        """The row's models by digest: one, or several distillations of one recipe, in the order of their seeds."""
+        models = {record.cell.model.digest: record.cell.model for record in self.records}
+        return dict(sorted(models.items(), key=lambda each: each[1].distilled.seed if each[1].distilled else 0))
+
+    @property
     def distilled(self) -> Distilled | None:
         """By which recipe and with which seed the model was distilled, if a record says so."""
         return next((said for record in self.records if (said := record.cell.model.distilled)), None)
+
+    def titled(self, wanted: str) -> bool:
+        """Return whether this is the title of the row."""
+        return _is(wanted, self._titles())
 
     def _titles(self) -> list[str]:
         """Return the title with and without the protocol: a board prints it where its rows have several."""
@@ -112,7 +123,7 @@ class NamedRow:
         models = (record.cell.model for record in self.records)
         if name and revision and any(_is(name, [m.name]) and (m.revision or "").startswith(revision) for m in models):
             return True
-        return len(wanted) >= DIGITS and self.key.model.startswith(wanted)
+        return len(wanted) >= DIGITS and any(each.startswith(wanted) for each in (self.key.model, *self.models))
 
 
 def grouped(items: Iterable[_T], key: Callable[[_T], _K]) -> dict[_K, list[_T]]:
@@ -148,17 +159,32 @@ def newest(records: Iterable[RunRecord]) -> tuple[list[RunRecord], dict[str, int
 
 
 def by_setting(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
-    """Group records of one row and one test set by setting: most seeds first, on a tie the newest."""
+    """Group records of one row and one test set by setting: most seeds first, on a tie the newest.
+
+    A setting of several distillations is the same for all of them but for the model.
+    """
+    records = list(records)
+    first = records[0].cell.model if len({record.cell.model.digest for record in records}) > 1 else None
+
+    def setting_of(record: RunRecord) -> str:
+        return record.cell.model_copy(update={"model": first}).setting_digest if first else record.setting_digest
 
     def rank(setting: list[RunRecord]) -> tuple[int, str, str]:
         return len(setting), max(record.created for record in setting), setting[0].setting_digest
 
-    return sorted(grouped(records, lambda record: record.setting_digest).values(), key=rank, reverse=True)
+    return sorted(grouped(records, setting_of).values(), key=rank, reverse=True)
 
 
-def named_rows(records: Iterable[RunRecord]) -> list[NamedRow]:
-    """Return the rows of these records, which hold each cell once (see ``newest``)."""
+def named_rows(records: Iterable[RunRecord], *, together: bool = False) -> list[NamedRow]:
+    """Return the rows of these records, which hold each cell once (see ``newest``).
+
+    Args:
+        records: the records.
+        together: whether several distillations of one recipe are one row, as on a board.
+    """
     of_row = grouped(records, _row_key)
+    if together:
+        of_row = _together(of_row)
     of_model: dict[str, list[RunRecord]] = {}
     for key, of_key in of_row.items():
         of_model.setdefault(key.model, []).extend(of_key)
@@ -189,7 +215,9 @@ def named_rows(records: Iterable[RunRecord]) -> list[NamedRow]:
         return ", ".join([*tuned, *([f"taught by {teachers[key.teacher]}"] if key.teacher else [])])
 
     def how(key: RowKey) -> str:
-        return ", ".join(filter(None, (key.recipe, advantage(key))))
+        models = len({record.cell.model.digest for record in of_row[key]})
+        distillations = f"{models} distillations" if models > 1 else ""
+        return ", ".join(filter(None, (key.recipe, advantage(key), distillations)))
 
     def title(key: RowKey) -> str:
         protocol = f", protocol {key.protocol}" if several else ""
@@ -208,6 +236,30 @@ def named_rows(records: Iterable[RunRecord]) -> list[NamedRow]:
         )
         for key, of_key in of_row.items()
     ]
+
+
+def _together(of_row: Mapping[RowKey, list[RunRecord]]) -> dict[RowKey, list[RunRecord]]:
+    """Return the rows with those distillations of one recipe in one that were fine-tuned in the same way.
+
+    There is one of each seed: the others are no further draws (see ``replicates``). A model that is the teacher of
+    another stays by itself, since there it is given, however it was made.
+    """
+    teachers = {record.cell.model.teacher for of_key in of_row.values() for record in of_key}
+    recipes: dict[tuple[str, RowKey], dict[int, RowKey]] = {}
+    for key in sorted(of_row):
+        said = next((each for record in of_row[key] if (each := record.cell.model.distilled)), None)
+        if said and key.trained and key.model not in teachers:
+            recipes.setdefault((said.recipe, key._replace(model="")), {}).setdefault(said.seed, key)
+    joined = {
+        key: like._replace(model=recipe)
+        for (recipe, like), of_seed in recipes.items()
+        if len(of_seed) > 1
+        for key in of_seed.values()
+    }
+    made: dict[RowKey, list[RunRecord]] = {}
+    for key, of_key in of_row.items():
+        made.setdefault(joined.get(key, key), []).extend(of_key)
+    return made
 
 
 def replicates(rows: Iterable[NamedRow], row: NamedRow) -> tuple[list[NamedRow], list[NamedRow]]:
@@ -240,7 +292,7 @@ def find(rows: Sequence[NamedRow], wanted: str) -> list[NamedRow]:
         UsageError: several models have this name.
     """
     ways: list[Callable[[NamedRow], bool]] = [
-        lambda row: _is(wanted, row._titles()),
+        lambda row: row.titled(wanted),
         lambda row: _is(wanted, row._labels()),
         lambda row: _is(wanted, row._names()),
         lambda row: row._begins(wanted),
@@ -302,5 +354,7 @@ def _model_name(records: Iterable[RunRecord]) -> str:
     return min({(model.origin != "hub", model.name) for model in (record.cell.model for record in records)})[1]
 
 
-def _revision(records: Iterable[RunRecord]) -> str | None:
+def _revision(records: Sequence[RunRecord]) -> str | None:
+    if len({record.cell.model.digest for record in records}) > 1:
+        return None  # each of several distillations has its own
     return min((revision for record in records if (revision := record.cell.model.revision)), default=None)
