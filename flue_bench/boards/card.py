@@ -123,6 +123,46 @@ def results(of_model: Iterable[Setting]) -> list[EvalResult]:
     ]
 
 
+def eval_results(of_model: Iterable[Setting]) -> tuple[str, list[str]]:
+    """Return the headline score of each setting as the hub's ``.eval_results/*.yaml``, and what has no place there.
+
+    The format is that of https://huggingface.co/docs/hub/eval-results (huggingface/hub-docs at 064c754): a data set of
+    the hub, the id of a task in it, which is the name of its configuration, and one value, here a fraction of 1.
+    """
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+    from huggingface_hub.utils import yaml_dump  # type: ignore[attr-defined]
+
+    homepage = _homepage()
+    entries, without = [], []
+    for setting in of_model:
+        first = setting.records[0]
+        if setting.revision is None:
+            without.append(f"{setting.title}: not the whole of a data set of the hub, as it is published there")
+            continue
+        mean, sd = _over_seeds(setting, first.metric)
+        seeds = ", ".join(str(record.cell.seed) for record in setting.records)
+        notes = [f"{first.metric}, a fraction of 1", f"{first.recipe_name}, {first.cell.recipe.precision}"]
+        if not first.cell.untrained:
+            notes.append(f"mean over seeds {seeds} (sd {sd:.4f})" if sd is not None else f"seed {seeds}")
+        if first.cell.search:
+            notes.append(f"{first.cell.search.budget}, on validation")
+        notes += [*collapsed(setting.records), *board.own_head(setting.records), *board.leaks(setting.records)]
+        notes.append(f"flue-bench {first.environment.flue_bench}, setting {first.setting_digest}")
+        entries.append(
+            EvalResultEntry(
+                dataset_id=escape.plain(setting.dataset),
+                task_id=escape.plain(setting.config or "default"),
+                value=round(mean, 4),
+                dataset_revision=setting.revision,
+                date=max(record.created for record in setting.records),
+                source_url=homepage,
+                source_name="flue-bench" if homepage else None,
+                notes=escape.plain("; ".join(notes)),
+            )
+        )
+    return yaml_dump(eval_result_entries_to_yaml(entries)) if entries else "", without
+
+
 def section(of_model: Sequence[Setting]) -> str:
     """Return the evaluation in Markdown, from ``BEGIN`` to ``END``."""
     from tabulate import tabulate

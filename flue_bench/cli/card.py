@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,14 @@ import typer
 
 from flue_bench.cli.output import put, say
 from flue_bench.cli.results import Results, read
-from flue_bench.errors import RecordError
+from flue_bench.errors import RecordError, UsageError
+
+
+class Format(StrEnum):
+    """Values of ``--format``."""
+
+    card = "card"
+    eval_results = "eval-results"
 
 
 def card(
@@ -21,11 +29,22 @@ def card(
         Path | None,
         typer.Option(help="The model card (README.md) to write or update; the rest of an existing card is kept."),
     ] = None,
+    format_: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            "-f",
+            help="card: model-index metadata and a section of text. eval-results: headline scores for "
+            ".eval_results/flue-bench.yaml in the model's repository.",
+        ),
+    ] = Format.card,
     validate: Annotated[
         bool, typer.Option("--validate", help="Have the hub check the metadata before writing.")
     ] = False,
 ) -> None:
-    """Write a model's scores as a hub model card: model-index metadata and an evaluation section."""
+    """Write a model's scores for its page on the hub: a model card, or the hub's evaluation results."""
+    if validate and format_ is not Format.card:
+        raise UsageError("--validate has the hub check a card: leave it or --format eval-results out.")
     from flue_bench.api import known_name
     from flue_bench.boards import card as cards
     from flue_bench.results.rows import named_rows, tested
@@ -36,6 +55,16 @@ def card(
         say(f"Left out: {words}", err=True)
     if not of_model:
         raise RecordError(f"Nothing of {name} can be shown.")
+    if format_ is Format.eval_results:
+        text, without = cards.eval_results(of_model)
+        for words in without:
+            say(f"Left out: {words}", err=True)
+        if not text:
+            raise RecordError(
+                f"Nothing of {name} has a place in .eval_results, which names data sets of the hub alone."
+            )
+        put(text, out)
+        return
     made = cards.updated(out, name, of_model)
     if validate:
         from flue_bench.data import hub

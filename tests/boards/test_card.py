@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import ModelCard
+import yaml
+from huggingface_hub import ModelCard, eval_result_entries_to_yaml, parse_eval_result_entries
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from flue_bench.boards import card
@@ -98,6 +99,63 @@ def test_the_section_has_mean_spread_seeds_and_definitions() -> None:
     assert "| FLUE: XNLI-FR" in text and "85.00 ± 7.07 (2) †" in text and "80.00 (1)" in text
     assert "† Some of these runs collapsed, giving one answer throughout: they allow no verdict." in text
     assert "- `entity_f1_micro`: F1 of all entities" in text
+
+
+PUBLISHED: dict[str, Any] = {
+    "dataset": {"id": True, "task_id": True, "revision": False},
+    "value": True,
+    "verifyToken": False,
+    "date": False,
+    "source": {"url": True, "name": False, "user": False, "org": False},
+    "evaluation_framework": False,
+    "notes": False,
+}
+"""The schema of ``.eval_results/*.yaml``, key → whether it has to be there: https://huggingface.co/docs/hub/eval-results
+(huggingface/hub-docs at 064c75486afa079642c3a60c3f077835eed03a06), and ``org`` of huggingface_hub 2.4."""
+
+
+def check(found: dict[str, Any], schema: dict[str, Any]) -> None:
+    assert found.keys() <= schema.keys()
+    for key, needed in schema.items():
+        if isinstance(needed, dict) and key in found:
+            check(found[key], needed)
+        assert key in found or needed is not True, key
+
+
+def test_evaluation_results_are_what_the_hub_s_parser_reads() -> None:
+    quick = xnli(0, 0.7, recipe={"epochs": 1}, recipe_name="quick epochs=1", collapsed="predicts only 'positif'")
+    mini = make_record(MODEL, "mini-cls", revision=REVISION)
+    _, of_model, _ = card.settings([xnli(0, 0.8), xnli(1, 0.9), quick, xnli(0, 0.6, limit=2000), mini], MODEL)
+    text, without = card.eval_results(of_model)
+    listed = yaml.safe_load(text)
+    for each in listed:
+        check(each, PUBLISHED)
+    whole, other = sorted(parse_eval_result_entries(listed), key=lambda entry: -entry.value)
+    assert eval_result_entries_to_yaml([whole, other]) == sorted(listed, key=lambda each: -each["value"])
+    assert (whole.dataset_id, whole.task_id, whole.value) == ("facebook/xnli", "fr", 0.85)
+    assert whole.dataset_revision == registry.registered()["xnli"].task.source[0].revision
+    assert whole.date == "2025-01-02T03:04:05Z"
+    assert whole.notes is not None and whole.notes.startswith(
+        "f1_macro, a fraction of 1; standard, fp32; mean over seeds 0, 1 (sd 0.0707); flue-bench 0.1.0, setting "
+    )
+    assert other.value == 0.7 and "seed 0; in 1 of 1 seeds" not in str(other.notes) and "positif" in str(other.notes)
+    assert sorted(said.partition(":")[0] for said in without) == ["XNLI-FR, at most 2,000 rows a split", "mini-cls"]
+
+
+def test_evaluation_results_on_the_command_line(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "flue-bench.yaml"
+    done("card", "-m", MODEL, "--results", results, "-f", "eval-results", "--out", out)
+    (entry,) = parse_eval_result_entries(yaml.safe_load(out.read_text(encoding="utf-8")))
+    assert (entry.dataset_id, entry.value) == ("facebook/xnli", 0.85)
+    said = refused("card", "-m", MODEL, "--results", results, "-f", "eval-results", "--validate")
+    assert "--validate has the hub check a card: leave it or --format eval-results out." in said
+
+
+def test_what_is_on_no_data_set_of_the_hub_has_no_place_in_evaluation_results(tmp_path: Path) -> None:
+    write_run(Store(tmp_path), MODEL, "xnli", 0, 0.8)
+    said = flue_bench("card", "-m", MODEL, "--results", tmp_path, "-f", "eval-results")
+    assert said.code == 1 and said.out == "" and "Nothing of org/modele has a place in .eval_results" in said.err
+    assert "Left out: xnli" in said.err
 
 
 def call(*words: str | Path) -> Said:
