@@ -233,14 +233,14 @@ def test_a_kept_model_is_found_by_its_digest_alone(tmp_path: Path) -> None:
     assert first and second
     scored = flue_bench.score(second, task(), results=tmp_path, progress=False, device="cpu").records[0]
     (path,) = tmp_path.glob("runs/*/*/scored-*.json")
-    assert _kept_beside(scored, path) == str(second)
+    assert _kept_beside(scored.cell.model, path) == str(second)
     other = second.rename(first.with_name("another name"))
-    assert _kept_beside(scored, path) == str(other)
+    assert _kept_beside(scored.cell.model, path) == str(other)
     outside = other.rename(tmp_path.parent / f"{tmp_path.name} outside")
     other.symlink_to(outside)  # a stranger's directory might lead anywhere
-    assert _kept_beside(scored, path) is None
-    assert _kept_beside(made.records[0], path) is None  # a model that no run kept
-    assert _kept_beside(scored, tmp_path / path.name) is None
+    assert _kept_beside(scored.cell.model, path) is None
+    assert _kept_beside(made.records[0].cell.model, path) is None  # a model that no run kept
+    assert _kept_beside(scored.cell.model, tmp_path / path.name) is None
 
 
 def test_a_file_that_came_later_is_no_fault_of_the_record_and_is_named(tmp_path: Path) -> None:

@@ -150,6 +150,18 @@ def test_searches_and_sizes_of_train_have_a_teacher_too(made: dict[str, Path], t
     assert all(checked.ok for checked in flue_bench.verify_records(tmp_path, progress=False))
 
 
+def test_a_dry_run_says_what_is_there_of_it(
+    made: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"teacher": made["avis"], "results": tmp_path, **QUICK, "progress": True}
+    flue_bench.run(made["bert"], BY_NAME["avis"], **asked)
+    flue_bench.run(made["bert"], BY_NAME["avis"], seeds=2, dry_run=True, **asked)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "2 cells: 1 have a record, 1 to run." in said and "Time of 1 cell:" in said
+    flue_bench.run(made["bert"], BY_NAME["avis"], dry_run=True, **asked | {"teacher": None})
+    assert "1 cell: 0 have a record, 1 to run." in " ".join(capsys.readouterr().err.split())
+
+
 def test_comparisons_cards_and_tables_say_who_taught(made: dict[str, Path], tmp_path: Path) -> None:
     for teacher in (made["avis"], None):
         flue_bench.run(made["bert"], BY_NAME["avis"], teacher=teacher, seeds=2, results=tmp_path, keep="best", **QUICK)
