@@ -572,7 +572,8 @@ def _hopeless(executor: Any, status: Mapping[str, Any]) -> None:
 
 
 def _reason(error: Any) -> str:
-    return str(getattr(error, "reason", None) or getattr(error, "exception", None) or error)
+    said = str(getattr(error, "reason", None) or getattr(error, "exception", None) or error)
+    return short(" / ".join(filter(None, map(str.strip, said.splitlines()))), 600)
 
 
 def _stop(kernel: Any, display: Display) -> None:
