@@ -30,12 +30,11 @@ import time
 from concurrent.futures import Future
 from itertools import product
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 
-from benchmarks.common import report
+from benchmarks.common import paired, report
 from benchmarks.cost.gpu import BIN, LENGTHS, TASKS
 from flue_bench.jobs import workers
 from flue_bench.jobs.forecast import filled
@@ -50,6 +49,8 @@ GPUS = (1, 8, 64)
 MODELS = (1.0, 1.0, 1.0, 3.0, 0.5)
 """How long a model's step takes, beside one of base size."""
 SEEDS = 5
+CELLS = 4
+"""Given to two workers and to one process."""
 
 
 class Immediate:
@@ -119,9 +120,12 @@ def simulated(number: int) -> dict[str, float]:
         return spent(driver, number, Path(folder))
 
 
-def paired(rounds: int) -> list[float]:
-    """Return the seconds of two workers over those of one process, for the same four cells, in each round."""
-    ratios = []
+def beside(rounds: int) -> list[dict[str, Any]]:
+    """Return, for each round, the seconds of two workers and of one process for the same four cells, and the load.
+
+    The load is the mean number of processes that want to run, of the minute before each of the two, their own included.
+    """
+    measured = []
     words = [
         "run",
         "-m",
@@ -129,7 +133,7 @@ def paired(rounds: int) -> list[float]:
         "-t",
         "mini-xnli",
         "--seeds",
-        "4",
+        str(CELLS),
         "--set",
         "epochs=12",
         "--device",
@@ -137,16 +141,17 @@ def paired(rounds: int) -> list[float]:
     ]
     ways = {"workers": ["--workers", "2", "--threads", "1"], "one": []}
     for turn in range(rounds):
-        seconds = {}
+        seconds: dict[str, Any] = {"load": {}}
         for way in sorted(ways, reverse=bool(turn % 2)):
             folder = tempfile.mkdtemp()
             command = [sys.executable, "-m", "flue_bench", *words, *ways[way], "--results", folder]
+            seconds["load"][way] = os.getloadavg()[0]
             began = time.perf_counter()
             subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "2"})
             seconds[way] = time.perf_counter() - began
             shutil.rmtree(folder)
-        ratios.append(seconds["workers"] / seconds["one"])
-    return ratios
+        measured.append(seconds)
+    return measured
 
 
 def grid() -> list[float]:
@@ -176,7 +181,7 @@ def main() -> None:
         "environment": here,
         "real": [real(number) for number in asked.jobs],
         "simulated": [simulated(number) for number in asked.simulated],
-        "paired": paired(asked.rounds),
+        "beside": beside(asked.rounds),
         "grid": {},
     }
     lengths = grid()
@@ -209,12 +214,18 @@ def table(result: dict[str, Any], lengths: list[float]) -> str:
         "Jobs that do nothing, on two workers; memory is the peak of the driver's process, PyTorch included.\n",
         report.markdown_table(["jobs", "seconds", "ms of processor a job", "MB", "files"], driver) + "\n",
     ]
-    if result["paired"]:
-        ratios = ", ".join(f"{each:.2f}" for each in result["paired"])
+    if rounds := result["beside"]:
+        both = [[each[way] for each in rounds] for way in ("workers", "one")]
+        ratio = paired.ratios(*both)
+        gain = "they gain" if ratio.high < 1 else "they lose" if ratio.low > 1 else "no gain is shown"
+        loads = [load for each in rounds for load in each["load"].values()]
+        busy = f"A loaded machine: {min(loads):.1f} to {max(loads):.1f} processes wanted its cores. " * (max(loads) > 3)
+        lines = [[f"{one:.1f}", f"{two:.1f}", f"{two / one:.2f}"] for two, one in zip(*both, strict=True)]
         parts += [
             "## Two workers beside one process\n",
-            f"Seconds over seconds, four cells of embedded:teacher on mini-xnli, 12 epochs: {ratios}; median "
-            f"{median(result['paired']):.2f}.\n",
+            f"{CELLS} cells of embedded:teacher on mini-xnli, 12 epochs, on two cores. {busy}Seconds of two workers of "
+            f"one thread over those of one process of two: {ratio}; {gain}.\n",
+            report.markdown_table(["one process, s", "two workers, s", "ratio"], lines) + "\n",
         ]
     parts += [
         "## A FLUE grid on GPUs, by simulation\n",
