@@ -63,15 +63,16 @@ def build(
     logs = out / ".logs"
 
     def job(key: int, name: str, title: str, **more: Any) -> Job:
-        arguments = {"out": str(out.absolute()), "processes": place.threads or None, **more}
+        arguments = {"out": str(out.absolute()), **more}
         return Job(key, name, arguments, title, (logs / f"{title}.log").absolute())
 
     jobs = []
     for part in range(1, number + 1):
         if not (folder_of(out, part, number) / parts.PART).exists():
-            jobs.append(job(part, PART, f"part {part} of {number}", **given, part=part, parts=number))
+            more = {**given, "part": part, "parts": number, "processes": place.threads or None}
+            jobs.append(job(part, PART, f"part {part} of {number}", **more))
             jobs[-1].checkpoint = folder_of(out, part, number).absolute()  # changed by every block
-    joining = job(0, JOIN, "joining the parts")
+    joining = job(0, JOIN, "joining the parts", processes=place.threads * place.number or None)  # it is alone
     place = place._replace(number=min(place.number, max(1, len(jobs))))
     display.line(f"{counted(number, 'part')}, {len(jobs)} to make. {place}; their logs: {logs}")
     with display.running(), started(asked, place, max(1, len(jobs)), out, display) as driver:
