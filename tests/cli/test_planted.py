@@ -222,7 +222,14 @@ def test_comparisons(results: Path, all_stand: None) -> None:
             if said.code == 0 and "PLANT" in said.out:
                 CHECKS[form](said.out)
                 compared.add(form)
-    assert compared == {"terminal", "markdown", "json"}
+        if said.code == 0 and "PLANT" in said.out:
+            for form in ("terminal", "json"):
+                said = flue_bench("compare", name, "org/maitre", "--rows", "--results", results, "--format", form)
+                in_lines(said)
+                assert said.code == 0 and "PLANT" in said.out, said
+                CHECKS[form](said.out)
+                compared.add(f"rows as {form}")
+    assert compared == {"terminal", "markdown", "json", "rows as terminal", "rows as json"}
     in_lines(flue_bench("compare", "org/maitre", PLANT, "--results", results))
 
 
@@ -235,6 +242,7 @@ def test_cards(results: Path, tmp_path: Path, all_stand: None) -> None:
             in_markdown((tmp_path / f"{number}.md").read_text(encoding="utf-8"))
             again = flue_bench("card", "--model", digest, "--results", results, "--out", tmp_path / f"{number}.md")
             assert again.code == 0, "its own card can be updated"
+        in_lines(flue_bench("card", "--model", digest, "--results", results, "--format", "eval-results"))
     assert any("PLANT" in file.read_text(encoding="utf-8") for file in tmp_path.glob("*.md"))
 
 
