@@ -18,7 +18,7 @@ Results = Annotated[
     list[Path] | None,
     typer.Option(
         show_default="results",
-        help="A results directory, or records that somebody published: hub:org/name[@revision]. Repeatable.",
+        help="A results directory, or what somebody published: hub:org/name, hub:org/name@revision. Repeatable.",
     ),
 ]
 
