@@ -238,9 +238,11 @@ def _parts(parts: Parts) -> str:
 
 def _by_run(answers: Sequence[Parts], runs: Sequence[Run]) -> str:
     """Return the answers of a side in one line: one alone where all runs gave it, or each with the seeds that did."""
+    several = len({run.model for run in runs}) > 1  # distillations of one recipe, whose runs have the same seeds
     seeds: dict[str, list[str]] = {}
     for answer, run in zip(answers, runs, strict=True):
-        seeds.setdefault(_parts(answer), []).append(NONE if run.seed is None else str(run.seed))
+        seed = NONE if run.seed is None else str(run.seed)
+        seeds.setdefault(_parts(answer), []).append(f"{run.model} {seed}" if several else seed)
     if len(seeds) == 1:
         return next(iter(seeds))
     return " | ".join(f"{said} ({', '.join(of)})" for said, of in seeds.items())

@@ -197,6 +197,7 @@ def _rows(
         return
     if on_screen:
         console.print(answer)
+        say("Texts of your data are shown in a terminal alone.", err=True)
         return
     if format_ in (Format.csv, Format.jsonl):
         for on in answer.tasks:

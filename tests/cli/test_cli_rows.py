@@ -164,6 +164,8 @@ def test_texts_are_shown_in_a_terminal_alone(own: tuple[Path, Path], tmp_path: P
             said = done(*words, "--question", "trained", "-f", form, *out)
             assert "maison" not in said
     assert all("maison" not in file.read_text() for file in tmp_path.glob("rows.*"))
+    said_of_it = command_line.flue_bench(*words, "--question", "trained").err
+    assert "Texts of your data are shown in a terminal alone." in said_of_it
     assert "maison" not in str(flue_bench.compare_rows("org/a", "org/b", root, question="trained"))
 
 

@@ -8,12 +8,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from flue_bench.boards.disagreed import _by_run
 from flue_bench.errors import RecordError
 from flue_bench.kinds.kind import Kind, kind_named
 from flue_bench.kinds.multiple_choice import Question
 from flue_bench.kinds.question_answering import Asked
 from flue_bench.record import RunRecord
-from flue_bench.results.disagreements import Disagreement, OnTask, on_task
+from flue_bench.results.disagreements import Disagreement, OnTask, Run, on_task
 from flue_bench.task import Example
 from support.factories import make_record
 
@@ -195,3 +196,10 @@ def test_a_kind_that_says_nothing_more_is_listed_by_its_columns() -> None:
 def test_predictions_on_other_rows_are_refused() -> None:
     with pytest.raises(RecordError, match=r"1\.parquet: not the test set of 0\.parquet"):
         disagreed("sentence", [0, 1], [sentence([0, 1])], [sentence([0, 1]) | {"gold": [1, 1]}], labels=LABELS)
+
+
+def test_runs_of_several_distillations_are_told_apart() -> None:
+    runs = (Run("org/one", 0), Run("org/two", 0))
+    assert _by_run((("oui",), ("non",)), runs) == "oui (org/one 0) | non (org/two 0)"
+    assert _by_run((("oui",), ()), (Run("org/one", 0), Run("org/one", 1))) == "oui (0) | \N{EN DASH} (1)"
+    assert _by_run((("oui", "non"), ("oui", "non")), runs) == "oui; non"
