@@ -4,7 +4,8 @@
 
 (Jiao et al. 2020, "TinyBERT: Distilling BERT for Natural Language Understanding", arXiv:1909.10351, its hidden states.)
 ``g`` maps the student's layers to the teacher's, and ``W`` (student's width, teacher's width) is learned with the
-student, one for all layers, and dropped with the training.
+student, one for all layers, and dropped with the training. A layer's output is what the next layer reads: after its
+norm in BERT's kin, before the next one in ModernBERT.
 """
 
 from __future__ import annotations
