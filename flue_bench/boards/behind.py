@@ -8,16 +8,11 @@ What many entries share is written once (``Pool``); what would make the page too
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from flue_bench import escape
 from flue_bench.boards import wording
@@ -26,11 +21,10 @@ from flue_bench.data import registry
 from flue_bench.errors import FlueBenchError, RecordError
 from flue_bench.kinds.kind import Kind, kind_of
 from flue_bench.record import NoTraining, RunRecord
+from flue_bench.results import counted
 from flue_bench.results.comparison import Evidence
 from flue_bench.results.rows import RunKey, grouped, told_apart
 
-CLASSES = 200
-"""The largest number of labels whose confusion matrix is shown."""
 LONGEST_ID = 80
 """Characters of an example's id; longer ones are no ids."""
 
@@ -197,7 +191,7 @@ class _Data:
         for _, tasks in self._entries(shown):
             for records, made in tasks:
                 try:
-                    matrix = _confusion(records, kind_of(records[0]), self.evidence)
+                    matrix = counted.confusion(records, self.evidence)
                 except RecordError as error:
                     made["lacking"] = str(error)
                     continue
@@ -229,20 +223,24 @@ class _Data:
 
     def _add_errors_of(self, tasks: list[tuple[list[RunRecord], dict[str, Any]]], room: int) -> None:
         made: list[tuple[dict[str, Any], list[str]]] = []
-        names: str | None = None
+        first: RunRecord | None = None
+        names = ""
         for records, of in tasks:
             try:
-                found = [_errors(record, self.evidence) for record in records]
+                found = [counted.errors(record, self.evidence) for record in records]
             except RecordError:
                 continue
-            names = names or found[0].ids
+            if first is None:
+                first, names = records[0], found[0].ids
             if all(each.ids == names for each in found):
                 made.append((of, [each.wrong for each in found]))
-        if names is None or len(made) < 2:
+        if first is None or len(made) < 2:
             return
-        ids = _ids(names, tasks, self.evidence)
+        ids = counted.ids(first, names, self.evidence)
+        if any(len(each) > LONGEST_ID for each in ids):
+            return
         size = len(_json(ids).encode()) + sum(len(_json(wrong)) + 20 for _, wrong in made)
-        if ids and self._fits(size, room):
+        if self._fits(size, room):
             number = self.ids(ids)
             for of, wrong in made:
                 of["wrong"] = [number, wrong]
@@ -329,88 +327,3 @@ def _per_class(records: list[RunRecord], kind: Kind[Any]) -> dict[str, dict[str,
         for level, heading in kind.levels.items()
         if level in first
     }
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """A confusion matrix: gold in rows, predicted in columns, summed over seeds."""
-
-    labels: list[str]
-    counts: list[list[int]]
-
-
-def _confusion(records: list[RunRecord], kind: Kind[Any], evidence: Evidence) -> Confusion | None:
-    """Return the confusion matrix summed over the seeds; None for a kind without classes."""
-    if len(records[0].labels) > CLASSES:
-        raise RecordError(f"{len(records[0].labels):,} labels; a matrix is shown for up to {CLASSES}")
-    key = [kind.name, records[0].labels, [record.predictions.sha256 for record in records]]
-    confusion = evidence.kept(key, Confusion, lambda: _counted(records, kind, evidence), records)
-    return confusion if confusion.labels else None
-
-
-def _counted(records: list[RunRecord], kind: Kind[Any], evidence: Evidence) -> Confusion:
-    labels: Sequence[str] = []
-    counts = np.zeros((1, 1), np.int64)
-    for record in records:
-        try:
-            counted = kind.confusion(evidence.predictions(record), record)
-        except (IndexError, TypeError, ValueError) as error:  # labels that the record does not have
-            raise _uncountable(record, error) from error
-        if counted is None:
-            return Confusion([], [])
-        labels, counts = counted[0], counts + counted[1]
-    return Confusion(list(labels), counts.tolist())
-
-
-def _uncountable(record: RunRecord, error: Exception) -> RecordError:
-    return RecordError(f"{record.predictions.file}: cannot be counted: {error}. See flue-bench verify.")
-
-
-@dataclass(frozen=True)
-class Errors:
-    """How wrong a run is on each example."""
-
-    ids: str
-    """Hash of the examples' ids, in order."""
-    wrong: str
-    """Base 64, after a letter: ``b``, a bit an example, 1 where it is wrong; ``n``, a byte, how wrong up to 255."""
-
-
-@dataclass(frozen=True)
-class Ids:
-    """The ids of the examples of a test set, in order."""
-
-    names: list[str]
-
-
-def _errors(record: RunRecord, evidence: Evidence) -> Errors:
-    kind = kind_of(record)
-
-    def compute() -> Errors:
-        table = evidence.predictions(record)
-        try:
-            wrong = kind.errors(table, record)
-        except (IndexError, TypeError, ValueError) as error:
-            raise _uncountable(record, error) from error
-        if np.isin(wrong, (0, 1)).all():
-            packed = b"b", np.packbits(wrong.astype(bool)).tobytes()
-        else:
-            packed = b"n", np.clip(np.ceil(wrong), 0, 255).astype(np.uint8).tobytes()
-        names = json.dumps(table["id"].to_pylist()).encode()
-        return Errors(hashlib.sha256(names).hexdigest(), (packed[0] + base64.b64encode(packed[1])).decode())
-
-    declared = [record.labels, record.scheme, dict(record.options)]
-    return evidence.kept([kind.name, declared, record.predictions.sha256], Errors, compute, [record])
-
-
-def _ids(names: str, tasks: list[tuple[list[RunRecord], dict[str, Any]]], evidence: Evidence) -> list[str]:
-    """Return the ids of this hash; none where one is too long to be an id, and might be a text."""
-    record = next(each for records, _ in tasks for each in records if _hash_of(each, evidence) == names)
-    ids = evidence.kept([names], Ids, lambda: Ids(evidence.predictions(record)["id"].to_pylist()), [record]).names
-    return ids if all(len(each) <= LONGEST_ID for each in ids) else []
-
-
-def _hash_of(record: RunRecord, evidence: Evidence) -> str | None:
-    with contextlib.suppress(RecordError):
-        return _errors(record, evidence).ids
-    return None

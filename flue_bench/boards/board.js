@@ -371,7 +371,8 @@ function wrong([ids, runs]) {
   const sums = new Float64Array(n);
   for (const text of runs) {
     const bytes = Uint8Array.from(atob(text.slice(1)), (c) => c.charCodeAt(0));
-    for (let i = 0; i < n; i++) sums[i] += text[0] === "b" ? (bytes[i >> 3] >> (7 - (i & 7))) & 1 : bytes[i];
+    const bits = Number(text[0]); // of an example: 1, 4 or 8
+    for (let i = 0; i < n; i++) sums[i] += (bytes[(i * bits) >> 3] >> (8 - bits - ((i * bits) & 7))) & ((1 << bits) - 1);
   }
   return sums.map((sum) => sum / runs.length);
 }

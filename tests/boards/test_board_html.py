@@ -9,8 +9,11 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import typer
 
@@ -21,7 +24,7 @@ from flue_bench.boards import html as pages
 from flue_bench.boards.pictures import Scale
 from flue_bench.cli.leaderboard import leaderboard
 from flue_bench.record import ClassScores
-from flue_bench.results import comparison
+from flue_bench.results import comparison, counted
 from flue_bench.results.comparison import Evidence, Interval
 from flue_bench.results.store import Store
 from support.boards import LABELS, teacher_and_student, write_run
@@ -434,6 +437,19 @@ def test_why_and_where_two_rows_differ(page: Page, folded: Path) -> None:
     sent = page.js("location.hash")
     page.open(folded, sent)
     assert page.js("document.querySelector('#differences').innerText").startswith("A ")
+    for top in 1, 3, 15, 16, 200:  # however many bits an example takes
+        wrong_by = np.arange(7) % (top + 1) * 1.0
+        wrong_by[5] = top
+        table = pa.table({"id": list("abcdefg")})
+        kind = SimpleNamespace(name=f"k{top}", errors=lambda table, record, found=wrong_by: found)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(counted, "kind_of", lambda record, kind=kind: kind)
+            patch.setattr(Evidence, "predictions", lambda self, record, table=table: table)
+            patch.setattr(Evidence, "kept", lambda self, key, kind, compute, records: compute())
+            packed = counted.errors(Store(folded.parent).records()[0], evidence).wrong
+        assert page.js(f"data.ids.push([...'abcdefg']), [...wrong([data.ids.length - 1, [{packed!r}]])]") == list(
+            wrong_by
+        )
     page.open(folded)
     boxes = "[...document.querySelectorAll('.pick')].filter(box => box.offsetWidth)"
     page.js(f"{boxes}.forEach(box => box.click())")
