@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from flue_bench.errors import UsageError, counted, faults, near_names, quoted
 from flue_bench.files import read
@@ -21,16 +22,30 @@ SHORTEST = 300
 """Seconds of the shortest job: workers start, SIGTERM comes two minutes before the end."""
 
 
+def _shaped(pattern: str, says: str) -> AfterValidator:
+    """Refuse a text of another shape, in words."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"it has to be {says}")
+        return text
+
+    return AfterValidator(check)
+
+
+Word = Annotated[Short, _shaped(r"\S+", "one word")]
+
+
 class Slurm(Schema):
     """A Slurm cluster. Every job takes one node, so that each starts as soon as one is free."""
 
     scheduler: Literal["slurm"]
     nodes: Positive = 1
     """Jobs at once."""
-    time: Annotated[str, Field(pattern=r"^([0-9]{1,4}-)?[0-9]{1,5}:[0-5][0-9]:[0-5][0-9]$")]
+    time: Annotated[Short, _shaped(r"([0-9]{1,4}-)?[0-9]{1,5}:[0-5][0-9]:[0-5][0-9]", "HH:MM:SS or D-HH:MM:SS")]
     """Time limit of a job, ``HH:MM:SS`` or ``D-HH:MM:SS``. A cell that is not done then goes on in another job."""
-    partition: Short | None = None
-    account: Short | None = None
+    partition: Word | None = None
+    account: Word | None = None
     gpus_per_node: Count = 0
     """0: the cells run on CPUs."""
     cores_per_node: Positive
@@ -44,11 +59,11 @@ class Slurm(Schema):
     """Whether a job shares its node with no other."""
     worker_init: str = ""
     """Shell commands before a node's workers start, such as ``module load …``."""
-    address: Short | None = None
+    address: Word | None = None
     """This machine's address as the nodes reach it; None: all its addresses are tried."""
-    lost_after: Annotated[int, Field(ge=5, le=3600)] = 120
+    lost_after: Annotated[int, Field(ge=5, le=3600, strict=True)] = 120
     """Seconds after which a node that is silent counts as lost."""
-    retries: Annotated[int, Field(ge=0, le=100)] = 2
+    retries: Annotated[int, Field(ge=0, le=100, strict=True)] = 2
     """How often a cell is tried again whose worker died without a newer checkpoint."""
 
     @model_validator(mode="after")
