@@ -592,6 +592,8 @@ ELSEWHERE = {
     "parts are numbered from 1/{}": "test_what_does_not_belong_together_is_refused",
     "write K/N, such as 1/8": "test_parts",
     "--merge takes --out alone": "test_parts",
+    "holds parts of a corpus: join them": "test_one_machine_and_parts_do_not_write_the_same_shards",
+    "finish it without --part": "test_one_machine_and_parts_do_not_write_the_same_shards",
     "only --merge does without": "test_parts",
     "nothing says which numbers its head gives": "test_numbers_are_on_the_line_that_is_given",
     "a head that gives numbers needs two of them": "test_numbers_are_on_the_line_that_is_given",

@@ -46,6 +46,7 @@ from flue_distill.corpus import texts
 from flue_distill.corpus.shards import (
     MANIFEST,
     SPLITS,
+    STATE,
     Manifest,
     Plan,
     Shard,
@@ -155,8 +156,9 @@ def make(
     with _explained(out):
         if finished(out, plan, show) is not None:
             return folder
+        _check_alone(out)
         files.make_folder(folder, out)
-        with _locked(folder):
+        with _locked(folder, show):
             begun = Part(part=part, parts=parts, plan=plan, batch=texts.BATCH, digests={}, blocks=())
             _check_neighbours(out, begun)
             if (folder / PART).exists():
@@ -424,22 +426,23 @@ def merge(out: Path, *, processes: int | None = None, show: Display | None = Non
     """
     parts = out / PARTS
     with _explained(out):
-        if (out / MANIFEST).exists():
-            manifest = open_corpus(out).manifest
-            if show is not None:
-                show.line(f"{out} is already made: nothing to do.")
-            shutil.rmtree(parts, ignore_errors=True)
-            return manifest
-        made = _parts(out)
-        with _locked(parts):
+        if not (out / MANIFEST).exists():
+            _check_alone(out)
+            _parts(out)
+        elif not parts.is_dir():
+            return _made(out, show)
+        with _locked(parts, show):
+            if (out / MANIFEST).exists():  # another process may have made it since
+                shutil.rmtree(parts, ignore_errors=True)
+                return _made(out, show)
+            made = _parts(out)
             plan = _joined_plan(made)
             paths = [parts / f"{each.part}-of-{each.parts}" / block.file for each in made for block in each.blocks]
             numbers = [block.documents for each in made for block in each.blocks]
             starts = [0, *accumulate(numbers)]
             scratch = (parts / "hashes", parts / "kept")
             for path, size in zip(scratch, (8, 1), strict=True):
-                with files.create(path) as file:
-                    file.truncate(starts[-1] * size)
+                _reserve(path, starts[-1] * size)
             with (
                 show.running() if show else nullcontext(),
                 show.bar("Merging") if show else nullcontext() as bar,
@@ -468,8 +471,32 @@ def merge(out: Path, *, processes: int | None = None, show: Display | None = Non
                         bar.update(number, total, "shards")
 
                 manifest = _finish(plan, counts, out, writing, done)
-        shutil.rmtree(parts, ignore_errors=True)
+            shutil.rmtree(parts, ignore_errors=True)  # the lock with it, while nobody else can hold it
     return manifest
+
+
+def _made(out: Path, show: Display | None) -> Manifest:
+    """Return the description of a corpus that is whole."""
+    if show is not None:
+        show.line(f"{out} is already made: nothing to do.")
+    return open_corpus(out).manifest
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Make a file of zeros to be mapped, whose bytes are there: a disk that is full kills who writes to a mapping."""
+    with files.create(path) as file:
+        if size and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+
+
+def _check_alone(out: Path) -> None:
+    """Refuse a folder in which one machine has begun the same corpus: both would write the same shards."""
+    if (out / STATE).exists():
+        raise RecordError(
+            f"{out} holds an unfinished corpus of one machine: finish it without --part, or give another folder."
+        )
 
 
 def _parts(out: Path) -> list[Part]:
@@ -636,10 +663,16 @@ def _finish(
         occurrences += pair.counts
         for split, size, own in zip(SPLITS, pair.sizes, pair.hashes, strict=True):
             if size:
-                name = f"{split}-{number:05}.bin"
+                name, read = f"{split}-{number:05}.bin", hashlib.sha256()
                 with files.opened(out / name, out) as file:
                     while chunk := file.read(2**22):
                         content[split].update(chunk)
+                        read.update(chunk)
+                if read.hexdigest() != own:
+                    raise RecordError(
+                        f"{out / name} is not what was written: does another process merge there, or is the disk "
+                        "failing? Merge again."
+                    )
                 shards.append(Shard(file=name, split=split, tokens=size, sha256=own))
         done(number + 1)
     digests: dict[Split, str] = {split: content[split].hexdigest() for split in SPLITS}
@@ -650,7 +683,11 @@ def _finish(
 def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     try:
         with ProcessPoolExecutor(processes, get_context("spawn"), _start) as pool:
-            yield pool
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # otherwise all that waits is done first
+                raise
     except BrokenProcessPool:
         raise ProcessDiedError(
             "A process that merged died: was it killed, or out of memory? Run again; fewer --processes need less "
@@ -664,7 +701,7 @@ def _start() -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, show: Display | None) -> Iterator[None]:
     lock = Lock(folder / "lock", folder)
     try:
         lock.acquire(blocking=False)

@@ -271,6 +271,11 @@ def build(
             if show is not None:
                 show.line(f"{out} is already made, of these texts with these settings: nothing to do.")
         else:
+            if (out / "parts").is_dir() and not (out / STATE).exists():
+                raise RecordError(
+                    f"{out} holds parts of a corpus: join them with flue-bench corpus --merge --out {out}, or give "
+                    "another folder."
+                )
             new = not out.exists()
             out.mkdir(parents=True, exist_ok=True)
             try:

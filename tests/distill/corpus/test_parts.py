@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import gzip
 import io
 import json
 import random
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +21,7 @@ import pytest
 
 from flue_bench.errors import DataError, RecordError, UsageError
 from flue_bench.progress import Console, Display
-from flue_distill.corpus import parts, texts
+from flue_distill.corpus import parts, shards, texts
 from flue_distill.corpus.parts import PART, PARTS, make, merge
 from flue_distill.corpus.shards import MANIFEST, build, open_corpus
 from support import hub_standin
@@ -220,6 +225,135 @@ def test_parts_that_did_not_read_the_same_are_found(
     make([sources], tokenizer, tmp_path, 2, 2, **SETTINGS)
     with pytest.raises(DataError, match=r"do not join in .*: a batch is missing or there twice"):
         merge(tmp_path, processes=1)
+
+
+def both(sources: Path, tokenizer: Any, out: Path) -> Path:
+    """Both of two parts."""
+    for part in (1, 2):
+        make([sources], tokenizer, out, part, 2, **SETTINGS)
+    return out
+
+
+def test_a_second_merge_finds_what_the_first_has_made(
+    sources: Path, whole: dict[str, bytes], tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked before the first one ended, and gets the lock after: it must not begin to write the shards again."""
+    real = parts._locked
+
+    @contextlib.contextmanager
+    def late(*given: Any) -> Iterator[None]:
+        monkeypatch.setattr(parts, "_locked", real)
+        merge(tmp_path, processes=1)
+        monkeypatch.setattr(parts, "_write_pair", lambda *_: pytest.fail("written again"))
+        with real(*given):
+            yield
+
+    both(sources, tokenizer, tmp_path)
+    monkeypatch.setattr(parts, "_locked", late)
+    console = Console(record=True, file=io.StringIO())
+    merge(tmp_path, processes=1, show=Display(console))
+    assert "is already made" in console.export_text() and contents(tmp_path) == whole
+
+
+def test_while_one_merges_another_is_refused_and_so_is_a_part(sources: Path, tokenizer: Any, tmp_path: Path) -> None:
+    both(sources, tokenizer, tmp_path)
+    (tmp_path / PARTS / "1-of-2" / PART).unlink()
+    locks = tmp_path / PARTS / "lock", tmp_path / PARTS / "1-of-2" / "lock"
+    with locks[0].open("w") as of_all, locks[1].open("w") as of_one:
+        for file in (of_all, of_one):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(RecordError, match="1-of-2: another process is at work there"):
+            make([sources], tokenizer, tmp_path, 1, 2, **SETTINGS)
+        fcntl.flock(of_one, fcntl.LOCK_UN)
+        make([sources], tokenizer, tmp_path, 1, 2, **SETTINGS)
+        with pytest.raises(RecordError, match="parts: another process is at work there"):
+            merge(tmp_path, processes=1)
+    assert merge(tmp_path, processes=1).documents
+
+
+def test_what_is_written_is_what_is_read_back(
+    sources: Path, whole: dict[str, bytes], tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = parts._finish
+
+    def disturbed(plan: Any, counts: Any, out: Path, written: Any, done: Any) -> Any:
+        def pairs() -> Iterator[Any]:
+            for number, pair in enumerate(written):
+                if number == 1:
+                    name = out / "train-00001.bin"
+                    name.write_bytes(name.read_bytes()[::-1])  # as another merge there, or a failing disk
+                yield pair
+
+        return real(plan, counts, out, pairs(), done)
+
+    both(sources, tokenizer, tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(RecordError, match=r"train-00001\.bin is not what was written"):
+        patch.setattr(parts, "_finish", disturbed)
+        merge(tmp_path, processes=1)
+    assert not (tmp_path / MANIFEST).exists()
+    merge(tmp_path, processes=1)  # as it says
+    assert contents(tmp_path) == whole
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_what_stops_a_merge_does_not_wait_for_the_rest(
+    error: BaseException, sources: Path, whole: dict[str, bytes], tokenizer: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    ended: list[dict[str, Any]] = []
+
+    class Pool(ProcessPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            ended.append({"wait": wait, "cancel_futures": cancel_futures})
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    def stopped(*_: Any) -> None:
+        raise error
+
+    both(sources, tokenizer, tmp_path)
+    with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, RecordError)) as told:
+        patch.setattr(parts, "ProcessPoolExecutor", Pool)
+        patch.setattr(parts, "_finish", stopped)
+        merge(tmp_path, processes=1)
+    assert ended[0] == {"wait": False, "cancel_futures": True}
+    assert isinstance(error, KeyboardInterrupt) or "No space left on device" in str(told.value)
+    merge(tmp_path, processes=1)
+    assert contents(tmp_path) == whole
+
+
+def test_a_full_disk_is_told_before_anything_is_mapped(
+    sources: Path, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written to a mapping of a file that has no room ends a process by a signal, which tells nothing."""
+    both(sources, tokenizer, tmp_path)
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(RecordError, match="No space left on device"):
+        patch.setattr(parts.os, "posix_fallocate", full)
+        merge(tmp_path, processes=1)
+    assert merge(tmp_path, processes=1).documents
+
+
+def test_one_machine_and_parts_do_not_write_the_same_shards(
+    sources: Path, whole: dict[str, bytes], tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both(sources, tokenizer, tmp_path / "parts")
+    with pytest.raises(RecordError, match=r"holds parts of a corpus: join them with flue-bench corpus --merge"):
+        build([sources], tokenizer, tmp_path / "parts", **SETTINGS)
+    merge(tmp_path / "parts", processes=1)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(shards, "_finish", lambda *_: (_ for _ in ()).throw(Killed()))
+        build([sources], tokenizer, tmp_path / "one", **SETTINGS)
+    for begin in (
+        lambda: make([sources], tokenizer, tmp_path / "one", 1, 2, **SETTINGS),
+        lambda: merge(tmp_path / "one"),
+    ):
+        with pytest.raises(RecordError, match="unfinished corpus of one machine: finish it without --part"):
+            begin()
+    build([sources], tokenizer, tmp_path / "one", **SETTINGS)
+    assert contents(tmp_path / "one") == contents(tmp_path / "parts") == whole
 
 
 def test_texts_without_a_document_are_told(tokenizer: Any, tmp_path: Path) -> None:
