@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,14 +13,14 @@ from accelerate import Accelerator
 
 from flue_bench import files
 from flue_bench.data.model_files import BIN, SAFETENSORS, matching
-from flue_bench.errors import DataError, ModelError, RecordError, UsageError
+from flue_bench.errors import DataError, FlueBenchError, ModelError, RecordError, UsageError
 from flue_bench.progress import Bar, Display
 from flue_bench.record import ModelRef
 from flue_bench.training import checkpoint, models
 from flue_bench.training.device import check_compiler, environment, peak_memory, prepare, random_state_kept
 from flue_bench.training.models import Resolved
 from flue_distill.corpus import demo
-from flue_distill.corpus.shards import Manifest, open_corpus
+from flue_distill.corpus.shards import MANIFEST, Manifest, open_corpus
 from flue_distill.corpus.tokens import identify
 from flue_distill.training import log, result, resume, trackers
 from flue_distill.training.curves import LOSSES, OF_LAYERS
@@ -129,7 +129,7 @@ def distil(
         FlueBenchError: the recipe cannot be run.
     """
     if resume and (out / result.DISTILLATION).exists():
-        _check_finished(out, recipe, asked)
+        _check_finished(out, recipe, corpus_folder, asked)
         checkpoint.drop(out / CHECKPOINTS)  # a kill may have left them
         return False
     trackers.check(report_to, offline)
@@ -281,8 +281,8 @@ def _check_out(out: Path, resume: bool) -> None:
         raise UsageError(f"--out {out} holds no unfinished run: give another folder, or leave --resume out.")
 
 
-def _check_finished(out: Path, recipe: DistilRecipe, named: Collection[str]) -> None:
-    """Check that the request equals what was done, except for the models, whose names may be paths.
+def _check_finished(out: Path, recipe: DistilRecipe, corpus_folder: Path | None, named: Collection[str]) -> None:
+    """Check that the request equals what was done; a corpus and models that are no longer there are needed no more.
 
     What moves no weight may differ, and what was changed on the way, if it is not named again.
     """
@@ -301,8 +301,25 @@ def _check_finished(out: Path, recipe: DistilRecipe, named: Collection[str]) -> 
         asked.setdefault(key, default)
         done.setdefault(key, default)
     other = [f"{key} {done[key]}, not {value}" for key, value in asked.items() if done.get(key, value) != value]
+    for what, before, now in _identities(made, recipe, corpus_folder):
+        if before != now:
+            other.append(f"{what} {before}, not {now}")
     if other:
         raise UsageError(f"--out {out} holds a finished run with {'; '.join(other)}: give another folder.")
+
+
+def _identities(made: dict[str, Any], recipe: DistilRecipe, corpus_folder: Path | None) -> list[tuple[str, str, str]]:
+    """Return what a finished run was made of and what is given now, by content, where both are known here."""
+    found: list[tuple[str, str, str]] = []
+    with suppress(FlueBenchError):  # damaged since
+        if corpus_folder is not None and (corpus_folder / MANIFEST).exists():
+            found.append(("corpus", made["corpus"]["digest"], open_corpus(corpus_folder).manifest.digest))
+    for role, name in (("teacher", recipe.teacher), ("student", recipe.student)):
+        if made.get(role) and name and Path(name).expanduser().is_dir():
+            with suppress(FlueBenchError):
+                resolved = _student(name, offline=True)[0] if role == "student" else models.resolve(name, offline=True)
+                found.append((f"weights of the {role}", made[role]["digest"], resolved.ref.digest))
+    return found
 
 
 def _shown(bar: Bar, weights: LossWeights, display: Display) -> Any:

@@ -434,6 +434,9 @@ class _Run:
         if self.writes:
             with _explained(folder):
                 (folder / CHECKPOINTS / begun.mark).unlink(missing_ok=True)
+                done = log.last_step(folder / LOG) if (folder / LOG).exists() else 0
+                if done > 0 and not self.step:
+                    tell(f"{folder / CHECKPOINTS} holds no checkpoint: from the start, although step {done} was done.")
                 log.cut(folder / LOG, self.step)
                 for line in log.lines(folder / LOG):
                     self.curves.add(line)

@@ -343,6 +343,37 @@ def test_the_result_loads_everywhere(work: Path, tmp_path: Path) -> None:
         carry_out(work, out)
 
 
+def test_another_corpus_or_teacher_is_not_what_was_finished(work: Path, tmp_path: Path) -> None:
+    """By content: the same files under another name are the same; what is gone is needed no more."""
+    out = tmp_path / "student"
+    carry_out(work, out)
+    shutil.copytree(work / "teacher", tmp_path / "same")
+    assert not carry_out(work, out, resume=True, teacher=str(tmp_path / "same"))
+    other = tiny("camembert", tmp_path / "other", num_hidden_layers=4, seed=7)
+    with pytest.raises(UsageError, match=r"finished run with weights of the teacher [0-9a-f]+, not [0-9a-f]+: give"):
+        carry_out(work, out, resume=True, teacher=str(other))
+    assert not carry_out(work, out, resume=True, teacher=str(tmp_path / "gone"))
+    manifest = work / "corpus" / "manifest.json"
+    text = manifest.read_text()
+    try:
+        manifest.write_text(text.replace(json.loads(text)["digest"], "0123456789abcdef"))
+        with pytest.raises(UsageError, match=r"finished run with corpus [0-9a-f]{16}, not 0123456789abcdef"):
+            carry_out(work, out, resume=True)
+    finally:
+        manifest.write_text(text)
+    assert not carry_out(work, out, resume=True)
+
+
+def test_a_resumed_run_without_a_checkpoint_says_that_it_begins_again(tmp_path: Path) -> None:
+    told: list[str] = []
+    distil(tmp_path, dict(steps=3))
+    for path in checkpoint.steps(tmp_path / CHECKPOINTS):
+        checkpoint.drop(path)
+    _, trained = distil(tmp_path, dict(steps=3), tell=told.append)
+    assert trained.steps == 3 and trained.resumed == 0
+    assert told == [f"{tmp_path / CHECKPOINTS} holds no checkpoint: from the start, although step 3 was done."]
+
+
 def test_begun_and_resumed_by_name(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     carry_out(work, tmp_path / "whole")
     with monkeypatch.context() as patch:
