@@ -22,10 +22,10 @@ def test_documents_are_taken_from_all_texts_in_turns(tmp_path: Path) -> None:
     one, two = documents(30), [f"{each} encore" for each in documents(30)]
     for name, docs in (("a.txt", one), ("b.txt", two)):
         write_txt(tmp_path / name, docs)
-    found = list(corpus_parts.documents([str(tmp_path)], 400))
+    found = list(corpus_parts.documents([str(tmp_path)], 3000))
     assert found[0] == one[0] and found[1] == two[0] and found[2] == one[1]
     size = sum(len(text.encode()) for text in found)
-    assert 400 <= size < 400 + max(map(len, found)) * 2
+    assert 3000 <= size < 3000 + max(map(len, found)) * 2
     assert len(list(corpus_parts.documents([str(tmp_path)], 1e9))) == 60
 
 
