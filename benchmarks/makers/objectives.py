@@ -86,7 +86,7 @@ machine ({device}): these times say little about speed.
 ```
 
 Held-out scores over the steps: [curves](objectives.svg), seed 0. Settings and logs of each training:
-[`objectives/`](objectives). Records: [`../objectives/`](../objectives/leaderboard.md).
+`objectives/`. Records: [`../objectives/`](../objectives/leaderboard.md).
 """
 
 
