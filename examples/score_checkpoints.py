@@ -1,7 +1,7 @@
 """Score the checkpoints of a distillation while it goes on, on a second GPU or another node.
 
     flue-bench distill --corpus corpus --teacher almanach/camembert-base --out student --save-every 10000
-    CUDA_VISIBLE_DEVICES=1 python examples/score_checkpoints.py student -t cls-books -t paws-x --seeds 3
+    CUDA_VISIBLE_DEVICES=1 python examples/score_checkpoints.py student -t allocine -t paws-x --seeds 3
 
 Each ``student/checkpoint-N`` is fine-tuned and scored once, in order, as ``flue-bench run -m student/checkpoint-N``
 does it, and then RESULTS/checkpoints.svg draws score against tokens read. It ends when the training has ended and all

@@ -166,7 +166,7 @@ def test_what_a_page_says_works(page: str, world: World) -> None:
             words = ours(command)
             if words is None or command[0] in LAUNCHERS or why_not(*parsed(words)):
                 continue
-            given = [actual(word, folder, env) for word in words]
+            given = [actual(word, folder, env) for word in words if word != "…"]
             parts = re.findall(r"--part \d+/(\d+)", " ".join(given))
             for part in range(1, int(parts[0]) + 1) if parts else (1,):
                 filled = [re.sub(r"^\d+(?=/\d+$)", str(part), word) if parts else word for word in given]

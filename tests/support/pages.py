@@ -134,7 +134,8 @@ def rows(task: Any, count: int, seed: int = 0) -> list[dict[str, Any]]:
             tag = task.labels[(index + 1) % len(task.labels)] if not task.scheme else first.replace("I-", "B-")
             made.append({"words": words, "tags": [tag, *["O" if "O" in task.labels else tag] * (len(words) - 1)]})
         elif task.kind == "regression":
-            made.append(row | {"value": index % 6 / 5 * task.options["range"][1]})
+            low, high = task.options["range"]
+            made.append(row | {"value": low + index % 6 / 5 * (high - low)})
         elif task.kind == "question-answering":
             answer = words[1]
             answers = {"text": [answer], "answer_start": [sentence.index(answer)]}
@@ -235,7 +236,8 @@ class World:
         self.local = self.folder / "models"
         for seed, name in enumerate(("teacher", "student", "mine", "random-weights")):
             tiny("camembert", self.local / name, seed=seed, **LONG)
-        tiny("camembert", self.local / "camembert", num_hidden_layers=12, seed=5, **LONG)
+        for seed, name in enumerate(("camembert", "almanach"), 5):
+            tiny("camembert", self.local / name, num_hidden_layers=12, seed=seed, **LONG)
         nli = {"id2label": dict(enumerate(("contradiction", "entailment", "neutral")))}
         nli["label2id"] = {name: number for number, name in nli["id2label"].items()}
         ner = {"id2label": dict(enumerate(("O", "I-LOC", "I-PER", "I-MISC", "I-ORG")))}
@@ -245,7 +247,7 @@ class World:
         files = {path.name: folder_files(path) for path in self.local.iterdir()}
         for name, of in {
             "camembert-base": "camembert",
-            "almanach/camembert-base": "camembert",
+            "almanach/camembert-base": "almanach",
             "cmarkea/distilcamembert-base": "student",
             "cmarkea/distilcamembert-base-nli": "nli",
             "cmarkea/distilcamembert-base-ner": "ner",
