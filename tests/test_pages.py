@@ -129,6 +129,30 @@ def test_commands_in_the_text_have_options_that_exist(page: str, code: str) -> N
     assert {word.partition("=")[0] for word in words if re.match("--?[a-z]", word)} <= known, code
 
 
+COMMANDS = ["run", "score", "fetch", "leaderboard", "compare", "verify", "card", "speed", "doctor", "corpus", "distill"]
+COMMANDS += ["tasks", "tasks show", "tasks check", "tasks audit"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_examples_and_names_what_is_there(name: str) -> None:
+    said = _command(name.split()).help
+    examples = re.findall(r"(?m)^    (flue-bench .*)$", said.partition("Examples:\n")[2])
+    assert 2 <= len(examples) <= 3 and any(example.startswith(f"flue-bench {name}") for example in examples)
+    for example in examples:
+        parsed(next(commands(example))[1:])
+    (also,) = re.findall(r"See also: (.*)", said)
+    pages = re.findall(r"docs/[\w/-]+\.md", also)
+    assert pages and all(page in PAGES for page in pages)
+    assert any(re.search(rf"\b{other}\b", also) for other in COMMANDS if other != name)
+
+
+def test_every_command_is_read() -> None:
+    from support.pages import program
+
+    top = program().commands
+    assert sorted([*top, *(f"tasks {name}" for name in top["tasks"].commands)]) == sorted(COMMANDS)
+
+
 def _command(names: list[str]) -> Any:
     from support.pages import program
 

@@ -16,6 +16,7 @@ import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import typer
@@ -38,7 +39,10 @@ def command_line() -> str:
     cli.add_plugins()
     command = typer.main.get_command(cli.app)
     said = get_docs_for_click(obj=command, ctx=typer.Context(command), name="flue-bench", title="Command line")
-    return re.sub(r"(?m)^(#+) `flue-bench (.*)`$", r"\1 \2", said)
+    said = re.sub(r"(?m)^(#+) `flue-bench (.*)`$", r"\1 \2", said)
+    return re.sub(
+        r"(?m)^Examples:\n((?:    .*\n)+)", lambda block: f"**Examples**:\n\n```sh\n{dedent(block[1])}```\n", said
+    )
 
 
 def record_schema() -> str:

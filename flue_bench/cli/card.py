@@ -42,7 +42,14 @@ def card(
         bool, typer.Option("--validate", help="Have the hub check the metadata before writing.")
     ] = False,
 ) -> None:
-    """Write a model's scores for its page on the hub: a model card, or the hub's evaluation results."""
+    """Write a model's scores for its page on the hub: a model card, or the hub's evaluation results.
+
+    Examples:
+        flue-bench card -m ./my-student --out my-student/README.md
+        flue-bench card -m camembert-base --format eval-results
+
+    See also: leaderboard, which has the names; run --keep, which leaves models with a card. docs/records.md.
+    """
     if validate and format_ is not Format.card:
         raise UsageError("--validate has the hub check a card: leave it or --format eval-results out.")
     from flue_bench.api import known_name

@@ -1,7 +1,9 @@
-"""The class of our commands: an option whose value was forgotten does not take the next option for it."""
+"""The class of our commands: no option takes another for its value, and help is as wide as the screen."""
 
 from __future__ import annotations
 
+import re
+from inspect import cleandoc
 from itertools import pairwise, takewhile
 from typing import Any
 
@@ -12,7 +14,10 @@ from flue_bench.errors import UsageError
 
 
 class Command(TyperCommand):
-    """A command that refuses ``--results --force``, which would else write to a folder of that name."""
+    """A command that refuses ``--results --force``, which would else write to a directory of that name."""
+
+    def __init__(self, *arguments: Any, help: str | None = None, **options: Any) -> None:
+        super().__init__(*arguments, help=None if help is None else _one_line_a_paragraph(help), **options)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words of the command line.
@@ -31,3 +36,8 @@ class Command(TyperCommand):
         except typer.BadParameter as error:
             error.message = error.message.removeprefix("Value error, ")  # the words of a library
             raise
+
+
+def _one_line_a_paragraph(text: str) -> str:
+    """Join the lines of each paragraph; those that are indented, such as examples, stay as they are."""
+    return re.sub(r"(?m)(?<=\S)\n(?=[^\s])", " ", cleandoc(text))

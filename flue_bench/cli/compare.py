@@ -114,11 +114,22 @@ def compare(
     ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="FLUE_BENCH_DATA", help="With --rows: the folder of your data. Nothing is downloaded."),
+        typer.Option(
+            envvar="FLUE_BENCH_DATA", help="With --rows: directory of data to use first. Nothing is downloaded."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
 ) -> None:
-    """Test whether one model is better than another, or the difference is chance; --question says in which sense."""
+    """Test whether one model is better than another, or the difference is chance; --question says in which sense.
+
+    Examples:
+        flue-bench compare ./my-student camembert-base
+        flue-bench compare ./my-student camembert-base --retention 0.97 --margin 3%
+        flue-bench compare ./my-student camembert-base -t xnli --rows
+
+    See also: leaderboard, which has the names; run --dry-run, which says what so many seeds can show.
+    docs/comparing.md.
+    """
     if rows:
         others = {"metric": metric, "retention": retention, "margin": margin, "floor": floor}
         _rows(a, b, results, task or [], question, seed, format_, limit, data_dir, out, others)

@@ -17,7 +17,7 @@ COLOURS = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
 def doctor(
-    results: Annotated[Path, typer.Option(help="The folder where runs will write records.")] = Path("results"),
+    results: Annotated[Path, typer.Option(help="The results directory of later runs.")] = Path("results"),
     self_test: Annotated[
         bool,
         typer.Option(
@@ -30,14 +30,21 @@ def doctor(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Examine the nodes of a cluster instead, by one small job each: versions, devices, shared folders, "
+            help="Examine the nodes of a cluster instead, by one small job each: versions, devices, shared directories, "
             "locks between nodes, caches, network. See docs/clusters.md.",
         ),
     ] = None,
 ) -> None:
-    """Check versions, device, folders and the hub, and say how to fix what is wrong.
+    """Check versions, device, directories and the hub, and say how to fix what is wrong.
 
     The exit code is 0 if nothing is broken, else 1. Being offline is not a fault.
+
+    Examples:
+        flue-bench doctor
+        flue-bench doctor --self-test --device cpu
+        flue-bench doctor --cluster slurm.toml
+
+    See also: fetch, for what is missing; tasks, for the data. docs/get-started.md.
     """
     from flue_bench.progress import Console
 

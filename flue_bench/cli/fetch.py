@@ -37,13 +37,19 @@ def fetch(
     recipe: Annotated[str, typer.Option(help="As for run; only its name is checked.")] = "standard",
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="FLUE_BENCH_DATA", help="As for run."),
+        typer.Option(envvar="FLUE_BENCH_DATA", help="Directory of data to use first; see docs/your-model.md."),
     ] = None,
 ) -> None:
     """Fetch models, tokenizers and data, so that `run --offline` with the same arguments needs no network.
 
     Run it on the login node of a cluster. It reports what cannot be fetched and keeps the rest; the same command
     fetches what is still missing.
+
+    Examples:
+        flue-bench fetch -m cmarkea/distilcamembert-base -t flue-open
+        flue-bench run -m cmarkea/distilcamembert-base -t flue-open --offline
+
+    See also: run; doctor, which says what is cached. docs/offline-clusters.md.
     """
     if not model and not task:
         raise UsageError("fetch needs --model, --task, or both.")

@@ -68,7 +68,16 @@ def leaderboard(
     ] = SplitChoice.test,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
 ) -> None:
-    """Show the board: a row for each model, a column for each task, mean ± sd over seeds, with 95 % intervals."""
+    """Show the board: a row for each model, a column for each task, mean ± sd over seeds, with 95 % intervals.
+
+    Examples:
+        flue-bench leaderboard --overall flue-open
+        flue-bench leaderboard --format html --out board.html
+        flue-bench leaderboard --results results --results hub:org/records
+
+    See also: compare, for two models; verify, for what is left out; speed, for what models cost.
+    docs/reading-a-board.md explains every mark.
+    """
     import flue_bench
     from flue_bench.boards import render
     from flue_bench.progress import Console

@@ -50,7 +50,7 @@ def run(
         typer.Option(
             "--task",
             "-t",
-            help="Task, group (flue, cls, mini), task file, or folder of them. Repeatable. See: flue-bench tasks.",
+            help="Task, group (flue, cls, mini), task file, or directory of them. Repeatable. See: flue-bench tasks.",
         ),
     ] = None,
     teacher: Annotated[
@@ -87,10 +87,10 @@ def run(
     ] = "all",
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="FLUE_BENCH_DATA", help="Data to use instead of downloads; see docs/your-model.md."),
+        typer.Option(envvar="FLUE_BENCH_DATA", help="Directory of data to use first; see docs/your-model.md."),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
-    results: Annotated[Path, typer.Option(help="The folder to write records to.")] = Path("results"),
+    results: Annotated[Path, typer.Option(help="The results directory to write to.")] = Path("results"),
     force: Annotated[bool, typer.Option("--force", help="Run cells again that have a record already.")] = False,
     keep: Annotated[
         KeepChoice | None,
@@ -126,6 +126,14 @@ def run(
 
     Without --task it runs the group 'flue'; with neither --task nor --model, the mini tasks on the embedded teacher
     and its student, which needs no network.
+
+    Examples:
+        flue-bench run -m camembert-base -m ./my-student -t flue-open --seeds 5
+        flue-bench run -m camembert-base -t flue-open --seeds 5 --workers auto --dry-run
+        flue-bench run -m ./my-student -t xnli --search learning_rate=1e-5,3e-5,5e-5 --seeds 3
+
+    See also: score, for models that are fine-tuned already; leaderboard, compare and verify, for what was recorded;
+    fetch, for machines without network. docs/your-model.md.
     """
     if seed and seeds:
         raise UsageError("--seeds N runs seeds 0 to N-1, --seed K a single one: give one or the other.")

@@ -27,7 +27,7 @@ def score(
     task: Annotated[
         list[str],
         typer.Option(
-            "--task", "-t", help="Task, group, task file, or folder of them. Repeatable. See: flue-bench tasks."
+            "--task", "-t", help="Task, group, task file, or directory of them. Repeatable. See: flue-bench tasks."
         ),
     ],
     split: Annotated[SplitChoice, typer.Option(help="The split to score.")] = SplitChoice.test,
@@ -59,10 +59,10 @@ def score(
     limit: Annotated[int | None, typer.Option(min=1, help="Use at most this many examples of each split.")] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="FLUE_BENCH_DATA", help="Data to use instead of downloads; see docs/your-model.md."),
+        typer.Option(envvar="FLUE_BENCH_DATA", help="Directory of data to use first; see docs/your-model.md."),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
-    results: Annotated[Path, typer.Option(help="The folder to write records to.")] = Path("results"),
+    results: Annotated[Path, typer.Option(help="The results directory to write to.")] = Path("results"),
     force: Annotated[bool, typer.Option("--force", help="Score again what has a record already.")] = False,
     workers: Annotated[str | None, WORKERS] = None,
     threads: Annotated[int | None, THREADS] = None,
@@ -71,7 +71,14 @@ def score(
     """Score models as they are, nothing trained: a fine-tuned one with its own head, or any frozen encoder on senses.
 
     Labels are matched by name, never by position; what was matched is printed. The board shows such models in rows of
-    their own, and flue-bench compare --question trained sets them beside others.
+    their own.
+
+    Examples:
+        flue-bench score -m cmarkea/distilcamembert-base-nli -t xnli
+        flue-bench score -m ./my-model -t ./mine.toml --labels LABEL_0=negative,LABEL_1=positive
+        flue-bench score -m camembert-base -t flue-vsd
+
+    See also: run, which fine-tunes; leaderboard; compare --question trained. docs/published-models.md.
     """
     given = _pairs(labels or [])
 

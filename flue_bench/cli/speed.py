@@ -29,11 +29,17 @@ def speed(
         PrecisionChoice, typer.Option(help="auto chooses bf16 or fp16 where the hardware gains from it.")
     ] = PrecisionChoice.auto,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
-    results: Annotated[Path, typer.Option(help="The folder to write records to.")] = Path("results"),
+    results: Annotated[Path, typer.Option(help="The results directory to write to.")] = Path("results"),
 ) -> None:
     """Measure models in turns: parameters, arithmetic, latency, throughput and memory of the encoder on French texts.
 
     Compare models only by ratios from one run on one machine; the last line of the table has them.
+
+    Examples:
+        flue-bench speed -m camembert-base -m ./my-student
+        flue-bench speed -m camembert-base -m ./my-student --device cuda --precision bf16
+
+    See also: leaderboard, which shows the speeds beside the scores. docs/speed.md.
     """
     import flue_bench
     from flue_bench.memory import keep_freed_memory, set_modules_aside

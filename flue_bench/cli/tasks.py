@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flue_bench.kinds.kind import Kind
     from flue_bench.task import Archive, Example, Source, Split, Task
 
-app = typer.Typer(help="List the tasks; show one; check a task file; audit its data.", invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 
 
 @app.callback()
@@ -35,7 +35,15 @@ def table(
         bool, typer.Option("--open", help="List only tasks whose data can be fetched without asking anybody.")
     ] = False,
 ) -> None:
-    """List the tasks; show one; check a task file; audit its data."""
+    """List the tasks; show one; check a task file; audit its data.
+
+    Examples:
+        flue-bench tasks --open --group french --kind tokens
+        flue-bench tasks show xnli
+        flue-bench tasks check ./mine.toml
+
+    See also: run and score, which take a task's name or file. docs/your-model.md, docs/task-files.md.
+    """
     filters = {"--kind": kind, "--group": group, "--licence": licence, "--open": open_only}
     asked = [name for name, value in filters.items() if value]
     if context.invoked_subcommand:
@@ -94,7 +102,14 @@ def table(
 
 @app.command(cls=Command)
 def show(names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Task, group or task file.")]) -> None:
-    """Show everything about a task: sources, recipes, licence, citation."""
+    """Show everything about a task: sources, recipes, licence, citation.
+
+    Examples:
+        flue-bench tasks show xnli
+        flue-bench tasks show ./mine.toml
+
+    See also: tasks check, for its data; run. docs/task-files.md.
+    """
     from flue_bench.data import registry
 
     say("\n\n".join(_described(each) for each in registry.select(names)))
@@ -105,7 +120,7 @@ def check(
     files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Task file, task or group.")],
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="FLUE_BENCH_DATA", help="Folder of data to use instead of downloads; see `tasks show`."),
+        typer.Option(envvar="FLUE_BENCH_DATA", help="Directory of data to use first; see docs/your-model.md."),
     ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="Show the rows as this model will see them.")
@@ -113,7 +128,14 @@ def check(
     rows: Annotated[int, typer.Option(min=0, help="How many rows to show.")] = 3,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
 ) -> None:
-    """Check a task file: validate it, load its data, and print some rows as a model will see them."""
+    """Check a task file: validate it, load its data, and print some rows as a model will see them.
+
+    Examples:
+        flue-bench tasks check ./mine.toml
+        flue-bench tasks check xnli --model camembert-base --rows 10
+
+    See also: tasks audit, for duplicates and truncation; run. docs/task-files.md.
+    """
     import flue_bench
     from flue_bench.data import registry
     from flue_bench.kinds.kind import kind_named
@@ -148,7 +170,7 @@ def audit(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Task or task file.")],
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="FLUE_BENCH_DATA", help="Folder of data to use instead of downloads; see `tasks show`."),
+        typer.Option(envvar="FLUE_BENCH_DATA", help="Directory of data to use first; see docs/your-model.md."),
     ] = None,
     tokenizer: Annotated[
         str | None, typer.Option(help="Also count what truncation loses for this model: hub id or directory.")
@@ -163,6 +185,12 @@ def audit(
 
     Two texts have the same words if they are equal in lower case and without punctuation; they are near if the sets of
     character 5-grams of these have a Jaccard index of at least 0.8. Only counts and ids are shown, never a text.
+
+    Examples:
+        flue-bench tasks audit xnli --tokenizer camembert-base
+        flue-bench tasks audit ./mine.toml --out audit.json
+
+    See also: tasks check; verify, for records. docs/records.md.
     """
     if max_length and not tokenizer:
         raise UsageError("--max-length says where inputs are cut: it needs --tokenizer.")

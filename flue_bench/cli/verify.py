@@ -46,7 +46,9 @@ def verify(
     device: Annotated[str, typer.Option(help="With --rerun: auto, cpu, cuda, cuda:N or mps.")] = "auto",
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="FLUE_BENCH_DATA", help="With --rerun: folder of data to use instead of downloads."),
+        typer.Option(
+            envvar="FLUE_BENCH_DATA", help="With --rerun: directory of data to use first; see docs/your-model.md."
+        ),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
 ) -> None:
@@ -60,6 +62,13 @@ def verify(
     the same to the byte gets a verdict, and the worst of several is the exit code: 3, another machine (the differences
     are no more than that makes); 4, undecided; 5, not borne out (the rows lean to one side by more than chance, and by
     more than those of the setting's other seeds).
+
+    Examples:
+        flue-bench verify results
+        flue-bench verify results hub:org/records
+        flue-bench verify results/runs/camembert-base/xnli/seed0-0123456789abcdef.json --rerun
+
+    See also: leaderboard, compare and card, which show only what passes; tasks audit, for the data. docs/records.md.
     """
     import flue_bench
     from flue_bench.memory import keep_freed_memory

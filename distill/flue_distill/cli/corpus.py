@@ -20,7 +20,7 @@ def corpus(
         typer.Argument(
             metavar="TEXTS…",
             show_default=False,
-            help="Files (.txt, .jsonl, plain or .gz, .xz, .bz2, .zst; .parquet), folders, globs, or data sets of the "
+            help="Files (.txt, .jsonl, plain or .gz, .xz, .bz2, .zst; .parquet), directories, globs, or data sets of the "
             "hub, which are streamed: hub:org/name, with @revision and :part if needed, such as "
             "hub:wikimedia/wikipedia:20231101.fr.",
         ),
@@ -35,7 +35,7 @@ def corpus(
         ),
     ] = None,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The directory to write.")],
     field: Annotated[str, typer.Option(help="The field that holds a row's text (OSCAR 23.01: content).")] = "text",
     lines: Annotated[
         bool,
@@ -85,6 +85,13 @@ def corpus(
 
     In a .txt file a line is a paragraph, and a blank line separates documents (or see --lines). After a kill the same
     command continues.
+
+    Examples:
+        flue-bench corpus hub:wikimedia/wikipedia:20231101.fr -t almanach/camembert-base -o corpus
+        flue-bench corpus oscar --field content -t almanach/camembert-base -o corpus --part 3/8
+        flue-bench corpus --merge -o corpus
+
+    See also: distill, which trains on it. docs/distillation.md.
     """
     import flue_distill
     from flue_bench.cli.output import say

@@ -31,7 +31,7 @@ def distill(
         ),
     ] = None,
     corpus: Annotated[
-        Path | None, typer.Option(help="Folder that `flue-bench corpus` wrote. The recipe demo has its own text.")
+        Path | None, typer.Option(help="Directory that `flue-bench corpus` wrote. The recipe demo has its own text.")
     ] = None,
     out: Annotated[
         Path | None,
@@ -78,6 +78,14 @@ def distill(
 
     Loss = 0.5 · DistilLoss + 0.2 · MLMLoss + 0.3 · CosineLoss. Every other choice is a field of the recipe. Without
     arguments it runs a demonstration of about a minute, with a small embedded teacher and text.
+
+    Examples:
+        flue-bench distill
+        flue-bench distill distilcamembert --corpus corpus --out my-student --save-every 10000
+        flue-bench distill distilcamembert --corpus corpus --out my-student --resume --set micro_batch=2
+
+    See also: corpus, which makes texts ready; run, which scores the student, and with --teacher teaches it on a task;
+    compare, for what it keeps. docs/distillation.md.
     """
     import flue_distill
     from flue_bench.cli.settings import settings
