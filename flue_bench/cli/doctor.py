@@ -30,8 +30,8 @@ def doctor(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Examine the nodes of a cluster instead, by one small job each: versions, devices, shared directories, "
-            "locks between nodes, caches, network. See docs/clusters.md.",
+            help="Examine the nodes of a cluster instead, by one small job each: versions, devices, shared "
+            "directories, locks between nodes, caches, network. See docs/clusters.md.",
         ),
     ] = None,
 ) -> None:

@@ -21,10 +21,11 @@ BRIEF = {"batch_sequences": 4, "micro_batch": 2, "length": 32, "evaluate_sequenc
 
 
 def here(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function in this process, whatever workers or cluster are named."""
+    """The function in this process, or one more, whatever workers or cluster are named."""
 
     def alone(*arguments: Any, **options: Any) -> Any:
-        return function(*arguments, **options | dict.fromkeys({"workers", "threads", "cluster"} & options.keys()))
+        given = dict.fromkeys({"workers", "threads", "cluster"} & options.keys())
+        return function(*arguments, **options | given | ({"processes": 1} if "processes" in options else {}))
 
     return alone
 
@@ -71,7 +72,8 @@ def main() -> None:
         type(kind_named(name)).collapsed = lambda *_: None  # type: ignore[method-assign]
     flue_bench.run = briefly(here(flue_bench.run))  # type: ignore[assignment]
     flue_bench.score = few_rows(here(flue_bench.score))  # type: ignore[assignment]
-    flue_distill.build_corpus = here(flue_distill.build_corpus)  # type: ignore[assignment]
+    for name in ("build_corpus", "build_corpus_part", "merge_corpus"):
+        setattr(flue_distill, name, here(getattr(flue_distill, name)))
     flue_distill.distill = few_steps(flue_distill.distill)  # type: ignore[assignment]
     names: dict[str, dict[str, Any]] = {}
     answers = sys.stdout

@@ -20,8 +20,8 @@ def corpus(
         typer.Argument(
             metavar="TEXTS…",
             show_default=False,
-            help="Files (.txt, .jsonl, plain or .gz, .xz, .bz2, .zst; .parquet), directories, globs, or data sets of the "
-            "hub, which are streamed: hub:org/name, with @revision and :part if needed, such as "
+            help="Files (.txt, .jsonl, plain or .gz, .xz, .bz2, .zst; .parquet), directories, globs, or data sets of "
+            "the hub, which are streamed: hub:org/name, with @revision and :part if needed, such as "
             "hub:wikimedia/wikipedia:20231101.fr.",
         ),
     ] = None,
