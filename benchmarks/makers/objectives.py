@@ -14,6 +14,8 @@
         $R -m $model -t benchmarks/tasks/wikineural-small.toml --limit 600
         $R -m $model -t benchmarks/tasks/sick.toml --limit 400
     done
+    $R -m embedded:teacher --keep all -t …                  # then, with the kept teacher of each task:
+    $R -m WORK/objectives/card-seed0 -t … --teacher results/objectives/models/embedded--teacher--TASK--seedN-…
     python -m benchmarks.makers.objectives --work WORK
 
 ``WORK`` is that of ``benchmarks/makers/embedded.py``. The records are in ``results/objectives``; settings, held-out
@@ -28,7 +30,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import flue_bench
 from flue_bench.boards import render
@@ -48,9 +50,16 @@ OBJECTIVES = {
     "embedded:teacher": "the teacher, four layers",
 }
 """Names of models without the seed of their distillation → what they learned by."""
+FIRST = "first-teacher"
+"""The folder of the runs that the first seed's teacher taught: a row of a board holds one teacher a task."""
 BEFORE = "layers-alone"
 """What every student was before its first step."""
-TAUGHT = "; fine-tuned with a fine-tuned teacher's soft labels"
+TAUGHT = {
+    "": "",
+    "best": "; then taught on the task, by the best of three teachers on validation",
+    "first": "; then taught on the task, by the teacher of the first seed",
+}
+"""By which fine-tuned teacher's soft labels a student was taught."""
 
 HEAD = """# By which objective a student learns most
 
@@ -105,6 +114,12 @@ def trainings(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def found_in(folder: Path) -> list[RunRecord]:
+    """Return a folder's records of these objectives."""
+    once, _ = newest(tested(Store(folder).records()))
+    return [record for record in once if row_of(record)[0] in OBJECTIVES]
+
+
 def table(made: dict[str, dict[str, Any]], records: Sequence[RunRecord]) -> str:
     """Return the Markdown table of all objectives: held-out scores, and test scores of each task."""
     tasks = sorted({(record.cell.task, record.metric) for record in records})
@@ -116,7 +131,7 @@ def table(made: dict[str, dict[str, Any]], records: Sequence[RunRecord]) -> str:
         looks = [one["losses"]["held_out"] for one in mine.values()]
         if name == BEFORE and made:  # a training looks at the held-out text before its first step
             looks = [next(iter(made.values()))["losses"]["held_out_before"]]
-        line = [OBJECTIVES[name] + (TAUGHT if taught else "")]
+        line = [OBJECTIVES[name] + TAUGHT[taught]]
         forms = {"mlm": "{:.3f}", "top1": "{:.1%}", "kl": "{:.3f}"}
         line += [_spread([look[key] for look in looks if key in look], form) for key, form in forms.items()]
         for task, _ in tasks:
@@ -132,15 +147,17 @@ def table(made: dict[str, dict[str, Any]], records: Sequence[RunRecord]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def row_of(record: RunRecord) -> tuple[str, bool]:
-    """Return a record's objective, and whether a fine-tuned teacher taught it the task."""
-    return objective_of(record.cell.model.name)[0], record.cell.teacher is not None
+def row_of(record: RunRecord) -> tuple[str, str]:
+    """Return a record's objective, and the teacher that taught it the task, a key of ``TAUGHT``."""
+    teacher = record.cell.teacher
+    taught = "" if teacher is None else "first" if "--seed0-" in teacher.model.name else "best"
+    return objective_of(record.cell.model.name)[0], taught
 
 
-def rows(records: Sequence[RunRecord]) -> list[tuple[str, bool]]:
+def rows(records: Sequence[RunRecord]) -> list[tuple[str, str]]:
     """Return the objectives that there are records of, in the order of ``OBJECTIVES``."""
     there = {row_of(record) for record in records}
-    return [(name, taught) for name in OBJECTIVES for taught in (False, True) if (name, taught) in there]
+    return [(name, taught) for name in OBJECTIVES for taught in TAUGHT if (name, taught) in there]
 
 
 def differences(results: Path, records: Sequence[RunRecord]) -> str:
@@ -148,19 +165,21 @@ def differences(results: Path, records: Sequence[RunRecord]) -> str:
     titles = {(row.records[0].cell.model.name, row_of(row.records[0])[1]): row.title for row in named_rows(records)}
     lines = [["learned by", "task", "difference", "95 % interval", "p (Holm)", "covers"], ["---"] * 6]
     for name, taught in rows(records):
-        if (name, taught) in (("card", False), ("embedded:teacher", False)):
+        if (name, taught) in (("card", ""), ("embedded:teacher", "")):
             continue
-        several = (f"{name}-seed1", taught) in titles and not taught
-        question: Literal["distilled", "pretrained"] = "distilled" if several else "pretrained"
-        title = titles[name if name == BEFORE else f"{name}-seed0", taught]
-        for line in flue_bench.compare(title, titles["card-seed0", False], results, question=question).lines:
-            found = line.comparison
-            ends = (
-                "-" if found.low is None or found.high is None else f"{100 * found.low:+.1f}, {100 * found.high:+.1f}"
-            )
+        pair = titles[name if name == BEFORE else f"{name}-seed0", taught], titles["card-seed0", ""]
+        drawn = {} if name == BEFORE else {
+            line.task: line for line in flue_bench.compare(*pair, results, question="distilled").lines
+            if line.comparison.low is not None
+        }  # fmt: skip
+        for one in flue_bench.compare(*pair, results).lines:
+            line = drawn.get(one.task, one)
+            found, ends = line.comparison, "-"
+            if found.low is not None and found.high is not None:
+                ends = f"{100 * found.low:+.1f}, {100 * found.high:+.1f}"
             p = "-" if line.p_holm is None else f"{line.p_holm:.3f}"
-            what = OBJECTIVES[name] + (TAUGHT if taught else "")
-            covers = "distillations" if several else "one distillation"
+            what = OBJECTIVES[name] + TAUGHT[taught]
+            covers = "distillations" if one.task in drawn else "one distillation"
             lines.append([what, line.task, f"{100 * found.difference:+.2f}", ends, p, covers])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -208,15 +227,16 @@ def main() -> None:
     arguments = parser.parse_args()
 
     made = trainings(arguments.work / "objectives")
-    once, _ = newest(tested(Store(arguments.records).records()))
-    records = [record for record in once if row_of(record)[0] in OBJECTIVES]
+    records = found_in(arguments.records)
+    others = found_in(arguments.records / FIRST)
     kept = arguments.out / "objectives"
     kept.mkdir(parents=True, exist_ok=True)
     for model, one in made.items():
         (kept / f"{model}.json").write_text(json.dumps(one, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     (arguments.out / "objectives.svg").write_text(curves(made), encoding="utf-8")
-    board = render.markdown(flue_bench.build_board(arguments.records))
-    (arguments.records / "leaderboard.md").write_text(board, encoding="utf-8")
+    for folder in (arguments.records, arguments.records / FIRST):
+        board = render.markdown(flue_bench.build_board(folder))
+        (folder / "leaderboard.md").write_text(board, encoding="utf-8")
 
     one = next(iter(made.values()))
     recipe = one["recipe"]
@@ -232,13 +252,13 @@ def main() -> None:
         batch=recipe["batch_sequences"],
         held_out=recipe["evaluate_sequences"],
     )
-    text += table(made, records) + DIFFERENCES + differences(arguments.records, records)
+    text += table(made, [*records, *others]) + DIFFERENCES + differences(arguments.records, records)
     text += TAIL.format(
         choice=choice,
         trainings=len(made),
         hours=sum(one["cost"]["seconds"] for one in made.values()) / 3600,
-        runs=len(records),
-        tuned=sum(record.cost.seconds for record in records) / 3600,
+        runs=len(records) + len(others),
+        tuned=sum(record.cost.seconds for record in [*records, *others]) / 3600,
         device=one["environment"]["device"],
         commands=textwrap.dedent((__doc__ or "").split("\n\n")[1]),
     )
