@@ -707,6 +707,8 @@ def _locked(folder: Path, show: Display | None) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         raise BusyError(f"{folder}: another process is at work there. Wait for it, or stop it.") from None
+    if lock.warning and show is not None:
+        show.line(lock.warning)
     try:
         yield
     finally:

@@ -271,6 +271,20 @@ def test_while_one_merges_another_is_refused_and_so_is_a_part(sources: Path, tok
     assert merge(tmp_path, processes=1).documents
 
 
+def test_where_the_disk_has_no_locks_it_is_told(
+    sources: Path, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    console = Console(record=True, file=io.StringIO(), width=10_000)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    make([sources], tokenizer, tmp_path, 1, 1, **SETTINGS, show=Display(console))
+    assert console.export_text().count("no locks (Function not implemented)") == 1
+    assert merge(tmp_path, processes=1, show=Display(console)).documents
+    assert console.export_text().count("no locks (Function not implemented)") == 1
+
+
 def test_what_is_written_is_what_is_read_back(
     sources: Path, whole: dict[str, bytes], tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
