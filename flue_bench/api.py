@@ -455,7 +455,7 @@ def build_board(
         UsageError: only one of ``teacher`` and ``student`` is given, a name of ``overall`` fits several columns, or a
             folder holds nothing.
     """
-    from flue_bench.boards import board, published, verdicts
+    from flue_bench.boards import board, published, rules, verdicts
     from flue_bench.boards.floors import above
     from flue_bench.boards.overall import place
     from flue_bench.results.comparison import Evidence
@@ -470,7 +470,7 @@ def build_board(
     if teacher and student:
         rows = named_rows(results.records, together=True)
         pair = known_name(rows, teacher), known_name(rows, student)
-    built = board.build(
+    built = rules.build(
         results.records,
         results.failures,
         results.damaged,

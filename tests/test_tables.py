@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import flue_bench
-from flue_bench.boards import board, render
+from flue_bench.boards import render, rules
 from flue_bench.errors import FlueBenchError, RecordError
 from flue_bench.progress import Console, Display
 from support.boards import LABELS, teacher_and_student
@@ -88,7 +88,7 @@ def test_every_figure_of_the_board_is_in_the_table(results: Path) -> None:
 
 
 def test_an_empty_board_is_an_empty_table() -> None:
-    empty = board.build([])
+    empty = rules.build([])
     assert empty.to_arrow().num_rows == 0 and empty.to_pandas().empty
     assert "No model has a whole entry yet." in str(empty) and "No model has a whole entry yet." in empty._repr_html_()
 
@@ -177,7 +177,7 @@ def test_no_name_of_a_stranger_becomes_html(tmp_path: Path) -> None:
         make_record(EVIL, EVIL, recipe_name=EVIL, metric=EVIL, collapsed=EVIL, deviations=[EVIL], canonical=False),
         make_record("org/plain", EVIL, metric=EVIL, column=EVIL),
     ]
-    shown = board.build(records, damaged=[(Path(EVIL), EVIL)])._repr_html_()
+    shown = rules.build(records, damaged=[(Path(EVIL), EVIL)])._repr_html_()
     page = Page(shown)
     assert not page.open and "script" not in page.tags and page.attributes == {"style"}
     assert "<script" not in shown and "\u202e" not in shown and "\x1b" not in shown

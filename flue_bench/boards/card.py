@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from flue_bench import escape, files
-from flue_bench.boards import board
+from flue_bench.boards import rules
 from flue_bench.data import registry
 from flue_bench.errors import RecordError, TaskFileError, UsageError, cause, counted
 from flue_bench.kinds.counts import Metric
@@ -54,7 +54,7 @@ def settings(records: Sequence[RunRecord], model: str) -> tuple[str, list[Settin
     Raises:
         UnknownNameError, UsageError: as for ``rows.find`` on the board's rows.
     """
-    rows = {row.key: row for row in board.build(records, together=False).rows}
+    rows = {row.key: row for row in rules.build(records, together=False).rows}
     once, _ = newest(records)
     named = [each for each in named_rows(once) if each.key in rows]
     keys = {each.key for each in find(named, model)}
@@ -105,12 +105,12 @@ def results(of_model: Iterable[Setting]) -> list[EvalResult]:
                     "recipe": f"{first.recipe_name}, {first.cell.recipe.precision}",
                 }
                 | ({"tuned": f"{first.cell.search.budget}, on validation"} if first.cell.search else {})
-                | ({"taught": list(words)} if (words := board.taught_by(setting.records)) else {})
+                | ({"taught": list(words)} if (words := rules.taught_by(setting.records)) else {})
                 | ({} if first.cell.untrained else {"seeds": [record.cell.seed for record in setting.records]})
                 | ({} if sd is None else {"sd": round(sd, 4)})
                 | ({"collapsed": list(words)} if (words := collapsed(setting.records)) else {})
-                | ({"own_head": list(words)} if (words := board.own_head(setting.records)) else {})
-                | ({"leaks": list(words)} if (words := board.leaks(setting.records)) else {})
+                | ({"own_head": list(words)} if (words := rules.own_head(setting.records)) else {})
+                | ({"leaks": list(words)} if (words := rules.leaks(setting.records)) else {})
             ),
             source_name="flue-bench" if homepage else None,
             source_url=homepage,
@@ -146,7 +146,7 @@ def eval_results(of_model: Iterable[Setting]) -> tuple[str, list[str]]:
             notes.append(f"mean over seeds {seeds} (sd {sd:.4f})" if sd is not None else f"seed {seeds}")
         if first.cell.search:
             notes.append(f"{first.cell.search.budget}, on validation")
-        notes += [*collapsed(setting.records), *board.own_head(setting.records), *board.leaks(setting.records)]
+        notes += [*collapsed(setting.records), *rules.own_head(setting.records), *rules.leaks(setting.records)]
         notes.append(f"flue-bench {first.environment.flue_bench}, setting {first.setting_digest}")
         entries.append(
             EvalResultEntry(
@@ -173,7 +173,7 @@ def section(of_model: Sequence[Setting]) -> str:
         mean, sd = _over_seeds(setting, first.metric)
         seeds = "" if first.cell.untrained else f" ({len(setting.records)})"
         score = f"{100 * mean:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}") + seeds
-        marks = (" †" if collapsed(setting.records) else "") + (" §" if board.leaks(setting.records) else "")
+        marks = (" †" if collapsed(setting.records) else "") + (" §" if rules.leaks(setting.records) else "")
         taught = f", taught by {first.cell.teacher.called}" if first.cell.teacher else ""
         recipe = f"{first.recipe_name}{taught}, {first.cell.recipe.precision}"
         lines.append([*map(escape.markdown, (setting.title, recipe, first.metric)), score + marks])
@@ -186,7 +186,7 @@ def section(of_model: Sequence[Setting]) -> str:
     }
     said = "† Some of these runs collapsed, giving one answer throughout: they allow no verdict."
     dagger = f"\n{said}\n" if any("†" in line[-1] for line in lines) else ""
-    if leaks := board.leaks([record for setting in of_model for record in setting.records]):
+    if leaks := rules.leaks([record for setting in of_model for record in setting.records]):
         dagger += f"\n§ {escape.markdown('; '.join(leaks))}.\n"
     untrained = {setting.records[0].cell.untrained is not None for setting in of_model}
     over = "mean ± sample standard deviation over the seeds"
@@ -289,7 +289,7 @@ def of_kept(record: RunRecord, name: str, architecture: str) -> ModelCard:
             f"{record.recipe_name}: "
             + ", ".join(f"{key} {value}" for key, value in cell.recipe.model_dump(exclude_none=True).items())
         ),
-        **({"teacher": escape.markdown(", ".join(board.taught_by([record])))} if cell.teacher else {}),
+        **({"teacher": escape.markdown(", ".join(rules.taught_by([record])))} if cell.teacher else {}),
         "seed": str(cell.seed),
         cell.trained.recipe.evaluation: (
             f"{record.selected_epoch} of {len(record.history)}, by {escape.code(record.metric)} on validation"

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from flue_bench import escape
-from flue_bench.boards.board import leaks, own_head
 from flue_bench.boards.breaks import Names
+from flue_bench.boards.rules import leaks, own_head
 from flue_bench.boards.wording import COLLAPSED, NONE, OUTLYING
 from flue_bench.data import registry
 from flue_bench.errors import FlueBenchError, RecordError, UnknownNameError, UsageError, counted

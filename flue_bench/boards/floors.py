@@ -22,7 +22,7 @@ def above(board: Board, records: Sequence[RunRecord], evidence: Evidence, floor:
 
     Args:
         board: the board of these records.
-        records: as given to ``board.build``.
+        records: as given to ``rules.build``.
         evidence: the source of their predictions.
         floor: a model's name, as ``rows.find`` accepts it. Of its rows the one counts that was fine-tuned as the
             teacher was.

@@ -36,7 +36,7 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
 
     Args:
         board: the board of these records.
-        records: as given to ``board.build``.
+        records: as given to ``rules.build``.
         evidence: the source of their predictions.
         link: see ``Link``.
     """

@@ -129,7 +129,7 @@ def place(board: Board, records: Iterable[RunRecord], evidence: Evidence, names:
 
     Args:
         board: the board of these records.
-        records: as given to ``board.build``.
+        records: as given to ``rules.build``.
         evidence: the source of their predictions.
         names: columns or tasks of the board, or groups of installed tasks.
 

@@ -17,7 +17,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from flue_bench import files
-from flue_bench.boards.board import Board, Column, Entry, Quote, QuoteLine, build
+from flue_bench.boards.board import Board, Column, Entry, Quote, QuoteLine
+from flue_bench.boards.rules import build
 from flue_bench.boards.wording import COLLAPSED
 from flue_bench.errors import RecordError, faults
 from flue_bench.kinds.kind import installed, kind_named
@@ -117,7 +118,7 @@ def quote(board: Board, records: Sequence[RunRecord], published: File) -> Board:
 
     Args:
         board: the board of these records.
-        records: as given to ``board.build``.
+        records: as given to ``rules.build``.
         published: see ``load``.
     """
     whole = {column.name for column in board.columns if _whole(column)}

@@ -11,7 +11,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from flue_bench.boards.board import Board, Column, Entry, Kept, Note, Pair, mean_kept
+from flue_bench.boards.board import Board, Column, Entry, Kept, Note, Pair
+from flue_bench.boards.rules import mean_kept
 from flue_bench.errors import FlueBenchError
 from flue_bench.record import RunRecord
 from flue_bench.results import comparison
@@ -34,7 +35,7 @@ def weigh(board: Board, records: Iterable[RunRecord], evidence: Evidence) -> Boa
 
     Args:
         board: the board of these records.
-        records: as given to ``board.build``.
+        records: as given to ``rules.build``.
         evidence: the source of their predictions.
     """
     records_of = by_run(records)

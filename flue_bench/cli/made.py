@@ -45,9 +45,9 @@ def made(
     except IncompleteError as error:  # each reason was printed when it came up
         done, incomplete = error.results, True
     if done.records or done.failures:
-        from flue_bench.boards import board  # not before: the first step need not wait for it
+        from flue_bench.boards import rules  # not before: the first step need not wait for it
 
-        Console().print(board.build(done.records, done.failures))
+        Console().print(rules.build(done.records, done.failures))
     if done.reused:
         display.line(f"{done.reused} of {len(done)} {again}")
     for line in more(done):

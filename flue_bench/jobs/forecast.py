@@ -11,7 +11,7 @@ from statistics import median
 
 import torch
 
-from flue_bench.boards import board, verdicts
+from flue_bench.boards import rules, verdicts
 from flue_bench.errors import counted
 from flue_bench.jobs.cluster import Slurm
 from flue_bench.jobs.grid import Grid, Outcome, Planned, add
@@ -194,7 +194,7 @@ def noises(
     chosen = [record for record in records if record.column in columns and record.cell.scored == split]
     if not chosen:
         return {}
-    built = verdicts.weigh(board.build(chosen, []), chosen, Evidence((store.root,)))
+    built = verdicts.weigh(rules.build(chosen, []), chosen, Evidence((store.root,)))
     return {
         (column.name, column.limit, column.train_rows): power.noise
         for column, power in zip(built.columns, built.power, strict=True)

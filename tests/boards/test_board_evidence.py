@@ -18,10 +18,11 @@ import pytest
 
 import flue_bench
 from flue_bench import escape
-from flue_bench.boards.board import Board, Entry, build
+from flue_bench.boards.board import Board, Entry
 from flue_bench.boards.latex import latex
 from flue_bench.boards.published import load, quote
 from flue_bench.boards.render import markdown, to_csv, to_json
+from flue_bench.boards.rules import build
 from flue_bench.boards.verdicts import weigh
 from flue_bench.errors import UsageError
 from flue_bench.record import RunRecord

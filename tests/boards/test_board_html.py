@@ -18,8 +18,7 @@ import pytest
 import typer
 
 import flue_bench
-from flue_bench.boards import behind, pictures, render
-from flue_bench.boards import board as boards
+from flue_bench.boards import behind, pictures, render, rules
 from flue_bench.boards import html as pages
 from flue_bench.boards.pictures import Scale
 from flue_bench.cli.leaderboard import leaderboard
@@ -686,7 +685,7 @@ def test_a_thousand_records(tmp_path: Path) -> None:
         ).model_copy(update={"per_class": {"class": classes}})
         for n in range(84) for task in ("paws-x", "xnli", "sick", "rte3") for seed in range(3)
     ]  # fmt: skip
-    built = boards.build(records)
+    built = rules.build(records)
     rows = tuple(
         replace(row, entries=tuple(entry and replace(entry, interval=interval) for entry in row.entries))
         for row in built.rows

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from flue_bench.boards import card
-from flue_bench.boards.board import Board, build
+from flue_bench.boards.board import Board
 from flue_bench.boards.html import html
 from flue_bench.boards.latex import latex
 from flue_bench.boards.render import markdown, terminal, to_csv, to_json
+from flue_bench.boards.rules import build
 from flue_bench.boards.verdicts import weigh
 from flue_bench.boards.wording import COLLAPSED
 from flue_bench.kinds.counts import TRY

@@ -13,7 +13,7 @@ import pytest
 import flue_bench
 from flue_bench import svg
 from flue_bench.boards import curves
-from flue_bench.boards.board import build
+from flue_bench.boards.rules import build
 from flue_bench.errors import UsageError
 from flue_bench.record import ModelRef, RunRecord, Training
 from flue_bench.results.store import Store

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import flue_bench
-from flue_bench.boards import board
+from flue_bench.boards import rules
 from flue_bench.boards.board import Entry, Row
 from flue_bench.errors import UsageError
 from flue_bench.results.store import Store
@@ -73,7 +73,7 @@ def test_distillations_are_one_row_and_a_single_one_stays(root: Path) -> None:
 
 
 def test_rows_of_one_model_are_what_they_were(root: Path) -> None:
-    together, apart = (board.build(Store(root).records(), together=both) for both in (True, False))
+    together, apart = (rules.build(Store(root).records(), together=both) for both in (True, False))
     assert len(apart.rows) == len(together.rows) + 2
     for label in ("maitre", "seul", "autre"):
         assert labelled(together, label).entries == labelled(apart, label).entries

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from flue_bench.boards.board import Board, build
+from flue_bench.boards.board import Board
 from flue_bench.boards.html import html
 from flue_bench.boards.latex import latex
 from flue_bench.boards.notebook import html as fragment
 from flue_bench.boards.published import load, quote
 from flue_bench.boards.render import markdown, terminal, to_json
+from flue_bench.boards.rules import build
 from flue_bench.boards.verdicts import weigh
 from flue_bench.progress import Console
 from flue_bench.results.comparison import Evidence

@@ -18,9 +18,10 @@ import pytest
 import typer
 from pydantic import ValidationError
 
-from flue_bench.boards.board import Board, Column, Entry, Row, build
+from flue_bench.boards.board import Board, Column, Entry, Row
 from flue_bench.boards.latex import latex
 from flue_bench.boards.render import markdown, terminal, to_csv, to_json
+from flue_bench.boards.rules import build
 from flue_bench.boards.wording import tables
 from flue_bench.cli.leaderboard import leaderboard
 from flue_bench.errors import UnknownNameError, UsageError

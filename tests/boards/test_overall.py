@@ -13,12 +13,13 @@ import pytest
 
 import flue_bench
 from flue_bench.boards import compared, floors
-from flue_bench.boards.board import Board, build
+from flue_bench.boards.board import Board
 from flue_bench.boards.html import html
 from flue_bench.boards.latex import latex
 from flue_bench.boards.notebook import html as notebook
 from flue_bench.boards.overall import Overall, Place, place
 from flue_bench.boards.render import markdown, to_csv, to_json
+from flue_bench.boards.rules import build
 from flue_bench.boards.verdicts import weigh
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.record import NoTraining

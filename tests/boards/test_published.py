@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flue_bench.boards.board import Board, Quote, build
+from flue_bench.boards.board import Board, Quote
 from flue_bench.boards.published import load, quote
 from flue_bench.boards.render import markdown
+from flue_bench.boards.rules import build
 from flue_bench.data import registry
 from flue_bench.errors import RecordError
 from flue_bench.kinds.kind import kind_named

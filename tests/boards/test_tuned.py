@@ -12,10 +12,11 @@ import pytest
 
 import flue_bench
 from flue_bench.boards import budgets
-from flue_bench.boards.board import Board, build
+from flue_bench.boards.board import Board
 from flue_bench.boards.html import html
 from flue_bench.boards.latex import latex
 from flue_bench.boards.render import markdown, to_csv, to_json
+from flue_bench.boards.rules import build
 from flue_bench.boards.wording import best_of, budgets_tables, retention
 from flue_bench.errors import UsageError
 from flue_bench.results.comparison import Evidence

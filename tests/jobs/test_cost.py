@@ -22,7 +22,7 @@ from torch._functorch.aot_autograd import make_boxed_func
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
-from flue_bench.boards.board import build
+from flue_bench.boards.rules import build
 from flue_bench.boards.verdicts import weigh
 from flue_bench.data import registry, sources
 from flue_bench.jobs import cell, loader, worker

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from flue_bench.boards import render
-from flue_bench.boards.board import build
+from flue_bench.boards.rules import build
 from flue_bench.data import registry, sources
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.jobs import cell

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from flue_bench.boards import board, card, render
+from flue_bench.boards import card, render, rules
 from flue_bench.boards.html import html
 from flue_bench.boards.verdicts import weigh
 from flue_bench.boards.wording import NONE
@@ -227,7 +227,7 @@ def test_a_board_sets_it_apart(tmp_path: Path) -> None:
         write(tmp_path, right(0.7 + seed / 60, how=False), "org/base", seed=seed, how=None)
     write(tmp_path, right(0.95), leaks=["its card names the data"])
     contents = Store(tmp_path).read()
-    built = weigh(board.build(contents.records), contents.records, Evidence((tmp_path,)))
+    built = weigh(rules.build(contents.records), contents.records, Evidence((tmp_path,)))
     base, scored = built.rows
     assert (base.trained, scored.trained, scored.recipe) == (True, False, "fine-tuned elsewhere")
     (entry,) = scored.entries
@@ -249,7 +249,7 @@ def test_a_board_sets_it_apart(tmp_path: Path) -> None:
 def test_validation_has_a_column_of_its_own(tmp_path: Path) -> None:
     write(tmp_path, right(0.9))
     write(tmp_path, right(0.8), how=HOW.model_copy(update={"split": "validation"}))
-    built = board.build(Store(tmp_path).records())
+    built = rules.build(Store(tmp_path).records())
     assert [column.title for column in built.columns] == ["avis", "avis (validation)"]
     assert len(built.rows) == 1 and all(built.rows[0].entries)
 
@@ -276,7 +276,7 @@ def test_only_fine_tuned_models_are_asked_which_is_better(tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="it needs --question trained"):
         comparison.compare(one, base, "f1_macro", Evidence((tmp_path,)))
     with pytest.raises(UsageError, match="name a model that was fine-tuned here"):
-        board.build(Store(tmp_path).records(), pair=("org/finetuned", "org/base"))
+        rules.build(Store(tmp_path).records(), pair=("org/finetuned", "org/base"))
 
 
 def test_a_kept_model_is_not_taken_for_its_run(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_a_kept_model_is_not_taken_for_its_run(tmp_path: Path) -> None:
     kept = write(tmp_path, right(0.8, how=False), "kept", how=same)
     assert kept.predictions.sha256 == run.predictions.sha256
     records = Store(tmp_path).records()
-    built = weigh(board.build(records), records, Evidence((tmp_path,)))
+    built = weigh(rules.build(records), records, Evidence((tmp_path,)))
     covers = [entry.interval.covers for row in built.rows for entry in row.entries if entry and entry.interval]
     assert covers == ["test examples (one seed)", "test examples"]
 
@@ -308,4 +308,4 @@ def test_a_failure_is_kept_and_shown(tmp_path: Path) -> None:
     Store(tmp_path).write_failure(failure)
     (path,) = tmp_path.glob("runs/*/*/*.failed.json")
     assert path.name.startswith("scored-") and Store(tmp_path).failures() == [failure]
-    assert "xnli, as it is" in board.build([], [failure]).failed[0].what
+    assert "xnli, as it is" in rules.build([], [failure]).failed[0].what

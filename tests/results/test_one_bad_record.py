@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 
 import flue_bench
-from flue_bench.boards.board import build
+from flue_bench.boards.rules import build
 from flue_bench.files import sha256
 from flue_bench.record import Cell
 from flue_bench.results.store import Store

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flue_bench import escape
-from flue_bench.boards import board, card
+from flue_bench.boards import card, rules
 from flue_bench.boards.wording import COLLAPSED, FINE_TUNED, setting_text
 from flue_bench.data import model_names
 from flue_bench.data.embedded import embedded
@@ -64,7 +64,7 @@ def records() -> list[RunRecord]:
 
 
 def test_every_name_that_a_board_prints_is_known(records: list[RunRecord]) -> None:
-    built, rows = board.build(records), rows_of(records)
+    built, rows = rules.build(records), rows_of(records)
     assert len(built.rows) == len(CLASHING) == len({row.label + setting_text(built, row) for row in built.rows})
     for row in built.rows:
         title = f"{row.label} ({setting_text(built, row)})"
@@ -77,7 +77,7 @@ def test_every_name_that_a_board_prints_is_known(records: list[RunRecord]) -> No
 
 
 def test_titles_are_those_of_the_board(records: list[RunRecord]) -> None:
-    built = board.build(records)
+    built = rules.build(records)
     assert {row.key: row.title for row in rows_of(records)} == {
         row.key: f"{row.label} ({setting_text(built, row)})" for row in built.rows
     }
