@@ -1,7 +1,7 @@
 """By which objective a student learns most, at one budget: ``results/distillation/objectives.md``.
 
     D="flue-bench distill benchmarks/recipes/student.toml --corpus WORK/corpus --set steps=400 --set evaluate_steps=100"
-    for seed in 0 1; do
+    for seed in 0 1 2; do
         $D --set precision=fp32 --set seed=$seed --out WORK/objectives/card-seed$seed
         $D --set precision=fp32 --set seed=$seed --out WORK/objectives/mlm-seed$seed \\
             --set weight_distil=0 --set weight_cosine=0 --set weight_mlm=1
