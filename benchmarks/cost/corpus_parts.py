@@ -26,7 +26,7 @@ import torch
 
 from benchmarks.common import report
 from flue_bench.training.device import Device
-from flue_distill.api import _load_tokenizer
+from flue_distill.api import load_tokenizer
 from flue_distill.corpus import parts, texts
 from flue_distill.corpus.shards import Manifest
 
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     arguments = parser.parse_args()
     docs = list(documents(arguments.texts, arguments.megabytes * 1e6))
-    tokenizer = _load_tokenizer(arguments.tokenizer, offline=True)
+    tokenizer = load_tokenizer(arguments.tokenizer, offline=True)
     with TemporaryDirectory() as folder:
         measured = {suffix: measure(suffix, docs, tokenizer, Path(folder)) for suffix in FORMATS}
     here = report.versions(Device(torch.device("cpu"), "fp32", ""))

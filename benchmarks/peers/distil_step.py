@@ -104,7 +104,7 @@ def loss_alone(arguments: argparse.Namespace) -> dict[str, list[dict[str, float]
 
     def once() -> None:
         d_bias, work = torch.zeros(vocabulary, device=device), logits.clone()
-        for tile in objective._tiles(0, rows, masked, vocabulary, device):
+        for tile in objective.tiles(0, rows, masked, vocabulary, device):
             known = labels[tile] if tile.start < masked else None
             objective.descend(work[tile], target[tile], known, 2.0, of_distil, of_mlm, d_bias)
         d_bias[0].item()  # waits for the device

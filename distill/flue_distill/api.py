@@ -187,7 +187,7 @@ def build_corpus(
     if spread is None and parts.division(out) and not (out / shards.MANIFEST).exists():
         raise RecordError(f"{out} holds parts: go on with --workers, --cluster or --part and --merge, or delete it.")
     with display.console.status("Loading the tokenizer"):
-        loaded = _load_tokenizer(str(tokenizer), offline)
+        loaded = load_tokenizer(str(tokenizer), offline)
     texts = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     settings: dict[str, Any] = {
         "field": field,
@@ -251,7 +251,7 @@ def build_corpus_part(
 
     display = display_for(progress)
     with display.console.status("Loading the tokenizer"):
-        loaded = _load_tokenizer(str(tokenizer), offline)
+        loaded = load_tokenizer(str(tokenizer), offline)
     return in_parts.make(
         [inputs] if isinstance(inputs, str | Path) else list(inputs),
         loaded,
@@ -306,7 +306,7 @@ def tokenizer_folder(name: str, offline: bool) -> tuple[Path, list[str]]:
     return folder, [path.name for path in folder.iterdir()]
 
 
-def _load_tokenizer(name: str, offline: bool) -> Any:
+def load_tokenizer(name: str, offline: bool) -> Any:
     """Load the tokenizer of a hub repository, or of a directory that need not hold a model."""
     from flue_bench.training import models
 

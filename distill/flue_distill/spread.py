@@ -13,7 +13,7 @@ from flue_bench import files
 from flue_bench.errors import DataError, RecordError, counted
 from flue_bench.jobs.worker import Report
 from flue_bench.jobs.workers import Driver, Job, Workers, nodes_of, placed, started
-from flue_bench.progress import Display
+from flue_bench.progress import Console, Display
 from flue_bench.training import models
 from flue_bench.training.device import pick_device
 from flue_distill.corpus import parts
@@ -133,5 +133,5 @@ def _tried(act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     except BusyError:
         return {"state": "busy"}
     except ProcessDiedError as error:
-        print(error, file=sys.stderr)
+        Console(file=sys.stderr).print(str(error))
         sys.exit(1)  # as if this process had died: the driver tries again

@@ -188,7 +188,7 @@ def test_the_picture_and_the_card_mark_it(tmp_path: Path) -> None:
     for name, speed in ((TEACHER, 40.0), (STUDENT, 80.0)):
         store.write_speed(make_speed(name, speed))
     page = drawn(store)["html"]
-    assert re.search(rf'text-anchor="\w+">{STUDENT} {COLLAPSED}</text>', page)
+    assert re.search(rf"<text [^>]*>{STUDENT} {COLLAPSED}</text>", page)
     assert page.count('class="on"') == 1  # the faster one collapsed: it is not on the front
     _, of_model, _ = card.settings(store.records(), STUDENT)
     (result, *_) = card.results(of_model)

@@ -20,6 +20,7 @@ from flue_distill.corpus.shards import open_corpus
 from flue_distill.corpus.tokens import identify
 from flue_distill.training.recipe import DistilRecipe
 from flue_distill.training.run import distil
+from flue_distill.training.trainer import PROTOCOL
 from support import ROOT
 from support.tiny import tiny
 
@@ -43,7 +44,7 @@ def test_a_corpus_of_the_first_release_is_read_and_trained_on(tmp_path: Path) ->
     display = Display(Console(file=io.StringIO()))
     assert distil(recipe, FIRST / "corpus", tmp_path / "out", display)
     made = json.loads((tmp_path / "out/distillation.json").read_text(encoding="utf-8"))
-    assert made["corpus"]["digest"] == corpus.manifest.digest and made["protocol"] == 2
+    assert made["corpus"]["digest"] == corpus.manifest.digest and made["protocol"] == PROTOCOL
 
 
 def test_a_student_of_the_first_release_names_its_teacher_and_is_finished(tmp_path: Path) -> None:

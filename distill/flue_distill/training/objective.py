@@ -224,7 +224,7 @@ def _compiled(backend: str | Callable[..., Any]) -> Callable[..., tuple[Tensor, 
     return torch.compile(descend, dynamic=True, fullgraph=True, backend=backend)
 
 
-def _tiles(start: int, stop: int, masked: int, vocabulary: int, device: torch.device) -> Iterator[slice]:
+def tiles(start: int, stop: int, masked: int, vocabulary: int, device: torch.device) -> Iterator[slice]:
     """Yield the rows from ``start`` to ``stop`` as slices for ``descend``, masked rows apart from the others."""
     most = max(1, TILE_LOGITS // vocabulary) * torch.get_num_threads() if device.type == "cpu" else stop - start
     while start < stop:
@@ -273,7 +273,7 @@ class _Vocabulary(torch.autograd.Function):
                 logits, target = project(x, matrix, wide), None  # (chunk, vocab and more), to become their gradient
                 if teacher is not None:
                     target = project(teacher.features[rows], teacher.weight, teacher.bias)  # (chunk, vocab)
-                for tile in _tiles(start, start + len(x), len(labels), vocabulary, features.device):
+                for tile in tiles(start, start + len(x), len(labels), vocabulary, features.device):
                     here = slice(tile.start - start, tile.stop - start)
                     # Detached: what is compiled would be compiled anew for a slice that is the whole tensor.
                     sums = down(
