@@ -281,7 +281,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_rest_of_the_grid_is_as_if_it_had_not
         calls.append(1)
         if len(calls) == 2:  # the second cell, at its third step
             show = lambda at: os.kill(os.getpid(), signal.SIGINT) if at.step == 3 else None  # noqa: E731
-            return fine_tune(*arguments[:-2], show, arguments[-1])
+            return fine_tune(*arguments[:-3], show, *arguments[-2:])
         return fine_tune(*arguments)
 
     store = Store(tmp_path / "cut")
