@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def watcher(folder: Path, *words: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background work has it ignored
     )
 
 
@@ -76,7 +78,10 @@ def test_each_checkpoint_once_through_ctrl_c_until_the_training_ends(finished: P
         time.sleep(0.2)
     time.sleep(0.5)  # it waits
     first.send_signal(signal.SIGINT)
-    said, told = first.communicate(timeout=60)
+    try:
+        said, told = first.communicate(timeout=60)
+    finally:
+        first.kill()  # it would watch for ever
     assert first.returncode == 130 and "Traceback" not in told, told
     assert "The same command goes on" in told
     before = records(tmp_path)
