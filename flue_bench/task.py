@@ -377,8 +377,8 @@ class Task(Schema):
 
         Args:
             name: the task's name, of lower-case letters, digits, dots and hyphens.
-            kind: sentence, sentence-pair, tokens, regression, multi-label, multiple-choice, question-answering, or an
-                installed one.
+            kind: sentence, sentence-pair, tokens, regression, multi-label, multiple-choice, question-answering, senses,
+                or an installed one.
             metric: the headline metric.
             train: rows, each a mapping from column to value: ``text``, ``text_pair`` and ``label``, or ``words`` and
                 ``tags``, ``text`` and ``value`` or ``labels``, …; a data frame's are ``frame.to_dict("records")``.
@@ -387,18 +387,20 @@ class Task(Schema):
             labels: names of the classes or tags.
             columns: the kind's name of a column → its name in the rows, where it differs.
             label_names: a label's name in the rows → its name in ``labels``, where it differs.
-            settings: other fields of a task: ``scheme``, ``split``, ``recipe``, ``version``, ….
+            settings: other fields of a task: ``scheme``, ``split``, ``recipe``, ``version``, …; and of its source
+                ``where``, ``drop_if`` and ``separator``.
 
         Raises:
-            TaskFileError: the task is not valid.
+            TaskFileError: the task is not valid, or a row is no mapping.
         """
         rows = {"train": train, "validation": validation, "test": test}
-        given = {split: tuple(map(dict, rows_of)) for split, rows_of in rows.items()}
+        given = {split: _in_memory(f"task {name}: {split}", rows_of) for split, rows_of in rows.items()}
         source = {
             "rows": {split: rows_of for split, rows_of in given.items() if rows_of},
             "columns": dict(columns or {}),
             "label_names": dict(label_names or {}),
         }
+        source |= {key: settings.pop(key) for key in ("where", "drop_if", "separator") if key in settings}
         declared = {"name": name, "kind": kind, "metric": metric, "labels": tuple(labels), "source": (source,)}
         try:
             return cls.model_validate(settings | declared)
@@ -421,6 +423,20 @@ class Task(Schema):
         if name not in self.recipe and name != "standard":
             raise UnknownNameError("recipe", name, {"standard", *self.recipe, *field.RECIPES}, of=f"Task {self.name}")
         return Recipe().override(self.recipe.get(name, {}))
+
+
+def _in_memory(where: str, rows: Any) -> tuple[dict[str, Any], ...]:
+    """Return rows as they are kept; raise ``TaskFileError`` for what are none, such as a data frame itself."""
+    if rows is None:
+        return ()
+    given = tuple(rows) if isinstance(rows, Iterable) and not isinstance(rows, Mapping) else (rows,)
+    for row in given:
+        if not isinstance(row, Mapping) or row is rows:
+            raise TaskFileError(
+                f"{where}: expected rows, each a mapping from column to value, not {quoted(row)}. Those of a data "
+                'frame are frame.to_dict("records").'
+            )
+    return tuple(map(dict, given))
 
 
 def in_iob2(tag: Any, written: str) -> Any:

@@ -83,7 +83,13 @@ def place(path: Path, number: int) -> str:
     return f"{path}, {'row' if path.suffix.lower() in ('.parquet', '.json') else 'line'} {number}"
 
 
-def rows(path: Path, wanted: Sequence[Column], layout: Layout = PLAIN, hints: list[str] | None = None) -> Iterator[Row]:
+def rows(
+    path: Path,
+    wanted: Sequence[Column],
+    layout: Layout = PLAIN,
+    hints: list[str] | None = None,
+    optional: Sequence[Column] = (),
+) -> Iterator[Row]:
     """Yield the rows of a CSV, TSV, JSON or parquet file.
 
     A CSV or TSV has a header unless every wanted column is a number. CSV is quoted as in RFC 4180; in a TSV a quote is
@@ -95,6 +101,7 @@ def rows(path: Path, wanted: Sequence[Column], layout: Layout = PLAIN, hints: li
         wanted: its columns, in the order of the values.
         layout: the layout of a text file.
         hints: receives a line, after the last row, where the file seems to need another layout.
+        optional: of the columns, those that a JSON object may lack: it then has null.
 
     Raises:
         DataError: a column is missing (the message lists those that exist), a row has another shape, a byte is invalid
@@ -103,10 +110,9 @@ def rows(path: Path, wanted: Sequence[Column], layout: Layout = PLAIN, hints: li
     kind = format_of(path, tokens=False)
     if kind == "parquet":
         return parquet_rows(path, wanted)
-    if kind == "jsonl":
-        return json_rows(path, wanted, _lines(path, layout.encoding))
-    if kind == "json":
-        return _objects(path, wanted, _json(path, layout))
+    if kind in ("json", "jsonl"):
+        lines = _json_lines(path, _lines(path, layout.encoding)) if kind == "jsonl" else _json(path, layout)
+        return _objects(path, wanted, lines, optional=optional)
     unsaid, usual = layout.quoting is None, "," if kind == "csv" else "\t"
     if layout.quoting or (unsaid and kind == "csv"):
         quoted = _quoted(path, layout, usual)
@@ -115,6 +121,20 @@ def rows(path: Path, wanted: Sequence[Column], layout: Layout = PLAIN, hints: li
         )
     table = _table(path, wanted, _bare(path, layout, usual))
     return table if hints is None or not unsaid else _watched(path, table, len(wanted), hints)
+
+
+def has_column(path: Path, name: str, layout: Layout = PLAIN) -> bool:
+    """Return whether a table with names of columns has one of this name, or any object of a JSON file such a key.
+
+    A damaged file has none: reading it says so.
+    """
+    try:
+        if format_of(path, tokens=False) not in ("json", "jsonl"):
+            return next(rows(path, [name], layout), None) is not None
+        key = json.dumps(name)
+        return any(key in line for _, line in _lines(path, layout.encoding))
+    except DataError:
+        return False
 
 
 def sentences(
@@ -150,7 +170,7 @@ def sentences(
 def _sentences(
     path: Path, words: Column | None, tags: Column, layout: Layout, left_out: Counter[str] | None
 ) -> Iterator[Row]:
-    conllu = ".conllu" in path.suffixes
+    conllu = ".conllu" in map(str.lower, path.suffixes)
     lines = _columns(path, layout)
     head, first = _head(lines)
     if not first:
@@ -164,21 +184,25 @@ def _sentences(
             raise _missing(path, missing, known)
         below = chain(_without(below, first))  # that line is the header
     elif words is None:
-        words = 1 if conllu and known[0] == "1" else 0
+        # A sentence may begin with a word of several (1-2 Au, 1 à, 2 le), or with an empty node.
+        numbered = known[0] == "1" or (width > 2 and re.fullmatch(r"1-\d+|0\.1", known[0]))
+        words = 1 if conllu and numbered else 0
     at, tag_at = (called.index(column) if isinstance(column, str) else column or 0 for column in (words, tags))
     if width <= (most := max(at, tag_at, 1)):
         raise _too_few(path, next(number for number, line in head if line == first), width, most, first)
 
     start = 0
     sentence: tuple[list[str], list[str]] = ([], [])
+    first_cells: list[tuple[int, str]] = []
     for number, line in chain(below, [(0, "")]):
         docstart = line.startswith("-DOCSTART-")
         if docstart and left_out is not None:
             left_out["-DOCSTART- lines"] += 1
         if docstart or not line:
+            _check_beside(path, first_cells)
             if sentence[0]:
                 yield start, sentence
-            sentence = ([], [])
+            sentence, first_cells = ([], []), []
             continue
         cells = part(line)
         if line.startswith("#") and (conllu or len(cells) != width or _NAMED.match(line)):
@@ -188,9 +212,28 @@ def _sentences(
             raise DataError(f"{place(path, number)} has {there}, the file's first row has {width}: {quoted(line)}.")
         if conllu and at != 0 and _BESIDE.fullmatch(cells[0]):
             continue
+        if not conllu and at != 0:
+            first_cells.append((number, cells[0]))
         start = start if sentence[0] else number
         sentence[0].append(cells[at])
         sentence[1].append(cells[tag_at])
+
+
+def _check_beside(path: Path, first_cells: Sequence[tuple[int, str]]) -> None:
+    """Refuse a sentence of CoNLL-U in a file of another name: its words of several, and its empty nodes, are no words.
+
+    Args:
+        path: the file.
+        first_cells: the number of each line of the sentence, and what stands in its first column.
+    """
+    beside = [(number, cell) for number, cell in first_cells if _BESIDE.fullmatch(cell)]
+    others = [cell for _, cell in first_cells if not _BESIDE.fullmatch(cell)]
+    if beside and others and others == [str(number) for number in range(1, len(others) + 1)]:
+        number, cell = beside[0]
+        raise DataError(
+            f"{place(path, number)}: '{cell}' numbers no word but a range of words or an empty node, as in CoNLL-U: "
+            "call the file .conllu, which leaves such lines out."
+        )
 
 
 def _more_than_one(path: Path, rows: Iterator[Row]) -> Iterator[Row]:
@@ -461,10 +504,21 @@ def _json(path: Path, layout: Layout) -> Iterator[tuple[int, Any]]:
     """Yield the objects of a list, or one a line."""
     lines = _lines(path, layout.encoding)
     first = next((line for _, line in lines if line.strip()), "")
+    if first.strip() == "{":
+        raise DataError(
+            f"{path} is one JSON object over several lines: give a list of objects, or one object per line. {_SQUAD}"
+        )
     if not first.lstrip().startswith("["):
         yield from _json_lines(path, _lines(path, layout.encoding))
         return
     yield from _Listed(path, chain([first], (line for _, line in lines)))
+
+
+def _is_article(first: Any = None) -> bool:
+    return isinstance(first, dict) and "paragraphs" in first
+
+
+_SQUAD = 'Where it is in the form of SQuAD (data, paragraphs, qas), set reader = "squad" in the source.'
 
 
 class _Listed:
@@ -554,25 +608,37 @@ def _check_values(path: Path, number: int, text: str, marks: str) -> None:
 
 
 def _objects(
-    path: Path, wanted: Sequence[Column], rows: Iterator[tuple[int, Any]], advice: str = _ADVICE
+    path: Path,
+    wanted: Sequence[Column],
+    rows: Iterator[tuple[int, Any]],
+    advice: str = _ADVICE,
+    optional: Sequence[Column] = (),
 ) -> Iterator[Row]:
+    read = False
     for number, row in rows:
         if not isinstance(row, dict):
             raise DataError(f"{place(path, number)} is not a JSON object.")
         try:
             yield number, [row[column] for column in wanted]
+            read = True
         except KeyError:
             names = _named(row)
-            if all(column in names for column in wanted):
-                yield number, [row[names[str(column)]] for column in wanted]
+            if all(column in names or column in optional for column in wanted):
+                yield number, [row.get(names.get(str(column))) for column in wanted]
+                read = True
                 continue
+            if isinstance(row.get("data"), list) and _is_article(*row["data"][:1]):
+                raise DataError(f"{place(path, number)}: no columns but a whole data set. {_SQUAD}") from None
             lists = any(isinstance(value, list) for value in row.values())
             if "words" in wanted and lists and ("text" in row or {"data", "annotations"} <= row.keys()):
                 raise DataError(
                     f"{place(path, number)} holds a text and spans of characters, as doccano and Label Studio export "
                     "them. Words and tags are read: export as CoNLL."
                 ) from None
-            raise _missing(path, [c for c in wanted if c not in row], list(row), number, advice) from None
+            missing = [c for c in wanted if c not in names and c not in optional]
+            if read and advice == _ADVICE:
+                advice = "Objects before it have it: each has to, and null stands for nothing."
+            raise _missing(path, missing, list(row), number, advice) from None
 
 
 def parquet_rows(path: Path, wanted: Sequence[Column], advice: str = _ADVICE) -> Iterator[Row]:

@@ -23,10 +23,10 @@ from typing import Any
 
 from flue_bench.data import archives, formats, hub
 from flue_bench.data.registry import Registered, readers
-from flue_bench.errors import DataError, HubError, OfflineError, UsageError
+from flue_bench.errors import DataError, HubError, OfflineError, UsageError, quoted
 from flue_bench.files import cache_dir, sha256
 from flue_bench.kinds.kind import Kind, kind_named
-from flue_bench.kinds.rows import Labels, Row, Skipped, digest, plain_number
+from flue_bench.kinds.rows import Labels, Row, Skipped, digest, plain, plain_number
 from flue_bench.record import DataRef
 from flue_bench.task import SPLITS, Archive, Columns, Example, Source, Split, SplitFiles, Task, nfc
 
@@ -399,7 +399,7 @@ def _read_all(task: Task, located: _Place, training: TaskData | None, test: bool
         if located.source.reader:
             examples, rows = _by_reader(task, located, split, left_out, memory)
         elif in_memory := located.source.rows.get(split):
-            examples, rows = _by_rows(task, located.source, labels, split, in_memory, left_out)
+            examples, rows = _by_rows(task, located.source, labels, split, in_memory, left_out, idle)
         elif files:
             examples, rows = _by_columns(
                 task, located.source, labels, files, split, paths, hints, left_out, memory, idle
@@ -410,9 +410,9 @@ def _read_all(task: Task, located: _Place, training: TaskData | None, test: bool
             where = ", ".join(map(str, paths)) or "its rows"
             raise DataError(f"Task '{task.name}' has no example for its {split} split from {where}.")
         if len({example.id for example in examples}) < len(examples):
-            raise DataError(
-                f"Task '{task.name}': an id occurs twice in {split}. Without `columns.id`, rows are numbered."
-            )
+            twice = next(id_ for id_, times in Counter(example.id for example in examples).items() if times > 1)
+            advice = "remove one of the rows" if source.reader else "without `columns.id`, rows are numbered"
+            raise DataError(f"Task '{task.name}': an id occurs twice in {split}, {quoted(twice)}: {advice}.")
         skipped += [f"{split}: {what} left out: {number:,}" for what, number in left_out.items()]
         if rows not in (canonical := task.rows.get(split, (rows,))):
             there = f"{split} has {rows:,} rows" if rows else f"there is no {split} split"
@@ -477,7 +477,9 @@ def _by_reader(
                 f"which kind '{kind.name}' needs."
             ) from None
         except ValueError as error:
-            raise DataError(f"Reader {located.source.reader}, example {row} of {split}: {error}.") from None
+            called = f" ({quoted(given.id)})" if given.id else ""
+            where = f"Reader {located.source.reader}, example {row} of {split}{called}"
+            raise DataError(f"{where}: {error}.") from None
     return examples, rows
 
 
@@ -534,7 +536,7 @@ def _by_columns(
                     except ValueError as error:
                         raise DataError(f"{path}, column {single[name]}: {error}.") from None
                     hints += [hint] if hint else []
-            rows = formats.rows(path, wanted, layout, hints)
+            rows = formats.rows(path, wanted, layout, hints, more)
             at = {name: wanted.index(column) for name, column in single.items()}
             keep, drop = (
                 [(wanted.index(_key(k, numbered)), value) for k, value in conditions.items()]
@@ -572,28 +574,40 @@ def _by_rows(
     split: Split,
     rows: Sequence[Mapping[str, Any]],
     left_out: Counter[str],
+    idle: set[str],
 ) -> tuple[list[Example], int]:
     """Return the examples of one split that is in memory, and its number of rows; as ``_by_columns`` reads a file."""
     kind = kind_named(task.kind)
     labels.next_column()
-    more = [name for name in kind.may_have if rows and name in rows[0]]
-    wanted = dict.fromkeys([*kind.needs, *more, *source.columns])
+    more = [name for name in kind.may_have if name not in source.columns and any(name in each for each in rows)]
+    wanted = dict.fromkeys([*kind.needs, *source.columns])
     names = {name: _as_texts(source.columns.get(name, name)) for name in wanted}
-    columns = [str(one) for column in names.values() for one in _columns(column)]
+    columns = dict.fromkeys(
+        [*(str(one) for column in names.values() for one in _columns(column)), *source.where, *source.drop_if]
+    )
     examples: list[Example] = []
-    for row, values in enumerate(rows):
-        where = f"Task '{task.name}', row {row} of {split}"
+    row = 0
+    for number, values in enumerate(rows):
+        where = f"Task '{task.name}', row {number} of {split}"
         if missing := [column for column in columns if column not in values]:
             raise DataError(f"{where}: has no {', '.join(missing)}; it has {', '.join(map(str, values)) or 'nothing'}.")
-        given = {name: _gathered(column, values) for name, column in names.items()}
-        try:
-            name = _string(given.get("id")) or f"{split}-{row}"
-            examples.append(kind.example(Row(name, given, labels, task.options)))
-        except Skipped as reason:
-            left_out[str(reason)] += 1
-        except ValueError as error:
-            raise DataError(f"{where}: {error}.") from None
-    return examples, len(rows)
+        cells = {column: plain(values[column]) for column in columns}
+        if not all(_holds(cells[key], value) for key, value in source.where.items()):
+            continue
+        dropping = [key for key, value in source.drop_if.items() if _holds(cells[key], value)]
+        idle.difference_update(dropping)
+        if not dropping:
+            given = {name: _gathered(column, cells) for name, column in names.items()}
+            given |= {name: plain(values.get(name)) for name in more}
+            try:
+                name = _string(given.get("id")) or f"{split}-{row}"
+                examples.append(kind.example(Row(name, given, labels, task.options)))
+            except Skipped as reason:
+                left_out[str(reason)] += 1
+            except ValueError as error:
+                raise DataError(f"{where}: {error}.") from None
+        row += 1
+    return examples, row
 
 
 def _columns(column: Any) -> Sequence[formats.Column]:
@@ -618,12 +632,8 @@ def _gathered(column: Any, cells: Mapping[Any, Any]) -> Any:
 
 def _has(path: Path, name: str, columns: Columns, layout: formats.Layout) -> bool:
     """Return whether a file whose columns have names has one of this name."""
-    if any(isinstance(one, int) for column in columns.values() for one in _columns(column)):
-        return False
-    try:
-        return next(formats.rows(path, [name], layout), None) is not None
-    except DataError:  # if the file is damaged, reading it says so
-        return False
+    numbered = any(isinstance(one, int) for column in columns.values() for one in _columns(column))
+    return not numbered and formats.has_column(path, name, layout)
 
 
 def _key(name: str, numbered: bool) -> formats.Column:

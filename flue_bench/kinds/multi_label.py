@@ -132,6 +132,8 @@ class MultiLabel(Kind[Several]):
             several = [len(example.labels) for example in examples]
             if max(several) < 2:
                 yield f"{split}: no example has two labels; for one label each there is kind 'sentence'"
+            elif min(several) == len(task.labels):
+                yield f"{split}: every example has all labels: are its zeros and ones taken for positions?"
             if (none := several.count(0)) * 2 > len(several):
                 yield f"{split}: {none:,} of {len(several):,} examples have no label"
 

@@ -22,7 +22,7 @@ from flue_bench.kinds import counts
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores, ratio
 from flue_bench.kinds.kind import VALIDATION, Declared, Kind, Texts, integers
 from flue_bench.kinds.own_head import Reading
-from flue_bench.kinds.rows import Row
+from flue_bench.kinds.rows import NO_JSON, Row, from_json
 from flue_bench.record import RunRecord
 from flue_bench.task import Example, Split, nfc
 
@@ -347,9 +347,12 @@ def _outcomes(table: pyarrow.Table) -> Floats:
 def _answers(value: Any) -> tuple[tuple[str, int], ...]:
     """Return answers and their starts from a table of lists, as data sets have it, or a list of tables, as SQuAD has.
 
-    An empty text stands for no answer.
+    A cell of text holds either as JSON. An empty text stands for no answer.
     """
     form = 'answers are { "text": […], "answer_start": […] }, or a list of such pairs'
+    value = from_json(value)
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{", "("):
+        raise ValueError(f"the column for 'answers' holds {quoted(value)}{NO_JSON}")
     if isinstance(value, Mapping) and value.keys() >= {"text", "answer_start"}:
         texts, starts = value["text"], value["answer_start"]
         if not isinstance(texts, list | tuple) or not isinstance(starts, list | tuple) or len(texts) != len(starts):
@@ -373,12 +376,39 @@ def _answers(value: Any) -> tuple[tuple[str, int], ...]:
 
 
 def _elsewhere(context: str, text: str, start: int) -> str:
-    """Return what is wrong with an answer that does not stand where its number says."""
+    """Return what is wrong with an answer that does not stand where its number says, and what to do."""
     places = [found.start() for found in re.finditer(re.escape(text), context)]
     there = (
         f"{quoted(context[start : start + len(text)])} is there" if 0 <= start < len(context) else "there is nothing"
     )
     if not places:
-        return f"the answer {quoted(text)} is nowhere in the context; at character {start}, {there}"
+        same = _otherwise(context, text)
+        return f"the answer {quoted(text)} is nowhere in the context{same}; at character {start}, {there}"
     nearest = min(places, key=lambda place: abs(place - start))
-    return f"the answer {quoted(text)} is not at character {start} of the context ({there}) but at {nearest}"
+    counted = next((what for place in places[:100] for what, at in _counted(context, place) if at == start), "")
+    return (
+        f"the answer {quoted(text)} is not at character {start} of the context ({there}) but at {nearest}: "
+        f"'answer_start' counts characters from 0{counted}"
+    )
+
+
+def _counted(context: str, place: int) -> Iterator[tuple[str, int]]:
+    """Yield how else a place in a text may have been counted, and the number that it then has."""
+    before = context[:place]
+    yield ", and this may be a number of bytes in UTF-8", len(before.encode())
+    units = len(before.encode("utf-16-le")) // 2
+    yield ", and this may be a number of UTF-16 units, as JavaScript and Java count", units
+    yield ", and this may take each line end \\r\\n for one", place - before.count("\r\n")
+    yield ", and this may be a place in the text in Unicode's NFC", len(nfc(before))
+    yield ", and this may count from 1", place + 1
+
+
+def _otherwise(context: str, text: str) -> str:
+    """Return how a text that does not stand in another one does stand there."""
+    if nfc(text) in nfc(context):
+        return " as it is, but in another of Unicode's forms: write both in one of them"
+    if " ".join(text.split()) in " ".join(context.split()):
+        return " as it is, but with other blanks or line ends: write both alike"
+    if text.casefold() in context.casefold():
+        return " as it is, but with other capitals: write both alike"
+    return ""

@@ -106,6 +106,18 @@ class Labels:
             )
         return f"{file} calls its labels {', '.join(names)}; by position they are read as {', '.join(self.names)}"
 
+    def knows(self, name: str) -> bool:
+        """Return whether a text is the name of a label."""
+        return nfc(name) in self._index
+
+    def mark(self, text: str) -> str | None:
+        """Return the mark that parts a text into labels of the task; None if it does not hold several of them."""
+        for mark in SEPARATORS:
+            parts = text.split(mark)
+            if len(parts) > 1 and all(self.knows(part.strip()) for part in parts):
+                return mark
+        return None
+
     def check(self) -> None:
         """Raise ``ValueError`` if what was read are positions that are probably not counted from 0."""
         if self._taken and 0 not in self._taken and not self._counted:
@@ -161,6 +173,8 @@ class Labels:
         elif _NUMBER.fullmatch(name) and self._positions:
             wanted = {str(number + 1): number for number in range(len(self.names))}
             advice = f"numbers are positions from 0; if they are not, {self._naming(wanted)}"
+        elif self.separator is not None and (mark := self.mark(name)):
+            advice = f"it holds several: `separator = {json.dumps(mark)}` in the source parts them"
         for scheme, prefixes in AS_IOB2.items():
             if name[:2] in prefixes and prefixes[name[:2]] + name[2:] in self._index:
                 advice = f'in {scheme} it would be one: `scheme = "{scheme}"`'
@@ -175,6 +189,10 @@ class Labels:
         return f"`label_names = {{ {', '.join(pairs)} }}` in the source"
 
 
+SEPARATORS = (";", "|", ",", "/", "\t", " ")
+"""Marks that files put between several labels in one cell."""
+MOST_ITEMS = 2**22
+"""Values of a list that is written as JSON in one cell: each takes many times its bytes in memory."""
 _YES_NO = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 _NUMBER = re.compile("-?[1-9][0-9]{0,17}|0")
 _DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
@@ -210,12 +228,16 @@ class Row:
         return None if self.values.get(column) is None else self.text(column)
 
     def items(self, column: str) -> Sequence[Any]:
-        """Return a list."""
-        value = self.values[column]
-        if not isinstance(value, list | tuple):
-            other = ": a text needs kind 'sentence', or 'sentence-pair' with another" if isinstance(value, str) else ""
-            raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no list{other}")
-        return value
+        """Return a list, given as such or as JSON in a cell of text."""
+        value = from_json(self.values[column])
+        if isinstance(value, list | tuple):
+            return value
+        other = ""
+        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{", "("):
+            other = NO_JSON
+        elif isinstance(value, str) and column in ("words", "tags"):
+            other = ": a text needs kind 'sentence', or 'sentence-pair' with another"
+        raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no list{other}")
 
     def texts(self, column: str) -> tuple[str, ...]:
         """Return a list of texts, in Unicode's NFC."""
@@ -232,19 +254,37 @@ class Row:
 
     def several(self, column: str) -> list[int]:
         """Return the indexes of the labels that a column holds: a list, a text with a separator, or yes and no."""
-        value = self.values[column]
+        value, labels = self.values[column], self.labels
         if isinstance(value, Mapping):
-            return [self.labels.names.index(name) for name, cell in value.items() if self._yes(name, cell)]
+            return [labels.names.index(name) for name, cell in value.items() if self._yes(name, cell)]
+        if labels.separator is None:
+            value = from_json(value)
         if isinstance(value, str):
-            if self.labels.separator is None:
+            if labels.separator is None:
+                if value.lstrip()[:1] in ("[", "{", "("):
+                    raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no list{NO_JSON}")
+                mark = json.dumps(labels.mark(value) or "|")
                 raise ValueError(
                     f"the column for '{column}' holds the text {quoted(value)}: say what parts its labels, such as "
-                    '`separator = "|"` in the source'
+                    f"`separator = {mark}` in the source"
                 )
-            value = [part.strip() for part in value.split(self.labels.separator)] if value.strip() else []
+            parts = [part.strip() for part in value.split(labels.separator)] if value.strip() else []
+            if "" in parts:
+                raise ValueError(
+                    f"the column for '{column}' holds {quoted(value)}: no label stands on one side of a "
+                    f"'{labels.separator}'. Remove it there"
+                )
+            value = parts
         if not isinstance(value, list | tuple):
             raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no list of labels")
-        return [self.labels(each) for each in value]
+        if len(value) == len(labels.names) and all(each in (0, 1) for each in value):
+            logical = any(isinstance(each, bool) for each in value) and not labels.knows("true")
+            if logical or len({*value}) < len(value):
+                raise ValueError(
+                    f"the column for '{column}' holds {quoted(value)}, a zero or a one for each label: a list has the "
+                    "labels themselves, by their names or by their positions from 0"
+                )
+        return [labels(each) for each in value]
 
     def _yes(self, name: str, cell: Any) -> bool:
         said = str(cell).strip().lower()
@@ -255,6 +295,44 @@ class Row:
     def label(self, column: str) -> int:
         """Return the index of the label that a column holds."""
         return self.labels(self.values[column])
+
+
+NO_JSON = (
+    ': in a cell of text a list is JSON, such as ["a", "b"], and not as Python prints one. JSON lines and parquet hold '
+    "lists as they are"
+)
+"""What is wrong with a text that looks like a list."""
+
+
+def from_json(value: Any) -> Any:
+    """Return the list or the object that a text spells in JSON, as tables hold them; any other value as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    if len(value) > MOST_ITEMS and sum(map(value.count, ",[{")) > MOST_ITEMS:
+        raise ValueError(f"a cell holds more than {MOST_ITEMS:,} values: refused")
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def plain(value: Any) -> Any:
+    """Return a value in memory as a file would hold it.
+
+    Numbers, texts and arrays of numpy, pandas and torch become Python's; what they have in place of null (NaN, NA)
+    becomes None, in lists too.
+    """
+    if value.__class__ in (str, int, bool):
+        return value
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(plain, value)) if value.__class__ in (list, tuple) else [plain(each) for each in value]
+    if value.__class__.__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value):
+        return None
+    return value
 
 
 def plain_number(value: Any) -> float | None:

@@ -21,7 +21,7 @@ from flue_bench.errors import quoted
 from flue_bench.kinds import counts
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores
 from flue_bench.kinds.kind import Declared, Kind, Texts
-from flue_bench.kinds.rows import Row, digest, text
+from flue_bench.kinds.rows import Row, digest, from_json, text
 from flue_bench.record import RunRecord
 from flue_bench.task import Example, Split
 
@@ -118,7 +118,7 @@ class Senses(Kind[Occurrence]):
 
     def example(self, row: Row) -> Occurrence:
         """Return the example of a row; occurrences in equal sentences share a group."""
-        words, place, given = row.texts("words"), row.number("target"), row.values["senses"]
+        words, place, given = row.texts("words"), row.number("target"), from_json(row.values["senses"])
         if not (place.is_integer() and 0 <= place < len(words)):
             raise ValueError(f"'target' is {place:g}, and the sentence has {len(words)} words, from 0")
         target, lemma = int(place), row.text("lemma")
@@ -173,6 +173,13 @@ class Senses(Kind[Occurrence]):
                 yield f"{split}: {never:,} of {len(examples):,} occurrences have senses that train lacks: always wrong"
             if alone:
                 yield f"{split}: {alone:,} of {len(examples):,} occurrences have lemmas with a single sense in train"
+        for split, examples in splits.items():
+            here, before = (sum(_alike(each, each.target - step) for each in examples) for step in (0, 1))
+            if before > here and before * 2 > len(examples):
+                yield (
+                    f"{split}: of {before:,} of {len(examples):,} occurrences the word before 'target' looks like the "
+                    "lemma: is it counted from 1, and not from 0?"
+                )
 
     def unscorable(self, split: Split, splits: Mapping[Split, Sequence[Occurrence]], task: Declared) -> str | None:
         """Return that no occurrence has a right sense among two or more."""
@@ -298,6 +305,11 @@ def counted(gold: Sequence[Sequence[str]], predicted: Sequence[str | None]) -> I
     pairs = zip(gold, predicted, strict=True)
     each = [(name is not None and name in right, name is not None, True) for right, name in pairs]
     return np.array(each, np.int64).reshape(-1, 3)
+
+
+def _alike(example: Occurrence, place: int) -> bool:
+    """Return whether the word at a place begins as the lemma does."""
+    return place >= 0 and example.words[place][:2].casefold() == example.lemma[:2].casefold()
 
 
 def _inventory(examples: Sequence[Occurrence]) -> dict[str, set[str]]:

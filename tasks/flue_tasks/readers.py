@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flue_bench import files
-from flue_bench.errors import DataError
+from flue_bench.errors import DataError, quoted
 from flue_bench.lines import LONGEST, lines
 from flue_bench.task import Example, Split, Task
 
@@ -163,8 +163,12 @@ def squad(folder: Path, split: Split, task: Task) -> Iterator[Passage]:
                         (_under(path, there, answer, "text"), _under(path, there, answer, "answer_start"))
                         for there, answer in _listed(path, at, question, "answers")
                     ]
-                    if given and question.get("is_impossible") is True:
-                        raise DataError(f"{path}, {at} has answers and is_impossible.")
+                    impossible = question.get("is_impossible")
+                    if impossible not in (None, True, False):
+                        raise DataError(f"{path}, {at}: is_impossible is true or false, not {quoted(impossible)}.")
+                    if impossible is not None and impossible == bool(given):
+                        both = "answers and" if given else "neither answers nor"
+                        raise DataError(f"{path}, {at} has {both} is_impossible.")
                     asked = _under(path, at, question, "question")
                     yield Passage(
                         str(question.get("id") or ""), "", question=asked, context=context, answers=tuple(given)

@@ -301,7 +301,7 @@ def test_rows_in_memory_and_a_parquet_file(tmp_path: Path) -> None:
             "line 3: unknown label 'tristesse'; the",
         ),
         ('separator = "|"', "text,labels\nun,joie|peur|joie\n", "line 2: the column for 'labels' holds 'joie' twice"),
-        ('separator = "|"', "text,labels\nun,joie||peur\n", "line 2: the label is empty"),
+        ('separator = "|"', "text,labels\nun,joie||peur\n", "'joie||peur': no label stands on one side of a '|'"),
         (
             'columns = { labels = { joie = "J", peur = "P", "colère" = "C" } }',
             "text,J,P,C\nun,0,1,2\n",
