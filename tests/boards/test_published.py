@@ -37,6 +37,9 @@ def test_what_is_shipped_is_valid_and_each_score_has_its_source() -> None:
     assert "second-hand" in file.source["camembert-2"].note and "5,711 of 5,999" in file.source["camembert-2"].note
     by_card = {(score.column, score.percent) for score in file.score if score.source.startswith("card")}
     assert ("cls-merged", 83) in by_card and "cls" not in {column for column, _ in by_card}
+    pos = {score.column for score in file.score if score.source == "camembert-pos"}
+    assert pos == {each.task.name for each in registry.select(["pos"])}
+    assert "second-hand" in file.source["camembert-pos"].note and "2.16" in file.source["camembert-pos"].note
     assert "over-fitted" in file.source["ner-card-earlier"].note  # as its own later revision has it
     assert file.source["flue"].url == "https://arxiv.org/abs/1912.05372" and "second-hand" in file.source["flue"].note
     for score in file.score:

@@ -8,6 +8,7 @@ import tomllib
 from collections import Counter, defaultdict
 from dataclasses import astuple, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
@@ -23,7 +24,7 @@ from support import ROOT
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 NAMES = ("mini-cls", "mini-pawsx", "mini-xnli", "mini-ner")
-KINDS = ("mini-stars", "mini-topics", "mini-choices", "mini-senses", "mini-qa")
+KINDS = ("mini-stars", "mini-topics", "mini-choices", "mini-senses", "mini-qa", "mini-pos")
 GROUPS = dict.fromkeys(NAMES, ("mini",)) | dict.fromkeys(KINDS, ("mini-kinds",)) | {"mini-pawsx": ()}
 
 # A change of these is a change of the data: raise the task's version with it.
@@ -52,6 +53,9 @@ DIGESTS = {
     "mini-senses train": "545daa86ce0300c9",
     "mini-senses validation": "702749a9d65dfe61",
     "mini-senses test": "e345e66e682520be",
+    "mini-pos train": "f7b2367bfc85ccba",
+    "mini-pos validation": "3e6035045040d798",
+    "mini-pos test": "5b7544daa2cffea5",
     "mini-qa train": "a2c34f1dcdf768ee",
     "mini-qa validation": "e2c700df32057836",
     "mini-qa test": "a84ccfcbbb30defd",
@@ -254,6 +258,32 @@ def test_the_right_choice_alone_is_about_what_is_asked() -> None:
             asked = example.text.lower().split(", c'est")[0].rstrip(" ?").split()[-1]
             about = [asked.split("'")[-1] in choice.lower() for choice in example.choices]  # type: ignore[attr-defined]
             assert about[example.label], (asked, example)
+
+
+def test_the_class_of_a_word_is_told_by_its_neighbours() -> None:
+    """All classes are in each split; many forms have several, and the most frequent of train is often wrong."""
+    names = task("mini-pos").labels
+    seen: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    for example in rows("mini-pos", "train"):
+        for word, tag in zip(example.words, example.tags, strict=True):
+            seen[word.lower()][tag] += 1
+    several = {word for word, tags in seen.items() if len(tags) > 1}
+    assert {"la", "le", "les", "en", "porte", "livre", "garde", "été"} <= several and len(several) > 40
+    assert {names[tag] for tag in seen["la"]} == {"DET", "PRON"} and {names[tag] for tag in seen["porte"]} == {
+        "NOUN",
+        "VERB",
+    }
+    for split in SPLITS:
+        pairs = [pair for each in rows("mini-pos", split) for pair in zip(each.words, each.tags, strict=True)]
+        assert {names[tag] for _, tag in pairs} == set(names)
+        right = sum(word.lower() in seen and seen[word.lower()].most_common(1)[0][0] == tag for word, tag in pairs)
+        assert 0.7 < right / len(pairs) < 0.93
+    for each in rows(
+        "mini-pos", "test"
+    ):  # an article before a noun or an adjective, a pronoun before a verb or another
+        for (word, tag), (_, after) in pairwise(zip(each.words, each.tags, strict=True)):
+            if word.lower() in ("la", "le", "les", "l'"):
+                assert names[after] in {"DET": ("NOUN",), "PRON": ("VERB",)}[names[tag]], each
 
 
 def test_three_of_four_questions_have_their_answer_in_the_context() -> None:

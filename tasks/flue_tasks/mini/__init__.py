@@ -21,6 +21,7 @@ from flue_tasks.mini.passages import passage
 from flue_tasks.mini.ratings import rated
 from flue_tasks.mini.reviews import review
 from flue_tasks.mini.senses import used
+from flue_tasks.mini.speech import classed
 from flue_tasks.mini.topics import about
 from flue_tasks.readers import Passage
 
@@ -66,9 +67,12 @@ def _labelled(labels: int, write: Callable[[Random, int, str], tuple[tuple[str, 
     return row
 
 
-def _tagged(rng: Random, number: int, split: Split) -> Row:
-    words, tags = tagged(rng, number, split)
-    return (" ".join(words),), Example("", "", words=words, tags=tags)
+def _in_words(write: Callable[[Random, int, str], tuple[tuple[str, ...], tuple[int, ...]]]) -> Writer:
+    def row(rng: Random, number: int, split: Split) -> Row:
+        words, tags = write(rng, number, split)
+        return (" ".join(words),), Example("", "", words=words, tags=tags)
+
+    return row
 
 
 def _rated(rng: Random, number: int, split: Split) -> Row:
@@ -103,11 +107,12 @@ _WRITERS: dict[str, Writer] = {
     "mini-cls": _labelled(2, review),
     "mini-pawsx": _labelled(2, pair),
     "mini-xnli": _labelled(3, inference),
-    "mini-ner": _tagged,
+    "mini-ner": _in_words(tagged),
     "mini-stars": _rated,
     "mini-topics": _marked,
     "mini-choices": _asked,
     "mini-senses": _used,
+    "mini-pos": _in_words(classed),
     "mini-qa": _on_passage,
 }
 
