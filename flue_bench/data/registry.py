@@ -347,6 +347,11 @@ def _of_columns(kind: Kind[Any], task: Task, columns: Columns, key: str) -> list
         wanted = kind.gathered.get(name)
         if wanted is None:
             faults.append((f"{key}.{name}", f"kind '{kind.name}' reads it from one column"))
+        elif isinstance(wanted, tuple):
+            if not isinstance(column, dict) or column.keys() != {*wanted}:
+                form = ", ".join(f'{part} = "…"' for part in wanted)
+                fault = f"kind '{kind.name}' reads it from one column, or from a table of columns, {{ {form} }}"
+                faults.append((f"{key}.{name}", fault))
         elif not isinstance(column, wanted):
             form = "a table, label = column" if wanted is dict else "a list of columns"
             faults.append((f"{key}.{name}", f"kind '{kind.name}' reads it from one column, or from {form}"))

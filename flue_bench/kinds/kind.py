@@ -74,9 +74,9 @@ class Kind(ABC, Generic[E]):
     may_have: tuple[str, ...] = ()
     """Columns that are read where the data have one of this name or a source names another; ``id`` and ``group`` where
     a source names them."""
-    gathered: Mapping[str, type] = {}
+    gathered: Mapping[str, type | tuple[str, ...]] = {}
     """Of these, the ones that a source may gather from several columns → how it names them: ``dict``, label of the task
-    → column, or ``tuple``. A row has their values likewise."""
+    → column, ``tuple``, or the names of its parts, each of which has a column. A row has their values likewise."""
     conll: tuple[str, str] | None = None
     """The two columns that a CoNLL file fills, the words and a value for each; None if the kind cannot use one."""
     frozen: str | None = None

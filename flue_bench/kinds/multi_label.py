@@ -78,7 +78,7 @@ class MultiLabel(Kind[Several]):
     hub_task = "text-classification"
     needs = ("text", "labels")
     may_have = ("text_pair",)
-    gathered: Mapping[str, type] = {"labels": dict}
+    gathered: Mapping[str, type | tuple[str, ...]] = {"labels": dict}
     options = ("threshold",)
     levels: Mapping[str, str] = {"class": "Labels"}
     views: ClassVar = VIEWS

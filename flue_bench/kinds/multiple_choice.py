@@ -42,7 +42,7 @@ class MultipleChoice(Kind[Question]):
     network = "flue_bench.kinds.network.multiple_choice:MULTIPLE_CHOICE"
     hub_task = "multiple-choice"
     needs = ("text", "choices", "label")
-    gathered: Mapping[str, type] = {"choices": tuple}
+    gathered: Mapping[str, type | tuple[str, ...]] = {"choices": tuple}
     told = ("probabilities",)
     levels: Mapping[str, str] = {"position": "Positions"}
     absent = ""

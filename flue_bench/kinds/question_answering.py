@@ -22,7 +22,7 @@ from flue_bench.kinds import counts
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores, ratio
 from flue_bench.kinds.kind import VALIDATION, Declared, Kind, Texts, integers
 from flue_bench.kinds.own_head import Reading
-from flue_bench.kinds.rows import NO_JSON, Row, from_json
+from flue_bench.kinds.rows import NO_JSON, Row, from_json, plain_number
 from flue_bench.record import RunRecord
 from flue_bench.task import Example, Split, nfc
 
@@ -89,6 +89,7 @@ class QuestionAnswering(Kind[Asked]):
     network = "flue_bench.kinds.network.question_answering:QUESTION_ANSWERING"
     hub_task = "question-answering"
     needs = ("question", "context", "answers")
+    gathered: Mapping[str, type | tuple[str, ...]] = {"answers": ("text", "answer_start")}
     options = ("threshold", "max_answer_length", "n_best", "stride")
     absent = ""
     told = ("start", "end")
@@ -253,20 +254,22 @@ class QuestionAnswering(Kind[Asked]):
 QUESTION_ANSWERING = QuestionAnswering()
 
 
-def question_answering_scores(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> Scores:
+def question_answering_scores(gold: Sequence[Sequence[str]], predicted: Sequence[str | None]) -> Scores:
     """Return exact match and F1; where a question has no right answer, the scores of either part besides.
 
     Args:
         gold: the texts of the right answers of each question; none, or empty texts, for one without an answer.
-        predicted: the text of the answer; empty for none.
+        predicted: the text of the answer; empty or None for none.
 
     Raises:
-        ValueError: the lengths differ.
+        ValueError: the lengths differ, or the right answers of a question are no list.
     """
     if len(gold) != len(predicted):
         raise ValueError(f"{len(gold)} questions in gold, {len(predicted)} answers in predicted")
+    if alone := [texts for texts in gold if isinstance(texts, str)]:
+        raise ValueError(f"the right answers of a question are a list of texts, not {quoted(alone[0])}")
     right = [[words_of(text) for text in texts if text] for texts in gold]
-    total = outcomes(right, [words_of(text) for text in predicted]).sum(axis=0)
+    total = outcomes(right, [words_of(text or "") for text in predicted]).sum(axis=0)
     metrics = METRICS | OF_EITHER if total[6] else METRICS
     return counts.scored(metrics, {"answer": total}, {})
 
@@ -347,7 +350,7 @@ def _outcomes(table: pyarrow.Table) -> Floats:
 def _answers(value: Any) -> tuple[tuple[str, int], ...]:
     """Return answers and their starts from a table of lists, as data sets have it, or a list of tables, as SQuAD has.
 
-    A cell of text holds either as JSON. An empty text stands for no answer.
+    A cell of text holds either as JSON. A single answer needs no lists. An empty text stands for no answer.
     """
     form = 'answers are { "text": […], "answer_start": […] }, or a list of such pairs'
     value = from_json(value)
@@ -355,6 +358,11 @@ def _answers(value: Any) -> tuple[tuple[str, int], ...]:
         raise ValueError(f"the column for 'answers' holds {quoted(value)}{NO_JSON}")
     if isinstance(value, Mapping) and value.keys() >= {"text", "answer_start"}:
         texts, starts = value["text"], value["answer_start"]
+        if not isinstance(texts, list | tuple) and not isinstance(starts, list | tuple):
+            number = plain_number(starts)
+            texts, starts = [texts or ""], [int(number) if number is not None and number.is_integer() else starts]
+            if not texts[0]:
+                return ()
         if not isinstance(texts, list | tuple) or not isinstance(starts, list | tuple) or len(texts) != len(starts):
             raise ValueError(f"'text' and 'answer_start' are not lists of one length: {quoted(value)}")
         pairs = list(zip(texts, starts, strict=True))

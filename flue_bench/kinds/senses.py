@@ -291,12 +291,14 @@ def sense_scores(gold: Sequence[Sequence[str]], predicted: Sequence[str | None])
         predicted: one sense an occurrence; None for no answer.
 
     Raises:
-        ValueError: they are not as many, or an occurrence has no right sense.
+        ValueError: they are not as many, or an occurrence has no right sense, or no list of them.
     """
     if len(gold) != len(predicted):
         raise ValueError(f"{len(gold)} occurrences in gold, {len(predicted)} in predicted")
     if not all(gold):
         raise ValueError("gold holds an occurrence without a sense")
+    if alone := [right for right in gold if isinstance(right, str)]:
+        raise ValueError(f"the right senses of an occurrence are a list of names, not {quoted(alone[0])}")
     return counts.scored(METRICS, {"sense": counted(gold, predicted).sum(axis=0)[None]}, {})
 
 

@@ -173,6 +173,9 @@ def test_the_metric_of_evaluate(tmp_path: Path) -> None:
     assert metric.compute() == dict.fromkeys(METRICS | OF_EITHER, 1.0)
     with pytest.raises(ValueError, match="2 questions in gold, 1 answers in predicted"):
         question_answering_scores([[], []], [""])
+    with pytest.raises(ValueError, match="are a list of texts, not 'Lyon'"):
+        question_answering_scores(["Lyon"], ["Lyon"])
+    assert question_answering_scores([[], ["Lyon"]], [None, None]).scores["exact_match"] == 0.5
 
 
 # The network
@@ -672,7 +675,12 @@ def test_every_format_gives_the_same_examples(file: str, tmp_path: Path) -> None
         ({"answers": {"text": ["arc."], "answer_start": [900]}}, "character 900 of the context (there is nothing)"),
         ({"answers": {"text": ["L'élève"], "answer_start": [0]}}, "the answer \"L'élève\" is nowhere in the context"),
         ({"answers": {"text": ["l'arc"], "answer_start": []}}, "'text' and 'answer_start' are not lists of one length"),
-        ({"answers": {"text": "l'arc", "answer_start": 15}}, "'text' and 'answer_start' are not lists of one length"),
+        ({"answers": {"text": "l'arc", "answer_start": [15]}}, "'text' and 'answer_start' are not lists of one length"),
+        ({"answers": {"text": "l'arc", "answer_start": 14}}, "is not at character 14 of the context"),
+        ({"answers": {"text": "l'arc", "answer_start": "x"}}, "a text and a whole number, not \"l'arc\" and 'x'"),
+        ({"answers": {"text": "l'arc", "answer_start": 15.5}}, "an answer is a text and a whole number, not"),
+        ({"answers": {"text": "l'arc", "answer_start": None}}, "an answer is a text and a whole number, not"),
+        ({"answers": {"text": None, "answer_start": None}}, "line 2: the question has no answer: `options = {"),
         ({"answers": {"text": ["l'arc"], "answer_start": ["15"]}}, "an answer is a text and a whole number, not"),
         ({"answers": {"text": ["l'arc"], "answer_start": [True]}}, "an answer is a text and a whole number, not"),
         ({"answers": {"text": ["l'arc"], "answer_start": [15.0]}}, "an answer is a text and a whole number, not"),
@@ -692,6 +700,41 @@ def test_a_row_that_is_wrong_is_refused_with_its_line(change: dict[str, Any], sa
     _written(tmp_path, "a.jsonl", [LINES[1], LINES[0] | change])
     with pytest.raises(DataError) as caught:
         sources.load(_task(tmp_path, "a.jsonl"))
+    assert said in str(caught.value)
+
+
+ONE = ("l'arc", 15), ("arc", 39), ("l'élève", 23)
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("a.csv", 'columns = { answers = { text = "réponse", answer_start = "début" } }'),
+        ("a.jsonl", 'columns = { answers = { text = "réponse", answer_start = "début" } }'),
+        ("b.csv", "columns = { question = 0, context = 1, answers = { answer_start = 3, text = 2 } }"),
+    ],
+)
+def test_an_answer_may_be_two_columns(file: str, source: str, tmp_path: Path) -> None:
+    """As tables of questions with one answer have it; the last has none, and its place is a number or nothing."""
+    rows: list[Any] = [("Quoi ?", CONTEXT, text, start) for text, start in ONE] + [("Qui ?", CONTEXT, "", -1)]
+    names = ("question", "context", "réponse", "début")
+    if file.endswith("jsonl"):
+        rows[-1] = ("Qui ?", CONTEXT, None, None)
+        _written(tmp_path, file, [dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        lines = ['"{}","{}","{}",{}'.format(*row) for row in rows]
+        (tmp_path / file).write_text(
+            "\n".join([*([",".join(names)] if file == "a.csv" else []), *lines]) + "\n", encoding="utf-8"
+        )
+    data = sources.load(_task(tmp_path, file, HEAD + "options = { threshold = 0 }", source))
+    assert [example.answers for example in data.splits["train"]] == [*((pair,) for pair in ONE), ()]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("columns", ['["a", "b"]', '{ text = "a" }', '{ text = "a", answer_start = "b", end = "c" }'])
+def test_other_columns_of_an_answer_are_refused(columns: str, tmp_path: Path) -> None:
+    with pytest.raises(TaskFileError) as caught:
+        _task(tmp_path, "a.csv", source=f"columns = {{ answers = {columns} }}")
+    said = """from one column, or from a table of columns, { text = "…", answer_start = "…" }"""
     assert said in str(caught.value)
 
 

@@ -82,6 +82,8 @@ def test_scores_are_those_of_flue_s_script() -> None:
         sense_scores(gold, ["a"])
     with pytest.raises(ValueError, match="an occurrence without a sense"):
         sense_scores([[]], ["a"])
+    with pytest.raises(ValueError, match="are a list of names, not 'a-1'"):  # of which 'a' would be a part
+        sense_scores(["a-1"], ["a"])
 
 
 def test_the_metric_gives_them_in_batches_too(tmp_path: Path) -> None:
