@@ -31,6 +31,7 @@ from flue_bench.record import DataRef
 from flue_bench.task import SPLITS, Archive, Columns, Example, Source, Split, SplitFiles, Task, nfc
 
 _OWN_FORMATS = ("parquet", "jsonl", "csv", "tsv", "conll")
+_OF_COLUMNS = ("columns", "where", "drop_if", "label_names", "separator")
 MEMORY = 2**32
 """Bytes of memory that the examples of a task may take, by the estimate of ``_Memory``."""
 
@@ -422,6 +423,11 @@ def _read_all(task: Task, located: _Place, training: TaskData | None, test: bool
     if "train" not in splits:
         raise DataError(f"{located.label} has no training example for task '{task.name}'.")
     cut = tuple(split for split in _cut(task, splits, unread) if split in wanted)
+    if source.reader and (keys := [key for key in _OF_COLUMNS if getattr(source, key)]):
+        hints.append(
+            f"{', '.join(keys)}: for files with columns, while the reader '{source.reader}' makes whole examples: they "
+            "have no effect unless it looks for them"
+        )
     try:
         labels.check()
         for key in sorted(idle) if located.source.files and not located.source.reader else ():

@@ -250,6 +250,8 @@ class Row:
             return number
         comma = isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d+,\d+\s*", value)
         advice = ": decimals are written with a point here" if comma else ""
+        if value is None or value == "":
+            advice = ' (`drop_if` with "" leaves such rows out)'
         raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no finite number{advice}")
 
     def several(self, column: str) -> list[int]:

@@ -21,7 +21,7 @@ from flue_bench.errors import quoted
 from flue_bench.kinds import counts
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores
 from flue_bench.kinds.kind import Declared, Kind, Texts
-from flue_bench.kinds.rows import Row, digest, from_json, text
+from flue_bench.kinds.rows import Row, digest, text
 from flue_bench.record import RunRecord
 from flue_bench.task import Example, Split
 
@@ -118,12 +118,14 @@ class Senses(Kind[Occurrence]):
 
     def example(self, row: Row) -> Occurrence:
         """Return the example of a row; occurrences in equal sentences share a group."""
-        words, place, given = row.texts("words"), row.number("target"), from_json(row.values["senses"])
+        words, place, given = row.texts("words"), row.number("target"), row.values["senses"]
         if not (place.is_integer() and 0 <= place < len(words)):
             raise ValueError(f"'target' is {place:g}, and the sentence has {len(words)} words, from 0")
         target, lemma = int(place), row.text("lemma")
         if not lemma.strip() or not words[target].strip():
             raise ValueError("the lemma is empty" if not lemma.strip() else f"the word {target} (from 0) is empty")
+        if isinstance(given, str) and given.lstrip()[:2] in ('["', "['"):
+            given = row.items("senses")  # a list in a cell of text
         several = list(given) if isinstance(given, list | tuple) else [given]
         senses = tuple(text(sense, "senses") for sense in several)
         if not senses or not all(sense.strip() for sense in senses):

@@ -245,6 +245,8 @@ ASKED = KINDS["question-answering"].rows
         ("senses", _lines({"words": "On vole", "target": 1, "lemma": "voler", "senses": "v1"}), {},
          "which is no list: a text needs kind"),
         ("senses", _lines({"words": "('On', 'vole')", "target": 1, "lemma": "voler", "senses": "v1"}), {}, PYTHON),
+        ("senses", _lines({"words": ["On"], "target": 0, "lemma": "on", "senses": "['v1', 'v2']"}), {}, PYTHON),
+        ("senses", _lines({"words": ["On"], "target": None, "lemma": "on", "senses": "v"}), {}, '`drop_if` with ""'),
         ("senses", _lines({"words": ["On", "vole"], "target": 2, "lemma": "voler", "senses": "v1"}), {},
          "'target' is 2, and the sentence has 2 words, from 0"),
         ("question-answering", _lines(ASKED[0] | {"answers": "{'text': array(['l'œuf'])}"}), {}, PYTHON),
@@ -376,6 +378,22 @@ def test_an_id_twice_in_a_file_of_squad_is_named(tmp_path: Path) -> None:
     task["source"][0]["reader"] = "squad"
     with pytest.raises(DataError, match="an id occurs twice in train, '0': remove one of the rows"):
         load(tmp_path, task)
+
+
+def test_a_sense_may_be_called_by_brackets() -> None:
+    rows = [row | {"senses": "[1]" if i % 2 else "[2, b]"} for i, row in enumerate(KINDS["senses"].rows)]
+    assert [each.senses for each in in_memory("senses", rows).splits["test"]][:2] == [("[2, b]",), ("[1]",)]  # type: ignore[attr-defined]
+
+
+def test_what_a_reader_does_not_look_at_is_hinted_at(tmp_path: Path) -> None:
+    task = squad(tmp_path, {"answers": RIGHT}, {"is_impossible": True})
+    task["source"][0] |= {"reader": "squad"}
+    assert load(tmp_path, task).hints == ()
+    task["source"][0] |= {"columns": {"group": "title"}, "drop_if": {"id": "0"}}
+    assert load(tmp_path, task).hints == (
+        "columns, drop_if: for files with columns, while the reader 'squad' makes whole examples: they have no effect "
+        "unless it looks for them",
+    )
 
 
 # A second text that some rows lack.
