@@ -223,8 +223,6 @@ class Source(Schema):
             raise ValueError(f"'hub = \"{self.hub}\"' needs a pinned 'revision'")
         if self.rows and (self.hub or self.archives or self.files or self.reader):
             raise ValueError("a source with 'rows' has its examples there: leave out hub, archives, files and reader")
-        if self.rows and not self.rows.get("train"):
-            raise ValueError("'rows' needs at least 'train'")
         if not self.files and not self.reader and not self.rows:
             raise ValueError("a source needs 'files' or a 'reader'")
         return self
@@ -346,8 +344,10 @@ class Task(Schema):
             raise ValueError("'labels' holds a label twice")
         wanted: Split = "train" if self.train_from is None else "test"
         for number, source in enumerate(self.source):
-            if source.files and wanted not in source.files:
-                raise ValueError(f"source[{number}]: 'files' needs at least '{wanted}'")
+            brought: dict[str, Mapping[Split, Any]] = {"files": source.files, "rows": source.rows}
+            for key, splits in brought.items():
+                if splits and not splits.get(wanted):
+                    raise ValueError(f"source[{number}]: '{key}' needs at least '{wanted}'")
             if self.train_from is not None and (source.files.keys() | source.rows.keys()) - {"test"}:
                 raise ValueError(f"source[{number}].files: only 'test', since 'train_from' says what to train on")
         if self.train_from is not None and self.rows.keys() - {"test"}:
@@ -363,7 +363,7 @@ class Task(Schema):
         kind: str,
         *,
         metric: str,
-        train: Iterable[Mapping[str, Any]],
+        train: Iterable[Mapping[str, Any]] = (),
         validation: Iterable[Mapping[str, Any]] = (),
         test: Iterable[Mapping[str, Any]] = (),
         labels: Sequence[str] = (),
@@ -381,7 +381,8 @@ class Task(Schema):
                 or an installed one.
             metric: the headline metric.
             train: rows, each a mapping from column to value: ``text``, ``text_pair`` and ``label``, or ``words`` and
-                ``tags``, ``text`` and ``value`` or ``labels``, …; a data frame's are ``frame.to_dict("records")``.
+                ``tags``, ``text`` and ``value`` or ``labels``, …; a data frame's are ``frame.to_dict("records")``. None
+                for a test set alone, whose ``train_from`` names the task to train on.
             validation: none: cut from train.
             test: none: cut from train, if ``split={"test": 0.2}`` says how much.
             labels: names of the classes or tags.
@@ -400,6 +401,8 @@ class Task(Schema):
             "columns": dict(columns or {}),
             "label_names": dict(label_names or {}),
         }
+        if not source["rows"]:
+            raise TaskFileError(f"task {name}: there are no rows: give train, or test alone with train_from.")
         source |= {key: settings.pop(key) for key in ("where", "drop_if", "separator") if key in settings}
         declared = {"name": name, "kind": kind, "metric": metric, "labels": tuple(labels), "source": (source,)}
         try:

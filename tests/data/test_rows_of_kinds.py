@@ -473,6 +473,24 @@ def test_a_source_of_rows_is_read_as_one_of_files(tmp_path: Path) -> None:
     assert len(sources.load(*registry.select([made])).splits["train"]) == 20
 
 
+def test_a_test_set_in_memory_trains_on_the_rows_of_another_task() -> None:
+    (other,) = registry.select(["mini-xnli"])
+    rows = [{"text": f"Il pleut {i}.", "text_pair": "Il fait beau.", "label": i % 3} for i in range(9)]
+    more: Any = {"metric": "f1_macro", "labels": other.task.labels, "train_from": "mini-xnli"}
+    (made,) = registry.select([Task.from_examples("essai", "sentence-pair", test=rows, **more)])
+    data, trained_on = sources.load(made), sources.load(other)
+    assert (
+        data.splits["train"] == trained_on.splits["train"]
+        and [each.label for each in data.splits["test"]] == [0, 1, 2] * 3
+    )
+    for wrong in {"train": rows}, {"test": []}, {"train": rows, "test": rows}:
+        with pytest.raises(TaskFileError, match=r"needs at least 'test'|no rows: give train|only 'test'"):
+            Task.from_examples("essai", "sentence-pair", **wrong, **more)
+    del more["train_from"]
+    with pytest.raises(TaskFileError, match="'rows' needs at least 'train'"):
+        Task.from_examples("essai", "sentence-pair", test=rows, **more)
+
+
 # Parts of speech in CoNLL-U.
 
 SENTENCE = ["1-2\tAu\t_\t_", "1\tà\tà\tADP", "2\tle\tle\tDET", "3\tlit\tlit\tNOUN", "3.1\test\têtre\tAUX"]
