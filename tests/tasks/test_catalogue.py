@@ -99,7 +99,7 @@ PUBLIC = sorted(
     if each.file.parent.name == "flue_tasks" and not name.startswith("mini-")
 )
 UNPINNED = {"fquad", "flue-vsd", "piaf"}
-"""What is asked for, an archive without a published hash, and a repository whose commit is stated nowhere that we know."""
+"""What is asked for, an archive without a published hash, a repository whose commit nobody states that we know of."""
 
 
 @pytest.mark.parametrize("name", PUBLIC)
