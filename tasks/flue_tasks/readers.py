@@ -13,7 +13,7 @@ from typing import Any
 
 from flue_bench import files
 from flue_bench.errors import DataError, quoted
-from flue_bench.lines import LONGEST, lines
+from flue_bench.lines import LONGEST, PACKED, lines
 from flue_bench.task import Example, Split, Task
 
 LARGEST = 2**28
@@ -149,6 +149,8 @@ def squad(folder: Path, split: Split, task: Task) -> Iterator[Passage]:
         DataError: a file is not JSON, or lacks one of the keys; the message names the place in it.
     """
     for path in _files(folder, split, task, "squad"):
+        if path.suffix.lower() in PACKED:
+            raise DataError(f"{path} is packed: unpack it, since files of SQuAD are read whole.")
         try:
             whole = json.loads(files.read(path, LARGEST))
         except (ValueError, RecursionError) as error:

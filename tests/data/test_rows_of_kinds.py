@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import re
@@ -371,6 +372,18 @@ def test_questions_that_contradict_themselves(question: dict[str, Any], said: st
     with pytest.raises(DataError) as caught:
         load(tmp_path, task)
     assert said in str(caught.value), caught.value
+
+
+def test_a_packed_file_of_squad_is_to_be_unpacked(tmp_path: Path) -> None:
+    task = squad(tmp_path, {"answers": RIGHT}, {"is_impossible": True})
+    content = (tmp_path / "squad.json").read_bytes()
+    (tmp_path / "squad.json.gz").write_bytes(gzip.compress(content))
+    task["source"][0] |= {"reader": "squad", "files": dict.fromkeys(SPLITS, "squad.json.gz")}
+    with pytest.raises(DataError, match=r"squad\.json\.gz is packed: unpack it"):
+        load(tmp_path, task)
+    (tmp_path / "squad.json").write_bytes(b"\xef\xbb\xbf" + content)  # a byte-order mark is none of the text
+    task["source"][0] |= {"files": dict.fromkeys(SPLITS, "squad.json")}
+    assert len(load(tmp_path, task).splits["train"]) == 2
 
 
 def test_an_id_twice_in_a_file_of_squad_is_named(tmp_path: Path) -> None:
