@@ -595,6 +595,8 @@ def _by_rows(
     row = 0
     for number, values in enumerate(rows):
         where = f"Task '{task.name}', row {number} of {split}"
+        if any(column not in values for column in columns):
+            values = {nfc(name): value for name, value in values.items()}
         if missing := [column for column in columns if column not in values]:
             raise DataError(f"{where}: has no {', '.join(missing)}; it has {', '.join(map(str, values)) or 'nothing'}.")
         cells = {column: plain(values[column]) for column in columns}

@@ -443,6 +443,13 @@ def test_a_second_text_that_the_first_row_lacks_is_not_lost(name: str, tmp_path:
 # Rows in memory.
 
 
+def test_names_of_columns_are_compared_in_nfc() -> None:
+    rows = [{"text": f"t {i}", "re\u0301ponse": "oui" if i % 2 else "non"} for i in range(6)]
+    more: Any = {"metric": "accuracy", "labels": ["non", "oui"], "columns": {"label": "r\u00e9ponse"}}
+    made = Task.from_examples("essai", "sentence", train=rows, validation=rows, test=rows, **more)
+    assert [each.label for each in sources.load(*registry.select([made])).splits["train"]] == [0, 1] * 3
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
