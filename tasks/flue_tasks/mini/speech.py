@@ -125,11 +125,11 @@ def _made(draw: _Draw) -> Tagged:
 
 
 def _coloured(draw: _Draw) -> Tagged:
-    noun, other = (pick(draw.rng, seen(_GOODS, draw.split)) for _ in range(2))
+    noun = pick(draw.rng, seen(_GOODS, draw.split))
     article, word = the(noun).split(" ")
     first, second = two(draw.rng, lx.COLOURS)
     both = [(agree(first, noun), "ADJ"), ("et", "CCONJ"), (agree(second, noun), "ADJ")]
-    return [(article, "DET"), (word, "NOUN"), ("de", "ADP"), *draw.phrase(other), ("est", "AUX"), *both]
+    return [*draw.where, (",", "PUNCT"), (article, "DET"), (word, "NOUN"), ("est", "AUX"), *both]
 
 
 _TEMPLATES: tuple[Callable[[_Draw], Tagged], ...] = (
