@@ -86,7 +86,9 @@ class _Draw:
     @property
     def subject(self) -> Tagged:
         """Somebody by name, by trade, or by a noun that is a verb too."""
-        return pick(self.rng, (lambda: self.name, lambda: self.phrase(self.role), lambda: self.phrase(self.noun)))()
+        kinds: tuple[Callable[[], Tagged], ...]
+        kinds = (lambda: self.name, lambda: self.phrase(self.role), lambda: self.phrase(self.noun))
+        return pick(self.rng, kinds)()
 
     @property
     def it(self) -> Tagged:
@@ -98,14 +100,15 @@ class _Draw:
     @property
     def where(self) -> Tagged:
         town = (pick(self.rng, seen(lx.TOWNS, self.split)), "PROPN")
-        return pick(self.rng, (
+        places: tuple[Callable[[], Tagged], ...] = (
             lambda: [("à", "ADP"), town],
             lambda: [("près", "ADV"), ("de", "ADP"), town],
             lambda: [("en", "ADP"), (pick(self.rng, _LANDS).word, "PROPN")],
             lambda: [("dans", "ADP"), *self.phrase(pick(self.rng, _BUILDINGS))],
             lambda: [("à", "ADP"), ("le", "DET"), (self.one("nord", "sud", "est"), "NOUN"), ("de", "ADP"), town],
             lambda: [("en", "ADP"), (self.one("été", "hiver", "mars", "juin"), "NOUN")],
-        ))()  # fmt: skip
+        )
+        return pick(self.rng, places)()
 
     @property
     def often(self) -> tuple[str, str]:
