@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -51,6 +52,7 @@ def test_wheel_holds_code_tasks_and_embedded_models_only(dist: Path) -> None:
     assert {"flue_bench/py.typed", "flue_tasks/xnli.toml", "flue_distill/corpus/demo.txt"} <= names
     assert {f"flue_distill/training/recipes/{name}.toml" for name in ("distilcamembert", "laptop")} <= names
     assert {"flue_bench/boards/published.toml", "flue_bench/boards/board.html"} <= names
+    assert {f"flue_bench/{page.relative_to(ROOT).as_posix()}" for page in (ROOT / "docs").rglob("*.md")} <= names
     embedded = {
         file.relative_to(ROOT).as_posix() for file in (ROOT / "flue_bench" / "embedded").rglob("*") if file.is_file()
     }
@@ -110,6 +112,11 @@ def test_wheel_runs_in_a_fresh_environment(dist: Path, tmp_path: Path) -> None:
     command = home / "bin" / "flue-bench"
     listed = call(command, "tasks", cwd=tmp_path, COLUMNS="200")
     assert "paws-x" in listed and "mini-cls" in listed
+    said = call(command, "run", "--help", cwd=tmp_path, COLUMNS="200")
+    (pages,) = re.findall(r"Pages named docs/… are in (.+)\.", said)
+    named = set(re.findall(r"docs/[\w/-]+\.md", said))
+    assert "docs/your-model.md" in named and all((Path(pages).parent / page).is_file() for page in named)
+    assert Path(pages).is_relative_to(own)
 
     asked = ("--model", "embedded:untrained", "--task", "mini-cls", "--limit", "16", "--set", "epochs=1")
     call(

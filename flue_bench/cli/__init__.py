@@ -12,13 +12,14 @@ import typer
 import flue_bench
 from flue_bench import plugins
 from flue_bench.cli import card, compare, doctor, fetch, leaderboard, run, score, speed, tasks, verify
-from flue_bench.cli.command import Command
+from flue_bench.cli.command import Command, Group
 from flue_bench.cli.output import say
 from flue_bench.errors import FlueBenchError, TaskFileError, UsageError, address
 from flue_bench.memory import wait_passively
 
 app = typer.Typer(
     name="flue-bench",
+    cls=Group,
     help="Fine-tune, score and compare French language models; make smaller ones; reproduce every number.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -1,20 +1,27 @@
-"""The class of our commands: no option takes another for its value, and help is as wide as the screen."""
+"""The classes of our commands: no option takes another for its value, help is whole and says where its pages are."""
 
 from __future__ import annotations
 
 import re
 from inspect import cleandoc
 from itertools import pairwise, takewhile
+from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
+import flue_bench
+from flue_bench.cli.output import say
 from flue_bench.errors import UsageError
+
+PACKAGE = Path(flue_bench.__file__).parent
+PLACES = PACKAGE / "docs", PACKAGE.parent / "docs"
+"""Where the pages of the documentation are: in a wheel, and in a checkout."""
 
 
 class Command(TyperCommand):
-    """A command that refuses ``--results --force``, which would else write to a directory of that name."""
+    """A command that refuses ``--results --force``, which would else write to a folder of that name."""
 
     def __init__(self, *arguments: Any, help: str | None = None, **options: Any) -> None:
         super().__init__(*arguments, help=None if help is None else _one_line_a_paragraph(help), **options)
@@ -36,6 +43,25 @@ class Command(TyperCommand):
         except typer.BadParameter as error:
             error.message = error.message.removeprefix("Value error, ")  # the words of a library
             raise
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, and below it where its pages are."""
+        super().format_help(ctx, formatter)
+        _say_where()
+
+
+class Group(TyperGroup):
+    """A group of commands, whose help ends as theirs does."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, and below it where its pages are."""
+        super().format_help(ctx, formatter)
+        _say_where()
+
+
+def _say_where() -> None:
+    if folder := next((place for place in PLACES if place.is_dir()), None):
+        say(f" Pages named docs/… are in {folder}.")
 
 
 def _one_line_a_paragraph(text: str) -> str:

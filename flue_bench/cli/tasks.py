@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flue_bench.cli.command import Command
+from flue_bench.cli.command import Command, Group
 from flue_bench.cli.output import put, say
 from flue_bench.errors import UsageError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flue_bench.kinds.kind import Kind
     from flue_bench.task import Archive, Example, Source, Split, Task
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(cls=Group, invoke_without_command=True)
 
 
 @app.callback()
@@ -120,7 +120,7 @@ def check(
     files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Task file, task or group.")],
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="FLUE_BENCH_DATA", help="Directory of data to use first; see docs/your-model.md."),
+        typer.Option(envvar="FLUE_BENCH_DATA", help="Folder of data to use first; see docs/your-model.md."),
     ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="Show the rows as this model will see them.")
@@ -170,10 +170,10 @@ def audit(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Task or task file.")],
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="FLUE_BENCH_DATA", help="Directory of data to use first; see docs/your-model.md."),
+        typer.Option(envvar="FLUE_BENCH_DATA", help="Folder of data to use first; see docs/your-model.md."),
     ] = None,
     tokenizer: Annotated[
-        str | None, typer.Option(help="Also count what truncation loses for this model: hub id or directory.")
+        str | None, typer.Option(help="Also count what truncation loses for this model: hub id or folder.")
     ] = None,
     max_length: Annotated[
         int | None, typer.Option(min=4, show_default="of recipe standard", help="Sub-words, with --tokenizer.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,13 +38,28 @@ def test_a_broken_plugin_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPat
     assert "casse = no_such_module:run" in said and "ModuleNotFoundError" in said
 
 
-COMMANDS = ("run", "fetch", "leaderboard", "compare", "verify", "card", "speed", "doctor", "tasks")
+COMMANDS = (
+    "run",
+    "score",
+    "fetch",
+    "leaderboard",
+    "compare",
+    "verify",
+    "card",
+    "speed",
+    "doctor",
+    "corpus",
+    "distill",
+    "tasks",
+)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS, "tasks show", "tasks check", "tasks audit"])
 def test_every_command_has_help(command: str) -> None:
     shown = done(*command.split(), "--help")
     assert f"flue-bench {command}".strip() in shown and "Usage" in shown
+    (pages,) = re.findall(r"Pages named docs/… are in (.+)\.", shown)
+    assert (Path(pages) / "get-started.md").is_file()
 
 
 def test_no_help_text_loses_words_in_brackets() -> None:
