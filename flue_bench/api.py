@@ -134,11 +134,11 @@ def run(
     """Fine-tune and score models on tasks. Every cell (model, task, seed) is run once and recorded.
 
     Args:
-        models: hub ids (``org/name`` or ``org/name@revision``), directories, patterns of directories
+        models: hub ids (``org/name`` or ``org/name@revision``), folders, patterns of folders
             (``OUT/checkpoint-*``), or ``embedded:NAME``; None: the embedded teacher and student.
         tasks: tasks, their names, groups, or paths of TOML files; None: the group ``flue``, or without ``models`` the
             group ``mini``.
-        teacher: a fine-tuned model with the labels of the tasks: hub id or directory, such as one that ``keep`` left
+        teacher: a fine-tuned model with the labels of the tasks: hub id or folder, such as one that ``keep`` left
             behind. The models learn from its soft labels too (Hinton et al. 2015), which it gives once for the rows of
             train: ``alpha`` of the loss, 0.5 if ``overrides`` do not say otherwise, at ``temperature``, 2.
         seeds: the seeds; a number N stands for the seeds 0 to N-1.
@@ -295,7 +295,7 @@ def score(
     the task's scheme; what was understood is printed, and is part of the record.
 
     Args:
-        models: hub ids (``org/name`` or ``org/name@revision``) or directories.
+        models: hub ids (``org/name`` or ``org/name@revision``) or folders.
         tasks: tasks, their names, groups, or paths of TOML files.
         split: the split to score.
         labels: label of a head → label of the task, where names do not say what it means; of a head that
@@ -411,12 +411,12 @@ def _whole(what: str, outcome: Outcome, results: str | Path) -> Results:
 
 
 def read_results(folders: str | Path | Sequence[str | Path] = "results") -> Results:
-    """Read the records of one or more results directories, those that stand: see ``verify_records``.
+    """Read the records of one or more results folders, those that stand: see ``verify_records``.
 
     The others are in ``damaged``, each with its reason.
 
     Args:
-        folders: results directories, and repositories of records on the hub: ``hub:org/name`` or
+        folders: results folders, and repositories of records on the hub: ``hub:org/name`` or
             ``hub:org/name@revision``, which are fetched into the cache.
 
     Raises:
@@ -441,7 +441,7 @@ def build_board(
     """Return the board of these results: mean and spread over seeds, 95 % intervals, tests, published scores.
 
     Args:
-        results: what ``run`` or ``read_results`` returned, or results directories.
+        results: what ``run`` or ``read_results`` returned, or results folders.
         metric: the score to show, such as ``accuracy``; None: each task's headline metric.
         teacher: with ``student``: show how much of this model's scores the student keeps.
         student: None: every student is paired with the model that it was distilled from.
@@ -506,10 +506,10 @@ def compare(
     """Test whether one model is better than another, on the tasks they share, or the difference is chance.
 
     Args:
-        a: a model's name on the board, the start of its digest, or its directory; ``NAME (RECIPE, PRECISION)`` names
+        a: a model's name on the board, the start of its digest, or its folder; ``NAME (RECIPE, PRECISION)`` names
             one of several rows.
         b: the other model.
-        results: what ``run`` or ``read_results`` returned, or results directories.
+        results: what ``run`` or ``read_results`` returned, or results folders.
         tasks: tasks or columns of the board; none: all that both models were run on.
         question: ``pretrained``: which pretrained model is better to fine-tune, over all seeds; ``trained``: which of
             two fine-tuned models of one seed is better, as they are; ``distilled``: which distillation recipe is
@@ -575,7 +575,7 @@ def compare_rows(
     Args:
         a: a model, as for ``compare``.
         b: the other model.
-        results: what ``run`` or ``read_results`` returned, or results directories.
+        results: what ``run`` or ``read_results`` returned, or results folders.
         tasks: tasks or columns of the board; none: all that both models were run on.
         question: whose runs: as for ``compare``.
         seed: with ``trained``: the seed of both; None: the lowest that both have.
@@ -644,11 +644,11 @@ def verify_records(
     ``compare`` leave out.
 
     Args:
-        paths: records (``.json``), or for all in them results directories and ``hub:org/name`` as for ``read_results``.
+        paths: records (``.json``), or for all in them results folders and ``hub:org/name`` as for ``read_results``.
         rerun: also train each cell again, compare the predictions, and give a verdict (``Checked.verdict``).
         tasks: with ``rerun``: tasks that are not installed.
-        model: with ``rerun``: the model's hub id or directory; None: the record's, at its revision, or the one that was
-            kept in its results directory.
+        model: with ``rerun``: the model's hub id or folder; None: the record's, at its revision, or the one that was
+            kept in its results folder.
         teacher: with ``rerun``: likewise where a record has a teacher.
         device: with ``rerun``: auto, cpu, cuda, cuda:N or mps.
         data_dir: with ``rerun``: the folder of data to use instead of downloads; None: ``FLUE_BENCH_DATA``.
@@ -702,7 +702,7 @@ def measure_speed(
     Compare models only by ratios from one call on one machine.
 
     Args:
-        models: hub ids, directories, patterns of directories, or ``embedded:NAME``.
+        models: hub ids, folders, patterns of folders, or ``embedded:NAME``.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto chooses bf16 or fp16 where the hardware gains from it.
         offline: make no network call.
@@ -735,10 +735,10 @@ def measure_speed(
 
 
 def known_name(rows: Sequence[NamedRow], wanted: str) -> str:
-    """Return a name that ``rows.find`` knows: ``wanted``, or for the path of a directory its model's digest.
+    """Return a name that ``rows.find`` knows: ``wanted``, or for the path of a folder its model's digest.
 
     Raises:
-        UnknownNameError: no row has this name, nor is it a directory whose model has been run.
+        UnknownNameError: no row has this name, nor is it a folder whose model has been run.
         UsageError: several models have it.
     """
     from flue_bench.results.rows import find
@@ -756,7 +756,7 @@ def known_name(rows: Sequence[NamedRow], wanted: str) -> str:
                 "model",
                 wanted,
                 {row.label for row in rows},
-                f"No record has the weights in that directory ({given.digest[:7]}).",
+                f"No record has the weights in that folder ({given.digest[:7]}).",
             ) from None
         return given.digest
     return wanted

@@ -5,7 +5,7 @@ FlueBenchError            exit 1  one or two lines: what was found, where, what 
 │   ├── UnknownNameError          no such task, group, recipe, metric, reader: names the nearest ones
 │   ├── TaskFileError             a task file or a plugin that does not validate: names the file and the key
 │   ├── DeviceError               a device or precision that this machine does not have
-│   └── ModelNotFoundError        a repository, revision or directory that does not exist
+│   └── ModelNotFoundError        a repository, revision or folder that does not exist
 ├── DataError                     a source that cannot be read as the task declares it
 ├── HubError                      the hub refused, broke off, or sent an invalid answer
 │   └── OfflineError              no network (or ``--offline``) and not in the cache
@@ -205,7 +205,7 @@ class DeviceError(UsageError):
 
 
 class ModelNotFoundError(UsageError):
-    """Raised when a repository, revision or directory does not exist."""
+    """Raised when a repository, revision or folder does not exist."""
 
 
 class DataError(FlueBenchError):

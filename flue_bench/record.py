@@ -114,7 +114,7 @@ class Training(Schema):
     """How far a training had come when it left a model behind, as the model's own files say."""
 
     name: Short
-    """The directory that holds the checkpoints, or the repository."""
+    """The folder that holds the checkpoints, or the repository."""
     digest: str
     """A hash of what the checkpoints of one training have in common, as far as their files say it."""
     step: Count
@@ -132,10 +132,10 @@ class Distilled(Schema):
 
 
 class ModelRef(Schema):
-    """A model by content: the same weights have the same digest on the hub, in a directory, and under another path."""
+    """A model by content: the same weights have the same digest on the hub, in a folder, and under another path."""
 
     name: Short
-    """Hub id, ``embedded:NAME``, or a directory's last component."""
+    """Hub id, ``embedded:NAME``, or a folder's last component."""
     origin: Literal["hub", "directory", "embedded"]
     revision: str | None = None
     """The commit a hub id resolved to."""
@@ -516,7 +516,7 @@ class Place(NamedTuple):
 
     file: Path
     root: Path
-    """The results directory, out of which no link is followed."""
+    """The results folder, out of which no link is followed."""
     sha256: str
     """Of the record's own file, as it was read or written."""
 
@@ -552,7 +552,7 @@ class Predictions(Schema):
                 was made in memory.
         """
         if self._place is None:
-            raise RecordError(f"{self.file}: this record was not read from a results directory: see read_results.")
+            raise RecordError(f"{self.file}: this record was not read from a results folder: see read_results.")
         return self.read(self._place.file.parent, self._place.root)
 
     def read(self, folder: Path, root: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
@@ -560,7 +560,7 @@ class Predictions(Schema):
 
         Args:
             folder: the folder of the record's file.
-            root: the results directory, out of which no link is followed.
+            root: the results folder, out of which no link is followed.
             columns: read only those of these columns that exist.
 
         Raises:
@@ -608,7 +608,7 @@ class Tried(Schema):
     steps: Count
     """Optimiser steps; 0 where the training diverged."""
     cell_digest: str = Field(pattern="^[0-9a-f]{16}$")
-    """The run's own record, in the same results directory unless it was moved."""
+    """The run's own record, in the same results folder unless it was moved."""
 
 
 class Point(Schema):
@@ -705,7 +705,7 @@ class RunRecord(Schema):
     train_from: Short | None = later(None)
     """The task whose train and validation rows served; None: the task's own."""
     kept: str | None = later(None, pattern="^[0-9a-f]{16}$")
-    """The digest of the fine-tuned model, if it was kept: what ``ModelRef.digest`` says of its directory."""
+    """The digest of the fine-tuned model, if it was kept: what ``ModelRef.digest`` says of its folder."""
     search: Search | None = later(None)
     """How the recipe was chosen, where ``cell.search`` says that it was: ``cost`` has the final run's alone."""
     predictions: Predictions

@@ -321,7 +321,7 @@ class Task(Schema):
     notes: str = ""
     _file: Path | None = PrivateAttr(None)
     """The task file, beside which a source without ``hub`` and ``archives`` has its files; None for a task made in
-    Python, whose files are relative to the working directory."""
+    Python, whose files are relative to the current folder."""
 
     @model_validator(mode="before")
     @classmethod

@@ -34,7 +34,7 @@ HEAVY = ("torch", "transformers", "evaluate", "datasets", "pydantic", "pyarrow",
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A results directory with two models on three tasks."""
+    """A results folder with two models on three tasks."""
     folder = tmp_path_factory.mktemp("results")
     teacher_and_student(folder)
     return folder

@@ -139,3 +139,19 @@ def test_every_promise_of_the_threat_model_has_its_test() -> None:
         named = re.findall(r"`(test_\w+)::(test_\w+)`", row[-1])
         assert len(row) == 4 and named, row
         assert not [name for file, name in named if f"\ndef {name}(" not in tests[file]]
+
+
+def test_a_folder_is_called_nothing_else() -> None:
+    """In pages, help, messages and docstrings; records keep the word that they were written with."""
+    word = re.compile(r"\b[Dd]irector(?:y|ies)\b")
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    found = [page.name for page in pages if word.search(page.read_text(encoding="utf-8"))]
+    for package in ("flue_bench", "tasks/flue_tasks", "distill/flue_distill"):
+        for file in (ROOT / package).rglob("*.py"):
+            texts = (
+                node.value
+                for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+                if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            )
+            found += [f"{file.name}: {text}" for text in texts if word.search(text) and text != "directory"]
+    assert len(pages) > 50 and not found

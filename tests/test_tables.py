@@ -23,7 +23,7 @@ EVIL = "<script>alert(1)</script>\u202e\x1b[31m & \"'</td>"
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A results directory with three models on three tasks."""
+    """A results folder with three models on three tasks."""
     folder = tmp_path_factory.mktemp("results")
     teacher_and_student(folder)
     return folder
@@ -119,7 +119,7 @@ def test_an_example_is_a_row(results: Path, tmp_path: Path) -> None:
     assert record == type(record).model_validate_json(record.model_dump_json())
     assert hash(record.predictions) == hash(record.predictions.model_copy())
     assert "_place" not in record.model_dump_json() and str(tmp_path.parent) not in record.model_dump_json()
-    with pytest.raises(RecordError, match="was not read from a results directory"):
+    with pytest.raises(RecordError, match="was not read from a results folder"):
         make_record().predictions()
     written = teacher_and_student(tmp_path, seeds=1).records()[0]
     (tmp_path / "runs" / "org--eleve" / "paws-x" / written.predictions.file).write_bytes(b"other")

@@ -52,7 +52,7 @@ def parser(description: str | None, tasks: Sequence[str], models: Sequence[str] 
     """Return a parser with the common options; with default ``models`` it accepts several."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     model: dict[str, Any] = {"nargs": "+", "default": list(models)} if models else {"required": True}
-    parser.add_argument("--model", help="directory, embedded:NAME, or hub id in the cache", **model)
+    parser.add_argument("--model", help="folder, embedded:NAME, or hub id in the cache", **model)
     parser.add_argument("--data-dir", type=Path, help="folder of the tasks' data")
     known = ", ".join(sorted(file.stem for file in TASKS.glob("*.toml")))
     parser.add_argument("--tasks", nargs="+", default=list(tasks), metavar="TASK", help=f"{known}, or a task file")

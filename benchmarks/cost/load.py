@@ -1,4 +1,4 @@
-"""Thousands of finished cells in one results directory: how long do the board and a `run` that finds all done take?
+"""Thousands of finished cells in one results folder: how long do the board and a `run` that finds all done take?
 
     python -m benchmarks.cost.load
 
@@ -68,7 +68,7 @@ OPENED = ("files", "predictions", "folders")
 
 
 class Filled(NamedTuple):
-    """A results directory, and the arguments with which ``flue-bench run`` finds all of it done."""
+    """A results folder, and the arguments with which ``flue-bench run`` finds all of it done."""
 
     results: Path
     words: list[str]
@@ -109,7 +109,7 @@ def fill(folder: Path, models: int, tasks: int, seeds: int) -> Filled:
     (first,) = run_grid(grid, store, Display(Console(file=io.StringIO()))).records
     loaded = [(task, sources.load(task)) for task in registered]
     for model in (known.resolve(word) for word in words[1 : 2 * models : 2]):
-        # Each write looks for older files of its cell: in a directory of this model's alone, which is moved then.
+        # Each write looks for older files of its cell: in a folder of this model's alone, which is moved then.
         part = Store(folder / "part")
         for (number, (task, data)), seed in product(enumerate(loaded), range(seeds)):
             examples = data.splits["test"]
@@ -140,10 +140,10 @@ def fill(folder: Path, models: int, tasks: int, seeds: int) -> Filled:
 
 
 def measure(filled: Filled, *words: str, counted: bool = False) -> dict[str, float]:
-    """Run a command in a process of its own, with a cache beside the results directory.
+    """Run a command in a process of its own, with a cache beside the results folder.
 
     Returns:
-        ``processor``, its seconds; where ``counted``, also what was opened in the results directory: ``files`` without
+        ``processor``, its seconds; where ``counted``, also what was opened in the results folder: ``files`` without
         ``predictions``, and ``folders`` listed.
     """
     figures, cache = filled.results.with_name("figures.json"), str(filled.results.with_name("cache"))
@@ -155,7 +155,7 @@ def measure(filled: Filled, *words: str, counted: bool = False) -> dict[str, flo
 
 
 def measured(models: int, rounds: int) -> dict[str, Any]:
-    """Fill a directory with the records of so many models, and measure every command on it."""
+    """Fill a folder with the records of so many models, and measure every command on it."""
     with tempfile.TemporaryDirectory() as folder:
         filled, page = fill(Path(folder), models, TASKS, SEEDS), Path(folder) / "board.html"
         board, html = ["leaderboard"], ["leaderboard", "--format", "html", "--out", str(page)]
@@ -210,11 +210,11 @@ def write(sizes: list[dict[str, Any]], results: Path) -> None:
     pages = ", ".join(f"{size['page_bytes'] / 1e6:.2f}" for size in sizes)
     header = ["command: records", "processor seconds", "exponent", *OPENED]
     text = (
-        f"# Thousands of cells in one results directory\n\n"
+        f"# Thousands of cells in one results folder\n\n"
         f"`python -m benchmarks.cost.load`. {report.machine_line(here)}\n\n"
         f"{report.markdown_table(header, lines)}\n\n"
         f"{TASKS} tasks and {SEEDS} seeds of each model. The exponent is that of the growth of time from the size "
-        f"before: 1 is linear. Opened and listed: below the results directory. The pages have {pages} MB.\n"
+        f"before: 1 is linear. Opened and listed: below the results folder. The pages have {pages} MB.\n"
     )
     print(text)
     report.write(results / "performance", "load", {"machine": here, "sizes": sizes}, text)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.robustness.fuzz --minutes 30 --seed 0
 
-A trial damages files of one input (a results directory, a task with its data or archives, a model, a corpus): bytes,
+A trial damages files of one input (a results folder, a task with its data or archives, a model, a corpus): bytes,
 values of JSON and TOML, or a link, a pipe, a device or a folder in the place of a file. A process of its own, which may
 take 2 GiB of memory and some seconds, then reads it as the commands do. What it finds:
 
@@ -67,7 +67,7 @@ def command(*words: str) -> None:
 
 
 def read_results(folder: Path, draw: random.Random) -> None:
-    """Read a results directory by one of the commands that do."""
+    """Read a results folder by one of the commands that do."""
     command(
         *draw.choice(
             [

@@ -28,7 +28,7 @@ class Distilled:
     """A finished student."""
 
     folder: Path
-    """A directory that ``flue_bench.run`` and transformers load as a model."""
+    """A folder that ``flue_bench.run`` and transformers load as a model."""
     made: dict[str, Any]
     """How it was made: the content of its ``distillation.json``, with losses, held-out scores and cost."""
     recipe: DistilRecipe
@@ -60,10 +60,10 @@ def distill(
     Args:
         recipe: a recipe, its file, or the name of an included one: distilcamembert, laptop, demo; None: the reference's
             settings, or without ``corpus`` the demonstration.
-        teacher: masked LM: hub id or directory; None: the recipe's.
+        teacher: masked LM: hub id or folder; None: the recipe's.
         student: start from this masked LM instead of the teacher's layers.
         corpus: the folder that ``build_corpus`` wrote; the recipe demo has its own text.
-        out: the directory of the student: a new one, or with ``resume`` that of an interrupted run.
+        out: the folder of the student: a new one, or with ``resume`` that of an interrupted run.
         steps: optimiser steps.
         epochs: passes over the corpus, instead of ``steps``.
         overrides: other fields of the recipe to change.
@@ -156,7 +156,7 @@ def build_corpus(
     Args:
         inputs: files (.txt, .jsonl, plain or .gz, .xz, .bz2, .zst; .parquet), folders, globs, or data sets of the hub
             such as ``hub:wikimedia/wikipedia:20231101.fr``, which are streamed.
-        tokenizer: hub id, directory, or ``embedded:NAME``.
+        tokenizer: hub id, folder, or ``embedded:NAME``.
         out: the folder to write.
         field: the field that holds a row's text.
         lines: read each line of a .txt file as a document; otherwise blank lines separate them.
@@ -307,7 +307,7 @@ def tokenizer_folder(name: str, offline: bool) -> tuple[Path, list[str]]:
 
 
 def load_tokenizer(name: str, offline: bool) -> Any:
-    """Load the tokenizer of a hub repository, or of a directory that need not hold a model."""
+    """Load the tokenizer of a hub repository, or of a folder that need not hold a model."""
     from flue_bench.training import models
 
     folder, _ = tokenizer_folder(name, offline)

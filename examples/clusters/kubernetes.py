@@ -1,7 +1,7 @@
 """Workers as pods of a Kubernetes cluster: flue-bench run … --cluster kubernetes.py --threads 8
 
 An example to start from, which we have not run: it needs the package kubernetes, a driver that the pods can reach, and
-a volume with the results, the caches and this driver's working directory under the same paths.
+a volume with the results, the caches and this driver's current folder under the same paths.
 """
 
 from parsl.addresses import address_by_hostname

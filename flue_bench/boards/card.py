@@ -48,7 +48,7 @@ def settings(records: Sequence[RunRecord], model: str) -> tuple[str, list[Settin
     """Return the model's name, everything that the board shows of it, and what cannot be shown, in words.
 
     Args:
-        records: records from any number of results directories.
+        records: records from any number of results folders.
         model: a name that ``rows.find`` accepts.
 
     Raises:
@@ -385,7 +385,7 @@ def _over_seeds(setting: Setting, metric: str) -> tuple[float, float | None]:
 
 
 def _command(setting: Setting) -> str:
-    """Return the command that runs the setting again, with directories and task files in the working directory."""
+    """Return the command that runs the setting again, with folders and task files in the current folder."""
     first = setting.records[0]
     how, model, recipe = first.cell.untrained, first.cell.model, first.recipe_name.split()
     name = f"{model.name}@{model.revision}" if model.revision else model.name

@@ -118,7 +118,7 @@ def _of_trainings(board: Board) -> Iterator[Curve]:
                 continue
             lines.append(_line(name, [(x, row.entries[i]) for x, row in sorted(there, key=lambda each: each[0])]))
         if lines:
-            notes += [f"{label}: its directory does not say how far its training had come." for label in unknown]
+            notes += [f"{label}: its folder does not say how far its training had come." for label in unknown]
             x = "tokens read" if counted else "optimiser steps"
             yield Curve(f"{column.title}: checkpoints", column.metric, x, tuple(lines), tuple(notes))
 

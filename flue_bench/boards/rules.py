@@ -91,7 +91,7 @@ def build(
     """Build the board of these records; their order does not matter.
 
     Args:
-        records: records from any number of results directories; repeats of a cell count once.
+        records: records from any number of results folders; repeats of a cell count once.
         failures: listed where their cell has no record.
         damaged: (file, reason), listed as left out.
         metric: full name of the score to show; None shows each task's headline metric.

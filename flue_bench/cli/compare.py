@@ -114,9 +114,7 @@ def compare(
     ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(
-            envvar="FLUE_BENCH_DATA", help="With --rows: directory of data to use first. Nothing is downloaded."
-        ),
+        typer.Option(envvar="FLUE_BENCH_DATA", help="With --rows: folder of data to use first. Nothing is downloaded."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
 ) -> None:

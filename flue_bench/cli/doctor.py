@@ -17,7 +17,7 @@ COLOURS = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
 def doctor(
-    results: Annotated[Path, typer.Option(help="The results directory of later runs.")] = Path("results"),
+    results: Annotated[Path, typer.Option(help="The results folder of later runs.")] = Path("results"),
     self_test: Annotated[
         bool,
         typer.Option(
@@ -31,11 +31,11 @@ def doctor(
         typer.Option(
             metavar="FILE",
             help="Examine the nodes of a cluster instead, by one small job each: versions, devices, shared "
-            "directories, locks between nodes, caches, network. See docs/clusters.md.",
+            "folders, locks between nodes, caches, network. See docs/clusters.md.",
         ),
     ] = None,
 ) -> None:
-    """Check versions, device, directories and the hub, and say how to fix what is wrong.
+    """Check versions, device, folders and the hub, and say how to fix what is wrong.
 
     The exit code is 0 if nothing is broken, else 1. Being offline is not a fault.
 

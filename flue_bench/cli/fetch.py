@@ -29,7 +29,7 @@ class _Have(NamedTuple):
 def fetch(
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="As for run: hub id, directory or embedded:NAME. Repeatable."),
+        typer.Option("--model", "-m", help="As for run: hub id, folder or embedded:NAME. Repeatable."),
     ] = None,
     task: Annotated[
         list[str] | None, typer.Option("--task", "-t", help="As for run: task, group or task file. Repeatable.")
@@ -37,7 +37,7 @@ def fetch(
     recipe: Annotated[str, typer.Option(help="As for run; only its name is checked.")] = "standard",
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="FLUE_BENCH_DATA", help="Directory of data to use first; see docs/your-model.md."),
+        typer.Option(envvar="FLUE_BENCH_DATA", help="Folder of data to use first; see docs/your-model.md."),
     ] = None,
 ) -> None:
     """Fetch models, tokenizers and data, so that `run --offline` with the same arguments needs no network.

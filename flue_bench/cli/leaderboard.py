@@ -1,4 +1,4 @@
-"""``flue-bench leaderboard`` shows the records of one or more results directories as a table."""
+"""``flue-bench leaderboard`` shows the records of one or more results folders as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The option ``--results``: one or more results directories, read as a whole."""
+"""The option ``--results``: one or more results folders, read as a whole."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Results = Annotated[
     list[Path] | None,
     typer.Option(
         show_default="results",
-        help="A results directory, or what somebody published: hub:org/name, hub:org/name@revision. Repeatable.",
+        help="A results folder, or what somebody published: hub:org/name, hub:org/name@revision. Repeatable.",
     ),
 ]
 
@@ -28,10 +28,10 @@ MOST = 5
 
 
 def read(results: list[Path] | None) -> Read:
-    """Return the content of the directories that were named, or of the usual one, and say what is left out of it.
+    """Return the content of the folders that were named, or of the usual one, and say what is left out of it.
 
     Raises:
-        UsageError: one of them is not a directory, or all are empty.
+        UsageError: one of them is not a folder, or all are empty.
     """
     # Records stay until the command ends. They are set aside before the collector may look for cycles among them: one
     # look at ten thousand takes half a second.

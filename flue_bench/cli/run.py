@@ -41,7 +41,7 @@ def run(
         typer.Option(
             "--model",
             "-m",
-            help="Hub id (org/name or org/name@revision), directory, pattern of directories ('OUT/checkpoint-*', "
+            help="Hub id (org/name or org/name@revision), folder, pattern of folders ('OUT/checkpoint-*', "
             "quoted), or embedded:NAME. Repeatable.",
         ),
     ] = None,
@@ -50,7 +50,7 @@ def run(
         typer.Option(
             "--task",
             "-t",
-            help="Task, group (flue, cls, mini), task file, or directory of them. Repeatable. See: flue-bench tasks.",
+            help="Task, group (flue, cls, mini), task file, or folder of them. Repeatable. See: flue-bench tasks.",
         ),
     ] = None,
     teacher: Annotated[
@@ -87,10 +87,10 @@ def run(
     ] = "all",
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="FLUE_BENCH_DATA", help="Directory of data to use first; see docs/your-model.md."),
+        typer.Option(envvar="FLUE_BENCH_DATA", help="Folder of data to use first; see docs/your-model.md."),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
-    results: Annotated[Path, typer.Option(help="The results directory to write to.")] = Path("results"),
+    results: Annotated[Path, typer.Option(help="The results folder to write to.")] = Path("results"),
     force: Annotated[bool, typer.Option("--force", help="Run cells again that have a record already.")] = False,
     keep: Annotated[
         KeepChoice | None,

@@ -20,14 +20,14 @@ def score(
         typer.Option(
             "--model",
             "-m",
-            help="Hub id (org/name or org/name@revision), directory, or pattern of directories ('OUT/checkpoint-*', "
+            help="Hub id (org/name or org/name@revision), folder, or pattern of folders ('OUT/checkpoint-*', "
             "quoted) of a fine-tuned model. Repeatable.",
         ),
     ],
     task: Annotated[
         list[str],
         typer.Option(
-            "--task", "-t", help="Task, group, task file, or directory of them. Repeatable. See: flue-bench tasks."
+            "--task", "-t", help="Task, group, task file, or folder of them. Repeatable. See: flue-bench tasks."
         ),
     ],
     split: Annotated[SplitChoice, typer.Option(help="The split to score.")] = SplitChoice.test,
@@ -59,10 +59,10 @@ def score(
     limit: Annotated[int | None, typer.Option(min=1, help="Use at most this many examples of each split.")] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="FLUE_BENCH_DATA", help="Directory of data to use first; see docs/your-model.md."),
+        typer.Option(envvar="FLUE_BENCH_DATA", help="Folder of data to use first; see docs/your-model.md."),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
-    results: Annotated[Path, typer.Option(help="The results directory to write to.")] = Path("results"),
+    results: Annotated[Path, typer.Option(help="The results folder to write to.")] = Path("results"),
     force: Annotated[bool, typer.Option("--force", help="Score again what has a record already.")] = False,
     workers: Annotated[str | None, WORKERS] = None,
     threads: Annotated[int | None, THREADS] = None,

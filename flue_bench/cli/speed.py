@@ -21,7 +21,7 @@ def speed(
     model: Annotated[
         list[str],
         typer.Option(
-            "--model", "-m", help="Hub id (org/name or org/name@revision), directory, or embedded:NAME. Repeatable."
+            "--model", "-m", help="Hub id (org/name or org/name@revision), folder, or embedded:NAME. Repeatable."
         ),
     ],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
@@ -29,7 +29,7 @@ def speed(
         PrecisionChoice, typer.Option(help="auto chooses bf16 or fp16 where the hardware gains from it.")
     ] = PrecisionChoice.auto,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
-    results: Annotated[Path, typer.Option(help="The results directory to write to.")] = Path("results"),
+    results: Annotated[Path, typer.Option(help="The results folder to write to.")] = Path("results"),
 ) -> None:
     """Measure models in turns: parameters, arithmetic, latency, throughput and memory of the encoder on French texts.
 

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 def verify(
     paths: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="PATH…", help="Records (.json), or results directories and hub:org/name for all in them."
-        ),
+        typer.Argument(metavar="PATH…", help="Records (.json), or results folders and hub:org/name for all in them."),
     ],
     rerun: Annotated[
         bool, typer.Option("--rerun", help="Also train each cell again and compare the predictions.")
@@ -36,8 +34,8 @@ def verify(
         typer.Option(
             "--model",
             "-m",
-            help="With --rerun: the model's hub id or directory; by default the record's, at its revision, or "
-            "the one that was kept in its results directory.",
+            help="With --rerun: the model's hub id or folder; by default the record's, at its revision, or "
+            "the one that was kept in its results folder.",
         ),
     ] = None,
     teacher: Annotated[
@@ -47,7 +45,7 @@ def verify(
     data_dir: Annotated[
         Path | None,
         typer.Option(
-            envvar="FLUE_BENCH_DATA", help="With --rerun: directory of data to use first; see docs/your-model.md."
+            envvar="FLUE_BENCH_DATA", help="With --rerun: folder of data to use first; see docs/your-model.md."
         ),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,

@@ -494,7 +494,7 @@ def _out_of_reach(
     instead = "or put the files under --data-dir"
     if repo_type == "model":
         named = f"{repo_id}@{revision}" if revision else repo_id
-        instead = f"fetch it where there is a network (`flue-bench fetch --model {named}`), or use a model's directory"
+        instead = f"fetch it where there is a network (`flue-bench fetch --model {named}`), or use a model's folder"
     if offline:  # not even the probe is made
         return OfflineError(
             f"{missing} and network use is switched off.\nLeave out --offline and HF_HUB_OFFLINE, {instead}."

@@ -40,13 +40,13 @@ def by_number(name: str) -> list[tuple[int, str]]:
 
 
 def named(models: Iterable[str]) -> list[str]:
-    """Return models' names, each once, with those that are patterns of directories (``OUT/checkpoint-*``) spelt out.
+    """Return models' names, each once, with those that are patterns of folders (``OUT/checkpoint-*``) spelt out.
 
-    A directory that has exactly this name is meant by it. Any other name that holds ``*``, ``?`` or ``[…]`` is a
+    A folder that has exactly this name is meant by it. Any other name that holds ``*``, ``?`` or ``[…]`` is a
     pattern, in which the folders that exist under their exact names stand for themselves.
 
     Raises:
-        UsageError: no directory fits a pattern.
+        UsageError: no folder fits a pattern.
     """
     names: dict[str, None] = {}
     for name in models:
@@ -59,7 +59,7 @@ def named(models: Iterable[str]) -> list[str]:
         found = sorted(filter(os.path.isdir, glob(escape(path[:there]) + path[there:])), key=by_number)
         if not found:
             raise UsageError(
-                f"{quoted(name)}: no directory here fits this pattern, and none has it for a name. "
+                f"{quoted(name)}: no folder here fits this pattern, and none has it for a name. "
                 "Give the path of one from here, or from /."
             )
         names |= dict.fromkeys(found)

@@ -26,7 +26,7 @@ class Named(NamedTuple):
 
 
 def read(name: str) -> Named:
-    """Tell ``embedded:NAME``, a directory, and a hub id with an optional ``@revision`` apart; no network is used.
+    """Tell ``embedded:NAME``, a folder, and a hub id with an optional ``@revision`` apart; no network is used.
 
     Raises:
         ModelNotFoundError: it is none of these.
@@ -44,7 +44,7 @@ def read(name: str) -> Named:
     if re.fullmatch(rf"{REPOSITORY}(@{REVISION})?", name):
         shown, _, revision = name.partition("@")
         return Named("hub", shown, None, revision or None)
-    raise ModelNotFoundError(f"Model {quoted(name)} is neither a directory here nor a hub id (org/name[@revision]).")
+    raise ModelNotFoundError(f"Model {quoted(name)} is neither a folder here nor a hub id (org/name[@revision]).")
 
 
 def check(names: Iterable[str]) -> None:

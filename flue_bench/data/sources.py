@@ -180,7 +180,7 @@ def _first(source: Source) -> SplitFiles:
 
 
 def _by_hand(task: Task, data_dir: Path | None) -> _Place | None:
-    """Return the source that was placed in the data directory for this task, if any."""
+    """Return the source that was placed in the data folder for this task, if any."""
     if data_dir is None or any(source.rows for source in task.source):
         return None
     if not data_dir.is_dir():
@@ -192,7 +192,7 @@ def _by_hand(task: Task, data_dir: Path | None) -> _Place | None:
 
 
 def _in(data_dir: Path, source: Source, task: Task) -> _Place | None:
-    """Return a source in the data directory, if it is there."""
+    """Return a source in the data folder, if it is there."""
     if source.hub:
         folder = data_dir / source.hub
         return _Place(source, f"data-dir:{source.hub}", folder, deviations=_moving(source)) if folder.is_dir() else None
@@ -276,7 +276,7 @@ def _patterns(source: Source) -> list[str]:
 
 
 def _file_of(archive: Archive, data_dir: Path | None) -> Path:
-    """Return the path of an archive: under the data directory if it was placed there, else in the cache."""
+    """Return the path of an archive: under the data folder if it was placed there, else in the cache."""
     if data_dir is not None and (data_dir / archive.name).is_file():
         return data_dir / archive.name
     key = hashlib.sha256(archive.url.encode()).hexdigest()[:8]

@@ -156,7 +156,7 @@ def subwords(task: Task, data: TaskData, model: str, max_length: int, offline: b
     Args:
         task: determines whether rows are texts, pairs or words.
         data: the loaded data, all rows.
-        model: the model whose tokenizer is used: hub id, directory, or ``embedded:NAME``.
+        model: the model whose tokenizer is used: hub id, folder, or ``embedded:NAME``.
         max_length: sub-words, special tokens included.
         offline: use only what is on this machine.
 

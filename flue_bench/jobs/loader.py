@@ -142,7 +142,7 @@ class Loader:
         Args:
             cell: the cell to run.
             display: shows that data are being read.
-            model: hub id or directory of the model; None takes the cell's own name.
+            model: hub id or folder of the model; None takes the cell's own name.
 
         Raises:
             UsageError: it cannot be run here: another protocol, no such task, another version of it, another model or
@@ -181,7 +181,7 @@ class Loader:
             option: by which a user says so.
 
         Raises:
-            UsageError: it was a directory and ``name`` is None, or there is another model under that name.
+            UsageError: it was a folder and ``name`` is None, or there is another model under that name.
             FlueBenchError: it cannot be loaded.
         """
         known = self._digests.get(ref.digest)
@@ -189,7 +189,7 @@ class Loader:
             return known
         if name is None:
             if ref.origin == "directory" and known is None:
-                raise UsageError(f"{ref.name} was a directory: give its path with {option}")
+                raise UsageError(f"{ref.name} was a folder: give its path with {option}")
             pattern = REPOSITORY if ref.origin == "hub" else r"embedded:[\w-]+"
             if ref.origin != "directory" and re.fullmatch(pattern, ref.name) is None:  # a record may name any place
                 raise UsageError(f"{quoted(ref.name)} is no {ref.origin} model's name: give its path with {option}")

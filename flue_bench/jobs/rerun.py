@@ -102,12 +102,12 @@ def rerun(
         folder: the folder of its file and its predictions.
         loader: finds the model, the task and the data of the record.
         display: shows the run.
-        model: hub id or directory; None takes the record's, with its revision.
+        model: hub id or folder; None takes the record's, with its revision.
         device: as for ``flue-bench run``.
 
     Raises:
         UsageError: the cell cannot be run again: another version of the task or of the protocol, another model, other
-            data, or a directory that ``model`` has to name.
+            data, or a folder that ``model`` has to name.
         RecordError: the gold labels in the predictions are not those of the data.
         FlueBenchError: model or data cannot be loaded, or the run failed.
     """
@@ -228,7 +228,7 @@ def checked_again(
 
 
 def _kept_beside(model: ModelRef, file: Path) -> str | None:
-    """Return the directory of a model that a record names, if a run kept it in the record's own results directory.
+    """Return the folder of a model that a record names, if a run kept it in the record's own results folder.
 
     It is found by its digest, which ``Loader.model`` checks, and never by a name that the record holds.
     """

@@ -100,7 +100,7 @@ def run_spread(
 
 
 LOGS = ".logs"
-"""The folder of a results directory that holds the logs of workers, by the names of their cells."""
+"""The folder in a results folder that holds the logs of workers, by the names of their cells."""
 
 
 def _job(key: int, planned: Planned, loader: Loader, store: Store, common: Mapping[str, Any]) -> Job:

@@ -361,7 +361,7 @@ def started(asked: Workers, place: Placed, jobs: int, results: Path, display: Di
         asked: where they are to run.
         place: from ``placed``.
         jobs: there is no use for more workers than these.
-        results: the results directory; the folder of this run is in it until the run ends well.
+        results: the results folder; the folder of this run is in it until the run ends well.
         display: shows where they are.
 
     Raises:

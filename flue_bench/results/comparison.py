@@ -218,12 +218,12 @@ class Evidence:
     """The predictions stored beside records, and the intervals already computed from them.
 
     Intervals are kept in the reader's own cache folder by the hash of everything that determines them: the SHA-256 of
-    the predictions, how they are scored, the metric, and the version of the code. No results directory can put one
+    the predictions, how they are scored, the metric, and the version of the code. No results folder can put one
     there that does not follow from its predictions.
     """
 
     folders: tuple[Path, ...]
-    """Results directories."""
+    """Results folders."""
     _files: dict[str, list[tuple[Path, Path]]] = field(default_factory=dict, compare=False, repr=False)
     _names: set[str] = field(default_factory=set, compare=False, repr=False)
     _kept: Kept = field(default_factory=Kept, compare=False, repr=False)
@@ -249,7 +249,7 @@ class Evidence:
         raise problem
 
     def _files_of(self, record: RunRecord) -> list[tuple[Path, Path]]:
-        """Return at least one file that may hold the record's predictions, each with its results directory."""
+        """Return at least one file that may hold the record's predictions, each with its results folder."""
         if not self._files:
             for folder in self.folders:
                 for path in folder.glob("runs/*/*/*.predictions.parquet"):
@@ -281,7 +281,7 @@ class Evidence:
 
         Raises:
             RecordError: nothing can be computed from the predictions, for whatever reason; or those of a record are
-                missing: what is shown of a results directory must not depend on what its reader has seen before.
+                missing: what is shown of a results folder must not depend on what its reader has seen before.
         """
         versions = set()
         for record in records:

@@ -76,7 +76,7 @@ def _of_model(record: RunRecord) -> Iterator[str]:
         ("weights_bytes", model.weights_bytes, ours.weights_bytes),
     ):
         older = field != "digest" and model.weights_bytes is None  # a record from before 0.2, which has neither
-        copy = field == "teacher" and theirs is None and not named  # in a directory without its distillation.json
+        copy = field == "teacher" and theirs is None and not named  # in a folder without its distillation.json
         if theirs != value and not older and not copy:
             yield f"cell.model.{field}: {said(theirs)}, the installed {name} has {said(value)}"
             return

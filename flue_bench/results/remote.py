@@ -1,6 +1,6 @@
 """Records that somebody published as a repository of a data set on the hub: ``hub:org/name@revision``.
 
-Such a repository holds what a results directory holds: ``runs/MODEL/TASK/NAME.json`` with
+Such a repository holds what a results folder holds: ``runs/MODEL/TASK/NAME.json`` with
 ``NAME.predictions.parquet`` beside it, and ``speed/MODEL/NAME.json``. Nothing else of it is used, and nothing is run.
 The files are copied out of the hub's cache, where they are links, into flue-bench's own, in a folder of their commit.
 From there on they are read, checked and held against other records as anybody's are.
@@ -37,7 +37,7 @@ class Name(NamedTuple):
 
     @classmethod
     def parse(cls, given: str | Path) -> Name | None:
-        """Return the repository and the revision that are named; None for the path of a directory.
+        """Return the repository and the revision that are named; None for the path of a folder.
 
         Raises:
             UsageError: ``hub:`` is followed by something else.
@@ -55,7 +55,7 @@ class Name(NamedTuple):
 
 
 def local(given: str | Path, offline: bool = False) -> Path:
-    """Return the results directory of this path, or with the records of this repository, which is fetched where needed.
+    """Return the results folder of this path, or with the records of this repository, which is fetched where needed.
 
     Args:
         given: a path, or ``hub:org/name@revision``.
@@ -79,12 +79,12 @@ def shown(path: Path) -> Path:
 
 
 def is_published(path: Path) -> bool:
-    """Return whether a results directory, or a file in one, was published by somebody."""
+    """Return whether a results folder, or a file in one, was published by somebody."""
     return shown(path) != path
 
 
 def of_root(record: RunRecord) -> Path | None:
-    """Return the results directory that a record was read from; None if it was made in memory."""
+    """Return the results folder that a record was read from; None if it was made in memory."""
     return record.predictions.place.root if record.predictions.place else None
 
 
@@ -94,7 +94,7 @@ def _cache() -> Path:
 
 def _fetched(name: Name, offline: bool) -> Path:
     """Return the folder that holds the files of the commit that is named."""
-    from flue_bench.data import hub  # huggingface_hub takes half a second, and a directory needs none
+    from flue_bench.data import hub  # huggingface_hub takes half a second, and a folder needs none
 
     place = _cache() / name.repository
     if hub.is_commit(name.revision) and (place / str(name.revision)).is_dir():
@@ -121,7 +121,7 @@ def _fetched(name: Name, offline: bool) -> Path:
     except OfflineError as error:
         raise OfflineError(
             f"{str(error).partition(chr(10))[0].rstrip('.')}.\nRead it once where there is a network, or give "
-            "--results a directory that was downloaded."
+            "--results a folder that was downloaded."
         ) from error
     if snapshot.commit is None or commit not in (None, snapshot.commit):
         raise HubError(f"{name} moved while it was read. Try again, or name a commit: {name.repository}@COMMIT.")
@@ -141,7 +141,7 @@ def _wanted(name: Name, listed: Iterable[str]) -> list[str]:
     if not any(each.startswith("runs/") and each.endswith(".json") for each in wanted):
         raise HubError(
             f"{name} holds no records: there is no runs/MODEL/TASK/*.json among its files, as there is in a results "
-            "directory."
+            "folder."
         )
     return wanted
 

@@ -1,4 +1,4 @@
-"""The records of one or more results directories, read as a whole."""
+"""The records of one or more results folders, read as a whole."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Results(Tabular):
     """Records and what stands beside them. Its length is the number of records, and iteration yields them."""
 
     folders: tuple[Path, ...]
-    """The results directories, where the predictions are."""
+    """The results folders, where the predictions are."""
     records: list[RunRecord] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     """Cells that ended in an error."""
@@ -50,7 +50,7 @@ class Results(Tabular):
         )
 
     def model_dir(self, record: RunRecord) -> Path | None:
-        """Return the directory of the fine-tuned model behind a record; None if none was kept, or it is elsewhere."""
+        """Return the folder of the fine-tuned model behind a record; None if none was kept, or it is elsewhere."""
         folders = (Store(folder).model_dir(record.cell) for folder in self.folders) if record.kept else ()
         return next((folder for folder in folders if folder.is_dir()), None)
 
@@ -157,10 +157,10 @@ def standing(results: Results, known: Iterable[Known] = ()) -> Results:
 
 
 def read(folders: Sequence[Path]) -> Results:
-    """Read the results directories as a whole, and set apart the records that do not stand.
+    """Read the results folders as a whole, and set apart the records that do not stand.
 
     Args:
-        folders: directories, or repositories of the hub as ``remote.local`` takes them.
+        folders: folders, or repositories of the hub as ``remote.local`` takes them.
 
     Raises:
         HubError, OfflineError: as for ``remote.local``.
@@ -168,10 +168,10 @@ def read(folders: Sequence[Path]) -> Results:
         UsageError: one of them does not exist, or none holds a record, a failure or a speed.
     """
     folders = [remote.local(folder) for folder in folders]
-    advice = "Make some with flue-bench run, or name another results directory."
+    advice = "Make some with flue-bench run, or name another results folder."
     for folder in folders:
         if not folder.is_dir():
-            what = "not a directory" if folder.exists() else "there is no such folder"
+            what = "not a folder" if folder.exists() else "there is no such folder"
             raise UsageError(f"No records in {folder}: {what}. {advice}")
     results = Results(tuple(folders))
     # Records have no cycles: looking for cycles among them, again and again as they become more, costs a third of the
@@ -186,13 +186,13 @@ def read(folders: Sequence[Path]) -> Results:
     if not any((results.records, results.failures, results.damaged, results.speeds)):
         parts = [part for folder in folders for part in (folder, *folder.parents) if part.name == RUNS]
         if above := next((part.parent for part in parts if any(part.glob("*/*/*.json"))), None):
-            advice = f"A results directory is the folder that holds {RUNS}: give --results {above}."
+            advice = f"A results folder is the one that holds {RUNS}: give --results {above}."
         raise UsageError(f"No records in {', '.join(map(str, folders))}. {advice}")
     return results
 
 
 def _read_into(results: Results) -> list[Known]:
-    """Read the directories, and return what is known of their records."""
+    """Read the folders, and return what is known of their records."""
     known = [Known(folder) for folder in results.folders]
     for folder, of_folder in zip(results.folders, known, strict=True):
         contents = Store(folder).read(of_folder.passed)

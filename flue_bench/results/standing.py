@@ -42,7 +42,7 @@ def judged(records: Sequence[RunRecord], known: Iterable[Known] = ()) -> list[Ch
 
     Args:
         records: the records.
-        known: what is known of the records in their results directories, where that was read before.
+        known: what is known of the records in their results folders, where that was read before.
 
     Raises:
         TaskFileError: an installed task package is broken.
@@ -63,7 +63,7 @@ def judged(records: Sequence[RunRecord], known: Iterable[Known] = ()) -> list[Ch
 
 
 class Known:
-    """What is known of the records in one results directory: those that passed, and their fingerprints."""
+    """What is known of the records in one results folder: those that passed, and their fingerprints."""
 
     def __init__(self, root: Path) -> None:
         """Read it from the cache."""
@@ -112,7 +112,7 @@ class Known:
         return fresh
 
     def write(self) -> None:
-        """Keep what was learnt; what is known of other records of the directory stays, unless most of them are gone."""
+        """Keep what was learnt; what is known of other records of the folder stays, unless most of them are gone."""
         if self._news:
             others = self._before if len(self._before) < 2 * len(self._now) + 100 else {}
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The results directory, which stores records.
+"""The results folder, which stores records.
 
 ::
 
@@ -12,7 +12,7 @@
     results/.kept/                                                          models that may yet be kept
 
 A cell is looked up by its digest under every model's name, since the same weights may have several: copying merges two
-results directories. That opens one folder for each model, however many cells there are.
+results folders. That opens one folder for each model, however many cells there are.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ class Damaged(NamedTuple):
     """A file among the records that is not a valid record."""
 
     path: Path
-    """Path relative to the results directory."""
+    """Path relative to the results folder."""
     reason: str
 
 
 class Contents(NamedTuple):
-    """The content of a results directory."""
+    """The content of a results folder."""
 
     records: list[RunRecord]
     failures: list[Failure]
@@ -86,18 +86,18 @@ class Contents(NamedTuple):
 
 
 RUNS = "runs"
-"""The folder of a results directory that holds the records of runs."""
+"""The folder in a results folder that holds the records of runs."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """A results directory; it need not exist before the first ``write``."""
+    """A results folder; it need not exist before the first ``write``."""
 
     root: Path
 
     def __post_init__(self) -> None:
         if str(self.root).startswith("hub:"):
-            raise UsageError(f"{self.root} is a repository of records, which is read alone: name a directory.")
+            raise UsageError(f"{self.root} is a repository of records, which is read alone: name a folder.")
 
     def folder(self, cell: Cell) -> Path:
         """Return the folder where this store writes the cell's files."""
@@ -290,7 +290,7 @@ def read_record(path: Path, root: Path | None = None) -> RunRecord:
 
     Args:
         path: the file.
-        root: the results directory, out of which no link is followed; None: the file's own folder.
+        root: the results folder, out of which no link is followed; None: the file's own folder.
 
     Raises:
         RecordError: the file cannot be read, does not validate (the message names the field), has digests that are not

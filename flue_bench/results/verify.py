@@ -63,7 +63,7 @@ class Checked:
 
 
 def records_in(paths: Iterable[Path]) -> list[Path]:
-    """Return the files of records, each once, in the order given: those named, and all in the results directories.
+    """Return the files of records, each once, in the order given: those named, and all in the results folders.
 
     Raises:
         UsageError: a path is neither a file nor a folder with records.
@@ -76,7 +76,7 @@ def records_in(paths: Iterable[Path]) -> list[Path]:
         inside = [file for file in sorted(path.glob("runs/*/*/*.json")) if not file.name.endswith(FAILED)]
         if not inside:
             what = "a folder without runs/MODEL/TASK/*.json" if path.is_dir() else "neither a file nor a folder"
-            raise UsageError(f"{path} is {what}: give records or a results directory.")
+            raise UsageError(f"{path} is {what}: give records or a results folder.")
         files |= dict.fromkeys(inside)
     return list(files)
 
@@ -148,7 +148,7 @@ def of_files(record: RunRecord, folder: Path, root: Path) -> OfFiles:
     Args:
         record: the record.
         folder: the folder of its predictions.
-        root: the results directory, out of which no link is followed.
+        root: the results folder, out of which no link is followed.
 
     Raises:
         TaskFileError: a package of kinds is broken.
@@ -312,7 +312,7 @@ def _of_method(record: RunRecord, kind: Kind[Any]) -> Iterator[str]:
 
 
 def _with_kept(checked: Checked, record: RunRecord) -> Checked:
-    """Return a checked record with what is to be said of its model, if it was kept and is in the record's directory."""
+    """Return a checked record with what is to be said of its model, if it was kept and is in the record's folder."""
     path = checked.file.resolve()
     folder = path.parents[3] / "models" / model_name(record.cell) if len(path.parents) > 3 else path
     if record.kept is None or not folder.is_dir():

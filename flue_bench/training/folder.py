@@ -1,7 +1,7 @@
-"""What transformers sees of a model's directory: the files that were hashed, and nothing else.
+"""What transformers sees of a model's folder: the files that were hashed, and nothing else.
 
 A model's identity is the hash of its configuration, weights and tokenizer. transformers would load more than that where
-a directory says so: other weights, adapters, configurations for other versions, kernels from the hub. So it is shown a
+a folder says so: other weights, adapters, configurations for other versions, kernels from the hub. So it is shown a
 folder that holds the hashed files alone, and what would still lead elsewhere is refused.
 """
 
@@ -45,12 +45,12 @@ REFUSED = {
 
 
 def root_of(folder: Path) -> Path:
-    """What the links of a model's directory may lead to: itself, or the repository in the hub's cache it belongs to."""
+    """What the links of a model's folder may lead to: itself, or the repository in the hub's cache it belongs to."""
     return folder.parents[1] if folder.parent.name == "snapshots" else folder
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a model's directory; empty where there is none."""
+    """A JSON object of a model's folder; empty where there is none."""
     try:
         value = json.loads(files.read(path, root=root_of(path.parent)))
     except (OSError, ValueError, RecursionError):
@@ -128,11 +128,11 @@ OF_A_TRAINER = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt")
 
 
 def other_weights(names: Iterable[str], where: Path | str) -> str:
-    """Say what a directory without transformers' weights holds instead, and what to do; empty if nothing is known.
+    """Say what a folder without transformers' weights holds instead, and what to do; empty if nothing is known.
 
     Args:
         names: of its files, below it too.
-        where: the directory, or the repository on the hub.
+        where: the folder, or the repository on the hub.
     """
     present = sorted(names)
     adapters = [name for name in present if name.rpartition("/")[2].startswith(("adapter_config.", "adapter_model."))]
@@ -287,17 +287,17 @@ def own_switches(config: Any) -> None:
 
 @contextmanager
 def alone(folder: Path, names: Iterable[str], name: str) -> Iterator[Path]:
-    """A folder in which there are these files of a model's directory, and no others.
+    """A folder in which there are these files of a model's folder, and no others.
 
     The settings of a tokenizer are shown without those that lead to other files.
 
     Args:
-        folder: the model's directory.
+        folder: the model's folder.
         names: of the files; those that are not there are left out.
         name: what messages call the model.
 
     Raises:
-        ModelError: one of them is no regular file, is too large, or a link leads out of the directory; or settings of
+        ModelError: one of them is no regular file, is too large, or a link leads out of the folder; or settings of
             the tokenizer cannot be read.
     """
     with TemporaryDirectory(prefix="flue-bench-model-") as view:

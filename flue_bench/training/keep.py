@@ -1,4 +1,4 @@
-"""A fine-tuned model as a transformers directory: configuration with the labels' names, weights, tokenizer."""
+"""A fine-tuned model as a transformers folder: configuration with the labels' names, weights, tokenizer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def save(folder: Path, network: Any, model: Resolved, max_length: int) -> str:
     """
     if not hasattr(network, "save_pretrained"):
         raise ModelError(f"a {type(network).__name__} cannot be kept: it has no save_pretrained")
-    # The repository's own code was not run, and no reader of this directory should be asked to run it.
+    # The repository's own code was not run, and no reader of this folder should be asked to run it.
     code = vars(network.config).pop("auto_map", None)
     try:
         with quiet("transformers"), without_bars():

@@ -1,4 +1,4 @@
-"""Models and tokenizers: found by hub id, directory or embedded name, named by content, loaded with float32 weights."""
+"""Models and tokenizers: found by hub id, folder or embedded name, named by content, loaded with float32 weights."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CARD = "README.md"
 TRAINER_STATE = "trainer_state.json"
 """What transformers' ``Trainer`` writes beside a checkpoint's weights."""
 CHECKPOINT = re.compile(r"checkpoint-\d+")
-"""The name of a checkpoint's directory, which says nothing without that of the directory around it."""
+"""The name of a checkpoint's folder, which says nothing without that of the folder around it."""
 
 SAMPLE = (
     "Où est l'élève ? Ça, c'est une très vieille forêt : on y entendait autrefois des chouettes, et les gardes y "
@@ -85,10 +85,10 @@ class Resolved:
 
 
 def resolve(name: str, offline: bool = False) -> Resolved:
-    """Find a model: ``embedded:NAME``, a directory, or a hub id with an optional ``@revision``.
+    """Find a model: ``embedded:NAME``, a folder, or a hub id with an optional ``@revision``.
 
     Raises:
-        ModelNotFoundError: no such directory or repository.
+        ModelNotFoundError: no such folder or repository.
         UnknownNameError: no such embedded model.
         HubError: the hub refused or failed; OfflineError if it cannot be reached and the cache lacks the model.
         ModelError: it exists, but without configuration, weights or tokenizer, or it needs code of its own.
@@ -106,7 +106,7 @@ def resolve(name: str, offline: bool = False) -> Resolved:
     if not weights and not models_inside and (said := other_weights((*present, *_below(folder)), folder)):
         raise ModelError(f"{folder} {said}")
     if "config.json" not in present:
-        raise ModelError(f"{folder} has no config.json: not a transformers model directory. {_instead(folder)}")
+        raise ModelError(f"{folder} has no config.json: not a transformers model folder. {_instead(folder)}")
     if not weights:
         raise ModelError(f"{folder} has no weights (model.safetensors or pytorch_model.bin). {_instead(folder)}")
     kind: Literal["safetensors", "bin"] = "safetensors" if weights[0].startswith("model") else "bin"
@@ -648,7 +648,7 @@ def _there(folder: Path, patterns: Sequence[str]) -> list[str]:
 
 
 def _instead(folder: Path) -> str:
-    """Return advice for a directory whose subdirectories hold models: of a Trainer's checkpoints, the newest."""
+    """Return advice for a folder whose folders hold models: of a Trainer's checkpoints, the newest."""
     inside = sorted((path.parent.name for path in folder.glob("*/config.json")), key=by_number)
     checkpoints = [name for name in inside if CHECKPOINT.fullmatch(name)]
     best = (checkpoints[-1:] or inside[:1] or [""])[0]

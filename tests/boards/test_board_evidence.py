@@ -205,7 +205,7 @@ def test_without_predictions_the_board_stands_and_says_so(without: str, tmp_path
 
 
 def test_predictions_that_went_after_their_interval_was_cached(tmp_path: Path) -> None:
-    """What a board shows of a results directory does not hang on what its reader has seen before."""
+    """What a board shows of a results folder does not hang on what its reader has seen before."""
     store = Store(tmp_path)
     for model in ("a", "b"):
         for seed in (0, 1):

@@ -74,7 +74,7 @@ class Elements(html.parser.HTMLParser):
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A results directory with its page, and a hostile model in it."""
+    """A results folder with its page, and a hostile model in it."""
     root = tmp_path_factory.mktemp("board") / "results"
     store = teacher_and_student(root)
     for seed in (0, 1):

@@ -99,7 +99,7 @@ def test_what_is_unknown_of_a_checkpoint_is_said() -> None:
     silent = make_record("checkpoint-700", "xnli", origin="directory")
     (curve,) = curves.of(build([saved(100), saved(200), silent]))
     assert [point.x for point in curve.lines[0].points] == [100, 200]
-    assert "checkpoint-700: its directory does not say how far" in curves.table(curve).caption
+    assert "checkpoint-700: its folder does not say how far" in curves.table(curve).caption
     twice = [saved(100), saved(200), saved(200, model_digest="f" * 16), saved(1, of="b"), saved(2, of="b")]
     (curve,) = curves.of(build(twice))
     assert [line.label for line in curve.lines] == ["b (standard, fp32)"]

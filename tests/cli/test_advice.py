@@ -366,7 +366,7 @@ ADVICE: dict[str, Case] = {
         prepare=task_of,
         code=1,
     ),
-    "was a directory: give its path with {}": Case(
+    "was a folder: give its path with {}": Case(
         ["verify", "results", "--rerun", "--task", "essai.toml"],
         "give its path with --model",
         also("--model", "modele"),

@@ -118,7 +118,7 @@ def test_nothing_named_runs_the_mini_tasks_without_network(tmp_path: Path) -> No
     ("words", "message"),
     [
         (["--task", "xnly"], r"Unknown task 'xnly'. Did you mean xnli"),
-        (["--model", "./nowhere"], r"'\./nowhere' is neither a directory here nor a hub id"),
+        (["--model", "./nowhere"], r"'\./nowhere' is neither a folder here nor a hub id"),
         (["--model", "embedded:teachr"], r"Unknown embedded model"),
         (["--task", "mini", "--recipe", "quik"], r"Task mini-cls has no recipe 'quik'. Did you mean quick"),
         (["--task", "mini", "--set", "lr=1"], r"Unknown recipe field 'lr'"),

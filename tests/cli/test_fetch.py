@@ -71,7 +71,7 @@ def test_fetch_is_all_that_an_offline_run_needs(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert len(list((tmp_path / "results" / "runs").rglob("*.predictions.parquet"))) == 2
 
-    # Directories, as a site's mirror has them, are the same model and the same data: the cells are already here.
+    # Folders, as a site's mirror has them, are the same model and the same data: the cells are already here.
     mirror = tmp_path / "DSDIR"
     shutil.copytree(Path(model.rpartition(", ")[2]), mirror / "HuggingFace_Models" / MODEL)  # links become files
     snapshot = Path(xnli.rpartition(", ")[2]).parent

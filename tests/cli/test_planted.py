@@ -130,7 +130,7 @@ def write(path: Path, content: Any) -> None:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A results directory with the plant in each text of a record, a failure and a speed, one at a time and at once."""
+    """A results folder with the plant in each text of a record, a failure and a speed, one at a time and at once."""
     root = tmp_path_factory.mktemp("planted") / "results"
     store = teacher_and_student(root, seeds=2)
     store.write_failure(make_failure(model="org/perdu"))

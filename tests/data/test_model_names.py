@@ -26,7 +26,7 @@ CALLS = {
     ("name", "said"),
     [
         ("embedded:studnet", "Unknown embedded model 'embedded:studnet'. Did you mean embedded:student?"),
-        ("./nulle-part", "Model './nulle-part' is neither a directory here nor a hub id (org/name[@revision])."),
+        ("./nulle-part", "Model './nulle-part' is neither a folder here nor a hub id (org/name[@revision])."),
     ],
 )
 def test_what_is_misspelt_is_told_before_pytorch_is_loaded(call: str, name: str, said: str, tmp_path: Path) -> None:

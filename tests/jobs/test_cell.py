@@ -165,7 +165,7 @@ def test_a_model_that_changed_on_disk_is_no_longer_the_cells(
         ({"task_version": 9}, "version 9 of ton"),
         ({"data": "0" * 16}, "the data of ton differ"),
         ({"recipe": {"precision": "auto"}}, "a cell names its precision"),
-        ({"model": {"digest": "0" * 16}}, "one was a directory: give its path with --model"),
+        ({"model": {"digest": "0" * 16}}, "one was a folder: give its path with --model"),
         ({"model": {"digest": "0" * 16, "name": "embedded:untrained", "origin": "embedded"}}, "is another model"),
     ],
 )

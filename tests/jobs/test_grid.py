@@ -327,7 +327,7 @@ def test_a_model_that_is_broken_does_not_stop_the_others(folder: Path, model: Pa
     shown, _ = display()
     outcome = run_grid(grid(folder, tmp_path / "empty", model), Store(tmp_path / "results"), shown)
     assert len(outcome.records) == 1 and "no config.json" in outcome.unloaded[0]
-    with pytest.raises(UsageError, match="neither a directory here nor a hub id"):
+    with pytest.raises(UsageError, match="neither a folder here nor a hub id"):
         run_grid(grid(folder, tmp_path / "absent", model), Store(tmp_path / "results"), shown)
 
 

@@ -223,7 +223,7 @@ def test_a_kept_model_scored_beside_its_run_stands_beside_it(tmp_path: Path) -> 
     assert kept is not None
     moved = kept.rename(tmp_path / "elsewhere")
     (said,) = flue_bench.verify_records(scored, rerun=True, progress=False)
-    assert "was a directory: give its path with --model" in said.faults[0]
+    assert "was a folder: give its path with --model" in said.faults[0]
     assert "same bits" in command("verify", scored, "--rerun", "--model", moved).out
 
 
@@ -237,7 +237,7 @@ def test_a_kept_model_is_found_by_its_digest_alone(tmp_path: Path) -> None:
     other = second.rename(first.with_name("another name"))
     assert _kept_beside(scored.cell.model, path) == str(other)
     outside = other.rename(tmp_path.parent / f"{tmp_path.name} outside")
-    other.symlink_to(outside)  # a stranger's directory might lead anywhere
+    other.symlink_to(outside)  # a stranger's folder might lead anywhere
     assert _kept_beside(scored.cell.model, path) is None
     assert _kept_beside(made.records[0].cell.model, path) is None  # a model that no run kept
     assert _kept_beside(scored.cell.model, tmp_path / path.name) is None

@@ -1,4 +1,4 @@
-"""Processes killed with -9, and processes that meet on one results directory: nothing lost, nothing done twice."""
+"""Processes killed with -9, and processes that meet on one results folder: nothing lost, nothing done twice."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_the_command_shows_and_keeps_them(two: list[str], tmp_path: Path) -> Non
     ("words", "code", "message"),
     [
         ([], 2, "Missing option '--model'"),
-        (["-m", "./nowhere"], 2, "neither a directory here"),
+        (["-m", "./nowhere"], 2, "neither a folder here"),
         (["-m", "embedded:untrained", "--device", "gpu"], 2, "Unknown device 'gpu'"),
     ],
 )

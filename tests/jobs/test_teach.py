@@ -133,7 +133,7 @@ def test_train_again_with_the_teacher_that_was_kept(made: dict[str, Path], tmp_p
         )
         return checked
 
-    assert "was a directory: give its path with --teacher" in again().faults[0]
+    assert "was a folder: give its path with --teacher" in again().faults[0]
     assert again(teacher=made["avis"]).verdict == "same bits"
     assert "is another model" in again(teacher=made["noms"]).faults[0]
     shutil.copytree(made["avis"], tmp_path / "models" / made["avis"].name)
@@ -207,7 +207,7 @@ def test_what_is_no_teacher_is_refused_in_a_sentence(made: dict[str, Path], tmp_
     assert "problem_type" in refused("humeurs", one_of, made, tmp_path)
     short = head(tmp_path / "short", ["non", "oui"], max_position_embeddings=32)
     assert "takes at most 32 sub-words" in refused("avis", short, made, tmp_path)
-    assert "is neither a directory here" in refused("avis", tmp_path / "nowhere", made, tmp_path)
+    assert "is neither a folder here" in refused("avis", tmp_path / "nowhere", made, tmp_path)
     with pytest.raises(UsageError, match=r"alpha is how to learn from a teacher"):
         flue_bench.run(
             made["bert"], BY_NAME["avis"], overrides={"alpha": 0.7, "max_length": 48}, results=tmp_path, progress=False

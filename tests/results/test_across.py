@@ -218,7 +218,7 @@ def later_protocol(root: Path) -> Said:
 
 
 def embedded_model_elsewhere(root: Path) -> Said:
-    """The embedded student in a directory, with a teacher of the forger's own."""
+    """The embedded student in a folder, with a teacher of the forger's own."""
     paths = [
         forge(path, model(origin="directory", name="mine", teacher="f" * 16))
         for path in records(root, "embedded--student")

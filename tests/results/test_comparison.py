@@ -303,7 +303,7 @@ def test_another_reading_of_the_same_predictions_is_kept_apart(
 
 @pytest.mark.skipif(os.name != "posix", reason="links")
 def test_a_results_directory_drives_no_cache(tmp_path: Path, cache: Path) -> None:
-    """A stranger's directory held links at the places of a cache, which were written through."""
+    """A stranger's folder held links at the places of a cache, which were written through."""
     records, theirs = seeds(tmp_path, "org/a", [0.8, 0.7]), tmp_path / "outside"
     theirs.mkdir()
     (tmp_path / ".cache").symlink_to(theirs)

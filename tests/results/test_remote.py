@@ -57,7 +57,7 @@ def user(hub: StandIn, tmp_path: Path) -> User:
 
 
 def made(folder: Path, **models: list[float]) -> dict[str, bytes]:
-    """A results directory with models of these accuracies, and its files as a repository has them."""
+    """A results folder with models of these accuracies, and its files as a repository has them."""
     for model, accuracies in models.items():
         seeds(folder, f"org/{model}", accuracies, task="xnli", examples=60)
     return files_of(folder)
@@ -268,5 +268,5 @@ def test_files_that_no_repository_holds_are_refused(name: str) -> None:
 
 
 def test_nothing_is_written_to_a_repository() -> None:
-    with pytest.raises(UsageError, match="hub:a/b is a repository of records, which is read alone: name a directory"):
+    with pytest.raises(UsageError, match="hub:a/b is a repository of records, which is read alone: name a folder"):
         Store(Path("hub:a/b"))

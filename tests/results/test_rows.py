@@ -170,7 +170,7 @@ def test_a_board_compare_and_card_take_the_same_names(tmp_path: Path) -> None:
 
 
 def test_the_path_of_a_directory_is_the_model_that_lies_there(tmp_path: Path) -> None:
-    """Known by its weights: another directory of the same name is another model."""
+    """Known by its weights: another folder of the same name is another model."""
     import shutil
 
     from flue_bench.results.store import Store
@@ -184,7 +184,7 @@ def test_the_path_of_a_directory_is_the_model_that_lies_there(tmp_path: Path) ->
     write_run(Store(here), "org/b", "xnli", 0, 0.6)
     words = ["org/b", "--results", here, "--format", "json"]
     assert json.loads(done("compare", tmp_path / "teacher" / "model", *words))["a"] == "model (standard, fp32)"
-    assert "No record has the weights in that directory" in refused("compare", tmp_path / "student" / "model", *words)
+    assert "No record has the weights in that folder" in refused("compare", tmp_path / "student" / "model", *words)
 
 
 def test_a_card_of_one_row_is_of_that_row_alone() -> None:

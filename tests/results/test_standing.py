@@ -358,7 +358,7 @@ def test_one_run_after_two_ways_of_training(recipe: dict[str, Any], stands: bool
 @pytest.mark.parametrize("alike", [{"answers": "a"}, {"answers": "a", "distinct": across.DISTINCT}])
 def test_what_they_never_give_does_not(alike: dict[str, Any]) -> None:
     assert set(across.clashes([seen(0, **alike), seen(1, **alike), seen(2)])) == {Path("0.json"), Path("1.json")}
-    assert across.clashes([seen(0, **alike), seen(0, **alike)]) == {}  # the same run, found in two directories
+    assert across.clashes([seen(0, **alike), seen(0, **alike)]) == {}  # the same run, found in two folders
     again = seen(1, **alike, seed=0, recipe={"max_length": 256})  # of a setting that changes nothing here
     assert across.clashes([seen(0, **alike), again]) == {}
 

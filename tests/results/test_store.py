@@ -461,7 +461,7 @@ def test_teacher_and_size_are_no_part_of_an_identity() -> None:
     "linked", ["runs", "runs/org--modele", "runs/org--modele/xnli", "speed", ".locks", ".checkpoints"]
 )
 def test_nothing_is_written_through_a_link_in_a_results_directory(tmp_path: Path, linked: str) -> None:
-    """A stranger's directory may hold them."""
+    """A stranger's folder may hold them."""
     root, outside = tmp_path / "results", tmp_path / "outside"
     outside.mkdir()
     (root / linked).parent.mkdir(parents=True)
@@ -485,7 +485,7 @@ def test_nothing_is_written_through_a_link_in_a_results_directory(tmp_path: Path
 def test_what_is_reached_through_a_link_is_neither_renamed_nor_removed(
     tmp_path: Path, linked: str, inside: bool
 ) -> None:
-    """The record of the same cell in another directory, or a copy set aside in this one, is not an older one here."""
+    """The record of the same cell in another folder, or a copy set aside in this one, is not an older one here."""
     root, speed = tmp_path / "results", make_speed()
     elsewhere = Store(root / "aside" if inside else tmp_path / "theirs")
     put(elsewhere)

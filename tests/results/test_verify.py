@@ -267,7 +267,7 @@ def test_what_a_rerun_finds(run: tuple[Path, Path, RunRecord], tmp_path: Path) -
     assert "predictions differ in 2 of 12 rows (entity_f1_micro" in str(differences)
     assert "not promised, since torch 1.0 → " in str(differences) and "scikit-learn" not in str(differences)
 
-    with pytest.raises(UsageError, match="was a directory: give its path with --model"):
+    with pytest.raises(UsageError, match="was a folder: give its path with --model"):
         again(model=None)
     with pytest.raises(UsageError, match="is another model"):
         again(model=tiny_camembert(tmp_path / "autre", seed=1))

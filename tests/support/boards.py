@@ -1,4 +1,4 @@
-"""A results directory with real predictions: what intervals, confusion matrices and the HTML board are made from."""
+"""A results folder with real predictions: what intervals, confusion matrices and the HTML board are made from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tiny random encoders of every kind, each with a small tokenizer of its kind in a directory: ``tiny("bert", path)``.
+"""Tiny random encoders of every kind, each with a small tokenizer of its kind in a folder: ``tiny("bert", path)``.
 
 Hidden size 32, 2 layers, tokenizers trained on French sentences of our own. What a real checkpoint has, these have: the
 layout of the files, special tokens, positions, segments.

@@ -44,10 +44,10 @@ def test_a_pattern_is_spelt_out_in_natural_order(tmp_path: Path, monkeypatch: py
     ]  # fmt: skip
     assert named(["out/checkpoint-[29]*"]) == inside[:2] and named(["odd[1]"]) == ["odd[1]"]
     assert named(["~/out/checkpoint-?0"]) == [str(tmp_path / "out/checkpoint-20")]
-    with pytest.raises(UsageError, match=r"'out/step-\*': no directory here fits"):
+    with pytest.raises(UsageError, match=r"'out/step-\*': no folder here fits"):
         named(["out/step-*"])
-    assert "no directory here fits" in refused("run", "-m", "out/step-*", "-t", "mini-cls")
-    assert "no directory here fits" in refused("speed", "-m", "out/step-*")
+    assert "no folder here fits" in refused("run", "-m", "out/step-*", "-t", "mini-cls")
+    assert "no folder here fits" in refused("speed", "-m", "out/step-*")
 
 
 def test_a_name_with_brackets_is_a_pattern_only_where_they_close(
@@ -57,7 +57,7 @@ def test_a_name_with_brackets_is_a_pattern_only_where_they_close(
     for name in ("odd[1]", "odd1", "odd[1]/step-1", "odd[1]/step-2", "odd1/step-3", "a*b", "axb", "what?", "open[x"):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
     (tmp_path / "file-1").write_text("")
-    # A directory of exactly this name, whatever else it would fit as a pattern.
+    # A folder of exactly this name, whatever else it would fit as a pattern.
     assert named(["odd[1]", "a*b", "what?", "open[x"]) == ["odd[1]", "a*b", "what?", "open[x"]
     assert named(["a?b"]) == ["a*b", "axb"] and named(["odd[12]"]) == ["odd1"] and named(["odd[!2]"]) == ["odd1"]
     # So do folders on the way: it is not odd1 that is looked into.
@@ -71,7 +71,7 @@ def test_a_name_with_brackets_is_a_pattern_only_where_they_close(
         with pytest.raises(UsageError) as error:
             named([pattern])
         assert str(error.value).startswith(
-            f"{pattern!r}: no directory here fits this pattern, and none has it for a name."
+            f"{pattern!r}: no folder here fits this pattern, and none has it for a name."
         )
 
 

@@ -1,4 +1,4 @@
-"""What of a model's directory is loaded: the files that make its identity, all of them plain, and nothing else."""
+"""What of a model's folder is loaded: the files that make its identity, all of them plain, and nothing else."""
 
 from __future__ import annotations
 

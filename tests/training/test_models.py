@@ -1,4 +1,4 @@
-"""Every architecture from its directory to a prediction, and every way a model directory can be wrong."""
+"""Every architecture from its folder to a prediction, and every way a model folder can be wrong."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def train(network: torch.nn.Module, data: Encoded, folder: Path, precision: Any 
 
 @pytest.fixture(scope="session")
 def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """One directory a kind, made once; not to be written to."""
+    """One folder a kind, made once; not to be written to."""
     made: dict[str, Path] = {}
 
     def find(kind: str) -> Path:
@@ -77,7 +77,7 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
 
 @pytest.fixture
 def copy_of(folder_of: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
-    """A directory of this kind to spoil."""
+    """A folder of this kind to spoil."""
     return lambda kind: shutil.copytree(folder_of(kind), tmp_path / "modèle")
 
 

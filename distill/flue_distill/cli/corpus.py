@@ -20,7 +20,7 @@ def corpus(
         typer.Argument(
             metavar="TEXTS…",
             show_default=False,
-            help="Files (.txt, .jsonl, plain or .gz, .xz, .bz2, .zst; .parquet), directories, globs, or data sets of "
+            help="Files (.txt, .jsonl, plain or .gz, .xz, .bz2, .zst; .parquet), folders, globs, or data sets of "
             "the hub, which are streamed: hub:org/name, with @revision and :part if needed, such as "
             "hub:wikimedia/wikipedia:20231101.fr.",
         ),
@@ -31,11 +31,11 @@ def corpus(
             "--tokenizer",
             "-t",
             show_default=False,
-            help="Hub id (org/name or org/name@revision), directory, or embedded:NAME.",
+            help="Hub id (org/name or org/name@revision), folder, or embedded:NAME.",
         ),
     ] = None,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The directory to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")],
     field: Annotated[str, typer.Option(help="The field that holds a row's text (OSCAR 23.01: content).")] = "text",
     lines: Annotated[
         bool,

@@ -20,24 +20,24 @@ def distill(
     teacher: Annotated[
         str | None,
         typer.Option(
-            help="Masked LM: hub id (org/name or org/name@revision) or directory. None: train with the MLM loss alone."
+            help="Masked LM: hub id (org/name or org/name@revision) or folder. None: train with the MLM loss alone."
         ),
     ] = None,
     student: Annotated[
         str | None,
         typer.Option(
-            help="Start from this masked LM instead of the teacher's layers. A directory with only config.json and "
+            help="Start from this masked LM instead of the teacher's layers. A folder with only config.json and "
             "tokenizer starts from random weights."
         ),
     ] = None,
     corpus: Annotated[
-        Path | None, typer.Option(help="Directory that `flue-bench corpus` wrote. The recipe demo has its own text.")
+        Path | None, typer.Option(help="Folder that `flue-bench corpus` wrote. The recipe demo has its own text.")
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             show_default="student, for the recipe demo",
-            help="Directory of the student: a new one, or with --resume that of the interrupted run.",
+            help="Folder of the student: a new one, or with --resume that of the interrupted run.",
         ),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,

@@ -59,10 +59,10 @@ class DistilRecipe(Schema):
     The reference is the research project ``distillation`` of Hugging Face transformers.
     """
 
-    teacher: str | None = Field(default=None, description="Hub id or directory of a masked LM; none: MLMLoss alone.")
+    teacher: str | None = Field(default=None, description="Hub id or folder of a masked LM; none: MLMLoss alone.")
     student: str | None = Field(
         default=None,
-        description="Hub id or directory to start from, weights or a configuration alone; none: from the teacher.",
+        description="Hub id or folder to start from, weights or a configuration alone; none: from the teacher.",
     )
     layers: Annotated[tuple[int, ...], Many] = Field(
         default=(), description="Teacher layers that the student keeps, from 0; empty: half of them, evenly spread."

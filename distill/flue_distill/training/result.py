@@ -1,4 +1,4 @@
-"""The result of a distillation: a transformers directory, how it was made, a card and the curves."""
+"""The result of a distillation: a transformers folder, how it was made, a card and the curves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flue_distill.training.curves import curves, page
 from flue_distill.training.trainer import PAGE
 
 DISTILLATION = "distillation.json"
-"""Written last: a directory that contains it is complete."""
+"""Written last: a folder that contains it is complete."""
 TOLD = ("cost", "environment", "loss_scale")
 """What ``distillation.json`` tells of how a training went; all else is what it is."""
 LAST_STEPS = 100

@@ -1,4 +1,4 @@
-"""One whole distillation, from names to a directory: models, corpus, training, result."""
+"""One whole distillation, from names to a folder: models, corpus, training, result."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def find(recipe: DistilRecipe, offline: bool) -> Models:
 
 
 def _student(name: str, offline: bool) -> tuple[Resolved, bool]:
-    """Resolve a model, or a directory with only configuration and tokenizer, whose weights then start random."""
+    """Resolve a model, or a folder with only configuration and tokenizer, whose weights then start random."""
     folder = Path(name).expanduser()
     weights = (*SAFETENSORS, *BIN)
     if not (folder / "config.json").is_file() or matching([path.name for path in folder.iterdir()], weights):
@@ -110,7 +110,7 @@ def distil(
     Args:
         recipe: the recipe to run.
         corpus_folder: folder of ``flue-bench corpus``, made with the models' tokenizer; None for the text of ``demo``.
-        out: the directory to write; new, or with ``resume`` that of an unfinished run.
+        out: the folder to write; new, or with ``resume`` that of an unfinished run.
         display: where the main process draws.
         device: auto, cpu, cuda or cuda:N.
         resume: resume from the newest checkpoint.

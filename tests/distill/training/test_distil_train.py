@@ -279,7 +279,7 @@ def test_rotation_keeps_the_newest_and_clears_what_is_half_written(tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000300"]
 
 
-# From names to a directory.
+# From names to a folder.
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 
 
 def as_published(kind: str, folder: Path) -> Path:
-    """Save a random teacher whose directory looks as one of the hub: its own config.json, the weights beside it."""
+    """Save a random teacher whose folder looks as one of the hub: its own config.json, the weights beside it."""
     sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")
     form = PUBLISHED[kind]
     more = {"local_attention": 8, "global_attn_every_n_layers": 3} if kind == "modernbert" else {}
