@@ -65,7 +65,7 @@ def data(board: Board, records: dict[RunKey, RunRecord], evidence: Evidence, lin
 
 def titles(board: Board) -> list[str]:
     """Return the rows' names, each once: label and setting, and part of a digest where rows still share them."""
-    named = [f"{row.label} ({wording.setting_text(board, row)})" for row in board.rows]
+    named = [escape.plain(f"{row.label} ({wording.setting_text(board, row)})") for row in board.rows]
     digests = [f" {row.model_digest[:6]}" for row in board.rows]
     searches = [f" {row.search[-6:]}{row.taught[-6:]}" for row in board.rows]
     return told_apart(named, digests, searches, [f" #{i}" for i in range(len(named))])

@@ -51,15 +51,19 @@ function change(changes) {
 // The table -----------------------------------------------------------------------------------------------------------
 
 const table = $("table.board");
+const titles = new Set(data.columns.map((column) => column.title));
+const free = (name) => (titles.has(name) ? free(`${name} `) : name); // a task may be called "size"
 const heads = table ? [...table.tHead.rows[0].cells].map((cell, index) => ({
   cell,
   index,
-  name: cell.dataset.name,
+  name: cell.dataset.column === undefined ? free(cell.dataset.name) : cell.dataset.name,
   column: cell.dataset.column === undefined ? null : Number(cell.dataset.column),
   licences: (cell.dataset.licences ?? "").split("; ").filter(Boolean),
 })) : [];
 const tasks = heads.filter((head) => head.column !== null);
 const costs = heads.filter((head) => head.column === null && head.index);
+const speeds = costs.filter((head) => head.cell.title); // the machine
+const sizes = costs.slice(1, costs.length - speeds.length);
 const nameOf = (head) => data.columns[head.column].name;
 const rows = table ? [...table.tBodies[0].rows].map((tr) => ({
   tr,
@@ -133,7 +137,8 @@ function shown(columns, lines) {
   const filled = new Map(columns.map((head) => [head, lines.filter((tr) => valueOf(tr, head.index)).length]));
   const fullest = [...columns].sort((x, y) => filled.get(y) - filled.get(x) || x.index - y.index);
   const first = [sortedBy(columns)].filter((head) => every.includes(head));
-  const wanted = [...first, ...fullest.slice(0, 2), costs[0], ...fullest.slice(2, 4), costs[2], ...fullest.slice(4), costs[1], ...costs.slice(3)];
+  const wanted = [...first, ...fullest.slice(0, 2), costs[0], ...fullest.slice(2, 4), ...speeds.slice(0, 1), ...fullest.slice(4),
+    ...sizes, ...speeds.slice(1)];
   if (!widths.length) {
     hidden.textContent = "";
     widths = heads.map((head) => head.cell.getBoundingClientRect().width);
@@ -141,7 +146,7 @@ function shown(columns, lines) {
   let room = $("#board").clientWidth - widths[0];
   const chosen = new Set();
   for (const head of new Set(wanted)) {
-    if (head && (widths[head.index] <= room || !chosen.size)) {
+    if (widths[head.index] <= room || !chosen.size) {
       chosen.add(head);
       room -= widths[head.index];
     }
@@ -220,7 +225,7 @@ function prepare() {
   $("#choose div").append(
     ...[...costs, ...tasks].map((head) => make("label", { class: "tick" },
       make("input", { type: "checkbox", value: head.name, change: () => chosen($$("#choose input:checked").map((box) => box.value)) }),
-      ` ${head.cell.firstElementChild.textContent}`, head.column === null && head.index > 2 ? ` ${head.cell.title}` : "")),
+      ` ${head.cell.firstElementChild.textContent}`, head.cell.title ? ` ${head.cell.title}` : "")),
     make("p", {},
       make("button", { type: "button", click: () => chosen([...costs, ...tasks].map((head) => head.name)) }, "All"),
       " ",
@@ -381,6 +386,7 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`; // as a shell rea
 
 function where(a, b, column) {
   const made = [];
+  const names = [a, b].map((row) => data.rows[row].title);
   for (const one of data.rows[a].entries[column].tasks) {
     const other = data.rows[b].entries[column].tasks.find((each) => each.task === one.task);
     if (!other) continue;
@@ -397,7 +403,7 @@ function where(a, b, column) {
     }
   }
   return [...made, make("p", {}, "Where the results are, this lists the answers of both, and the texts from your own data beside them:"),
-    make("pre", { tabindex: "0" }, `flue-bench compare ${quoted(data.rows[a].title)} ${quoted(data.rows[b].title)} --rows`)];
+    make("pre", { tabindex: "0" }, `flue-bench compare --rows ${names.some((name) => name.startsWith("-")) ? "-- " : ""}${names.map(quoted).join(" ")}`)];
 }
 
 function why() {

@@ -57,6 +57,8 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
         settings=sorted(set(wording.letters(board)), key=lambda each: (len(each.letter), each.letter)),
         licences=[behind.licences(column) for column in board.columns],
         teachers=_teachers(board),
+        sized=any(row.weights_bytes is not None for row in board.rows),
+        power=wording.power_line(board),
         first=drawn[:SHOWN],
         more=drawn[SHOWN:],
         kept=_kept(board),

@@ -597,5 +597,6 @@ def _titled(columns: list[Column]) -> tuple[Column, ...]:
         [" v" + "/".join(str(v) for v in sorted({member.version for member in c.members})) for c in columns],
         [f" {column.metric}" for column in columns],
         [" data " + "/".join(member.data[:6] for member in column.members) for column in columns],
+        [f" #{number}" for number in range(len(columns))],
     )
     return tuple(replace(column, title=title) for column, title in zip(columns, titles, strict=True))

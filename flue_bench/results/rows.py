@@ -137,8 +137,11 @@ def grouped(items: Iterable[_T], key: Callable[[_T], _K]) -> dict[_K, list[_T]]:
 def told_apart(titles: list[str], *suffixes: list[str]) -> list[str]:
     """Return the titles with as few suffixes as make equal ones differ."""
     for suffix in suffixes:
-        differ = {title: {s for t, s in zip(titles, suffix, strict=True) if t == title} for title in titles}
-        titles = [t + s if len(differ[t]) > 1 else t for t, s in zip(titles, suffix, strict=True)]
+        pairs = list(zip(titles, suffix, strict=True))
+        differ: dict[str, set[str]] = {}
+        for title, end in pairs:
+            differ.setdefault(title, set()).add(end)
+        titles = [title + end if len(differ[title]) > 1 else title for title, end in pairs]
     return titles
 
 

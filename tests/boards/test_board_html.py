@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ import pytest
 import typer
 
 import flue_bench
-from flue_bench.boards import behind, pictures, render, rules
+from flue_bench.boards import behind, pictures, render, rules, wording
 from flue_bench.boards import html as pages
 from flue_bench.boards.pictures import Scale
 from flue_bench.cli.leaderboard import leaderboard
@@ -151,10 +152,36 @@ def test_the_numbers_are_those_of_the_markdown_board(board: Path) -> None:
         assert [("best" in cell) for cell in cells[3:]] == [("**" in cell) for cell in markdown[3:]]
     kept = [cell for line in lines[1 + len(rows) : 1 + len(rows) + len(built.pairs)] for cell in line[3:]]
     assert len(kept) == 3
-    page = Elements(board.read_text(encoding="utf-8")).text
+    source = board.read_text(encoding="utf-8")
+    page = Elements(source).text
     for cell in kept:
         share, _, interval = cell.partition(" [")
         assert share in page and f"[{interval}" in page
+    (power,) = (line for line in lines if line[0] == wording.POWER_LINE)
+    (below,) = re.findall(r"<tfoot>.*?</tfoot>", source, re.S)
+    assert wording.POWER_LINE in below
+    assert [Elements(cell).text for cell in re.findall(r"<td>.*?</td>", below)] == ["", "", "", *power[3:]]
+
+
+def test_parameters_are_a_range_and_unknown_sizes_no_column(tmp_path: Path) -> None:
+    """As on the boards of text: heads differ by task, and a column of dashes says nothing."""
+    store = Store(tmp_path)
+    for task, parameters in (("xnli", 3_200_000), ("paws-x", 3_100_000)):
+        write_run(store, "m", task, 0, 0.9, parameters=parameters)
+    page = page_of(tmp_path, tmp_path / "b.html")
+    assert f'<td data-v="3200000">3.1{wording.NONE}3.2</td>' in page and "size (MB)" not in page
+    write_run(store, "n", "xnli", 0, 0.9, weights_bytes=4_000_000)
+    page = page_of(tmp_path, tmp_path / "b.html")
+    assert page.count("size (MB)") > 0 and '<td data-v="4000000">4.0</td>' in page
+
+
+def test_rows_whose_names_look_alike_are_told_apart(tmp_path: Path) -> None:
+    """By what is shown of them: the page finds a row by its title."""
+    store = Store(tmp_path)
+    for name in ("m\u202e", "m\u202d", "m\ufffd"):
+        write_run(store, name, "xnli", 0, 0.9)
+    titles = [row["title"] for row in data_of(page_of(tmp_path, tmp_path / "b.html"))["rows"]]
+    assert len(set(titles)) == 3 and all(title.startswith("m\ufffd (") for title in titles)
 
 
 def test_far_from_the_results_there_are_no_links(board: Path, tmp_path: Path) -> None:
@@ -469,7 +496,43 @@ def test_where_they_differ_on_a_page_without_room(
     assert all("too large" in task["lacking"] for task in tasks)
     page.open(tmp_path / "small.html", "#a=org/maitre (standard, fp32)&b=org/eleve (standard, fp32)")
     said = page.js("document.querySelector('#differences').innerText")
-    assert "flue-bench compare 'org/maitre (standard, fp32)' 'org/eleve (standard, fp32)' --rows" in said
+    assert "flue-bench compare --rows 'org/maitre (standard, fp32)' 'org/eleve (standard, fp32)'" in said
+
+
+@browser
+def test_a_name_that_would_be_an_option(page: Page, tmp_path: Path) -> None:
+    """The command that the page gives is one to paste: a name must not become an option of it."""
+    store = Store(tmp_path)
+    for name in ("--out=x", "m"):
+        write_run(store, name, "xnli", 0, 0.9)
+    page_of(tmp_path, tmp_path / "b.html")
+    page.open(tmp_path / "b.html", "#a=--out=x (standard, fp32)&b=m (standard, fp32)")
+    (command,) = page.js("[...document.querySelectorAll('#differences pre')].map(pre => pre.innerText)")
+    assert command == "flue-bench compare --rows -- '--out=x (standard, fp32)' 'm (standard, fp32)'"
+    assert "m (standard, fp32)" in done(*shlex.split(command)[1:3], "--results", tmp_path, *shlex.split(command)[3:])
+    assert not (Path.cwd() / "x (standard, fp32)").exists()
+
+
+@browser
+def test_tasks_that_are_called_like_columns_of_the_page(page: Page, tmp_path: Path) -> None:
+    """Every column sorts by itself and is chosen by itself."""
+    store = Store(tmp_path)
+    for n, name in enumerate(("a", "b", "c")):
+        more = {"weights_bytes": 4_000_000 - n, "parameters": 1_000_000 + n}
+        for task, column in (("xnli", "size"), ("paws-x", "model")):
+            write_run(store, name, task, 0, 0.6 + 0.1 * n, column=column, column_members=[task], **more)
+    page_of(tmp_path, tmp_path / "b.html")
+    page.open(tmp_path / "b.html")
+    assert sorted(headers(page)) == ["model", "model", "parameters", "size", "size"]
+    for i in range(2, 5):
+        page.js(f"document.querySelectorAll('table.board thead button')[{i}].click()")
+        assert page.js("[...document.querySelectorAll('[aria-sort]')].map(th => th.cellIndex)") == [i]
+        assert names(page) == (["a", "b", "c"] if i == 2 else ["c", "b", "a"])
+    page.open(tmp_path / "b.html", "#columns=size")
+    shown = (
+        "[...document.querySelectorAll('table.board thead th')].filter(th => th.offsetWidth).map(th => th.cellIndex)"
+    )
+    assert page.js(shown) == [0, 4] and not page.errors
 
 
 def test_a_long_id_is_no_id(tmp_path: Path) -> None:
@@ -674,8 +737,10 @@ def test_on_paper(page: Page, board: Path) -> None:
     page.call("Emulation.setEmulatedMedia", media="")
 
 
-def test_a_thousand_records(tmp_path: Path) -> None:
-    """Less than a megabyte, and few elements; links, classes and intervals are those of a board with predictions."""
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of 1,008 records: links, classes and intervals are those of a board with predictions."""
+    folder = tmp_path_factory.mktemp("thousand")
     classes = {name: ClassScores(precision=0.81, recall=0.79, f1=0.8, support=1670) for name in LABELS["xnli"]}
     interval = Interval(0.8, 0.779, 0.821, 3, 0.01, 0.006, 0.005, 5010, 5010)
     records = [
@@ -692,9 +757,36 @@ def test_a_thousand_records(tmp_path: Path) -> None:
     )
     assert len(records) > 1000 and len(rows) == 84
     address = "results/runs/organisation--un-modele-de-langue/paws-x/seed0-0123456789abcdef.json"
-    page = pages.html(replace(built, rows=rows), records, Evidence((tmp_path,)), lambda run: address)
+    page = pages.html(replace(built, rows=rows), records, Evidence((folder,)), lambda run: address)
+    (folder / "board.html").write_text(page, encoding="utf-8")
+    return folder / "board.html"
+
+
+def test_a_thousand_records(thousand: Path) -> None:
+    """Less than a megabyte, and few elements."""
+    page = thousand.read_text(encoding="utf-8")
     assert len(page.encode()) < 700_000  # the rest of a megabyte is for what is added while there is room
     assert len(Elements(page).tags) < 12_000
+
+
+@browser
+def test_a_thousand_records_are_loaded_and_sorted(page: Page, thousand: Path) -> None:
+    """Some tenths of a second of a processor each; the bound is for what grows with the square of the rows."""
+    page.call("Performance.enable", timeDomain="threadTicks")
+
+    def spent() -> float:
+        found = {each["name"]: each["value"] for each in page.call("Performance.getMetrics")["metrics"]}
+        return float(found["TaskDuration"])
+
+    before = spent()
+    page.open(thousand)
+    loaded = spent()
+    assert len(names(page)) == 84 and loaded - before < 4
+    page.js("document.querySelector('[data-name=xnli] button').click(); document.body.offsetWidth")
+    assert spent() - loaded < 2
+    index = page.js("document.querySelector('[data-name=xnli]').cellIndex")
+    there = [float(value) for value in column(page, index)]
+    assert there == sorted(there, reverse=True) and len(there) == 84 and not page.errors
 
 
 @pytest.mark.parametrize("more", [True, False])
