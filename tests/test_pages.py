@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import pkgutil
 import re
 import subprocess
 import sys
@@ -17,9 +20,17 @@ from support import ROOT
 from support.hub_standin import StandIn
 from support.pages import LANGUAGES, PAGES, Block, World, actual, blocks, commands, options_of, parsed
 
+RESULTS = [
+    path.relative_to(ROOT).as_posix()
+    for path in sorted((ROOT / "results").rglob("*.md"))
+    if "```sh" in path.read_text(encoding="utf-8")
+]
+"""Pages of results with commands: they take hours, and are read alone."""
 BLOCKS = [block for page in PAGES for block in blocks(page)]
+READ = [*BLOCKS, *(block for page in ("examples/third_party_task/README.md", *RESULTS) for block in blocks(page))]
 WITH_CODE = sorted({block.page for block in BLOCKS if block.language in ("sh", "python")})
-EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 TARGETS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
 OTHERS = {
     "make": lambda words: all(word in TARGETS or "=" in word for word in words),
@@ -48,6 +59,7 @@ def _pip(words: list[str]) -> bool:
     action, *rest = words
     extras = [extra for word in rest for extra in re.findall(r"^flue-bench\[([\w,]+)\]$", word)]
     assert all(extra in EXTRAS for listed in extras for extra in listed.split(","))
+    assert all((ROOT / word).is_dir() for word in rest if word.startswith("./"))
     files = [word for word in rest if word.endswith((".txt", ".whl"))]
     wheel = rf"dist/flue_bench-{re.escape(flue_bench.__version__)}-py3-none-any\.whl"
     assert all(re.fullmatch(wheel, file) or (ROOT / file).is_file() for file in files)
@@ -55,7 +67,9 @@ def _pip(words: list[str]) -> bool:
 
 
 def _script(file: str, *words: str) -> bool:
-    """Whether there is this script, with these options: its own, or those of `flue-bench run`."""
+    """Whether there is this script or module, with these options: its own, or those of `flue-bench run`."""
+    if file == "-m":
+        file, words = f"{words[0].replace('.', '/')}.py", words[1:]
     text = (ROOT / file).read_text(encoding="utf-8")
     theirs = {option for parameter in _command(["run"]).params for option in parameter.opts}
     return all(f'"{word}"' in text or word in theirs for word in words if word.startswith("-"))
@@ -79,7 +93,7 @@ def where(block: Block) -> str:
     return f"{block.page}:{block.line}"
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=where)
+@pytest.mark.parametrize("block", READ, ids=where)
 def test_every_block_is_of_a_kind_that_is_checked(block: Block, tmp_path: Path) -> None:
     assert block.language in LANGUAGES, f"{where(block)}: ```{block.language} is nothing that this test checks"
     if block.language == "python":
@@ -105,13 +119,13 @@ INLINE = sorted(
         (page, " ".join(code.split()))
         for page in PAGES
         for code in re.findall(
-            r"(?<!`)`(flue-bench [^`]+)`", re.sub(r"```.*?```", "", (ROOT / page).read_text("utf-8"), flags=re.S)
+            r"(?<!`)`([^`]+)`", re.sub(r"```.*?```", "", (ROOT / page).read_text("utf-8"), flags=re.S)
         )
     }
 )
 
 
-@pytest.mark.parametrize(("page", "code"), INLINE)
+@pytest.mark.parametrize(("page", "code"), [each for each in INLINE if each[1].startswith("flue-bench ")])
 def test_commands_in_the_text_have_options_that_exist(page: str, code: str) -> None:
     """Of commands that are only spoken of, every word that begins with a dash."""
     (words,) = commands(code.replace("…", " "))
@@ -127,6 +141,43 @@ def test_commands_in_the_text_have_options_that_exist(page: str, code: str) -> N
         return
     known = {option for parameter in said for option in parameter.opts} | {"--help"}
     assert {word.partition("=")[0] for word in words if re.match("--?[a-z]", word)} <= known, code
+
+
+OF_PYTHON = {"board": "boards.board.Board", "results": "results.runs.Results"}
+"""What a variable of the text holds."""
+
+
+def meant(name: str) -> Any:
+    """What a dotted name of the text stands for.
+
+    Raises:
+        AttributeError: nothing.
+        ImportError: nothing.
+    """
+    first, _, rest = name.partition(".")
+    if first in OF_PYTHON:
+        name = f"flue_bench.{OF_PYTHON[first]}.{rest}"
+    return pkgutil.resolve_name(name if name.startswith("flue_") else f"flue_bench.{name}")
+
+
+@pytest.mark.parametrize(
+    ("page", "code"),
+    [
+        each
+        for each in INLINE
+        if re.match(rf"(\w+ = )?(flue_bench|flue_distill|{'|'.join(OF_PYTHON)})\.\w[\w.]*(\(.*\))?$", each[1])
+        or (each[1].partition("(")[0] in flue_bench.__all__ and each[1].endswith(")"))
+    ],
+)
+def test_python_in_the_text_names_what_is_there(page: str, code: str) -> None:
+    """Functions, methods and their arguments; the names of groups of entry points are taken from pyproject.toml."""
+    if code in PROJECT["entry-points"]:
+        return
+    called = [node for node in ast.walk(ast.parse(code.replace("…", "*_"))) if isinstance(node, ast.Call)]
+    for call in called:
+        known = inspect.signature(meant(ast.unparse(call.func))).parameters
+        assert {word.arg for word in call.keywords} <= set(known), code
+    assert called or meant(code) is not None
 
 
 COMMANDS = ["run", "score", "fetch", "leaderboard", "compare", "verify", "card", "speed", "doctor", "corpus", "distill"]

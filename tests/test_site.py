@@ -93,6 +93,11 @@ def test_every_score_is_on_the_page_of_metrics() -> None:
     assert len(kinds) == 8 and not missing
 
 
+def test_every_field_of_a_recipe_is_on_its_page() -> None:
+    """The page is committed, and made by this function: write what it returns where they differ."""
+    assert (ROOT / "docs/recipe-fields.md").read_text(encoding="utf-8") == site.recipe_fields()
+
+
 def test_what_is_generated_says_what_is_there(pages: Path) -> None:
     commands = (pages / "docs/command-line.md").read_text(encoding="utf-8")
     for command in ("run", "score", "distill", "corpus", "tasks check", "verify"):

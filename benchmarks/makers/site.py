@@ -24,6 +24,8 @@ from typer.cli import get_docs_for_click
 
 from benchmarks.common import ROOT
 from flue_bench import cli
+from flue_bench.recipe import Recipe
+from flue_distill.training.recipe import DistilRecipe
 
 LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
 CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
@@ -90,6 +92,36 @@ def _type(of: dict[str, Any]) -> str:
         inner = of.get("additionalProperties")
         return f"table of {_type(inner)}" if isinstance(inner, dict) and inner else "table"
     return str(of.get("type", "any"))
+
+
+def recipe_fields() -> str:
+    """Return the fields of both recipes, as tables: docs/recipe-fields.md, which a test compares with this.
+
+    Unlike the other pages of this file it is committed: pages of the checkout link to it.
+    """
+    parts = [
+        "# Fields of a recipe",
+        "What `--set KEY=VALUE` changes for one command, and what a file says as `KEY = VALUE`. A recipe may have\n"
+        "other values than these defaults: `flue-bench tasks show TASK` prints those of a task in full, and\n"
+        "a student's `distillation.json` holds the one it was made by. [Recipes and tuning](tuning.md) and\n"
+        "[distilling](distillation.md) explain what they are for.",
+    ]
+    for title, model in (
+        ("Fine-tuning: `flue-bench run`, and `[recipe.NAME]` of a task file", Recipe),
+        ("Distilling: `flue-bench distill`, and its recipe files", DistilRecipe),
+    ):
+        rows = [
+            f"| `{name}` | {_type(of).removesuffix(' or null')} | {_default(of.get('default'))} | {of['description']} |"
+            for name, of in model.model_json_schema()["properties"].items()
+        ]
+        parts += [f"## {title}", "\n".join(["| field | type | default | |", "|---|---|---|---|", *rows])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _default(value: Any) -> str:
+    if value is None or value == []:
+        return "none"
+    return f"`{','.join(map(str, value)) if isinstance(value, list) else str(value).lower()}`"
 
 
 def measured_results() -> str:

@@ -68,20 +68,22 @@ class DistilRecipe(Schema):
         default=(), description="Teacher layers that the student keeps, from 0; empty: half of them, evenly spread."
     )
 
-    weight_distil: float = Field(default=0.5, ge=0, description="Of DistilLoss.")
-    weight_mlm: float = Field(default=0.2, ge=0, description="Of MLMLoss.")
-    weight_cosine: float = Field(default=0.3, ge=0, description="Of CosineLoss.")
+    weight_distil: float = Field(default=0.5, ge=0, description="Weight of DistilLoss in the sum.")
+    weight_mlm: float = Field(default=0.2, ge=0, description="Weight of MLMLoss.")
+    weight_cosine: float = Field(default=0.3, ge=0, description="Weight of CosineLoss.")
     weight_hidden: float = Field(
         default=0.0,
         ge=0,
-        description="Of HiddenLoss (TinyBERT): MSE of each of the student's layers, projected by a learned matrix.",
+        description="Weight of HiddenLoss (TinyBERT): MSE of each student layer, projected by a learned matrix.",
     )
     hidden_layers: Annotated[tuple[int, ...], Many] = Field(
         default=(),
         description="Teacher layer, from 0, that each student layer learns; empty: evenly, the last for the last.",
     )
     weight_relations: float = Field(
-        default=0.0, ge=0, description="Of RelationLoss (MiniLMv2): Q-Q, K-K and V-V of the student's last layer."
+        default=0.0,
+        ge=0,
+        description="Weight of RelationLoss (MiniLMv2): Q-Q, K-K and V-V of the student's last layer.",
     )
     relation_layer: int | None = Field(
         default=None, ge=0, description="Teacher layer, from 0, whose relations are learned; none: the last."
@@ -135,11 +137,13 @@ class DistilRecipe(Schema):
         default=False,
         description="In bf16, the teacher wholly in it, its sums and norms too: fewer bytes on a GPU, coarser targets.",
     )
-    seed: int = Field(default=0, ge=0, description="Of order, masks, dropout and whatever starts random.")
+    seed: int = Field(default=0, ge=0, description="The seed of order, masks, dropout and whatever starts random.")
 
     evaluate_steps: int = Field(default=1000, ge=1, description="Steps between two looks at the held-out split.")
     evaluate_sequences: int = Field(default=256, ge=1, description="Held-out sequences looked at, at most.")
-    checkpoint_seconds: float = Field(default=600.0, ge=0, description="Between two checkpoints; 0: after every step.")
+    checkpoint_seconds: float = Field(
+        default=600.0, ge=0, description="Seconds between two checkpoints; 0: after every step."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> DistilRecipe:
