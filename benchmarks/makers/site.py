@@ -106,15 +106,15 @@ def recipe_fields() -> str:
         "a student's `distillation.json` holds the one it was made by. [Recipes and tuning](tuning.md) and\n"
         "[distilling](distillation.md) explain what they are for.",
     ]
-    for title, model in (
-        ("Fine-tuning: `flue-bench run`, and `[recipe.NAME]` of a task file", Recipe),
-        ("Distilling: `flue-bench distill`, and its recipe files", DistilRecipe),
+    for title, said, model in (
+        ("Fine-tuning", "Of `flue-bench run`, and of `[recipe.NAME]` in a task file.", Recipe),
+        ("Distilling", "Of `flue-bench distill` and its recipe files.", DistilRecipe),
     ):
         rows = [
             f"| `{name}` | {_type(of).removesuffix(' or null')} | {_default(of.get('default'))} | {of['description']} |"
             for name, of in model.model_json_schema()["properties"].items()
         ]
-        parts += [f"## {title}", "\n".join(["| field | type | default | |", "|---|---|---|---|", *rows])]
+        parts += [f"## {title}", said, "\n".join(["| field | type | default | |", "|---|---|---|---|", *rows])]
     return "\n\n".join(parts) + "\n"
 
 

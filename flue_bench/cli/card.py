@@ -48,7 +48,8 @@ def card(
         flue-bench card -m ./my-student --out my-student/README.md
         flue-bench card -m camembert-base --format eval-results
 
-    See also: leaderboard, which has the names; run --keep, which leaves models with a card. docs/records.md.
+    See also: leaderboard, which has the names; run --keep, which leaves models with a card.
+    docs/publishing-records.md.
     """
     if validate and format_ is not Format.card:
         raise UsageError("--validate has the hub check a card: leave it or --format eval-results out.")

@@ -109,7 +109,7 @@ def compare(
         typer.Option(
             min=1,
             show_default="10 on the screen, all in a file",
-            help="With --rows: list so many of a task that are nearer to A, to B, and neither.",
+            help="With --rows: list at most this many examples of a task that are nearer to A, to B, and neither.",
         ),
     ] = None,
     data_dir: Annotated[
@@ -118,7 +118,7 @@ def compare(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the screen.")] = None,
 ) -> None:
-    """Test whether one model is better than another, or the difference is chance; --question says in which sense.
+    """Test whether one model is better than another or the difference is chance; --question says in which sense.
 
     Examples:
         flue-bench compare ./my-student camembert-base

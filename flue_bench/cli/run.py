@@ -57,8 +57,8 @@ def run(
         str | None,
         typer.Option(
             metavar="FINE-TUNED",
-            help="Learn from this fine-tuned model's soft labels besides: one that --keep left behind, or any with the "
-            "labels of the tasks. --set alpha and --set temperature say how. See docs/teachers.md.",
+            help="Also learn from the soft labels of this fine-tuned model: one that --keep left behind, or any whose "
+            "head has the tasks' labels. --set alpha and --set temperature say how. See docs/teachers.md.",
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, show_default="1", help="Run seeds 0 to N-1.")] = None,
@@ -81,8 +81,8 @@ def run(
         str,
         typer.Option(
             metavar="N,N,…,all",
-            help="Learn from so many rows of train, drawn by seed; each number is a run of its own, and validation and "
-            "test stay whole. See docs/checkpoints-and-curves.md.",
+            help="Train on this many rows, drawn by seed; each number is a run of its own; validation and test stay "
+            "whole. See docs/checkpoints-and-curves.md.",
         ),
     ] = "all",
     data_dir: Annotated[
@@ -107,11 +107,12 @@ def run(
         typer.Option(
             metavar="KEY=VALUE,VALUE…",
             help="Choose a field of the recipe on validation alone, then run the best of each model and task; or a "
-            "named search: camembert2. Repeatable: all combinations. See docs/tuning.md.",
+            "named search: camembert2. Several make all combinations. Repeatable. See docs/tuning.md.",
         ),
     ] = None,
     search_trials: Annotated[
-        int | None, typer.Option(min=2, help="Try so many of the combinations, drawn by a hash.", show_default="all")
+        int | None,
+        typer.Option(min=2, help="Try only this many of the combinations, drawn by a hash.", show_default="all"),
     ] = None,
     search_seeds: Annotated[int, typer.Option(min=1, help="Tuning seeds of each combination.")] = 1,
     workers: Annotated[str | None, WORKERS] = None,

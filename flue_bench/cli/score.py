@@ -35,8 +35,8 @@ def score(
         list[str] | None,
         typer.Option(
             metavar="THEIRS=OURS,…",
-            help="What labels of the head mean in the task, where names do not say it, names that hold = or , in "
-            "double quotes; of a head that gives numbers, two of them: 0=0,1=5. Repeatable.",
+            help="What the head's labels mean in the task, where their names do not say it; names with = or , stand in "
+            "double quotes. Of a head that gives numbers, two of them: 0=0,1=5. Repeatable.",
         ),
     ] = None,
     max_length: Annotated[

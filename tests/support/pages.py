@@ -250,6 +250,7 @@ class World:
         for name, of in {
             "camembert-base": "camembert",
             "almanach/camembert-base": "almanach",
+            "almanach/camembertv2-base": "teacher",
             "cmarkea/distilcamembert-base": "student",
             "cmarkea/distilcamembert-base-nli": "nli",
             "cmarkea/distilcamembert-base-ner": "ner",

@@ -65,12 +65,12 @@ def distill(
         typer.Option(
             min=1,
             metavar="STEPS",
-            help="Also save the student after every so many steps, as the model OUT/checkpoint-STEP.",
+            help="Also save the student each time this many steps are done, as the model OUT/checkpoint-STEP.",
         ),
     ] = None,
     report_to: Annotated[
         list[str] | None,
-        typer.Option(metavar="TRACKER", help="Tell tensorboard, wandb, mlflow or trackio of every step. Repeatable."),
+        typer.Option(metavar="TRACKER", help="Log every step to tensorboard, wandb, mlflow or trackio. Repeatable."),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Make no network call; use what is cached.")] = False,
 ) -> None:
