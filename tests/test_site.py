@@ -102,7 +102,7 @@ def test_what_is_generated_says_what_is_there(pages: Path) -> None:
     commands = (pages / "docs/command-line.md").read_text(encoding="utf-8")
     for command in ("run", "score", "distill", "corpus", "tasks check", "verify"):
         assert f"# {command}\n" in commands
-    assert "--train-rows N,N,…,all" in commands
+    assert "--train-rows N,N,…,all" in commands and "[docs/your-model.md](your-model.md)" in commands
     schema = (pages / "docs/record-schema.md").read_text(encoding="utf-8")
     assert "| `cell_digest` | string | " in schema and "[Environment](#environment)" in schema
     assert "(../results/trainer/scores.md)" in (pages / "docs/measured-results.md").read_text(encoding="utf-8")

@@ -42,6 +42,7 @@ def command_line() -> str:
     command = typer.main.get_command(cli.app)
     said = get_docs_for_click(obj=command, ctx=typer.Context(command), name="flue-bench", title="Command line")
     said = re.sub(r"(?m)^(#+) `flue-bench (.*)`$", r"\1 \2", said)
+    said = re.sub(r"docs/([\w/-]+\.md)", r"[docs/\1](\1)", said)
     return re.sub(
         r"(?m)^Examples:\n((?:    .*\n)+)", lambda block: f"**Examples**:\n\n```sh\n{dedent(block[1])}```\n", said
     )

@@ -104,6 +104,15 @@ def test_published_records_stand_beside_local_ones(hub: StandIn, user: User, tmp
     assert files_of(cache) == files
     assert {path.name for path in user.folder.iterdir()} == {"results", "flue-bench", "hf"}
     assert not [path for path in cache.rglob("*") if path.is_symlink()]
+    both = ("--results", "results", "--results", f"hub:{REPO}@{commit}")
+    assert user("leaderboard", *both, "-f", "html", "--out", "board.html").code == 0
+    page = (user.folder / "board.html").read_text()
+    (user.folder / "board.html").unlink()
+    assert "org/maitre" in page and f"hub:{REPO}@{commit}" in page
+    assert (
+        "results/runs/org--eleve/xnli" in page and "org--maitre" not in page
+    )  # no link to where this reader keeps them
+    assert str(user.folder) not in page and "flue-bench/records" not in page
 
     hub.requests.clear()
     compared = user("compare", "org/maitre", "org/eleve", "--results", "results", "--results", f"hub:{REPO}@{commit}")
