@@ -18,13 +18,16 @@ from flue_bench import escape
 from flue_bench.boards import wording
 from flue_bench.boards.board import Board, Column, Entry, Row, Run
 from flue_bench.data import registry
-from flue_bench.errors import FlueBenchError, RecordError
+from flue_bench.errors import FlueBenchError, RecordError, short
 from flue_bench.kinds.kind import Kind, kind_of
 from flue_bench.record import NoTraining, RunRecord
 from flue_bench.results import counted
 from flue_bench.results.comparison import Evidence
 from flue_bench.results.rows import RunKey, grouped, told_apart
 
+LONGEST_FACT = 1000
+"""Letters of a fact that are shown."""
+TOO_LARGE = "all classes and matrices would make this page too large; show fewer records"
 LONGEST_ID = 80
 """Characters of an example's id; longer ones are no ids."""
 
@@ -48,6 +51,10 @@ class Pool:
             self.values.append(value)
         return number
 
+    def cost(self, value: Any) -> int:
+        """Return the bytes by which a value would lengthen the page: none if it is kept already."""
+        return 0 if json.dumps(value) in self._numbers else len(_json(value).encode()) + 1
+
 
 def data(board: Board, records: dict[RunKey, RunRecord], evidence: Evidence, link: Link, room: int) -> str:
     """Return the data as JSON that can stand in an element of a page.
@@ -57,8 +64,8 @@ def data(board: Board, records: dict[RunKey, RunRecord], evidence: Evidence, lin
         records: the records by the keys of the board's runs.
         evidence: the source of their predictions.
         link: see ``Link``.
-        room: bytes that the answer may have. Confusion matrices, and then what examples each run gets wrong, are added
-            while there is room; the rest is always there.
+        room: bytes that the answer may have. Scores by class, confusion matrices, and then what examples each run gets
+            wrong, are added while there is room; the rest is always there.
     """
     return _Data(board, records, evidence, link).written(room)
 
@@ -102,6 +109,7 @@ class _Data:
             "ids": self.ids.values,
         }
         self.used = len(_json(shown).encode())
+        self._add_classes(shown, room)
         self._add_matrices(shown, room)
         self._add_errors(shown, room)
         return _json(shown)
@@ -111,7 +119,7 @@ class _Data:
         return {
             "title": title,
             "label": row.label,
-            "model": self.facts(self._model(row, records)),
+            "model": self.facts(_cut(self._model(row, records))),
             "protocol": row.protocol,
             "entries": [entry and self._entry(entry, i) for i, entry in enumerate(row.entries)],
         }
@@ -147,27 +155,19 @@ class _Data:
 
     def _task(self, task: str, runs: list[Run]) -> dict[str, Any]:
         records = [self.records[run.key] for run in runs]
-        made: dict[str, Any] = {
+        return {
             "task": task,
-            "recipe": self.facts(_recipe(records[0])),
-            "data": self.facts(self._of_data(records[0])),
+            "recipe": self.facts(_cut(_recipe(records[0]))),
+            "data": self.facts(_cut(self._of_data(records[0]))),
             "runs": [self._run(run, record) for run, record in zip(runs, records, strict=True)],
         }
-        try:
-            made["levels"] = [
-                [heading, self.labels(list(classes)), list(classes.values())]
-                for heading, classes in _per_class(records, kind_of(records[0])).items()
-            ]
-        except RecordError as error:
-            made["lacking"] = str(error)
-        return made
 
     def _run(self, run: Run, record: RunRecord) -> list[Any]:
         """Return seed, score, numbers of machine and versions, the predictions' hash, and where the record lies."""
         address = self.link(run)
         folder, _, file = (address or "").rpartition("/")
-        machine, versions = _machine(record), _versions(record)
-        made = [run.seed, f"{100 * run.score:.2f}", self.facts(machine), self.facts(versions)]
+        machine, versions = self.facts(_cut(_machine(record))), self.facts(_cut(_versions(record)))
+        made = [run.seed, f"{100 * run.score:.2f}", machine, versions]
         return [*made, run.predictions_sha256[:12], *([self.folders(folder), file] if address else [])]
 
     def _of_data(self, record: RunRecord) -> Facts:
@@ -187,6 +187,24 @@ class _Data:
             **{f"rows of {split}": words for split, words in rows.items()},
         }
 
+    def _add_classes(self, shown: dict[str, Any], room: int) -> None:
+        for _, tasks in self._entries(shown):
+            for records, made in tasks:
+                try:
+                    levels = list(_per_class(records, kind_of(records[0])).items())
+                except RecordError as error:
+                    made["lacking"] = str(error)
+                    continue
+                scores = [list(classes.values()) for _, classes in levels]
+                names = sum(self.labels.cost(list(classes)) for _, classes in levels)
+                if self._fits(len(_json(scores)) + names + 30 * len(levels), room):
+                    made["levels"] = [
+                        [heading, self.labels(list(classes)), of]
+                        for (heading, classes), of in zip(levels, scores, strict=True)
+                    ]
+                else:
+                    made["lacking"] = TOO_LARGE
+
     def _add_matrices(self, shown: dict[str, Any], room: int) -> None:
         for _, tasks in self._entries(shown):
             for records, made in tasks:
@@ -198,13 +216,10 @@ class _Data:
                 if matrix is None:
                     continue
                 counts = ";".join(",".join(str(n) if n else "" for n in row) for row in matrix.counts)
-                known = len(self.labels.values)
-                number = self.labels(matrix.labels)
-                new = len(_json(matrix.labels).encode()) if number == known else 0
-                if self._fits(len(counts) + new + 30, room):
-                    made["confusion"] = [number, counts]
+                if self._fits(len(counts) + self.labels.cost(matrix.labels) + 30, room):
+                    made["confusion"] = [self.labels(matrix.labels), counts]
                 else:
-                    made["lacking"] = "the matrices of all rows would make this page too large; show fewer records"
+                    made["lacking"] = TOO_LARGE
 
     def _add_errors(self, shown: dict[str, Any], room: int) -> None:
         """Add how wrong each run is on each example, for columns of which two rows have predictions."""
@@ -265,6 +280,11 @@ def _json(value: Any) -> str:
     """Return compact JSON that ends no element of a page, with names as the page shows them."""
     text = json.dumps(escape.data(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
+
+
+def _cut(facts: Facts) -> Facts:
+    """Return facts of which none fills the page."""
+    return {name: short(value, LONGEST_FACT) for name, value in facts.items()}
 
 
 def _recipe(record: RunRecord) -> Facts:

@@ -104,6 +104,8 @@ def _fetched(name: Name, offline: bool) -> Path:
     try:
         if hub.reachable() and not offline:
             commit, sizes = hub.sizes(name.repository, repo_type="dataset", revision=name.revision)
+            if hub.is_commit(commit) and (place / commit).is_dir():
+                return place / commit
             names = list(sizes)
         else:
             names = hub.files(name.repository, repo_type="dataset", revision=name.revision, offline=offline)

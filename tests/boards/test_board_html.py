@@ -492,7 +492,11 @@ def test_where_they_differ_on_a_page_without_room(
     source = page_of(folded.parent, tmp_path / "small.html")
     data = data_of(source)
     tasks = [task for row in data["rows"] for entry in row["entries"] if entry for task in entry["tasks"]]
-    assert not data["ids"] and not any("wrong" in task or "confusion" in task for task in tasks)
+    assert (
+        not data["ids"]
+        and not data["labels"]
+        and not any({"wrong", "confusion", "levels"} & set(task) for task in tasks)
+    )
     assert all("too large" in task["lacking"] for task in tasks)
     page.open(tmp_path / "small.html", "#a=org/maitre (standard, fp32)&b=org/eleve (standard, fp32)")
     said = page.js("document.querySelector('#differences').innerText")
@@ -533,6 +537,19 @@ def test_tasks_that_are_called_like_columns_of_the_page(page: Page, tmp_path: Pa
         "[...document.querySelectorAll('table.board thead th')].filter(th => th.offsetWidth).map(th => th.cellIndex)"
     )
     assert page.js(shown) == [0, 4] and not page.errors
+
+
+def test_no_record_fills_the_page(tmp_path: Path, all_stand: None) -> None:
+    """A stranger's may have thousands of long labels, and say pages of its data."""
+    name = "x" * 900
+    classes = {f"{n} {name}": ClassScores(precision=0.5, recall=0.5, f1=0.5, support=1) for n in range(5000)}
+    record = make_record("m", "xnli", canonical=False, deviations=["y" * 90_000])
+    record = record.model_copy(update={"per_class": {"class": classes}})
+    page = pages.html(rules.build([record]), [record], Evidence((tmp_path,)), lambda run: None)
+    data = data_of(page)
+    assert name not in page and len(page.encode()) < pages.LARGEST
+    assert max(len(value) for facts in data["facts"] for value in facts.values()) == behind.LONGEST_FACT + 1
+    assert "too large" in data["rows"][0]["entries"][0]["tasks"][0]["lacking"]
 
 
 def test_a_long_id_is_no_id(tmp_path: Path) -> None:

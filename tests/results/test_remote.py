@@ -123,6 +123,7 @@ def test_published_records_stand_beside_local_ones(hub: StandIn, user: User, tmp
     assert f"hub:{REPO}@{commit[:12]}/runs/" in verified.out and "flue-bench/records" not in verified.out
     rows = user("compare", "org/maitre", "org/eleve", "--rows", "--results", "results", "--results", f"hub:{REPO}@main")
     assert rows.code == 0 and "A is nearer to gold" in rows.out
+    assert not [line for line in hub.requests if "/resolve/" in line]  # main is that commit still: its files are here
 
 
 def test_what_does_not_stand_is_left_out_and_said(hub: StandIn, user: User, tmp_path: Path) -> None:
