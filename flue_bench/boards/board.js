@@ -442,7 +442,7 @@ function prepareWhy() {
   form.addEventListener("change", ({ target }) => change({ [target.name]: target.value }));
   form.addEventListener("submit", (event) => event.preventDefault());
   for (const { tr, title } of rows) {
-    $("small", tr.cells[0]).after(make("label", { class: "tick" }, make("input", { type: "checkbox", class: "pick", value: title, change: ({ target }) => {
+    $("small", tr.cells[0]).after(make("label", { class: "tick" }, make("input", { type: "checkbox", class: "pick", value: title, "aria-label": `Compare ${title}`, change: ({ target }) => {
       const kept = [state.a, state.b].filter((each) => each && each !== title);
       const [a = "", b = ""] = target.checked ? [...kept.slice(-1), title] : kept;
       change({ a, b });

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from flue_bench import escape
@@ -27,6 +28,8 @@ LARGEST = 980_000
 """Bytes of a page up to which confusion matrices and errors by example are added to it."""
 SHOWN = 6
 """Pictures that are not folded away."""
+DRAWN = 300_000
+"""Bytes that the pictures have together: a board may have one for each of hundreds of students."""
 
 
 def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: Link) -> str:
@@ -42,7 +45,9 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
     """
     script = (HERE / "board.js").read_text(encoding="utf-8")
     template = environment().from_string((HERE / "board.html").read_text(encoding="utf-8"))
-    drawn = pictures.of(board)
+    every = pictures.of(board)
+    sizes = accumulate(len(each.svg) for each in every)
+    drawn = [each for each, size in zip(every, sizes, strict=True) if size < DRAWN or each is every[0]]
     page = template.render(
         board=board,
         say=wording,
@@ -61,6 +66,7 @@ def html(board: Board, records: Iterable[RunRecord], evidence: Evidence, link: L
         power=wording.power_line(board),
         first=drawn[:SHOWN],
         more=drawn[SHOWN:],
+        undrawn=len(every) - len(drawn),
         kept=_kept(board),
         curves=[table for _, table in curves.pictures(board)],
         style=(HERE / "board.css").read_text(encoding="utf-8"),

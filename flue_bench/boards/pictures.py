@@ -67,7 +67,7 @@ def of(board: Board) -> list[Picture]:
     against = [list(_against(board, *group)) for group in _groups(board)]
     first, others = against[:1], against[1:]
     kept = [picture for pair in board.pairs if (picture := _kept(board, pair))]
-    drawn = [Picture(table.title, picture, "") for picture, table in curves.pictures(board)]
+    drawn = [Picture(_of_curve(table), picture, "") for picture, table in curves.pictures(board)]
     return [
         *(picture for group in first for picture in group),
         *drawn[:1],
@@ -76,6 +76,12 @@ def of(board: Board) -> list[Picture]:
         *drawn[1:],
         *(picture for group in others for picture in group),
     ]
+
+
+def _of_curve(table: wording.Table) -> str:
+    """Return what a curve shows; that of a search says so in its table's title."""
+    against = table.headers[1]
+    return table.title if against == "recipe" else f"Score against {against}, {table.title}"
 
 
 # Score against cost --------------------------------------------------------------------------------------------------

@@ -578,6 +578,8 @@ def test_every_control_has_a_name(page: Page, folded: Path) -> None:
         )
         for role in wanted:
             assert named[role] and all(name.strip() for name in named[role]), role
+        boxes = named.get("checkbox", [])
+        assert len(set(boxes)) == len(boxes)  # each says what it is of
         page.js("document.querySelector('dialog form button').click()")
         settled(page)
     assert not page.js("document.querySelectorAll('[tabindex]:not([tabindex=\"0\"])').length")
@@ -804,6 +806,17 @@ def test_a_thousand_records_are_loaded_and_sorted(page: Page, thousand: Path) ->
     index = page.js("document.querySelector('[data-name=xnli]').cellIndex")
     there = [float(value) for value in column(page, index)]
     assert there == sorted(there, reverse=True) and len(there) == 84 and not page.errors
+
+
+def test_hundreds_of_students_have_no_picture_each(tmp_path: Path) -> None:
+    teacher = make_record("maitre", score=0.9)
+    digest = teacher.cell.model.digest
+    records = [teacher, *(make_record(f"eleve-{n}", score=0.8, teacher=digest) for n in range(200))]
+    page = pages.html(rules.build(records), records, Evidence((tmp_path,)), lambda run: None)
+    drawn = re.findall(r"<figure>.*?</figure>", page, re.S)
+    assert len(drawn) > 10 and sum(map(len, drawn)) < 2 * pages.DRAWN and len(page.encode()) < pages.LARGEST
+    (undrawn,) = re.findall(r"(\d+) pictures more would make this page too large", page)
+    assert len(drawn) + int(undrawn) >= 200
 
 
 @pytest.mark.parametrize("more", [True, False])
