@@ -43,7 +43,12 @@ def distill(
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the corpus.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one field of the recipe. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change one field of the recipe; docs/recipe-fields.md has them all. Repeatable.",
+        ),
     ] = None,
     resume: Annotated[
         bool,
