@@ -27,7 +27,7 @@ def card(
     results: Results = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The model card (README.md) to write or update; the rest of an existing card is kept."),
+        typer.Option(help="Write to this file instead of the screen; the rest of an existing model card is kept."),
     ] = None,
     format_: Annotated[
         Format,

@@ -11,7 +11,7 @@ import typer
 
 from flue_bench.cli.choices import SplitChoice
 from flue_bench.cli.made import made
-from flue_bench.cli.settings import CLUSTER, THREADS, WORKERS, number_of, settings, values
+from flue_bench.cli.settings import CLUSTER, MODELS, THREADS, WORKERS, number_of, settings, values
 from flue_bench.errors import UsageError, quoted
 
 if TYPE_CHECKING:
@@ -36,15 +36,7 @@ class PrecisionChoice(StrEnum):
 
 
 def run(
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Hub id (org/name or org/name@revision), folder, pattern of folders ('OUT/checkpoint-*', "
-            "quoted), or embedded:NAME. Repeatable.",
-        ),
-    ] = None,
+    model: Annotated[list[str] | None, MODELS] = None,
     task: Annotated[
         list[str] | None,
         typer.Option(

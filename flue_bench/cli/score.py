@@ -10,20 +10,12 @@ import typer
 from flue_bench.cli.choices import SplitChoice
 from flue_bench.cli.made import made
 from flue_bench.cli.run import PrecisionChoice
-from flue_bench.cli.settings import CLUSTER, THREADS, WORKERS, number_of, settings
+from flue_bench.cli.settings import CLUSTER, MODELS, THREADS, WORKERS, number_of, settings
 from flue_bench.errors import UsageError, quoted
 
 
 def score(
-    model: Annotated[
-        list[str],
-        typer.Option(
-            "--model",
-            "-m",
-            help="Hub id (org/name or org/name@revision), folder, or pattern of folders ('OUT/checkpoint-*', "
-            "quoted) of a fine-tuned model. Repeatable.",
-        ),
-    ],
+    model: Annotated[list[str], MODELS],
     task: Annotated[
         list[str],
         typer.Option(

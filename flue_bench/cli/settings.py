@@ -1,4 +1,4 @@
-"""Options of several commands: ``--set``, ``--search``, ``--workers``, ``--threads``, ``--cluster``."""
+"""Options of several commands: ``--model``, ``--set``, ``--search``, ``--workers``, ``--threads``, ``--cluster``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ import typer
 from flue_bench import field
 from flue_bench.errors import UnknownNameError, UsageError, quoted
 
+MODELS: Any = typer.Option(
+    "--model",
+    "-m",
+    help="Hub id (org/name or org/name@revision), folder, pattern of folders ('OUT/checkpoint-*', quoted), or "
+    "embedded:NAME. Repeatable.",
+)
 WORKERS: Any = typer.Option(
     metavar="N|auto",
     help="Run several cells at once, each in a process of its own; auto: one a GPU, or one for each --threads cores. "

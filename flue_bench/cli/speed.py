@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flue_bench.cli.run import PrecisionChoice
+from flue_bench.cli.settings import MODELS
 from flue_bench.errors import IncompleteError
 
 if TYPE_CHECKING:
@@ -18,12 +19,7 @@ if TYPE_CHECKING:
 
 
 def speed(
-    model: Annotated[
-        list[str],
-        typer.Option(
-            "--model", "-m", help="Hub id (org/name or org/name@revision), folder, or embedded:NAME. Repeatable."
-        ),
-    ],
+    model: Annotated[list[str], MODELS],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[
         PrecisionChoice, typer.Option(help="auto chooses bf16 or fp16 where the hardware gains from it.")
