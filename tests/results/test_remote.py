@@ -257,6 +257,17 @@ def test_what_hf_upload_puts_up_is_read(hub: StandIn, user: User, tmp_path: Path
     assert not [path for path in (user.folder / "flue-bench" / "records").rglob("*") if "failed" in path.name]
 
 
+@pytest.mark.slow
+def test_a_published_record_is_trained_again(hub: StandIn, user: User) -> None:
+    """What a check of files cannot find, anybody can ask of a published record too."""
+    asked = ("-m", "embedded:untrained", "-t", "mini-cls", "--limit", "16", "--set", "epochs=1", "--results", "theirs")
+    assert user("run", *asked).code == 0
+    files = {name: content for name, content in files_of(user.folder / "theirs").items() if name.startswith("runs/")}
+    hub.add_repo(REPO, "dataset", files)
+    said = user("verify", f"hub:{REPO}", "--rerun")
+    assert said.code == 0 and "1 record: 1 ok, 0 not; rerun: 1 same bits" in said.out, said
+
+
 @pytest.mark.parametrize("wrong", ["", "a", "a/b/c", "../b", "a/..", "a/b@", "a/b@../c", "a/b@a b", "/a/b", "a/b\n"])
 def test_names_that_are_none(wrong: str) -> None:
     with pytest.raises(UsageError, match="a repository with records is named hub:org/name"):
