@@ -283,8 +283,8 @@ def _json(value: Any) -> str:
 
 
 def _cut(facts: Facts) -> Facts:
-    """Return facts of which none fills the page."""
-    return {name: short(value, LONGEST_FACT) for name, value in facts.items()}
+    """Return what is known of the facts, none so long that it fills the page."""
+    return {name: short(value, LONGEST_FACT) for name, value in facts.items() if value}
 
 
 def _recipe(record: RunRecord) -> Facts:

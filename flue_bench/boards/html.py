@@ -28,7 +28,7 @@ LARGEST = 980_000
 """Bytes of a page up to which confusion matrices and errors by example are added to it."""
 SHOWN = 6
 """Pictures that are not folded away."""
-DRAWN = 300_000
+DRAWN = 150_000
 """Bytes that the pictures have together: a board may have one for each of hundreds of students."""
 
 

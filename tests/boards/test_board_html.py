@@ -549,7 +549,7 @@ def test_no_record_fills_the_page(tmp_path: Path, all_stand: None) -> None:
     data = data_of(page)
     assert name not in page and len(page.encode()) < pages.LARGEST
     assert max(len(value) for facts in data["facts"] for value in facts.values()) == behind.LONGEST_FACT + 1
-    assert "too large" in data["rows"][0]["entries"][0]["tasks"][0]["lacking"]
+    assert "levels" not in data["rows"][0]["entries"][0]["tasks"][0]
 
 
 def test_a_long_id_is_no_id(tmp_path: Path) -> None:
