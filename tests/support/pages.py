@@ -57,6 +57,7 @@ def blocks(page: str) -> list[Block]:
 
 def commands(text: str) -> Iterator[list[str]]:
     """The simple commands of a block of shell, as words; control words and assignments before a command left out."""
+    text = re.sub(r"(?<= -t) …", " TASK", text)
     for name, value in re.findall(r'^([A-Z]+)="(.*)"$', text, re.M):
         text = re.sub(rf"\${name}\b", value, text)
     for line in text.replace("\\\n", " ").splitlines():
