@@ -258,6 +258,11 @@ class Row:
         """Return the indexes of the labels that a column holds: a list, a text with a separator, or yes and no."""
         value, labels = self.values[column], self.labels
         if isinstance(value, Mapping):
+            if value.keys() != {*labels.names}:
+                raise ValueError(
+                    f"the column for '{column}' holds {quoted(value)}: a zero or a one has to be there for each of "
+                    f"{', '.join(labels.names)}"
+                )
             return [labels.names.index(name) for name, cell in value.items() if self._yes(name, cell)]
         if labels.separator is None:
             value = from_json(value)

@@ -124,7 +124,7 @@ class Senses(Kind[Occurrence]):
         target, lemma = int(place), row.text("lemma")
         if not lemma.strip() or not words[target].strip():
             raise ValueError("the lemma is empty" if not lemma.strip() else f"the word {target} (from 0) is empty")
-        if isinstance(given, str) and given.lstrip()[:2] in ('["', "['"):
+        if isinstance(given, str) and given.lstrip()[:2] in ('["', "['", "[]"):
             given = row.items("senses")  # a list in a cell of text
         several = list(given) if isinstance(given, list | tuple) else [given]
         senses = tuple(text(sense, "senses") for sense in several)
