@@ -251,5 +251,5 @@ def _marks(rows: Sequence[Sequence[int] | Ints], labels: int) -> Marks:
     marks = np.zeros((len(rows), labels), bool)
     marks[np.repeat(np.arange(len(rows)), [len(row) for row in rows]), flat] = True
     if int(marks.sum()) != len(flat):
-        raise ValueError("an example has a label twice")
+        raise ValueError("an example has a label twice (they are given by their indexes, not as zeros and ones)")
     return marks

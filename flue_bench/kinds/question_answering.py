@@ -359,10 +359,10 @@ def _answers(value: Any) -> tuple[tuple[str, int], ...]:
     if isinstance(value, Mapping) and value.keys() >= {"text", "answer_start"}:
         texts, starts = value["text"], value["answer_start"]
         if not isinstance(texts, list | tuple) and not isinstance(starts, list | tuple):
-            number = plain_number(starts)
-            texts, starts = [texts or ""], [int(number) if number is not None and number.is_integer() else starts]
-            if not texts[0]:
+            if texts is None or texts == "":
                 return ()
+            number = plain_number(starts)
+            texts, starts = [texts], [int(number) if number is not None and number.is_integer() else starts]
         if not isinstance(texts, list | tuple) or not isinstance(starts, list | tuple) or len(texts) != len(starts):
             raise ValueError(f"'text' and 'answer_start' are not lists of one length: {quoted(value)}")
         pairs = list(zip(texts, starts, strict=True))

@@ -680,6 +680,7 @@ def test_every_format_gives_the_same_examples(file: str, tmp_path: Path) -> None
         ({"answers": {"text": "l'arc", "answer_start": "x"}}, "a text and a whole number, not \"l'arc\" and 'x'"),
         ({"answers": {"text": "l'arc", "answer_start": 15.5}}, "an answer is a text and a whole number, not"),
         ({"answers": {"text": "l'arc", "answer_start": None}}, "an answer is a text and a whole number, not"),
+        ({"answers": {"text": 0, "answer_start": 15}}, "an answer is a text and a whole number, not 0 and 15"),
         ({"answers": {"text": None, "answer_start": None}}, "line 2: the question has no answer: `options = {"),
         ({"answers": {"text": ["l'arc"], "answer_start": ["15"]}}, "an answer is a text and a whole number, not"),
         ({"answers": {"text": ["l'arc"], "answer_start": [True]}}, "an answer is a text and a whole number, not"),
