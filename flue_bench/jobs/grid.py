@@ -27,7 +27,7 @@ from flue_bench.record import Cell, Failure, RunRecord, Search, Searched, Teache
 from flue_bench.results.store import Store
 from flue_bench.task import Example, Task
 from flue_bench.training import models
-from flue_bench.training.device import Device, check_compiler, pick_device, prepare, random_state_kept
+from flue_bench.training.device import Device, check_compiler, known, pick_device, prepare, random_state_kept
 from flue_bench.training.models import Resolved
 
 if TYPE_CHECKING:
@@ -406,15 +406,15 @@ def _cells(
 
 
 UNKNOWN_PRECISION = (
-    "--cluster: which precision is best depends on the nodes, which this machine cannot see: give --precision bf16 or "
-    "--precision fp32."
+    "--cluster: which precision is best depends on the nodes, which this machine cannot see: give --precision bf16, "
+    "fp16 or fp32."
 )
 
 
 def settle(precision: str, workers: Workers | None, model: Resolved, device: torch.device) -> Device:
     """Return the device with the precision that ``auto`` means there; of a cluster's nodes it was given."""
     if workers and workers.cluster and precision != "auto":
-        return Device(device, "bf16" if precision == "bf16" else "fp32", "")
+        return Device(device, known(precision), "")
     return prepare(device, precision, models.width(model.config))
 
 

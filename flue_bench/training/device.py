@@ -17,7 +17,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import flue_bench
-from flue_bench.errors import DeviceError, UsageError
+from flue_bench.errors import DeviceError, UsageError, short
 from flue_bench.recipe import Precision
 from flue_bench.record import Environment
 from flue_bench.training.dropout import KeyedDropout
@@ -154,6 +154,7 @@ def prepare(device: torch.device, asked: str, hidden_size: int) -> Device:
 
     Raises:
         DeviceError: bf16 or fp16 was asked for where the device does not have it.
+        UsageError: there is no such precision.
     """
     best: Precision = "bf16"
     if device.type == "cuda":
@@ -188,7 +189,18 @@ def prepare(device: torch.device, asked: str, hidden_size: int) -> Device:
     if (asked == "bf16" and not has_bf16) or (asked == "fp16" and not has_fp16):
         reason = "mps computes in fp32 only" if device.type == "mps" else f"this GPU has no native {asked}"
         raise DeviceError(f"--precision {asked}: {reason}; use --precision fp32.")
-    return Device(device, asked if asked in LOW else "fp32", "")
+    return Device(device, known(asked), "")
+
+
+def known(asked: str) -> Precision:
+    """Return a precision by its name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if asked not in LOW:
+        raise UsageError(f"--precision {short(asked, 80)}: auto, fp32, bf16 or fp16.")
+    return asked
 
 
 def check_compiler(asked: str, device: torch.device) -> None:

@@ -561,6 +561,7 @@ ELSEWHERE = {
     "--workers {}: at least 1, or auto": "test_what_is_refused_before_anything_runs",
     "--workers {}: a number": "test_what_is_refused_before_anything_runs",
     "--threads {}: at least 1": "test_what_is_refused_before_anything_runs",
+    "--precision {}: auto, fp32": "test_what_no_precision_is",
     "--threads is of workers": "test_what_is_refused_before_anything_runs",
     "workers share all visible GPUs": "test_what_is_refused_before_anything_runs",
     "--workers is of this machine": "test_what_is_refused_before_anything_runs",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from flue_bench.errors import UsageError
 from flue_bench.jobs import cluster
 from flue_bench.jobs.cluster import Slurm
 from flue_bench.jobs.forecast import assumed_noise, filled, hours, known_seconds, shape, smallest
+from flue_bench.jobs.grid import settle
+from flue_bench.jobs.workers import Workers
 from flue_bench.results.store import Store
 from support import ROOT
 from support.command_line import done, refused
@@ -121,7 +125,14 @@ def test_a_cluster_wants_a_precision(tmp_path: Path) -> None:
     pytest.importorskip("parsl", reason="the extra 'cluster' is not installed")
     file = written(tmp_path, LEAST)
     said = refused("run", "-m", "embedded:untrained", "-t", "mini-cls", "--cluster", file, "--results", tmp_path / "r")
-    assert "give --precision bf16 or --precision fp32" in said
+    assert "give --precision bf16, fp16 or fp32" in said
+
+
+@pytest.mark.parametrize("asked", ["fp32", "bf16", "fp16"])
+def test_cells_of_a_cluster_have_the_precision_that_was_asked_for(asked: str, tmp_path: Path) -> None:
+    workers = Workers(cluster=cluster.load(written(tmp_path, LEAST)))
+    model: Any = None  # whatever it is, and whatever this machine has
+    assert settle(asked, workers, model, torch.device("cpu")).precision == asked
 
 
 def test_cells_fill_workers() -> None:

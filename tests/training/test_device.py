@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from flue_bench.errors import DeviceError
+from flue_bench.errors import DeviceError, UsageError
 from flue_bench.training import device as module
 from flue_bench.training.device import (
     Device,
@@ -121,6 +121,13 @@ def test_auto_on_a_gpu(cuda: Any) -> None:
 def test_what_the_user_asks_for_is_not_explained(cpu: Any, asked: str) -> None:
     cpu()
     assert prepare(CPU, asked, 32) == Device(CPU, asked, "")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("asked", ["half", "float16", "BF16", ""])
+def test_what_no_precision_is(asked: str) -> None:
+    """Python can say anything; it is not taken for fp32."""
+    with pytest.raises(UsageError, match=f"--precision {asked}: auto, fp32, bf16 or fp16"):
+        prepare(CPU, asked, 32)
 
 
 @pytest.fixture
