@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,27 +104,26 @@ def corpus(
     display = Display(Console(stderr=True))
     if (workers or cluster) and (part or merge):
         raise UsageError("--workers and --cluster make all parts and join them: leave --part and --merge out.")
+    settings: dict[str, Any] = {
+        "field": field,
+        "lines": lines,
+        "held_out": held_out,
+        "min_tokens": min_tokens,
+        "shard_tokens": shard_tokens,
+    }
     if merge:
-        if inputs or tokenizer or part:
+        usual = {name: inspect.signature(corpus).parameters[name].default for name in settings}
+        if inputs or tokenizer or part or settings != usual:
             raise UsageError("--merge takes --out alone (and --processes): the parts say what they were made of.")
         say(_summary(flue_distill.merge_corpus(out, processes=processes, progress=display)))
         display.line(f"Corpus: {out}")
         return
     if not inputs or tokenizer is None:
         raise UsageError("corpus needs TEXTS and --tokenizer; only --merge does without.")
-    settings: dict[str, Any] = {
-        "field": field,
-        "lines": lines,
-        "processes": processes,
-        "held_out": held_out,
-        "min_tokens": min_tokens,
-        "shard_tokens": shard_tokens,
-        "offline": offline,
-        "progress": display,
-    }
+    settings |= {"processes": processes, "offline": offline, "progress": display}
     if part is not None:
         numbers = part.split("/")
-        if len(numbers) != 2 or not all(number.isascii() and number.isdigit() for number in numbers):
+        if len(numbers) != 2 or not all(re.fullmatch("[0-9]{1,9}", number) for number in numbers):
             raise UsageError(f"--part {part}: write K/N, such as 1/8 for the first of eight.")
         made = flue_distill.build_corpus_part(
             inputs,

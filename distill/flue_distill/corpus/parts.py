@@ -58,7 +58,17 @@ from flue_distill.corpus.shards import (
     stored,
 )
 from flue_distill.corpus.texts import Batch, Located, Source
-from flue_distill.corpus.tokens import Encoded, Ints, ProcessDiedError, Tokens, cores, tokenised, watch_parent
+from flue_distill.corpus.tokens import (
+    Encoded,
+    Ints,
+    ProcessDiedError,
+    Tokens,
+    cores,
+    made_with,
+    other_versions,
+    tokenised,
+    watch_parent,
+)
 
 if TYPE_CHECKING:
     from flue_bench.progress import Bar, Display
@@ -97,6 +107,8 @@ class Part(Schema):
     digests: dict[int, str]
     """Number → SHA-256 of the sources that begin in this part."""
     blocks: tuple[Block, ...]
+    made_with: dict[str, str] = Field(default_factory=dict)
+    """Versions that decide the tokens and where batches end."""
 
 
 class _Owned(NamedTuple):
@@ -149,6 +161,8 @@ def make(
         BusyError: another process makes the same part.
         DataError: as for ``shards.build``.
     """
+    if parts < 1:
+        raise UsageError(f"--part {part}/{parts}: write K/N, such as 1/8 for the first of eight.")
     if not 1 <= part <= parts:
         raise UsageError(f"--part {part}/{parts}: parts are numbered from 1/{parts} to {parts}/{parts}.")
     sources, plan = planned(inputs, tokenizer, field, min_tokens, held_out, shard_tokens, lines)
@@ -159,21 +173,23 @@ def make(
         _check_alone(out)
         files.make_folder(folder, out)
         with _locked(folder, show):
-            begun = Part(part=part, parts=parts, plan=plan, batch=texts.BATCH, digests={}, blocks=())
+            begun = Part(
+                part=part, parts=parts, plan=plan, batch=texts.BATCH, digests={}, blocks=(), made_with=made_with()
+            )
             _check_neighbours(out, begun)
             if (folder / PART).exists():
                 if show is not None:
                     show.line(f"Part {part} of {parts} is already made: nothing to do.")
                 return folder
             begun_file = folder / "begun.json"
-            if begun_file.exists() and _read(begun_file) != begun:
+            if begun_file.exists() and _read(begun_file).model_copy(update={"made_with": begun.made_with}) != begun:
                 raise _other(out)
             if not begun_file.exists():  # once begun, nothing but a new block changes the folder
                 files.write(begun_file, begun.model_dump_json().encode())
             bounds = _bounds([source for source, _ in sources], part, parts)
             with ThreadPoolExecutor(1) as hashing:
                 mine = [number for number in range(len(sources)) if bounds.begins_here(number)]
-                digests = {number: hashing.submit(files.sha256, _path(sources[number])) for number in mine}
+                digests = {number: hashing.submit(_digest, _path(sources[number])) for number in mine}
                 title = f"Tokenising part {part} of {parts}"
                 blocks = _write_blocks(sources, tokenizer, plan, bounds, folder, processes or cores(), show, title)
                 known = {number: digest.result() for number, digest in digests.items()}
@@ -522,6 +538,11 @@ def _joined_plan(made: Sequence[Part]) -> Plan:
                 f"Part {each.part}/{each.parts} was made of other texts, with other settings or by another version "
                 f"than part 1/{each.parts}: delete its folder and make it again."
             )
+        if differ := other_versions(each.made_with, first.made_with):
+            raise DataError(
+                f"Part {each.part}/{each.parts} was made with {differ}, as part 1/{each.parts} was: delete the folder "
+                "of one, and make it again with the version of the others."
+            )
     digests = {number: digest for each in made for number, digest in each.digests.items()}
     known = tuple(
         source.model_copy(update={"digest": digests.get(number, "")})
@@ -722,8 +743,16 @@ def _check_neighbours(out: Path, begun: Part) -> None:
         if match and int(match[2]) != begun.parts:
             raise RecordError(f"{out} holds parts of a division by {match[2]}: go on with it, or delete {out / PARTS}.")
         for file in (path / PART, path / "begun.json") if match else ():
-            if file.exists() and (other := _read(file)) and (other.plan, other.batch) != (begun.plan, begun.batch):
+            try:
+                other = _read(file)
+            except FileNotFoundError:  # one of the two; and somebody may be finishing that part right now
+                continue
+            if (other.plan, other.batch) != (begun.plan, begun.batch):
                 raise _other(out)
+            if differ := other_versions(other.made_with, begun.made_with):
+                raise RecordError(
+                    f"{path} was made with {differ}: a corpus has one version. Install that, or delete {out / PARTS}."
+                )
 
 
 def _read(path: Path) -> Part:
@@ -739,6 +768,11 @@ def _without_digests(plan: Plan) -> Plan:
     return plan.model_copy(
         update={"sources": tuple(source.model_copy(update={"digest": ""}) for source in plan.sources)}
     )
+
+
+def _digest(path: Path) -> str:
+    with texts.readable(path):
+        return files.sha256(path)
 
 
 def _path(located: Located) -> Path:

@@ -44,7 +44,18 @@ from flue_bench.record import digest_of
 from flue_bench.task import Count, Positive, Schema, Short
 from flue_distill.corpus import texts
 from flue_distill.corpus.texts import Batch, Located, Source
-from flue_distill.corpus.tokens import Encoded, Ints, TokenizerIdentity, Tokens, cores, dtype_of, identify, tokenised
+from flue_distill.corpus.tokens import (
+    Encoded,
+    Ints,
+    TokenizerIdentity,
+    Tokens,
+    cores,
+    dtype_of,
+    identify,
+    made_with,
+    other_versions,
+    tokenised,
+)
 
 if TYPE_CHECKING:
     from flue_bench.progress import Display
@@ -351,6 +362,8 @@ class _State(BaseModel):
     counts: Counter[str] = Field(default_factory=Counter)
     shards: list[tuple[Split, ShardName, Positive]] = Field(default_factory=list)
     """Split, file, tokens."""
+    made_with: dict[str, str] = Field(default_factory=made_with)
+    """Versions that decide the tokens."""
 
 
 def _database(out: Path) -> sqlite3.Connection:
@@ -401,6 +414,8 @@ def _restore(database: sqlite3.Connection, plans: Sequence[Plan], out: Path) -> 
         raise RecordError(
             f"{out} holds an unfinished corpus of other texts or settings: give another folder, or delete it."
         )
+    if other := other_versions(state.made_with, made_with()):
+        raise RecordError(f"{out} was begun with {other}: a corpus has one version. Install that, or delete {out}.")
     return asked[state.plan], state
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import glob
+import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,14 +81,28 @@ def find(inputs: Sequence[str | Path], hashed: bool = True) -> list[Located]:
         for file in there:
             if not SUFFIXES.search(file.name):
                 raise DataError(f"{file}: not a .txt or .jsonl (plain, .gz, .xz, .bz2, .zst) or .parquet file.")
-            try:
-                digest = files.sha256(file, path if path.is_dir() else None) if hashed else ""
-            except OSError as error:
-                advice = " Give its target by name, or copy it there." if error.errno == errno.ELOOP else ""
-                raise DataError(f"{file} cannot be read: {error.strerror}.{advice}") from None
+            root = path if path.is_dir() else None
+            with readable(file):
+                with files.opened(file, root) as opened:  # so that what cannot be read is known before anything is
+                    size = os.fstat(opened.fileno()).st_size
+                digest = files.sha256(file, root) if hashed else ""
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-            sources.append((Source(name=name, bytes=file.stat().st_size, digest=digest), file))
+            sources.append((Source(name=name, bytes=size, digest=digest), file))
     return sources
+
+
+@contextmanager
+def readable(file: Path) -> Iterator[None]:
+    """Turn the system's error on a text that cannot be read into ours.
+
+    Raises:
+        DataError: in place of an ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        advice = " Give its target by name, or copy it there." if error.errno == errno.ELOOP else ""
+        raise DataError(f"{file} cannot be read: {error.strerror}.{advice}") from None
 
 
 def batches(
@@ -138,7 +154,7 @@ def batches(
 
 def _lines(path: Path) -> Iterator[tuple[int, str, int]]:
     """Yield line number, text without line end, and bytes of the file read so far."""
-    with files.opened(path) as raw:
+    with readable(path), files.opened(path) as raw:
         for number, line in lines(path, raw):
             yield number, line.rstrip("\r\n"), raw.tell()
 
@@ -167,13 +183,14 @@ def _paragraphs(path: Path, each_line: bool, hints: list[str] | None) -> Iterato
 
 
 def _jsonl(path: Path, field: str) -> Iterator[tuple[str, int]]:
-    with files.opened(path) as raw:
+    with readable(path), files.opened(path) as raw:
         for number, (text,) in formats.json_rows(path, [field], lines(path, raw), ADVICE):
             yield _text(text, field, formats.place(path, number)), raw.tell()
 
 
 def _parquet(path: Path, field: str) -> Iterator[tuple[str, int]]:
-    size, total = path.stat().st_size, formats.parquet_size(path)
+    with readable(path):
+        size, total = path.stat().st_size, formats.parquet_size(path)
     for number, (text,) in formats.parquet_rows(path, [field], ADVICE):
         yield _text(text, field, formats.place(path, number)), size * number // total
 

@@ -9,11 +9,13 @@ import hashlib
 import json
 import os
 import signal
+import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from importlib.metadata import version
 from itertools import chain
 from multiprocessing import get_context, parent_process
 from typing import Any, Literal, NamedTuple
@@ -91,6 +93,17 @@ def identify(tokenizer: Any) -> TokenizerIdentity:
     return TokenizerIdentity(
         digest=digest_of(parts), vocab_size=size, unk=tokenizer.unk_token_id if unk is None else unk, **ids
     )
+
+
+def made_with() -> dict[str, str]:
+    """Return the versions that decide which tokens a text becomes, and where it is cut into batches."""
+    return {"Python": f"{sys.version_info.major}.{sys.version_info.minor}", "tokenizers": version("tokenizers")}
+
+
+def other_versions(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Return in words which of the versions that both know differ; empty if none does."""
+    differ = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
+    return ", ".join(f"{name} {before[name]}, not {now[name]}" for name in differ)
 
 
 def dtype_of(identity: TokenizerIdentity) -> Literal["uint16", "uint32"]:

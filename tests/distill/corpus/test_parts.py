@@ -21,7 +21,7 @@ import pytest
 
 from flue_bench.errors import DataError, RecordError, UsageError
 from flue_bench.progress import Console, Display
-from flue_distill.corpus import parts, shards, texts
+from flue_distill.corpus import parts, shards, texts, tokens
 from flue_distill.corpus.parts import PART, PARTS, make, merge
 from flue_distill.corpus.shards import MANIFEST, build, open_corpus
 from support import hub_standin
@@ -370,6 +370,93 @@ def test_one_machine_and_parts_do_not_write_the_same_shards(
     assert contents(tmp_path / "one") == contents(tmp_path / "parts") == whole
 
 
+@pytest.mark.parametrize("what", ["dangling", "out", "folder", "gone"])
+def test_a_text_that_cannot_be_read_is_named(
+    what: str, sources: Path, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a part as by one machine, before anything is written where it can be known; it is not the corpus's fault."""
+    folder = tmp_path / "texts"
+    shutil.copytree(sources, folder)
+    says = r"z\.txt cannot be read: "
+    if what == "dangling":
+        (folder / "z.txt").symlink_to(folder / "nowhere.txt")
+    elif what == "out":
+        write_txt(tmp_path / "elsewhere.txt", documents(5))
+        (folder / "z.txt").symlink_to(tmp_path / "elsewhere.txt")
+        says += r".*link leads out.* Give its target by name, or copy it there\."
+    elif what == "folder":
+        (folder / "z.txt").mkdir()
+    else:
+        real = texts.find
+
+        def found(*given: Any, **more: Any) -> Any:
+            write_txt(folder / "z.txt", documents(5))
+            there = real(*given, **more)
+            (folder / "z.txt").unlink()
+            return there
+
+        monkeypatch.setattr(texts, "find", found)
+    for begin in (
+        lambda: build([folder], tokenizer, tmp_path / "one", **SETTINGS),
+        lambda: make([folder], tokenizer, tmp_path / "part", 1, 1, **SETTINGS),
+    ):
+        with pytest.raises(DataError, match=says):
+            begin()
+    assert what == "gone" or not {"one", "part"} & {path.name for path in tmp_path.iterdir()}
+
+
+def test_parts_of_other_versions_are_refused(
+    sources: Path, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version of tokenizers may cut a text in another way."""
+    now, out = tokens.made_with(), tmp_path / "c"
+    make([sources], tokenizer, out, 1, 3, **SETTINGS)
+    with monkeypatch.context() as patch:
+        patch.setattr(parts, "made_with", lambda: now | {"tokenizers": "9.9"})
+        with pytest.raises(RecordError, match=r"1-of-3 was made with tokenizers [\d.]+, not 9\.9: a corpus has one"):
+            make([sources], tokenizer, out, 2, 3, **SETTINGS)
+        make([sources], tokenizer, tmp_path / "other", 2, 3, **SETTINGS)
+    make([sources], tokenizer, out, 3, 3, **SETTINGS)
+    shutil.rmtree(out / PARTS / "2-of-3", ignore_errors=True)
+    shutil.copytree(tmp_path / "other" / PARTS / "2-of-3", out / PARTS / "2-of-3")
+    with pytest.raises(DataError, match=r"Part 2/3 was made with tokenizers 9\.9, not .*, as part 1/3 was"):
+        merge(out, processes=1)
+    shutil.rmtree(out / PARTS / "2-of-3")  # as it says
+    make([sources], tokenizer, out, 2, 3, **SETTINGS)
+    assert merge(out, processes=1).documents
+
+
+def test_a_part_is_gone_on_with_by_the_version_that_began_it(
+    sources: Path, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(parts, "_write_block", lambda *_: (_ for _ in ()).throw(Killed()))
+        make([sources], tokenizer, tmp_path / "c", 1, 1, **SETTINGS)
+    with monkeypatch.context() as patch, pytest.raises(RecordError, match=r"1-of-1 was made with Python .*, not 2\.7"):
+        patch.setattr(parts, "made_with", lambda: tokens.made_with() | {"Python": "2.7"})
+        make([sources], tokenizer, tmp_path / "c", 1, 1, **SETTINGS)
+    make([sources], tokenizer, tmp_path / "c", 1, 1, **SETTINGS)
+
+
+def test_one_machine_goes_on_with_the_version_that_began(
+    sources: Path, whole: dict[str, bytes], tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shards._write
+
+    def dies(*given: Any) -> Any:
+        real(*given)
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(shards, "_write", dies)
+        build([sources], tokenizer, tmp_path / "c", **SETTINGS)
+    with monkeypatch.context() as patch, pytest.raises(RecordError, match=r"was begun with tokenizers .*, not 9\.9: a"):
+        patch.setattr(shards, "made_with", lambda: tokens.made_with() | {"tokenizers": "9.9"})
+        build([sources], tokenizer, tmp_path / "c", **SETTINGS)
+    build([sources], tokenizer, tmp_path / "c", **SETTINGS)
+    assert contents(tmp_path / "c") == whole
+
+
 def test_texts_without_a_document_are_told(tokenizer: Any, tmp_path: Path) -> None:
     source = write_txt(tmp_path / "a.txt", ["trop court"])
     make([source], tokenizer, tmp_path / "c", 1, 1, **SETTINGS)
@@ -406,5 +493,9 @@ def test_the_command(tmp_path: Path) -> None:
     assert contents(tmp_path / "c") == contents(tmp_path / "whole")
     for wrong, says in [("3", "write K/N"), ("1/x", "write K/N"), ("0/2", "numbered from 1/2"), ("3/2", "numbered")]:
         assert says in refused(*words, "--out", str(tmp_path / "d"), "--part", wrong)
+    for wrong in ("1/0", "0/0", f"1/{'9' * 5000}", "1/-2", "/"):
+        assert "write K/N" in refused(*words, "--out", str(tmp_path / "d"), "--part", wrong)
     assert "--merge takes --out alone" in refused(*words, *out, "--merge")
+    for more in (("--field", "f"), ("--lines",), ("--held-out", "0"), ("--min-tokens", "3"), ("--shard-tokens", "9")):
+        assert "--merge takes --out alone" in refused("corpus", "--merge", *out, *more)
     assert "corpus needs TEXTS and --tokenizer" in refused("corpus", *out)
