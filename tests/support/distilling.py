@@ -18,7 +18,7 @@ from flue_distill.training import trainer
 from flue_distill.training.data import Data
 from flue_distill.training.recipe import DistilRecipe
 from flue_distill.training.student import MaskedLM, Teacher, from_config, student_of
-from flue_distill.training.trainer import Trained, processes, train
+from flue_distill.training.trainer import Trained, processes, train, with_others
 
 CPU = Device(torch.device("cpu"), "fp32", "")
 SPECIAL = {0, 1, 2, 3, 4}
@@ -96,6 +96,21 @@ def refused_among(rank: int, processes: int, port: int, folders: list[Path], set
     except FlueBenchError as error:
         (folders[rank] / f"told-{rank}").write_text(f"{type(error).__name__}: {error}")
     torch.distributed.destroy_process_group()
+
+
+def left_alone(rank: int, processes: int, port: int, folder: Path, settings: dict[str, Any]) -> None:
+    """One of several processes, of which the last is killed after its third step; the others write what they say."""
+    _be_one_of(rank, processes, port)
+
+    def die(step: int, *_: object) -> None:
+        if step == 3 and rank == processes - 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        with with_others(processes):
+            distil(folder, settings, show=die)
+    except FlueBenchError as error:
+        (folder / f"told-{rank}").write_text(str(error))
 
 
 def distil_among(rank: int, processes: int, port: int, folder: Path, settings: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ def changes(
     if not isinstance(begun, dict):
         raise UsageError(f"{path} belongs to another run, of another version of flue-bench: give another --out.")
     other = [key for key in (*identity, *state["identity"]) if state["identity"].get(key) != identity.get(key)]
-    found = []
+    other += unknown(begun)
+    found, by_name = [], list[str]()
     for field, info in DistilRecipe.model_fields.items():
         before, value = (each.get(field, info.default) for each in (begun, now))
         if before == value or field in (*NO_WEIGHTS, "teacher", "student"):  # a path is never an identity
@@ -48,12 +49,22 @@ def changes(
             if value != "auto":  # what was found at the start holds
                 found.append({"field": field, "before": before, "after": value})
         elif field in ON_THE_WAY:
-            other.append(f"{field} {before:g}" if isinstance(before, float) else f"{field} {before}")
+            shown = [f"{each:g}" if isinstance(each, float) else str(each) for each in (before, value)]
+            other.append(f"{field} {shown[0]}")
+            by_name.append(f"{field}={shown[1]}")
         else:
             other.append(f"{field} {before}, not {value}")
     if other:
+        named = " --set ".join(by_name) if len(by_name) == len(other) else ""
+        or_named = f" or change them on the way by --set {named}," if named else ""
         raise UsageError(
             f"{path} belongs to another run ({'; '.join(dict.fromkeys(other))}). "
-            "Resume with the settings it was started with, or give another --out."
+            f"Resume with the settings it was started with,{or_named} or give another --out."
         )
     return found
+
+
+def unknown(begun: Mapping[str, Any]) -> list[str]:
+    """Return in words what a recipe says that this version does not know: it would be left out without a word."""
+    fields = sorted(begun.keys() - DistilRecipe.model_fields.keys())
+    return [f"{field} {begun[field]}, which this version does not know" for field in fields]

@@ -28,7 +28,7 @@ from flue_distill.training.data import Data
 from flue_distill.training.objective import BACKEND
 from flue_distill.training.recipe import LATER, DistilRecipe, LossWeights
 from flue_distill.training.student import MaskedLM, Teacher, check_fit, from_config, student_of
-from flue_distill.training.trainer import CHECKPOINTS, PROTOCOL, Trained, processes, train
+from flue_distill.training.trainer import CHECKPOINTS, PROTOCOL, Trained, processes, train, with_others
 
 
 class Models(NamedTuple):
@@ -135,10 +135,12 @@ def distil(
     trackers.check(report_to, offline)
     if int(os.environ.get("RANK", 0)) == 0:  # the others compare what they see with the first one's
         _check_out(out, resume)
+        if resume and not out.exists():
+            display.line(f"--resume: there is no {out} yet: it begins at the first step.")
     accelerator = processes(device)
     if not accelerator.is_main_process:
         display.console.quiet = True
-    with random_state_kept(accelerator.device):
+    with random_state_kept(accelerator.device), with_others(accelerator.num_processes):
         try:
             _distil(recipe, corpus_folder, out, display, accelerator, offline, compiled, save_every, report_to, asked)
         except BaseException:
@@ -301,6 +303,7 @@ def _check_finished(out: Path, recipe: DistilRecipe, corpus_folder: Path | None,
         asked.setdefault(key, default)
         done.setdefault(key, default)
     other = [f"{key} {done[key]}, not {value}" for key, value in asked.items() if done.get(key, value) != value]
+    other += resume.unknown(done)
     for what, before, now in _identities(made, recipe, corpus_folder):
         if before != now:
             other.append(f"{what} {before}, not {now}")

@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field, ValidationError
 from flue_bench import files
 from flue_bench.errors import RecordError, UnknownNameError, UsageError, cause, faults, short
 from flue_distill.training import log
+from flue_distill.training.trainer import CHECKPOINTS
 
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 """Those that are known; flue-bench's extra for one has its name."""
@@ -132,6 +133,9 @@ def begin(
         else:
             with files.explained(out, "and run again"):
                 files.write(out / STATE, told.model_dump_json().encode())
+        with files.explained(out, "and run again"):
+            if any(out.iterdir()):  # by it a run is known that has begun: whatever ends it now, --resume goes on
+                files.make_folder(out / CHECKPOINTS, out)
     broadcast_object_list(said)
     if said[0] is not None:
         raise UsageError(said[0])

@@ -9,7 +9,7 @@ import secrets
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from filelock import Timeout
 from torch import Tensor, nn
 
 from flue_bench import files
-from flue_bench.errors import DeviceError, FlueBenchError, ModelError, UsageError, counted
+from flue_bench.errors import DeviceError, FlueBenchError, ModelError, UsageError, counted, short
 from flue_bench.locks import Lock
 from flue_bench.record import digest_of
 from flue_bench.training import checkpoint
@@ -86,6 +86,25 @@ def processes(asked: str) -> Accelerator:
     if device.type == "cuda" and "LOCAL_RANK" not in os.environ:
         torch.cuda.set_device(device)
     return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
+
+
+@contextlib.contextmanager
+def with_others(processes: int) -> Iterator[None]:
+    """Say in a sentence that another process of this training has ended: PyTorch names the connection alone.
+
+    Raises:
+        FlueBenchError: another process ended, or cannot be reached.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if processes < 2 or not (isinstance(error, torch.distributed.DistError) or "gloo" in str(error)):
+            raise
+        said = short((str(error).splitlines() or [""])[0].rpartition("] ")[2], 200)
+        raise FlueBenchError(
+            f"Another of the {processes} processes ended or cannot be reached ({said}): what it said last says why.\n"
+            "The same command with --resume goes on from the last checkpoint."
+        ) from error
 
 
 class Objective(nn.Module):

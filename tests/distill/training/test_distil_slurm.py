@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,20 @@ def newest(out: Path) -> int:
     return max((int(path.name[5:]) for path in (out / "checkpoints").glob("step-*")), default=0)
 
 
+def ranks(out: Path) -> dict[int, int]:
+    """The processes that train into a folder, by their rank."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command, said = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        rank = [each for each in said if each.startswith(b"RANK=")]
+        if rank and str(out).encode() in command.split(b"\0") and b"python" in command.split(b"\0")[0]:
+            found[int(rank[0][5:])] = int(folder.name)
+    return found
+
+
 def finished(slurm: Cluster, out: Path) -> bool:
     log = out.with_suffix(".out")
     assert "Traceback" not in (text := log.read_text() if log.exists() else ""), text
@@ -65,4 +80,28 @@ def test_stopped_and_requeued_it_ends_as_if_nothing_had_been(slurm: Cluster, tmp
     made = [json.loads((out / "distillation.json").read_text()) for out in (whole, cut)]
     assert [each["cost"]["processes"] for each in made] == [2, 2]
     assert [each["cost"]["resumed"] for each in made] == [0, 1]
+    assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_killed_it_ends_in_a_sentence_and_submitted_again_and_requeued_it_is_as_if_nothing_had_been(
+    slurm: Cluster, tmp_path: Path
+) -> None:
+    os.chmod(tmp_path, 0o755)
+    whole = submitted(slurm, tmp_path, "whole")
+    slurm.until("the whole run", lambda: finished(slurm, whole), 600)
+    cut = submitted(slurm, tmp_path, "cut")
+    slurm.until("a few steps", lambda: newest(cut) >= 5, 300)
+    os.kill(ranks(cut)[1], signal.SIGKILL)  # as where memory runs out
+    slurm.until("its end", lambda: not slurm.said("squeue", "-h").strip(), 120)
+    said = cut.with_suffix(".out").read_text()
+    assert "Another of the 2 processes ended" in said and "Traceback" not in said, said
+    assert not (cut / "distillation.json").exists()
+    before = newest(cut)
+    submitted(slurm, tmp_path, "cut")
+    slurm.until("a few more", lambda: newest(cut) >= before + 4, 300)
+    (job,) = slurm.jobs()
+    assert "error" not in slurm.said("scontrol", "requeue", job)
+    slurm.until("requeued and done", lambda: finished(slurm, cut), 900)
+    made = json.loads((cut / "distillation.json").read_text())
+    assert made["cost"]["resumed"] == 2
     assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

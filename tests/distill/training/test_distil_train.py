@@ -362,6 +362,11 @@ def test_another_corpus_or_teacher_is_not_what_was_finished(work: Path, tmp_path
     finally:
         manifest.write_text(text)
     assert not carry_out(work, out, resume=True)
+    made = json.loads((out / DISTILLATION).read_text())
+    made["recipe"]["weight_new"] = 0.5  # by a later version
+    (out / DISTILLATION).write_text(json.dumps(made))
+    with pytest.raises(UsageError, match=r"finished run with weight_new 0\.5, which this version does not know: give"):
+        carry_out(work, out, resume=True)
 
 
 def test_a_resumed_run_without_a_checkpoint_says_that_it_begins_again(tmp_path: Path) -> None:
@@ -502,7 +507,8 @@ def test_the_command(work: Path, tmp_path: Path) -> None:
     out = tmp_path / "student"
     words = ["laptop", f"--teacher={work / 'teacher'}", f"--corpus={work / 'corpus'}", f"--out={out}", "--device=cpu"]
     words += ["--offline", *small]
-    done("distill", *words, "--steps=2")
+    begun = flue_bench("distill", *words, "--steps=2", "--resume")  # nothing is there, and it says so
+    assert begun.code == 0 and "yet: it begins at the first step" in " ".join((begun.out + begun.err).split())
     assert (out / DISTILLATION).exists()
     done("distill", *words, "--steps=2", "--resume")
     for wrong, message in [(["--epochs=1", "--steps=1"], "one or the other"), (["--set=x"], "KEY=VALUE")]:
@@ -560,8 +566,11 @@ def test_an_interrupted_demonstration_goes_on(tmp_path: Path) -> None:
     assert "the same command with --resume continues" in said and "Traceback" not in said
     at = int(checkpoint.steps(out / CHECKPOINTS)[-1].name.removeprefix("step-"))
     assert 0 < at < 60
-    assert f"Step {at + 1} of 60: loss" in demonstrate(*words, "--resume")
-    assert json.loads((out / DISTILLATION).read_text())["cost"]["resumed"] == 1
+    said = demonstrate(*words, "--resume", "--set=learning_rate=1e-4")
+    assert f"Step {at + 1} of 60: loss" in said and f"From step {at} on: learning_rate 0.0001, not 0.001" in said
+    made = json.loads((out / DISTILLATION).read_text())
+    assert made["cost"]["resumed"] == 1 and made["recipe"]["learning_rate"] == 1e-4
+    assert made["changes"] == [{"step": at, "field": "learning_rate", "before": 1e-3, "after": 1e-4}]
 
 
 def test_the_text_of_the_demonstration() -> None:

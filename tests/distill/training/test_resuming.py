@@ -22,7 +22,7 @@ from flue_distill.training.curves import POINTS, Curves
 from flue_distill.training.log import LOG, read_log
 from flue_distill.training.student import MaskedLM
 from flue_distill.training.trainer import CHECKPOINTS, PAGE, Trained
-from support.distilling import distil, refused_among
+from support.distilling import distil, left_alone, refused_among
 
 SPAWN = multiprocessing.get_context("spawn")
 Weights = dict[str, np.ndarray[Any, Any]]
@@ -85,8 +85,11 @@ def test_micro_batch_may_differ_and_only_rounding_does(micro_batch: int, tmp_pat
 def test_another_learning_rate_has_to_be_asked_for(tmp_path: Path) -> None:
     cut_at(tmp_path, 4, STEPS)
     slower = STEPS | dict(learning_rate=1e-3)
-    with pytest.raises(UsageError, match=r"belongs to another run \(learning_rate 0.01\)"):
+    named = r"\(learning_rate 0.01\)\. Resume .* with, or change them on the way by --set learning_rate=0\.001, or give"
+    with pytest.raises(UsageError, match=f"belongs to another run {named}"):
         distil(tmp_path, slower)
+    with pytest.raises(UsageError, match=r"started with, or give"):  # where that is not all
+        distil(tmp_path, slower | dict(temperature=3.0))
     with pytest.raises(UsageError, match=r"temperature 2\.0, not 3\.0"):  # and not everything can be
         distil(tmp_path, slower | dict(temperature=3.0), asked={"learning_rate", "temperature"})
     cut_at(tmp_path, 6, slower, asked={"learning_rate"})
@@ -96,6 +99,17 @@ def test_another_learning_rate_has_to_be_asked_for(tmp_path: Path) -> None:
     assert trained.changes == ({"step": 4, "field": "learning_rate", "before": 0.01, "after": 0.001},)
     rates = [line["learning_rate"] for line in read_log(tmp_path / LOG) if "loss" in line]
     assert len(rates) == 8 and rates[4] == pytest.approx(1e-3 * 4 / 8) and rates[3] == pytest.approx(1e-2 * 5 / 8)
+
+
+def test_what_a_later_version_has_added_is_not_left_out_without_a_word(tmp_path: Path) -> None:
+    cut_at(tmp_path, 4, STEPS)
+    path = checkpoint.steps(tmp_path / CHECKPOINTS)[-1]
+    state = checkpoint.load(path)
+    assert state is not None
+    state["recipe"]["weight_new"] = 0.5
+    checkpoint.save(path, state)
+    with pytest.raises(UsageError, match=r"another run \(weight_new 0\.5, which this version does not know\)"):
+        distil(tmp_path, STEPS)
 
 
 def test_a_checkpoint_that_says_nothing_of_its_recipe_is_refused(tmp_path: Path) -> None:
@@ -265,10 +279,15 @@ def test_the_curves_are_a_page_that_reloads_until_the_end(tmp_path: Path, monkey
 # Processes that do not belong together.
 
 
-def together(folders: list[Path], settings: list[dict[str, Any]]) -> list[str]:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+    return port
+
+
+def together(folders: list[Path], settings: list[dict[str, Any]]) -> list[str]:
+    port = free_port()
     for folder in folders:
         folder.mkdir(exist_ok=True)
     processes = [
@@ -306,3 +325,23 @@ def test_what_stops_the_first_process_stops_all(tmp_path: Path) -> None:
     other = STEPS | dict(temperature=3.0)
     told = together([tmp_path / "a", tmp_path / "a"], [other, other])
     assert told[0] == told[1] and "belongs to another run (temperature 2.0, not 3.0)" in told[0]
+
+
+@pytest.mark.slow
+def test_a_process_whose_neighbour_is_killed_says_so_and_how_to_go_on(tmp_path: Path) -> None:
+    port, settings = free_port(), STEPS | dict(checkpoint_seconds=0)
+    processes = [SPAWN.Process(target=left_alone, args=(rank, 2, port, tmp_path, settings)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, -signal.SIGKILL]
+    told = (tmp_path / "told-0").read_text()
+    assert re.match(r"Another of the 2 processes ended or cannot be reached \(.+\): what it said last says why\.", told)
+    assert 2 <= int(checkpoint.steps(tmp_path / CHECKPOINTS)[-1].name[5:]) <= 4, "where --resume goes on"
+
+
+def test_an_error_of_its_own_is_not_taken_for_anothers() -> None:
+    for processes, said in ((1, "gloo: connection closed"), (2, "mat1 and mat2 shapes cannot be multiplied")):
+        with pytest.raises(RuntimeError, match=said), trainer.with_others(processes):
+            raise RuntimeError(said)

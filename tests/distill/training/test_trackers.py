@@ -203,6 +203,26 @@ def test_one_that_cannot_begin_is_refused(tmp_path: Path, standin: type[Standin]
     )
     assert standin.begun[0]["folder"] == str(tmp_path / "student")
     assert Other.finished == 1  # what had begun is closed
+    standin.fails = {}
+    trained(tmp_path / "student")  # nothing is there yet
+
+
+def test_what_a_tracker_has_begun_is_a_run_to_be_resumed(
+    tmp_path: Path, standin: type[Standin], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stops it before its first step, such as a setting that does not fit, leaves no folder that nothing takes."""
+    from flue_distill.training import run
+
+    def unfit(*_: Any) -> None:
+        raise UsageError("it does not fit")
+
+    out = tmp_path / "student"
+    with monkeypatch.context() as patch, pytest.raises(UsageError, match="it does not fit"):
+        patch.setattr(run, "train", unfit)
+        trained(out)
+    with pytest.raises(UsageError, match="--resume continues a run started there"):
+        trained(out)
+    trained(out, resume=True)
 
 
 def test_what_is_kept_of_them_is_checked(tmp_path: Path, standin: type[Standin]) -> None:
