@@ -58,6 +58,19 @@ class Lock:
         else:
             self._lock, self.missing = lock, None
 
+    def busy(self) -> bool:
+        """Return whether another process holds it just now.
+
+        Raises:
+            RecordError: the lock file cannot be made.
+        """
+        try:
+            self.acquire(blocking=False)
+        except TimeoutError:  # of filelock, among others
+            return True
+        self.release()
+        return False
+
     @property
     def warning(self) -> str:
         """Once acquired: the warning to print where there is no lock; otherwise empty."""

@@ -3,6 +3,7 @@
 An example to start from, which we have not run.
 """
 
+from parsl.addresses import address_by_hostname
 from parsl.config import Config
 from parsl.executors import HighThroughputExecutor
 from parsl.launchers import MpiExecLauncher
@@ -12,6 +13,7 @@ config = Config(
     executors=[
         HighThroughputExecutor(
             label="nodes",
+            address=address_by_hostname(),
             max_workers_per_node=4,
             available_accelerators=4,
             provider=PBSProProvider(

@@ -8,9 +8,9 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from flue_bench.errors import UsageError, counted, faults, near_names, quoted
+from flue_bench.errors import UsageError, counted, faults, near_names, quoted, short
 from flue_bench.files import read
 from flue_bench.task import Count, Positive, Schema, Short
 
@@ -33,7 +33,34 @@ def _shaped(pattern: str, says: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _quoted_time(value: Any) -> Any:
+    """Refuse what TOML reads for a time without quotes, in words."""
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"it has to be {TIME}, in quotes")
+
+
+TIME = "HH:MM:SS or D-HH:MM:SS"
 Word = Annotated[Short, _shaped(r"\S+", "one word")]
+SAID = {
+    "time": "time", "partition": "partition", "account": "account", "exclusive": "exclusive", "nodes": "nodes",
+    "cpus-per-task": "cores_per_node", "gpus-per-node": "gpus_per_node",
+}  # fmt: skip
+"""Options of ``sbatch`` → the field here that says them."""
+OURS = ("array", "error", "job-name", "ntasks", "ntasks-per-node", "output", "wait", "wrap")
+"""Options of ``sbatch`` by which a job would no longer be one of one task, whose output is read."""
+OF_GPUS = ("--gres=gpu", "--gpus")
+
+
+def _directive(text: str) -> str:
+    name = re.split("[= ]", text.removeprefix("--"), maxsplit=1)[0]
+    if name in SAID:
+        raise ValueError(f"--{name} is said by {SAID[name]}")
+    if name in OURS:
+        raise ValueError(f"--{name} cannot be yours: a job is one task on one node, whose output is read")
+    if name == "signal" and not re.fullmatch(r"--signal[= ]TERM@[0-9]+", text):
+        raise ValueError("it has to be --signal=TERM@SECONDS: at SIGTERM cells write their checkpoints")
+    return text
 
 
 class Slurm(Schema):
@@ -42,7 +69,9 @@ class Slurm(Schema):
     scheduler: Literal["slurm"]
     nodes: Positive = 1
     """Jobs at once."""
-    time: Annotated[Short, _shaped(r"([0-9]{1,4}-)?[0-9]{1,5}:[0-5][0-9]:[0-5][0-9]", "HH:MM:SS or D-HH:MM:SS")]
+    time: Annotated[
+        Short, BeforeValidator(_quoted_time), _shaped(r"([0-9]{1,4}-)?[0-9]{1,5}:[0-5][0-9]:[0-5][0-9]", TIME)
+    ]
     """Time limit of a job, ``HH:MM:SS`` or ``D-HH:MM:SS``. A cell that is not done then goes on in another job."""
     partition: Word | None = None
     account: Word | None = None
@@ -53,7 +82,9 @@ class Slurm(Schema):
     """None: one a GPU, or one a node."""
     threads: Positive | None = None
     """Of each worker; None: the cores divided among them."""
-    directives: Annotated[tuple[Annotated[Short, Field(pattern=r"^--[^\n]+$")], ...], Field(max_length=100)] = ()
+    directives: Annotated[
+        tuple[Annotated[Short, Field(pattern=r"^--[^\n]+$"), AfterValidator(_directive)], ...], Field(max_length=100)
+    ] = ()
     """More of what follows ``#SBATCH``, such as ``--hint=nomultithread``."""
     exclusive: bool = False
     """Whether a job shares its node with no other."""
@@ -74,7 +105,14 @@ class Slurm(Schema):
         if (asked := self.workers * (self.threads or 1)) > self.cores_per_node:
             which = counted(self.workers, "worker") + (f" of {self.threads} threads" if self.threads else "")
             raise ValueError(f"{which} need {asked} cores, and cores_per_node is {self.cores_per_node}")
+        if self.asks_for_gpus and not self.gpus_per_node:
+            raise ValueError("directives ask for GPUs: say gpus_per_node too, so that each worker gets its own")
         return self
+
+    @property
+    def asks_for_gpus(self) -> bool:
+        """Whether directives ask for the GPUs, as where ``--gpus-per-node`` is not known."""
+        return any(each.startswith(OF_GPUS) for each in self.directives)
 
     @property
     def workers(self) -> int:
@@ -119,7 +157,7 @@ def load(path: Path) -> Cluster:
     if path.suffix == ".py":
         return path.absolute()
     try:
-        data = tomllib.loads(content.decode())
+        data = tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"--cluster {path} is not TOML: {error}.") from None
     try:
@@ -129,6 +167,8 @@ def load(path: Path) -> Cluster:
         place = str(fault.place[0]) if fault.place else ""
         near = near_names(place, Slurm.model_fields) if fault.kind == "extra_forbidden" else []
         meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        if fault.kind == "extra_forbidden" and len(fault.place) == 1:
+            meant += f' Other options of sbatch go to directives = ["--{short(place, 40)}=…"].'
         raise UsageError(f"--cluster {path}: {fault}.{meant}") from None
 
 

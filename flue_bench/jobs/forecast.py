@@ -128,8 +128,9 @@ def foretell(
         else:
             add(record, True, each, outcome, display)
     display.line(f"{counted(len(planned), 'cell')}: {len(planned) - len(todo)} have a record, {len(todo)} to run.")
+    ids = {id(each) for each in todo}
     for name, of_task in grouped(planned, lambda each: each.cell.task).items():
-        left = sum(each in todo for each in of_task)
+        left = sum(id(each) in ids for each in of_task)
         display.line(f"  {name}: {len(of_task)}, {left} to run")
     place = placed(grid.workers, device) if grid.workers else None
     _tell_time(todo, records, grid, place, store, display)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from filelock import Timeout
 
-from flue_bench.errors import RecordError
+from flue_bench.errors import RecordError, counted
 from flue_bench.jobs.doctor import examine
 from flue_bench.jobs.spread import LOGS
 from flue_bench.jobs.worker import Report, where
@@ -47,17 +47,19 @@ def examine_cluster(asked: Workers, results: Path, display: Display) -> Iterator
         raise RecordError(f"{meeting}: cannot be written: {error.strerror}; give another --results.") from error
     arguments = {"results": str(results.absolute()), "meeting": str(meeting), "nodes": number}
     log = results / LOGS
-    jobs = [Job(i, "examine", arguments, f"node {i + 1}", (log / f"doctor-{i}.log").absolute()) for i in range(number)]
+    jobs = [
+        Job(i, "examine", arguments, f"node {i + 1}", (log / f"doctor-{i}.log").absolute(), elsewhere=False)
+        for i in range(number)
+    ]
     place = placed(asked, torch.device("cpu"))
-    place = place._replace(number=min(place.number, 1))
+    place = place._replace(number=min(place.number, 1), gpus=0)  # it sees all of a node's GPUs
     answers = []
     try:
         with display.running(), started(asked, place, number, results, display) as driver:
             for job, answer in driver.answers(jobs):
                 answers.append(answer)
                 if answer["state"] != "done":
-                    same = "Install the same versions there and here, then ask again."
-                    advice = same if answer["state"] == "refused" else ""
+                    advice = f"{answer['advice']}, then ask again." if "advice" in answer else ""
                     yield Finding("problem", answer.get("where", job.title), answer["reason"], advice)
                     continue
                 yield from _of_node(answer, token)
@@ -81,9 +83,11 @@ def _of_node(answer: Mapping[str, Any], token: str) -> Iterator[Finding]:
 def _locks(answers: list[Mapping[str, Any]], number: int) -> Finding:
     """Say whether a lock that one node holds keeps the others out."""
     nodes = sorted({answer["where"] for answer in answers})
-    if len(nodes) < 2:
-        said = f"not tried between nodes: {len(nodes)} answered"
-        return Finding("note", "locks", said, "Ask again with nodes = 2 or more.")
+    if number < 2:
+        return Finding("note", "locks", "not tried between nodes: there is one", "Ask again with nodes = 2 or more.")
+    if len(answers) < number:
+        said = f"not tried: {len(answers)} of {counted(number, 'node')} could be examined"
+        return Finding("note", "locks", said, "Ask again when the others can be, too.")
     if any(answer["met"] < number for answer in answers) or len(nodes) < number:
         late = f"the nodes were not there together within {MEETING_SECONDS:.0f} s"
         return Finding("note", "locks", f"not tried: {late}", "Ask again when the queue is short.")

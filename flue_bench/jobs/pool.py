@@ -3,7 +3,8 @@
 The *interchange* passes jobs from the driver to the nodes. Parsl leaves it behind when the driver is killed; here it
 ends with it. *workers* starts a node's workers and restarts those that die. Parsl's dies of SIGTERM at once, and where
 a scheduler takes a dead process for the end of its job, the workers die with it in the middle of a checkpoint; here it
-waits for them.
+waits for them. So it does where it ends by itself, because it no longer hears of the driver: Parsl would kill them one
+second after it asked them to end.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 DRIVER = "FLUE_BENCH_DRIVER"
@@ -51,6 +54,7 @@ def main() -> None:
         _when(lambda: os.getppid() != parent, lambda: os._exit(1))
     else:
         signal.signal(signal.SIGTERM, _wait_for_workers)
+        BaseProcess.terminate = _end_workers  # type: ignore[method-assign]
         if driver := os.environ.get(DRIVER):
             _when(lambda: not alive(int(driver)), lambda: os.killpg(0, signal.SIGTERM))
     module = {"interchange": "interchange", "workers": "process_worker_pool"}[program]
@@ -81,11 +85,22 @@ def _when(happened: Callable[[], bool], act: Callable[[], object]) -> None:
 
 def _wait_for_workers(number: int, frame: object) -> None:
     """Become a program that only waits for the workers, which got the signal too: nothing restarts them now."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.execv(sys.executable, [sys.executable, "-c", WAIT, *map(str, _children())])
+
+
+def _end_workers(process: object) -> None:
+    """End all workers as a scheduler does, in place of ``BaseProcess.terminate`` for one of them."""
+    for child in _children():
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+    _wait_for_workers(signal.SIGTERM, None)
+
+
+def _children() -> list[int]:
     import psutil
 
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    children = [str(child.pid) for child in psutil.Process().children() if "resource_tracker" not in _command(child)]
-    os.execv(sys.executable, [sys.executable, "-c", WAIT, *children])
+    return [child.pid for child in psutil.Process().children() if "resource_tracker" not in _command(child)]
 
 
 def _command(process: object) -> str:

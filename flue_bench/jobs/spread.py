@@ -125,6 +125,7 @@ def _job(key: int, planned: Planned, loader: Loader, store: Store, common: Mappi
         titled(cell, loader.called(cell.model), f"{planned.number} "),
         (store.root / LOGS / f"{name}.log").absolute(),
         store.checkpoint_dir(cell).absolute() / checkpoint.FILE,
+        busy=store.lock(cell).busy,
     )
 
 

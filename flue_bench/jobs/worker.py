@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 LATE_SECONDS = 30.0
 """Seconds in which a worker should see a folder that the driver has just made."""
+SHARE = "All nodes have to see the folder of results, and the one that you start in, under the same paths"
+SAME = "Install the same versions there and here"
 TOLD_SECONDS = 2.0
 """Seconds between two notes of a worker on where it is."""
 
@@ -109,7 +111,7 @@ def work(asked: str) -> str:
     for folder in (Path(given["folder"]), log.parent):
         if not _seen(folder):
             reason = f"it does not see {folder}, which has to be shared"
-            return json.dumps({"state": "refused", "reason": reason, "said": [], **_here()})
+            return json.dumps({"state": "refused", "reason": reason, "advice": SHARE, "said": [], **_here()})
     _settle(given["threads"], given["gpus"], given["folder"])
     report = Report(Path(given["note"]))
     with _logged(log), _ended_by_signals():
@@ -118,7 +120,7 @@ def work(asked: str) -> str:
             differs = differences(given["versions"])
             one = "records of one run have one version"
             answer = (
-                {"state": "refused", "reason": f"{differs}; {one}"}
+                {"state": "refused", "reason": f"{differs}; {one}", "advice": SAME}
                 if differs
                 else _job(given["job"])(given["arguments"], report)
             )
@@ -232,9 +234,9 @@ def _versions() -> dict[str, str]:
 
 def differences(theirs: dict[str, str]) -> str:
     """Return in words how the versions that decide numbers differ here from the driver's; empty if they do not."""
-    ours = _versions()
+    ours, lacks = _versions(), {"commit": "not known there (is git installed?)"}
     return ", ".join(
-        f"{name} {ours.get(name, 'missing')}, not {theirs.get(name, 'missing')}"
+        f"{name} {ours.get(name, lacks.get(name, 'missing'))}, not {theirs.get(name, 'missing')}"
         for name in sorted({*ours, *theirs})
         if ours.get(name) != theirs.get(name)
     )

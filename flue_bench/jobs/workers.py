@@ -7,6 +7,7 @@ brought no newer checkpoint. This is the one module that imports Parsl, and only
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -15,13 +16,17 @@ import re
 import shlex
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -94,6 +99,11 @@ def check(asked: Workers) -> None:
         raise UsageError(f"--workers {asked.number}: at least 1, or auto.")
     if asked.threads is not None and asked.threads < 1:
         raise UsageError(f"--threads {asked.threads}: at least 1.")
+    if isinstance(own := asked.cluster, Slurm) and own.workers * (asked.threads or 1) > own.cores_per_node:
+        raise UsageError(
+            f"--threads {asked.threads}: {counted(own.workers, 'worker')} of as many on a node of "
+            f"{counted(own.cores_per_node, 'core')} (cores_per_node)."
+        )
     if asked.device.startswith("cuda:"):
         raise UsageError(
             f"--device {asked.device}: workers share all visible GPUs. Use --device cuda, and CUDA_VISIBLE_DEVICES to "
@@ -147,6 +157,10 @@ class Job:
     """The log of its workers; several attempts follow each other."""
     checkpoint: Path | None = None
     """A file whose renewal shows that an attempt got further, though its worker died."""
+    elsewhere: bool = True
+    """Whether it is given to another node if one is refused."""
+    busy: Callable[[], bool] | None = None
+    """Whether another process is at it; without this only a worker can tell, which has to be kept for it."""
     lost: int = field(default=0, init=False)
     """Workers that died in it without a newer checkpoint."""
     refused: int = field(default=0, init=False)
@@ -173,6 +187,13 @@ class Driver:
         self._later: list[tuple[float, Job]] = []
         self._table = _Table(display)
         self._numbers = 0
+        self._refused: dict[str, Mapping[str, Any]] = {}
+        """The pool of a node that is given no more jobs → its answer."""
+        self._gone: set[tuple[str, str]] = set()
+        """Executor and block of the nodes among them that were given back."""
+        self._unlike: dict[str, str] = {}
+        """What could not be loaded on a node → the first pool that said so."""
+        self._alone = False
 
     def answers(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, dict[str, Any]]]:
         """Give the jobs to the workers, in this order, and yield each with what came of it, as they end.
@@ -181,12 +202,14 @@ class Driver:
         ``lost``; the last three with a ``reason``.
 
         Raises:
-            FlueBenchError: no worker can be started, or Parsl's interchange was killed.
+            FlueBenchError: no worker can be started, all of them are refused, or Parsl's interchange was killed.
+            RecordError: the folder of the logs cannot be made.
         """
         self._table.begin(len(jobs))
         try:
             for job in jobs:
-                job.log.parent.mkdir(parents=True, exist_ok=True)
+                with files.explained(job.log.parent):
+                    job.log.parent.mkdir(parents=True, exist_ok=True)
                 job.reached = _written(job.checkpoint)
                 self._give(job)
             left = len(jobs)
@@ -195,6 +218,7 @@ class Driver:
                 try:
                     job, future = self._ended.get(timeout=LOOK_SECONDS)
                 except Empty:
+                    self._see_who_is_left()
                     continue
                 answer = self._judged(job, future)
                 if answer is not None:
@@ -241,12 +265,8 @@ class Driver:
             self.display.once(f"{job.title}: another process is running it; later")
             self._later.append((time.monotonic() + BUSY_SECONDS, job))
             return None
-        if answer["state"] == "refused":
-            self.display.once(f"{answer['where']} is refused: {answer['reason']}.")
-            job.refused += 1
-            if self._others(answer["pool"]) and job.refused <= self.retries:
-                self._give(job)
-                return None
+        if answer["state"] == "refused" or (answer["state"] == "unloaded" and self._only_there(answer)):
+            return self._refuse(job, answer)
         return answer
 
     def _lost(self, job: Job, where: str) -> dict[str, Any] | None:
@@ -264,20 +284,73 @@ class Driver:
         self._give(job)
         return None
 
-    def _others(self, pool: str) -> bool:
-        """Give no more jobs to the workers of a node, if the executor can do that; return whether there are others."""
-        others = False
-        for executor in self.executors:
-            if not hasattr(executor, "_hold_manager"):
-                return True
-            executor._hold_manager(pool)
-            others = others or any(each["active"] for each in executor.connected_managers())
-        return others
+    def _refuse(self, job: Job, answer: dict[str, Any]) -> dict[str, Any] | None:
+        """Give no more jobs to a node, if the executor can do that; None if this one is given to another."""
+        self.display.once(f"{answer['where']} is refused: {answer['reason'].rstrip('.')}.")
+        job.refused += 1
+        for executor in self._htex():
+            executor._hold_manager(answer["pool"])
+            self._refused[answer["pool"]] = answer
+        if not job.elsewhere or not (self._refused or job.refused <= self.retries):
+            return answer
+        self._give(job)
+        return None
+
+    def _only_there(self, answer: Mapping[str, Any]) -> bool:
+        """Return whether only this node cannot load what this machine has loaded, and there is another.
+
+        What two nodes say is true of the job, and no reason to refuse them.
+        """
+        pool = answer["pool"]
+        first = self._unlike.setdefault(answer["reason"], pool)
+        there = [each for executor in self._htex() for each in executor.connected_managers()]
+        return first == pool and any(each["active"] and each["manager"] != pool for each in there)
+
+    def _htex(self) -> list[Any]:
+        """Return the executors whose nodes can be told apart."""
+        return [each for each in self.executors if hasattr(each, "_hold_manager")]
+
+    def _see_who_is_left(self) -> None:
+        """End where all nodes are refused; looked at twice, since an answer may be on its way.
+
+        Raises:
+            FlueBenchError: nobody is left who could do what is still to be done.
+        """
+        before, self._alone = self._alone, bool(self._refused) and not self._give_back()
+        if before and self._alone:
+            first, *others = self._refused.values()
+            more = f" (and {counted(len(others), 'other node')})" if others else ""
+            raise FlueBenchError(
+                f"No worker is left: {first['where']} is refused{more}: {first['reason'].rstrip('.')}.\n"
+                f"{first.get('advice') or 'Correct that'}; then the same command goes on, and what is done is kept."
+            )
+
+    def _give_back(self) -> bool:
+        """Give back refused nodes on which nothing runs any more; return whether anybody is left for other jobs."""
+        left = len(self._htex()) < len(self.executors)
+        for executor in self._htex():
+            provider, of_block = executor.provider, defaultdict[str, list[Mapping[str, Any]]](list)
+            for manager in executor.connected_managers():
+                of_block[manager["block_id"]].append(manager)
+                left = left or manager["active"] or manager["tasks"] > 0
+            for block, managers in of_block.items():
+                done = all(each["manager"] in self._refused and not each["tasks"] for each in managers)
+                here = executor.label, block
+                if done and len(managers) >= provider.nodes_per_block and here not in self._gone:
+                    self._gone.add(here)
+                    provider.max_blocks -= 1  # nothing is started in its place, which may be the same node
+                    with suppress(Exception):  # of Parsl: then it idles until the end
+                        provider.cancel([executor.blocks_to_job_id[block]])
+            living = {block for block, status in list(executor.status_facade.items()) if not status.terminal}
+            living -= {block for label, block in self._gone if label == executor.label}
+            starts = self.kernel.config.strategy not in (None, "none") and len(living) < provider.max_blocks
+            left = left or starts or any(len(of_block[block]) < provider.nodes_per_block for block in living)
+        return left
 
     def _look(self) -> None:
         """Show where the workers are; give again what was put off; see whether there is still somebody to answer."""
         for executor in self.executors:
-            process = getattr(executor, "interchange_proc", None)
+            process = _interchange(executor)
             if process is not None and process.poll() is not None:
                 raise FlueBenchError(
                     f"Parsl's interchange ended with exit code {process.returncode}. Finished cells and checkpoints "
@@ -286,7 +359,10 @@ class Driver:
         due = [job for at, job in self._later if at <= time.monotonic()]
         self._later = [(at, job) for at, job in self._later if at > time.monotonic()]
         for job in due:
-            self._give(job)
+            if job.busy is not None and job.busy():
+                self._later.append((time.monotonic() + BUSY_SECONDS, job))
+            else:
+                self._give(job)
         if self._table.due():
             self._table.show({int(path.stem): _read(path) for path in (self.folder / "notes").glob("*.json")})
 
@@ -369,6 +445,7 @@ def started(asked: Workers, place: Placed, jobs: int, results: Path, display: Di
         FlueBenchError: Parsl cannot be started.
         RecordError: the folder cannot be made.
     """
+    from flue_bench.training.checkpoint import interruption
     from flue_bench.training.device import versions
 
     folder = _folder(results)
@@ -378,16 +455,22 @@ def started(asked: Workers, place: Placed, jobs: int, results: Path, display: Di
     with _run_dir(folder, asked) as run_dir:
         try:
             config = _configuration(asked, place, jobs, run_dir)
-        except UsageError:
+        except FlueBenchError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         try:
-            kernel = DataFlowKernel(config)
+            with interruption() as interrupted:  # half a kernel could not be ended
+                kernel = DataFlowKernel(config)
         except Exception as error:  # of Parsl, whatever the reason
+            _end_interchanges(config.executors)
             why = f"{type(error).__name__}: {error}"
             raise FlueBenchError(f"Parsl cannot be started: {why}. Logs: {folder}") from error
+        for log in _logs(kernel):
+            log.setLevel(logging.INFO)  # below that it tells of every look at the queue: a gigabyte a week
+            log.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk, of which others tell
         whole = False
         try:
+            interrupted.raise_if_set()
             retries = asked.cluster.retries if isinstance(asked.cluster, Slurm) else RETRIES
             yield Driver(kernel, folder, terms, display, retries)
             whole = True
@@ -401,8 +484,9 @@ def _folder(results: Path) -> Path:
     """Make the folder of a run, which only its user can read: it holds the keys of its connections."""
     host = re.sub(r"[^A-Za-z0-9]+", "-", platform.node()) or "host"
     folder = (results / ".workers" / f"{host}-{os.getpid()}-{time.time_ns():x}").absolute()
-    for other in folder.parent.glob(f"{host}-*-*"):  # of drivers of this machine that were killed
-        if (process := other.name.split("-")[-2]).isdecimal() and not alive(int(process)):
+    for other in folder.parent.glob(f"{host}-*"):  # of drivers of this machine that were killed
+        its = re.fullmatch(rf"{re.escape(host)}-(\d+)-[0-9a-f]+", other.name)
+        if its and not alive(int(its[1])):
             shutil.rmtree(other, ignore_errors=True)
     with files.explained(folder, "or give another --results"):
         files.make_folder(folder, results.absolute())
@@ -468,13 +552,15 @@ def _configuration(asked: Workers, place: Placed, jobs: int, run_dir: str) -> An
         provider=provider,
         launch_cmd=launch_command(),
         interchange_launch_cmd=INTERCHANGE,
-        address=address,
+        address=address or "127.0.0.1",
         cores_per_worker=1e-6,  # their number is given, whatever Parsl thinks of the cores
         max_workers_per_node=place.number,
         heartbeat_period=2 if asked.cluster is None else max(1, lost_after // 6),
         heartbeat_threshold=lost_after,
         block_error_handler=_hopeless,
     )
+    if address is None:  # asked for all of them, Parsl would also ask a server on the internet
+        executor.address, executor.all_addresses = None, addresses()
     return Config(
         executors=[executor],
         run_dir=run_dir,
@@ -484,6 +570,23 @@ def _configuration(asked: Workers, place: Placed, jobs: int, run_dir: str) -> An
         retries=0,
         usage_tracking=0,
     )
+
+
+def addresses() -> set[str]:
+    """Return this machine's own IPv4 addresses.
+
+    Raises:
+        UsageError: it has none by which other machines could reach it.
+    """
+    import psutil
+
+    every = (each for of_one in psutil.net_if_addrs().values() for each in of_one)
+    found = {each.address for each in every if each.family == socket.AF_INET}
+    if not (others := {each for each in found if not each.startswith("127.")}):
+        raise UsageError(
+            "--cluster: this machine has no address by which nodes reach it: say it as address in the file."
+        )
+    return others
 
 
 def slurm(cluster: Slurm, blocks: int) -> Any:
@@ -497,11 +600,12 @@ def slurm(cluster: Slurm, blocks: int) -> Any:
     from parsl.providers import SlurmProvider
 
     blocks = min(cluster.nodes, blocks)
-    return SlurmProvider(
+    provider = partial(
+        SlurmProvider,
         partition=cluster.partition,
         account=cluster.account,
         cores_per_node=cluster.cores_per_node,
-        gpus_per_node=cluster.gpus_per_node or None,
+        gpus_per_node=None if cluster.asks_for_gpus else cluster.gpus_per_node or None,
         init_blocks=blocks,
         min_blocks=0,
         max_blocks=blocks,
@@ -513,6 +617,10 @@ def slurm(cluster: Slurm, blocks: int) -> Any:
         # Steps get SIGTERM, the batch shell does not; and since Slurm 22.05 they no longer inherit the job's cores.
         launcher=SrunLauncher(overrides=f"--cpus-per-task={cluster.cores_per_node}"),
     )
+    try:
+        return provider()
+    except subprocess.TimeoutExpired as error:
+        raise FlueBenchError(f"Slurm does not answer: {error.cmd} took over {error.timeout:.0f} s. Is it up?") from None
 
 
 def nodes_of(asked: Workers) -> int:
@@ -580,8 +688,7 @@ def _stop(kernel: Any, display: Display) -> None:
     """End all workers: first ask, so that cells write their checkpoints; a second Ctrl-C kills."""
     from parsl.providers import LocalProvider
 
-    logs = [each for each in logging.getLogger("parsl").handlers if isinstance(each, logging.FileHandler)]
-    groups: set[int] = set()
+    logs, groups = _logs(kernel), set[int]()
     kernel.job_status_poller._kill_event.set()  # nothing is started in place of what ends now
     for executor in kernel.executors.values():
         provider = getattr(executor, "provider", None)
@@ -602,10 +709,51 @@ def _stop(kernel: Any, display: Display) -> None:
         _signal(groups, signal.SIGKILL)
         raise
     finally:
-        kernel.cleanup()
+        _clean_up(kernel, display)
         for each in logs:  # Parsl leaves it open
-            if Path(each.baseFilename).is_relative_to(Path(kernel.run_dir).absolute()):
-                each.close()
+            each.close()
+
+
+def _clean_up(kernel: Any, display: Display) -> None:
+    """End Parsl, and cancel what it has submitted, whatever state it is in."""
+    from parsl.providers import LocalProvider
+
+    executors = list(kernel.executors.values())
+    interchanges = [each for each in map(_interchange, executors) if each is not None]
+    try:
+        if any(each.poll() is not None for each in interchanges):
+            atexit.unregister(kernel.atexit_cleanup)  # Parsl would wait for an interchange's answer for ever
+        else:
+            kernel.cleanup()
+    except Exception as error:  # of Parsl or a scheduler: what follows does without
+        display.line(f"Parsl could not be ended: {type(error).__name__}: {error}")
+    _end_interchanges(executors)
+    for provider in (getattr(each, "provider", None) for each in executors):
+        jobs = {} if isinstance(provider, LocalProvider) else getattr(provider, "resources", {})
+        left = [name for name, job in jobs.items() if not job["status"].terminal]
+        if left:  # Parsl cancels nothing for an executor that it has given up
+            with suppress(Exception):
+                provider.cancel(left)
+            with suppress(Exception):  # perhaps they had ended
+                provider.status(left)
+        if left := [name for name in left if not jobs[name]["status"].terminal]:
+            display.line(f"Not cancelled: jobs {' '.join(left)} are perhaps still in the queue. Cancel them by hand.")
+
+
+def _interchange(executor: Any) -> Any:
+    return getattr(executor, "interchange_proc", None)
+
+
+def _end_interchanges(executors: Sequence[Any]) -> None:
+    for process in filter(None, map(_interchange, executors)):
+        if process.poll() is None:
+            process.terminate()
+
+
+def _logs(kernel: Any) -> list[logging.FileHandler]:
+    """Return what writes Parsl's log of this run."""
+    files_ = [each for each in logging.getLogger("parsl").handlers if isinstance(each, logging.FileHandler)]
+    return [each for each in files_ if Path(each.baseFilename).is_relative_to(Path(kernel.run_dir).absolute())]
 
 
 def _signal(groups: set[int], number: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ def test_what_a_file_says(tmp_path: Path) -> None:
     gpus = cluster.load(written(tmp_path, f'{LEAST}gpus_per_node = 4\ndirectives = ["--signal=TERM@600", "--mem=0"]\n'))
     assert isinstance(gpus, Slurm)
     assert gpus.workers == 4 and gpus.options == "#SBATCH --signal=TERM@600\n#SBATCH --mem=0"
+    as_gres = cluster.load(written(tmp_path, f'{LEAST}gpus_per_node = 4\ndirectives = ["--gres=gpu:v100:4"]\n'))
+    assert isinstance(as_gres, Slurm) and as_gres.asks_for_gpus and as_gres.workers == 4 and not gpus.asks_for_gpus
+    (tmp_path / "bom.toml").write_text(f"\ufeff{LEAST}", encoding="utf-8")
+    assert cluster.load(tmp_path / "bom.toml") == least
     twice = cluster.load(written(tmp_path, f"{LEAST}gpus_per_node = 4\nworkers_per_node = 8\n"))
     assert isinstance(twice, Slurm) and twice.workers == 8
 
@@ -48,6 +53,16 @@ def test_what_a_file_says(tmp_path: Path) -> None:
         (LEAST.replace("slurm", "pbs"), "field 'scheduler': it has to be 'slurm'"),
         (LEAST.replace("1-02:03:04", "soon"), "field 'time': it has to be HH:MM:SS or D-HH:MM:SS"),
         (f"{LEAST}gpu_per_node = 4\n", "field 'gpu_per_node': not known here. Did you mean gpus_per_node"),
+        (LEAST.replace('"1-02:03:04"', "12:00:00"), "field 'time': it has to be HH:MM:SS or D-HH:MM:SS, in quotes"),
+        (LEAST.replace('"1-02:03:04"', "720"), "field 'time': it has to be HH:MM:SS or D-HH:MM:SS, in quotes"),
+        (f'{LEAST}qos = "gpu"\n', r'Other options of sbatch go to directives = \["--qos=…"\]'),
+        (f'{LEAST}directives = ["--nodes=2"]\n', "field 'directives.0': --nodes is said by nodes"),
+        (f'{LEAST}directives = ["--mem=0", "--cpus-per-task 4"]\n', "'directives.1': --cpus-per-task is said by cores"),
+        (f'{LEAST}directives = ["--array=0-3"]\n', "--array cannot be yours: a job is one task"),
+        (f'{LEAST}directives = ["--output=x"]\n', "--output cannot be yours"),
+        (f'{LEAST}directives = ["--signal=USR1@60"]\n', "it has to be --signal=TERM@SECONDS"),
+        (f'{LEAST}directives = ["--signal=B:TERM@60"]\n', "it has to be --signal=TERM@SECONDS"),
+        (f'{LEAST}directives = ["--gres=gpu:2"]\n', "say gpus_per_node too"),
         (f'{LEAST}directives = ["mem=4G"]\n', "field 'directives.0'"),
         (f'{LEAST}directives = ["--a\\nrm -r /"]\n', "field 'directives.0'"),
         (f"{LEAST}nodes = 0\n", "field 'nodes'"),
@@ -98,6 +113,15 @@ def test_our_examples_of_configurations_are_parsed_and_say_that_they_were_not_ru
             taken = next(getattr(place, node.func.id) for place in places if hasattr(place, node.func.id))
             names = inspect.signature(inspect.unwrap(taken.__init__)).parameters
             assert {str(word.arg) for word in node.keywords} <= set(names), node.func.id
+
+
+def test_scripts_give_their_steps_the_cores_that_they_ask_for() -> None:
+    """Since Slurm 22.05 ``srun`` gives a step one core, whatever ``sbatch`` was asked for, and nothing says so."""
+    pages = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.sbatch")]
+    scripts = [each for page in pages for each in re.split("```|~~~", page.read_text(encoding="utf-8"))]
+    asking = [each for each in scripts if "#SBATCH" in each and "--cpus-per-task" in each and "srun " in each]
+    assert len(asking) >= 3
+    assert [each for each in asking if "export SRUN_CPUS_PER_TASK=" not in each.partition("\nsrun ")[0]] == []
 
 
 def test_a_configuration_of_the_users_own(tmp_path: Path) -> None:

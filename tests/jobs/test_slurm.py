@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from flue_bench.results.store import Store
-from jobs.test_workers import long_task, notes, one_thread, predictions, processes, training, until
+from jobs.test_workers import (
+    long_task,
+    notes,
+    one_thread,
+    other_version,
+    predictions,
+    processes,
+    training,
+    until,
+)
+from support.bad_files import SENTENCE
 from support.command_line import done, in_a_process, started
 from support.corpora import contents, documents, write_txt
 from support.slurm import Cluster, missing, two_nodes
@@ -33,6 +43,8 @@ cores_per_node = 1
 address = "127.0.0.1"
 lost_after = 12
 """
+
+WIDE = {"COLUMNS": "200"}
 
 __all__ = ["long_task", "one_thread"]
 
@@ -90,7 +102,9 @@ def test_whatever_ends_in_the_middle_all_is_as_if_nothing_had_been(
     assert not list(results.rglob("checkpoint.pt")) and not processes(str(tmp_path))
 
 
-def test_ctrl_c_cancels_its_jobs_and_leaves_checkpoints(slurm: Cluster, long_task: Path, tmp_path: Path) -> None:
+def test_ctrl_c_cancels_its_jobs_and_the_same_command_goes_on(
+    slurm: Cluster, long_task: Path, one_thread: dict[int | None, str], tmp_path: Path
+) -> None:
     (tmp_path / "two.toml").write_text(SETTINGS)
     results = tmp_path / "results"
     command = words(long_task, results, tmp_path / "two.toml", 2)
@@ -99,22 +113,29 @@ def test_ctrl_c_cancels_its_jobs_and_leaves_checkpoints(slurm: Cluster, long_tas
         driver.send_signal(signal.SIGINT)
         assert driver.wait(60) == 130
     until(lambda: not slurm.said("squeue", "-h").strip() and not processes(str(tmp_path)), 60)
-    assert len(list(results.rglob("checkpoint.pt"))) == 2
+    assert len(list(results.rglob("checkpoint.pt"))) == 2 and not Store(results).records()
+    ran = in_a_process(*command, cwd=tmp_path, env=slurm.env)
+    assert ran.returncode == 0, ran.stderr
+    assert [each.cost.resumed for each in Store(results).records()] == [1, 1]
+    assert predictions(results) == one_thread
+    assert not list(results.rglob("checkpoint.pt"))
 
 
 def test_a_node_with_another_version_is_refused_and_one_that_cannot_write_is_told(
     slurm: Cluster, long_task: Path, one_thread: dict[int | None, str], tmp_path: Path
 ) -> None:
-    other = tmp_path / "other" / "tokenizers-9.9.dist-info"
-    other.mkdir(parents=True)
-    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: tokenizers\nVersion: 9.9\n")
     results, file = tmp_path / "results", tmp_path / "two.toml"
-    on_n2 = f"[ $SLURMD_NODENAME = n1 ] || export PYTHONPATH={other.parent}"
+    on_n2 = f"[ $SLURMD_NODENAME = n1 ] || export PYTHONPATH={other_version(tmp_path)}"
     file.write_text(f"{SETTINGS}worker_init = '''{on_n2}'''\n")
     ran = in_a_process(*words(long_task, results, file, 2), cwd=tmp_path, env=slurm.env)
     assert ran.returncode == 0, ran.stderr
     assert "n2 is refused: tokenizers 9.9, not" in ran.stderr
     assert predictions(results) == one_thread
+    ran = in_a_process("doctor", "--cluster", file, "--results", results, cwd=tmp_path, env=WIDE | slurm.env)
+    said = " ".join(ran.stdout.split())
+    assert ran.returncode == 1 and "problem n2 tokenizers 9.9, not" in said, ran.stdout + ran.stderr
+    assert "→ Install the same versions there and here, then ask again." in said
+    assert "n1 sees the folder of results" in said and "1 of 2 nodes could be examined" in said
 
     file.write_text(f"{SETTINGS}worker_init = '''[ $SLURMD_NODENAME = n1 ] || ulimit -f 200'''\n")
     limited = tmp_path / "limited"
@@ -127,10 +148,59 @@ def test_a_node_with_another_version_is_refused_and_one_that_cannot_write_is_tol
     assert ran.returncode == 0 and predictions(limited) == one_thread, ran.stderr
 
 
+DATA = """
+import os
+from flue_bench.task import Example
+
+def read(folder, split, task):
+    other = " autre" * (os.environ.get("SLURMD_NODENAME") == "n2")
+    return [Example(f"{split}{i}", f"{split}{i}", f"Le thé {i} est bon{other}.", label=i % 2) for i in range(8)]
+"""
+"""A reader that finds other data on one of the nodes."""
+
+
+def test_a_node_with_other_data_is_refused_and_all_is_done_by_the_other(slurm: Cluster, tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin"
+    (plugin / "data-1.dist-info").mkdir(parents=True)
+    (plugin / "data-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: data\nVersion: 1\n")
+    (plugin / "data-1.dist-info" / "entry_points.txt").write_text("[flue_bench.readers]\ndata = some_data:read\n")
+    (plugin / "some_data.py").write_text(DATA)
+    declared = SENTENCE.partition("[[source]]")
+    recipe = declared[2].partition("[recipe.standard]")[2]
+    (tmp_path / "t.toml").write_text(f'{declared[0]}[[source]]\nreader = "data"\n[recipe.standard]{recipe}')
+    (tmp_path / "two.toml").write_text(SETTINGS)
+    command = words(tmp_path / "t.toml", tmp_path / "results", tmp_path / "two.toml", 4)
+    ran = in_a_process(*command, cwd=tmp_path, env={**slurm.env, "PYTHONPATH": str(plugin)})
+    assert ran.returncode == 0, ran.stderr
+    assert "n2 is refused: the data of essai differ: digest " in ran.stderr
+    assert len(Store(tmp_path / "results").records()) == 4
+    until(lambda: not slurm.said("squeue", "-h").strip(), 60)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("nodes = 2", 'nodes = 2\nworker_init = "export PYTHONPATH=OTHER"'), "(and 1 other node): tokenizers"),
+        (('"cpu"', '"none"'), "invalid partition"),
+        (("nodes = 2", 'nodes = 3\nworker_init = "echo no such module >&2; exit 3"'), "started: no such module"),
+    ],
+    ids=["refused", "no such partition", "no environment"],
+)
+def test_nodes_that_are_no_good_end_it_and_leave_nothing_in_the_queue(
+    change: tuple[str, str], said: str, slurm: Cluster, long_task: Path, tmp_path: Path
+) -> None:
+    text = SETTINGS.replace(*change).replace("OTHER", str(other_version(tmp_path)))
+    (tmp_path / "two.toml").write_text(text)
+    command = words(long_task, tmp_path / "results", tmp_path / "two.toml", 4)
+    ran = in_a_process(*command, cwd=tmp_path, env=slurm.env)
+    assert ran.returncode == 1 and said in ran.stderr and "Traceback" not in ran.stderr, ran.stderr
+    until(lambda: not slurm.said("squeue", "-h").strip(), 60)
+
+
 def test_the_doctor_visits_every_node(slurm: Cluster, tmp_path: Path) -> None:
     (tmp_path / "two.toml").write_text(SETTINGS)
     command = ("doctor", "--cluster", tmp_path / "two.toml", "--results", tmp_path / "results")
-    ran = in_a_process(*command, cwd=tmp_path, env={**slurm.env, "COLUMNS": "200"})
+    ran = in_a_process(*command, cwd=tmp_path, env=WIDE | slurm.env)
     said = " ".join(ran.stdout.split())
     assert ran.returncode == 0, ran.stdout + ran.stderr
     for node in ("n1", "n2"):

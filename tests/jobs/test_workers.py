@@ -7,20 +7,26 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 import flue_bench
-from flue_bench.errors import UsageError
+from flue_bench.errors import FlueBenchError, RecordError, UsageError
 from flue_bench.jobs import worker, workers
+from flue_bench.jobs.cluster import Slurm, load
 from flue_bench.jobs.workers import Placed, Workers, placed
+from flue_bench.locks import Lock
 from flue_bench.progress import Console, Display
 from flue_bench.results.store import Store
 from support.bad_files import SENTENCE, TEXTS, put, tsv
@@ -208,6 +214,14 @@ def test_how_many_workers_of_how_many_threads(monkeypatch: pytest.MonkeyPatch) -
     assert placed(Workers(16), gpu) == Placed(16, 1, 8)
 
 
+def test_threads_are_no_more_than_a_node_has_cores(tmp_path: Path) -> None:
+    says = 'scheduler = "slurm"\ntime = "1:00:00"\ncores_per_node = 8\nworkers_per_node = 2\n'
+    (tmp_path / "c.toml").write_text(says)
+    words = ("run", "-m", "embedded:untrained", "-t", "mini-cls", "--cluster", tmp_path / "c.toml", "--threads")
+    said = refused(*words, "5", "--precision", "fp32", "--dry-run", "--results", tmp_path / "r")
+    assert "--threads 5: 2 workers of as many on a node of 8 cores (cores_per_node)" in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -248,6 +262,84 @@ def test_without_workers_parsl_is_not_imported(task: Path, tmp_path: Path) -> No
 
 def test_the_doctor_examines_one_or_the_other(tmp_path: Path) -> None:
     assert "give one of them" in refused("doctor", "--self-test", "--cluster", tmp_path / "x.toml")
+
+
+POOL = """
+import multiprocessing, os, signal, sys, time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from flue_bench.jobs import pool
+
+def work(name):
+    def end(*_):
+        time.sleep(3)  # the rest of a step, and a checkpoint
+        Path(name).write_text("whole")
+        sys.exit(143)
+    signal.signal(signal.SIGTERM, end)
+    Path(f"{name}.there").touch()
+    time.sleep(60)
+
+def run_module(*_, **__):  # what Parsl does when it no longer hears of its driver
+    processes = [multiprocessing.get_context("spawn").Process(target=work, args=(f"{i}",)) for i in range(2)]
+    for each in processes:
+        each.start()
+    while len(list(Path().glob("*.there"))) < 2:
+        time.sleep(0.05)
+    for each in processes:
+        each.terminate()
+    for each in processes:
+        each.join(1)
+        each.kill()
+
+if __name__ == "__main__":
+    pool.runpy.run_module = run_module
+    sys.argv = ["pool", "workers"]
+    pool.main()
+"""
+
+
+def test_workers_whose_driver_is_gone_have_time_for_their_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(POOL)
+    done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert [(tmp_path / name).read_text() for name in "01"] == ["whole", "whole"], done.stderr
+    assert done.returncode == 143
+
+
+ASSIGNED = """
+import os, sys
+from flue_bench.jobs import worker
+for visible, gpus, of in (("", 8, 8), ("", 8, 16), ("", 2, 3), ("MIG-a,MIG-b", 2, 2), ("5,7", 2, 1), ("", 0, 4)):
+    names = []
+    for rank in range(of):
+        os.environ |= {"PARSL_WORKER_RANK": str(rank), "PARSL_WORKER_COUNT": str(of)}
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        if visible:
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible
+        worker._settle.__wrapped__(3, gpus, os.getcwd())
+        names.append(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+    print(*names, os.environ["OMP_NUM_THREADS"])
+"""
+
+
+def test_each_worker_has_its_gpu_and_its_threads() -> None:
+    done = subprocess.run([sys.executable, "-c", ASSIGNED], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "0 1 2 3 4 5 6 7 3",
+        "0 0 1 1 2 2 3 3 4 4 5 5 6 6 7 7 3",
+        "0 0 1 3",
+        "MIG-a MIG-b 3",
+        "5 3",
+        "all all all all 3",
+    ]
+
+
+def test_a_worker_keeps_its_loader_from_cell_to_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_WARM", worker._Warm())
+    first = worker.loader(None, True)
+    assert worker.loader(None, True) is first
+    other = worker.loader(str(tmp_path), True)
+    assert other is not first and other.data_dir == tmp_path and worker.loader(str(tmp_path), True) is other
 
 
 def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
@@ -375,3 +467,300 @@ def test_a_worker_that_does_not_see_the_folder_is_refused(tmp_path: Path, monkey
     asked = {"folder": str(tmp_path), "log": str(tmp_path / "elsewhere" / "log")}
     answer = json.loads(worker.work(json.dumps(asked)))
     assert answer["state"] == "refused" and f"{tmp_path / 'elsewhere'}, which has to be shared" in answer["reason"]
+
+
+# Nodes that are refused, and a driver whose Parsl ends before it.
+
+
+class Nodes:
+    """An executor whose nodes answer at once, each a block of its own, and its kernel, as far as a driver knows them.
+
+    Those that are ``late`` come when another is given back.
+    """
+
+    label, interchange_proc = "workers", None
+
+    def __init__(self, late: Sequence[str] = (), **answers: dict[str, Any]) -> None:
+        self.nodes, self.executors, self.config = answers, {"workers": self}, SimpleNamespace(strategy="simple")
+        self.late, self.held, self.cancelled = list(late), list[str](), list[str]()
+        self.waiting: list[Future[str]] = []
+        self.submitted = 0
+        self.provider = SimpleNamespace(max_blocks=len(answers), nodes_per_block=1, cancel=self._cancel)
+        self.blocks_to_job_id = {name: name for name in answers}
+
+    @property
+    def status_facade(self) -> dict[str, Any]:
+        return {name: SimpleNamespace(terminal=name in self.cancelled) for name in self.nodes}
+
+    def connected_managers(self) -> list[dict[str, Any]]:
+        there = [name for name in self.nodes if name not in (*self.cancelled, *self.late)]
+        return [{"manager": name, "block_id": name, "active": name not in self.held, "tasks": 0} for name in there]
+
+    def _hold_manager(self, name: str) -> None:
+        self.held.append(name)
+
+    def _cancel(self, names: list[str]) -> None:
+        self.cancelled += names
+        self.late.clear()
+        waiting, self.waiting = self.waiting, []
+        for future in waiting:
+            self._answer(future)
+
+    def submit(self, *_: Any) -> Future[str]:
+        self.submitted += 1
+        return self._answer(Future())
+
+    def _answer(self, future: Future[str]) -> Future[str]:
+        if free := [each["manager"] for each in self.connected_managers() if each["active"]]:
+            name = free[self.submitted % len(free)]
+            future.set_result(json.dumps({"reason": "", **self.nodes[name], "where": name, "pool": name}))
+        else:
+            self.waiting.append(future)
+        return future
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
+    """Give some jobs to such nodes."""
+    monkeypatch.setattr(workers, "LOOK_SECONDS", 0.01)
+
+    def asked(nodes: Nodes, jobs: int = 6, **more: Any) -> list[dict[str, Any]]:
+        driver = workers.Driver(nodes, tmp_path, {}, shown(live=False)[0], retries=2)
+        given = [
+            workers.Job(number, "cell", {}, f"job {number}", tmp_path / "log" / "x", **more) for number in range(jobs)
+        ]
+        return [answer for _, answer in driver.answers(given)]
+
+    return asked
+
+
+DONE = {"state": "done"}
+REFUSED = {"state": "refused", "reason": "it does not see /here", "advice": "All have to see it"}
+UNLOADED = {"state": "unloaded", "reason": "the data of essai differ: digest a, not b"}
+
+
+def test_a_refused_node_gets_no_more_jobs(ask: Callable[..., list[dict[str, Any]]]) -> None:
+    nodes = Nodes(n1=REFUSED, n2=DONE, n3=DONE)
+    assert [each["state"] for each in ask(nodes, 9)] == ["done"] * 9
+    assert set(nodes.held) == {"n1"}
+
+
+def test_where_all_nodes_are_refused_it_ends_and_says_why(ask: Callable[..., list[dict[str, Any]]]) -> None:
+    nodes = Nodes(n1=REFUSED, n2=REFUSED)
+    with pytest.raises(FlueBenchError) as told:
+        ask(nodes)
+    assert re.fullmatch(
+        r"No worker is left: n\d is refused \(and 1 other node\): it does not see /here\.\n"
+        r"All have to see it; then the same command goes on, and what is done is kept\.",
+        str(told.value),
+    )
+    assert sorted(nodes.cancelled) == ["n1", "n2"] and nodes.provider.max_blocks == 0
+
+
+def test_a_node_that_is_still_in_the_queue_is_waited_for(ask: Callable[..., list[dict[str, Any]]]) -> None:
+    nodes = Nodes(n1=REFUSED, n2=DONE, late=["n2"])
+    assert [each["state"] for each in ask(nodes)] == ["done"] * 6
+    assert nodes.cancelled == ["n1"] and nodes.provider.max_blocks == 1, "it is given back, and not started again"
+
+
+def test_what_one_node_alone_cannot_load_is_done_by_others(ask: Callable[..., list[dict[str, Any]]]) -> None:
+    nodes = Nodes(n1=UNLOADED, n2=DONE)
+    assert [each["state"] for each in ask(nodes)] == ["done"] * 6
+    assert nodes.held == ["n1"]
+
+
+def test_what_no_node_can_load_is_no_reason_to_refuse_them(ask: Callable[..., list[dict[str, Any]]]) -> None:
+    nodes = Nodes(n1=UNLOADED, n2=UNLOADED, n3=UNLOADED)
+    assert [each["state"] for each in ask(nodes)] == ["unloaded"] * 6
+    assert len(set(nodes.held)) == 1, "the first to say so"
+    alone = Nodes(n1=UNLOADED)
+    assert [each["state"] for each in ask(alone)] == ["unloaded"] * 6 and not alone.held
+
+
+def test_what_another_process_does_is_waited_for_without_a_worker(
+    ask: Callable[..., list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that would only ask again and again whether a cell is free would be paid for all the while."""
+    monkeypatch.setattr(workers, "BUSY_SECONDS", 0.0)
+    nodes, asked = Nodes(n1={"state": "busy"}), []
+
+    def busy() -> bool:
+        asked.append(nodes.submitted)
+        if len(asked) == 5:
+            nodes.nodes["n1"] = DONE
+        return len(asked) < 5
+
+    assert [each["state"] for each in ask(nodes, 1, busy=busy)] == ["done"]
+    assert asked == [1] * 5 and nodes.submitted == 2
+
+
+def test_a_lock_says_whether_another_process_holds_it(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "lock")
+    assert not lock.busy()
+    held = "import sys; from pathlib import Path; from flue_bench.locks import Lock\n"
+    held += "with Lock(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", held, str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline()
+        assert lock.busy()
+        other.communicate()
+    assert not lock.busy()
+
+
+def test_a_job_of_one_node_is_not_given_to_another(ask: Callable[..., list[dict[str, Any]]]) -> None:
+    answers = ask(Nodes(n1=REFUSED, n2=DONE), 2, elsewhere=False)
+    assert sorted(each["state"] for each in answers) == ["done", "refused"]
+    answers = ask(Nodes(n1=REFUSED, n2=REFUSED), 2, elsewhere=False)
+    assert [each["state"] for each in answers] == ["refused"] * 2
+
+
+def test_logs_that_cannot_be_written_are_told(ask: Callable[..., list[dict[str, Any]]], tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("a file")
+    with pytest.raises(RecordError, match="log: cannot be written: File exists"):
+        ask(Nodes(n1=DONE))
+
+
+def test_what_a_doctor_says_of_a_node_that_is_refused() -> None:
+    from flue_bench.jobs import nodes
+
+    met = {"state": "done", "where": "n1", "met": 2, "held": True}
+    other = {**met, "where": "n2", "held": False}
+    assert nodes._locks([met, other], 2).state == "ok"
+    assert nodes._locks([met, {**other, "held": True}], 2).state == "problem"
+    for answers, number, said in (
+        ([met], 1, "there is one. Ask again with nodes = 2"),
+        ([met], 2, "1 of 2 nodes could be examined. Ask again when the others"),
+        ([met, {**met, "met": 1}], 2, "not there together within 60 s. Ask again when the queue is short"),
+    ):
+        found = nodes._locks(answers, number)
+        assert found.state == "note" and said in f"{found.found}. {found.advice}"
+
+
+@pytest.mark.parametrize("given", [None, "10.0.0.7"])
+def test_a_driver_asks_nobody_for_its_address(
+    given: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parsl asks a server on the internet; and ``--offline`` means that nobody is called."""
+    import psutil
+
+    monkeypatch.setattr("requests.get", lambda *_, **__: pytest.fail("it calls somebody"))
+    monkeypatch.setattr("parsl.addresses.address_by_route", lambda: pytest.fail("it looks for the internet"))
+    there = [SimpleNamespace(family=socket.AF_INET, address=each) for each in ("127.0.0.1", "192.168.3.4", "10.1.2.3")]
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"lo": there[:1], "eth0": there[1:]})
+    (tmp_path / "c.toml").write_text('scheduler = "slurm"\ntime = "1:00:00"\ncores_per_node = 8\n')
+    own = load(tmp_path / "c.toml")
+    assert isinstance(own, Slurm)
+    asked = Workers(cluster=own.model_copy(update={"address": given}))
+    (executor,) = workers._configuration(asked, Placed(1, 8, 0), 1, str(tmp_path)).executors
+    assert executor.address == given
+    assert executor.all_addresses == ({given} if given else {"192.168.3.4", "10.1.2.3"})
+    monkeypatch.setattr(psutil, "net_if_addrs", lambda: {"lo": there[:1]})
+    if given is None:
+        with pytest.raises(UsageError, match="no address by which nodes reach it: say it as address"):
+            workers._configuration(asked, Placed(1, 8, 0), 1, str(tmp_path))
+
+
+@pytest.mark.parametrize("host", ["node-1", "node"])
+def test_folders_of_other_machines_are_let_alone(host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two hosts, one whose name begins with the other's, each removes what its own dead drivers have left."""
+    monkeypatch.setattr("platform.node", lambda: host)
+    monkeypatch.setattr(workers, "alive", lambda process: process == os.getpid())
+    there = [f"{name}-123456-18ab" for name in ("node", "node-1", "node-1-2", "node-1-ib")]
+    for name in there:
+        (tmp_path / ".workers" / name).mkdir(parents=True)
+    mine = workers._folder(tmp_path)
+    assert {path.name for path in mine.parent.iterdir()} == {mine.name, *there} - {f"{host}-123456-18ab"}
+
+
+def test_ctrl_c_while_parsl_starts_ends_what_has_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[bool] = []
+
+    class Kernel:
+        def __init__(self, config: Any) -> None:
+            signal.raise_signal(signal.SIGINT)
+            self.executors: dict[str, Any] = {}
+            self.job_status_poller = SimpleNamespace(_kill_event=threading.Event())
+            self.run_dir = str(tmp_path)
+
+        def cleanup(self) -> None:
+            ended.append(True)
+
+    monkeypatch.setattr("parsl.dataflow.dflow.DataFlowKernel", Kernel)
+    with pytest.raises(KeyboardInterrupt), workers.started(Workers(1), Placed(1, 1, 0), 1, tmp_path, shown(False)[0]):
+        pytest.fail("it goes on")
+    assert ended == [True]
+
+
+@pytest.mark.parametrize("cancels", [True, False])
+def test_what_parsl_leaves_in_the_queue_is_cancelled_or_told(cancels: bool) -> None:
+    """As it does for an executor that it has given up, or where a scheduler does not answer."""
+    status = {name: SimpleNamespace(terminal=name == "10") for name in ("10", "11", "12")}
+    asked: list[list[str]] = []
+
+    def cancel(jobs: list[str]) -> None:
+        asked.append(jobs)
+        if not cancels:
+            raise subprocess.TimeoutExpired("scancel", 60)
+        for each in jobs:
+            status[each].terminal = True
+
+    def cleanup() -> None:
+        raise RuntimeError("squeue failed")
+
+    provider = SimpleNamespace(
+        resources={name: {"status": each} for name, each in status.items()}, cancel=cancel, status=lambda jobs: None
+    )
+    kernel = SimpleNamespace(executors={"workers": SimpleNamespace(provider=provider)}, cleanup=cleanup)
+    display, file = shown(live=False)
+    workers._clean_up(kernel, display)
+    assert asked == [["11", "12"]]
+    assert "Parsl could not be ended: RuntimeError: squeue failed" in file.getvalue()
+    assert ("jobs 11 12 are perhaps still in the queue" in file.getvalue()) is not cancels
+
+
+@pytest.mark.robustness
+@pytest.mark.timeout(900)
+def test_an_interchange_that_is_killed_ends_the_run_and_everything_goes_on(
+    long_task: Path, one_thread: dict[int | None, str], tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    words = ("run", "-m", "embedded:untrained", "-t", str(long_task), "--seeds", "2", "--device", "cpu")
+    asked = ("--workers", "2", "--threads", "1", "--results", str(results))
+    with started(*words, *asked, cwd=tmp_path, env={**os.environ, "MARKED_BY": str(tmp_path)}) as driver:
+        until(lambda: len(training(results)) == 2)
+        commands = {each: Path(f"/proc/{each}/cmdline").read_bytes() for each in processes(str(tmp_path))}
+        (interchange,) = [each for each, words_ in commands.items() if b"jobs.pool\0interchange" in words_]
+        os.kill(interchange, signal.SIGKILL)
+        assert driver.stderr is not None
+        said = driver.stderr.read()
+        assert driver.wait(60) == 1, said
+    assert "Parsl's interchange ended with exit code -9" in said and "Traceback" not in said
+    until(lambda: not processes(str(tmp_path)), 15)
+    (log,) = results.glob(".workers/*/parsl/*/parsl.log")
+    assert "general strategy" not in log.read_text(), "a line for every look at the queue"
+    done = in_a_process(*words, *asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [each.cost.resumed for each in Store(results).records()] == [1, 1]
+    assert predictions(results) == one_thread
+
+
+def other_version(folder: Path) -> Path:
+    """A folder for PYTHONPATH in which a package that records name is of another version."""
+    (folder / "other" / "tokenizers-9.9.dist-info").mkdir(parents=True)
+    text = "Metadata-Version: 2.1\nName: tokenizers\nVersion: 9.9\n"
+    (folder / "other" / "tokenizers-9.9.dist-info" / "METADATA").write_text(text)
+    return folder / "other"
+
+
+@pytest.mark.robustness
+@pytest.mark.timeout(600)
+def test_workers_that_are_all_refused_are_not_waited_for(task: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    init = f"export PYTHONPATH={other_version(tmp_path)}; export PATH={Path(sys.executable).parent}:$PATH"
+    own.write_text(OWN.replace("export PATH=BIN:$PATH", init))
+    asked = ("--seeds", "4", "--precision", "fp32", "--cluster", own, "--threads", "1", "--results", tmp_path / "r")
+    done = in_a_process("run", "-m", "embedded:untrained", "-t", task, *asked, cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "No worker is left" in done.stderr and "is refused: tokenizers 9.9, not" in done.stderr
+    assert "Install the same versions there and here; then the same command goes on" in done.stderr
+    assert not processes(str(tmp_path / "r"))
