@@ -441,13 +441,15 @@ def started(asked: Workers, place: Placed, jobs: int, results: Path, display: Di
         display: shows where they are.
 
     Raises:
-        UsageError: the user's own configuration cannot be read.
+        UsageError: the user's own configuration cannot be read, or this is no machine of the cluster.
         FlueBenchError: Parsl cannot be started.
         RecordError: the folder cannot be made.
     """
     from flue_bench.training.checkpoint import interruption
     from flue_bench.training.device import versions
 
+    if isinstance(asked.cluster, Slurm) and shutil.which("sbatch") is None:
+        raise UsageError("--cluster: there is no sbatch here: start it on the cluster, such as on its login node.")
     folder = _folder(results)
     terms = {"threads": place.threads, "gpus": place.gpus, "folder": str(Path.cwd()), "versions": versions()}
     from parsl.dataflow.dflow import DataFlowKernel

@@ -563,6 +563,7 @@ ELSEWHERE = {
     "--threads {}: at least 1": "test_what_is_refused_before_anything_runs",
     "--precision {}: auto, fp32": "test_what_no_precision_is",
     "this machine has no address by which nodes reach it": "test_a_driver_asks_nobody_for_its_address",
+    "there is no sbatch here": "test_without_sbatch_it_is_said_where_to_start_and_nothing_is_left",
     "it has to be --signal=TERM@SECONDS": "test_files_that_are_refused",
     "--threads {}: {} of as many on a node": "test_threads_are_no_more_than_a_node_has_cores",
     "--threads is of workers": "test_what_is_refused_before_anything_runs",

@@ -660,6 +660,20 @@ def test_a_driver_asks_nobody_for_its_address(
             workers._configuration(asked, Placed(1, 8, 0), 1, str(tmp_path))
 
 
+def test_without_sbatch_it_is_said_where_to_start_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "c.toml").write_text('scheduler = "slurm"\ntime = "1:00:00"\ncores_per_node = 8\n')
+    monkeypatch.setenv("PATH", str(tmp_path))
+    asked: dict[str, Any] = {"cluster": tmp_path / "c.toml", "precision": "fp32", "results": tmp_path / "r", "limit": 8}
+    display, file = shown(live=False)
+    flue_bench.run("embedded:untrained", "mini-cls", dry_run=True, progress=display, **asked)
+    assert "#SBATCH --cpus-per-task=8" in file.getvalue(), "which needs no Slurm"
+    with pytest.raises(UsageError, match="there is no sbatch here: start it on the cluster"):
+        flue_bench.run("embedded:untrained", "mini-cls", progress=False, **asked)
+    assert not (tmp_path / "r" / ".workers").exists()
+
+
 @pytest.mark.parametrize("host", ["node-1", "node"])
 def test_folders_of_other_machines_are_let_alone(host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two hosts, one whose name begins with the other's, each removes what its own dead drivers have left."""
