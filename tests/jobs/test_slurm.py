@@ -125,7 +125,7 @@ def test_a_node_with_another_version_is_refused_and_one_that_cannot_write_is_tol
     slurm: Cluster, long_task: Path, one_thread: dict[int | None, str], tmp_path: Path
 ) -> None:
     results, file = tmp_path / "results", tmp_path / "two.toml"
-    on_n2 = f"[ $SLURMD_NODENAME = n1 ] || export PYTHONPATH={other_version(tmp_path)}"
+    on_n2 = f"[ $SLURMD_NODENAME = n1 ] || export PYTHONPATH={other_version(tmp_path)}:$PYTHONPATH"
     file.write_text(f"{SETTINGS}worker_init = '''{on_n2}'''\n")
     ran = in_a_process(*words(long_task, results, file, 2), cwd=tmp_path, env=slurm.env)
     assert ran.returncode == 0, ran.stderr
@@ -180,7 +180,7 @@ def test_a_node_with_other_data_is_refused_and_all_is_done_by_the_other(slurm: C
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("nodes = 2", 'nodes = 2\nworker_init = "export PYTHONPATH=OTHER"'), "(and 1 other node): tokenizers"),
+        (("lost", 'worker_init = "export PYTHONPATH=OTHER:$PYTHONPATH"\nlost'), "(and 1 other node): tokenizers 9.9"),
         (('"cpu"', '"none"'), "invalid partition"),
         (("nodes = 2", 'nodes = 3\nworker_init = "echo no such module >&2; exit 3"'), "started: no such module"),
     ],

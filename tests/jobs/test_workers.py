@@ -770,7 +770,7 @@ def other_version(folder: Path) -> Path:
 @pytest.mark.timeout(600)
 def test_workers_that_are_all_refused_are_not_waited_for(task: Path, tmp_path: Path) -> None:
     own = tmp_path / "own.py"
-    init = f"export PYTHONPATH={other_version(tmp_path)}; export PATH={Path(sys.executable).parent}:$PATH"
+    init = f"export PYTHONPATH={other_version(tmp_path)}:$PYTHONPATH; export PATH={Path(sys.executable).parent}:$PATH"
     own.write_text(OWN.replace("export PATH=BIN:$PATH", init))
     asked = ("--seeds", "4", "--precision", "fp32", "--cluster", own, "--threads", "1", "--results", tmp_path / "r")
     done = in_a_process("run", "-m", "embedded:untrained", "-t", task, *asked, cwd=tmp_path)
