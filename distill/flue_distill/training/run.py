@@ -28,7 +28,7 @@ from flue_distill.training.data import Data
 from flue_distill.training.objective import BACKEND
 from flue_distill.training.recipe import LATER, DistilRecipe, LossWeights
 from flue_distill.training.student import MaskedLM, Teacher, check_fit, from_config, student_of
-from flue_distill.training.trainer import CHECKPOINTS, PROTOCOL, Trained, processes, train, with_others
+from flue_distill.training.trainer import CHECKPOINTS, PROTOCOL, Together, Trained, processes, train, with_others
 
 
 class Models(NamedTuple):
@@ -128,19 +128,29 @@ def distil(
     Raises:
         FlueBenchError: the recipe cannot be run.
     """
-    if resume and (out / result.DISTILLATION).exists():
-        _check_finished(out, recipe, corpus_folder, asked)
-        checkpoint.drop(out / CHECKPOINTS)  # a kill may have left them
-        return False
-    trackers.check(report_to, offline)
-    if int(os.environ.get("RANK", 0)) == 0:  # the others compare what they see with the first one's
+
+    def begins() -> bool:
+        """Return whether there is anything to do."""
+        if resume and (out / result.DISTILLATION).exists():
+            _check_finished(out, recipe, corpus_folder, asked)
+            checkpoint.drop(out / CHECKPOINTS)  # a kill may have left them
+            return False
         _check_out(out, resume)
         if resume and not out.exists():
             display.line(f"--resume: there is no {out} yet: it begins at the first step.")
+        return True
+
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    if not several and not begins():
+        return False
+    trackers.check(report_to, offline)
     accelerator = processes(device)
     if not accelerator.is_main_process:
         display.console.quiet = True
     with random_state_kept(accelerator.device), with_others(accelerator.num_processes):
+        # Were the first process to end before the others are told, they would wait for it for many minutes.
+        if several and not Together(accelerator).told(begins):
+            return False
         try:
             _distil(recipe, corpus_folder, out, display, accelerator, offline, compiled, save_every, report_to, asked)
         except BaseException:

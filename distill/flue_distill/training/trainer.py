@@ -213,7 +213,7 @@ def train(
     objective = Objective(student, taught, recipe)
     optimizer = adamw(objective, recipe.learning_rate, recipe.weight_decay, recipe.betas, recipe.eps)
     scale = LossScale(device.where) if device.precision == "fp16" else None
-    together = _Together(accelerator)
+    together = Together(accelerator)
     run = _Run(objective, optimizer, scale, recipe, accelerator, together, folder, identity, asked, tell)
     if recipe.micro_batch == "auto":
         recipe = run.recipe = recipe.model_copy(
@@ -345,7 +345,7 @@ class _Queued(NamedTuple):
     """(4 to 6,), the parts of the loss and the norm of the gradient; in fp16 the loss scale too."""
 
 
-class _Together:
+class Together:
     """Agrees with the other processes, waiting for these alone and not for their devices."""
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -429,7 +429,7 @@ class _Run:
         scale: LossScale | None,
         recipe: DistilRecipe,
         accelerator: Accelerator,
-        together: _Together,
+        together: Together,
         folder: Path,
         identity: dict[str, Any],
         asked: Collection[str],
@@ -590,7 +590,7 @@ class _Begun(NamedTuple):
     """Digest of its identity and recipe."""
 
 
-def _check_shared(begun: _Begun, folder: Path, known: str, together: _Together) -> None:
+def _check_shared(begun: _Begun, folder: Path, known: str, together: Together) -> None:
     """Refuse processes that do not see what the first one writes, or that were started with other settings."""
     if together.processes == 1:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import re
 import shutil
 import signal
@@ -22,6 +23,7 @@ from flue_distill.training.curves import POINTS, Curves
 from flue_distill.training.log import LOG, read_log
 from flue_distill.training.student import MaskedLM
 from flue_distill.training.trainer import CHECKPOINTS, PAGE, Trained
+from support.command_line import started
 from support.distilling import distil, left_alone, refused_among
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -345,3 +347,32 @@ def test_an_error_of_its_own_is_not_taken_for_anothers() -> None:
     for processes, said in ((1, "gloo: connection closed"), (2, "mat1 and mat2 shapes cannot be multiplied")):
         with pytest.raises(RuntimeError, match=said), trainer.with_others(processes):
             raise RuntimeError(said)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("there", "more", "code", "said"),
+    [
+        ("notes.txt", (), 2, "is not empty: --resume continues a run started there"),
+        ("notes.txt", ("--resume",), 2, "holds no unfinished run"),
+        ("distillation.json", ("--resume",), 1, "distillation.json: cannot be read"),
+    ],
+)
+def test_what_the_first_process_finds_wrong_at_once_stops_all(
+    there: str, more: tuple[str, ...], code: int, said: str, tmp_path: Path
+) -> None:
+    """The others would wait for the first one, for as long as PyTorch waits for a process that may still come."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / there).write_text("mine")
+    port, words = free_port(), ("distill", "--device", "cpu", "--steps", "1", "--out", "out", "--offline", *more)
+    of_all = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    env = [{**os.environ, **of_all, "RANK": f"{rank}", "LOCAL_RANK": f"{rank}"} for rank in range(2)]
+    begun = [started(*words, cwd=tmp_path, env=each) for each in env]
+    try:
+        ended = [(process.communicate(timeout=120)[1], process.returncode) for process in begun]
+    finally:
+        for process in begun:
+            process.kill()
+    for told, ended_with in ended:
+        assert ended_with == code and said in told and "Traceback" not in told, told
