@@ -288,10 +288,11 @@ class Driver:
         """Give no more jobs to a node, if the executor can do that; None if this one is given to another."""
         self.display.once(f"{answer['where']} is refused: {answer['reason'].rstrip('.')}.")
         job.refused += 1
+        known = answer["pool"] in self._refused  # it was given this job before it could be told to take no more
         for executor in self._htex():
             executor._hold_manager(answer["pool"])
             self._refused[answer["pool"]] = answer
-        if not job.elsewhere or not (self._refused or job.refused <= self.retries):
+        if not (job.elsewhere or known) or not (self._refused or job.refused <= self.retries):
             return answer
         self._give(job)
         return None

@@ -612,6 +612,8 @@ def test_a_job_of_one_node_is_not_given_to_another(ask: Callable[..., list[dict[
     assert sorted(each["state"] for each in answers) == ["done", "refused"]
     answers = ask(Nodes(n1=REFUSED, n2=REFUSED), 2, elsewhere=False)
     assert [each["state"] for each in answers] == ["refused"] * 2
+    answers = ask(Nodes(n1=REFUSED, n2=DONE, late=["n2"]), 2, elsewhere=False)  # both were n1's, which came first
+    assert [(each["where"], each["state"]) for each in answers] == [("n1", "refused"), ("n2", "done")]
 
 
 def test_logs_that_cannot_be_written_are_told(ask: Callable[..., list[dict[str, Any]]], tmp_path: Path) -> None:

@@ -367,6 +367,7 @@ def test_what_the_first_process_finds_wrong_at_once_stops_all(
     (tmp_path / "out" / there).write_text("mine")
     port, words = free_port(), ("distill", "--device", "cpu", "--steps", "1", "--out", "out", "--offline", *more)
     of_all = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    of_all |= {"LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     env = [{**os.environ, **of_all, "RANK": f"{rank}", "LOCAL_RANK": f"{rank}"} for rank in range(2)]
     begun = [started(*words, cwd=tmp_path, env=each) for each in env]
     try:
