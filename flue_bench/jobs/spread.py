@@ -21,6 +21,7 @@ from flue_bench.data import registry
 from flue_bench.data.registry import MADE, Registered
 from flue_bench.errors import DataError, FlueBenchError, HubError, ModelError, UsageError
 from flue_bench.jobs.cell import CellFailedError, now, result, run_cell, titled
+from flue_bench.jobs.cluster import Slurm
 from flue_bench.jobs.grid import Outcome, Planned, add, cannot_load, with_metrics
 from flue_bench.jobs.keep import Keep, Keeper
 from flue_bench.jobs.loader import Loader
@@ -32,7 +33,7 @@ from flue_bench.record import SCHEMA_VERSION, Cell, Failure, ModelRef, Place, Ru
 from flue_bench.results.store import Store, model_name, record_json, stem
 from flue_bench.task import Task
 from flue_bench.training import checkpoint
-from flue_bench.training.device import pick_device, random_state_kept
+from flue_bench.training.device import pick_device, prepare, random_state_kept
 
 if TYPE_CHECKING:
     import pyarrow
@@ -79,7 +80,7 @@ def run_spread(
             "results": str(store.root.absolute()),
             "data_dir": str(loader.data_dir.absolute()) if loader.data_dir else None,
             "offline": loader.offline,
-            "device": workers.device if workers.cluster else device.type,
+            "device": _device(workers, device),
             "force": force,
             "keep": keep,
         }
@@ -101,6 +102,14 @@ def run_spread(
 
 LOGS = ".logs"
 """The folder in a results folder that holds the logs of workers, by the names of their cells."""
+
+
+def _device(workers: Workers, here: torch.device) -> str:
+    """Return the device that a worker is to use; where GPUs were asked for, a node whose GPUs fail takes no CPU."""
+    if workers.cluster is None:
+        return here.type
+    gpus = isinstance(workers.cluster, Slurm) and workers.cluster.gpus_per_node
+    return "cuda" if gpus and workers.device == "auto" else workers.device
 
 
 def _job(key: int, planned: Planned, loader: Loader, store: Store, common: Mapping[str, Any]) -> Job:
@@ -222,6 +231,8 @@ def cell(arguments: dict[str, Any], display: Report) -> dict[str, Any]:
     store = Store(Path(arguments["results"]))
     keeper = Keeper(store, arguments["keep"]) if arguments["keep"] else None
     try:
+        device = pick_device(arguments["device"])
+        prepare(device, asked.recipe.precision, 0)  # what a node does not have is no failure of the cell
         loader.know(_given(arguments["task"]))
         for place in filter(None, (arguments["model"], arguments["teacher"])):
             loader.resolve(place)
@@ -229,7 +240,7 @@ def cell(arguments: dict[str, Any], display: Report) -> dict[str, Any]:
             asked,
             loader,
             store,
-            pick_device(arguments["device"]),
+            device,
             display,
             recipe_name=arguments["recipe_name"],
             notes=tuple(arguments["notes"]),

@@ -22,8 +22,8 @@ import pytest
 import torch
 
 import flue_bench
-from flue_bench.errors import FlueBenchError, RecordError, UsageError
-from flue_bench.jobs import worker, workers
+from flue_bench.errors import DeviceError, FlueBenchError, RecordError, UsageError
+from flue_bench.jobs import spread, worker, workers
 from flue_bench.jobs.cluster import Slurm, load
 from flue_bench.jobs.workers import Placed, Workers, placed
 from flue_bench.locks import Lock
@@ -31,6 +31,7 @@ from flue_bench.progress import Console, Display
 from flue_bench.results.store import Store
 from support.bad_files import SENTENCE, TEXTS, put, tsv
 from support.command_line import in_a_process, no_network, refused, started
+from support.factories import make_record
 
 parsl = pytest.importorskip("parsl", reason="the extra 'cluster' is not installed")
 
@@ -605,6 +606,35 @@ def test_a_lock_says_whether_another_process_holds_it(tmp_path: Path) -> None:
         assert lock.busy()
         other.communicate()
     assert not lock.busy()
+
+
+def test_what_a_node_does_not_have_is_no_failure_of_the_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node whose GPUs fail, or are of an older kind, would otherwise fail all cells, one after the other."""
+    record = make_record()
+    asked: dict[str, Any] = {"cell": record.cell.model_dump(mode="json"), "results": str(tmp_path), "keep": None}
+    asked |= {"data_dir": None, "offline": True}
+    display = worker.Report(tmp_path / "note")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    answer = spread.cell(asked | {"device": "cuda"}, display)
+    assert answer["state"] == "unloaded" and "finds no CUDA device" in answer["reason"]
+
+    def lacks(*_: Any) -> None:
+        raise DeviceError("this GPU has no native bf16")
+
+    monkeypatch.setattr(spread, "prepare", lacks)
+    assert spread.cell(asked | {"device": "cpu"}, display)["reason"] == "this GPU has no native bf16"
+    assert not Store(tmp_path).failures()
+
+
+def test_where_gpus_were_asked_for_no_worker_falls_back_to_a_cpu(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('scheduler = "slurm"\ntime = "1:00:00"\ncores_per_node = 8\ngpus_per_node = 2\n')
+    gpus, cpu = load(tmp_path / "c.toml"), torch.device("cpu")
+    assert isinstance(gpus, Slurm)
+    assert spread._device(Workers(cluster=gpus), cpu) == "cuda"
+    assert spread._device(Workers(cluster=gpus, device="cpu"), cpu) == "cpu"
+    assert spread._device(Workers(cluster=gpus.model_copy(update={"gpus_per_node": 0})), cpu) == "auto"
+    assert spread._device(Workers(cluster=tmp_path / "own.py"), cpu) == "auto"
+    assert spread._device(Workers(2), cpu) == "cpu"
 
 
 def test_a_job_of_one_node_is_not_given_to_another(ask: Callable[..., list[dict[str, Any]]]) -> None:
