@@ -346,7 +346,7 @@ class Driver:
             living -= {block for label, block in self._gone if label == executor.label}
             starts = self.kernel.config.strategy not in (None, "none") and len(living) < provider.max_blocks
             left = left or starts or any(len(of_block[block]) < provider.nodes_per_block for block in living)
-        return left
+        return bool(left)
 
     def _look(self) -> None:
         """Show where the workers are; give again what was put off; see whether there is still somebody to answer."""
@@ -732,7 +732,7 @@ def _clean_up(kernel: Any, display: Display) -> None:
         display.line(f"Parsl could not be ended: {type(error).__name__}: {error}")
     _end_interchanges(executors)
     for provider in (getattr(each, "provider", None) for each in executors):
-        jobs = {} if isinstance(provider, LocalProvider) else getattr(provider, "resources", {})
+        jobs: dict[str, Any] = {} if isinstance(provider, LocalProvider) else getattr(provider, "resources", {})
         left = [name for name, job in jobs.items() if not job["status"].terminal]
         if left:  # Parsl cancels nothing for an executor that it has given up
             with suppress(Exception):

@@ -583,7 +583,7 @@ def test_what_another_process_does_is_waited_for_without_a_worker(
 ) -> None:
     """A node that would only ask again and again whether a cell is free would be paid for all the while."""
     monkeypatch.setattr(workers, "BUSY_SECONDS", 0.0)
-    nodes, asked = Nodes(n1={"state": "busy"}), []
+    nodes, asked = Nodes(n1={"state": "busy"}), list[int]()
 
     def busy() -> bool:
         asked.append(nodes.submitted)
