@@ -303,21 +303,18 @@ class Driver:
         What two nodes say is true of the job, and no reason to refuse them.
         """
         pool = answer["pool"]
-        first = self._unlike.setdefault(answer["reason"], pool)
-        there = [each for executor in self._htex() for each in executor.connected_managers()]
-        return first == pool and any(each["active"] and each["manager"] != pool for each in there)
-
-    def _htex(self) -> list[Any]:
-        """Return the executors whose nodes can be told apart."""
-        return [each for each in self.executors if hasattr(each, "_hold_manager")]
+        return self._unlike.setdefault(answer["reason"], pool) == pool and self._is_anybody_left(pool)
 
     def _see_who_is_left(self) -> None:
-        """End where all nodes are refused; looked at twice, since an answer may be on its way.
+        """Give back refused nodes, and end where there is no other; looked at twice: an answer may be on its way.
 
         Raises:
             FlueBenchError: nobody is left who could do what is still to be done.
         """
-        before, self._alone = self._alone, bool(self._refused) and not self._give_back()
+        if not self._refused:
+            return
+        self._give_back()
+        before, self._alone = self._alone, not self._is_anybody_left()
         if before and self._alone:
             first, *others = self._refused.values()
             more = f" (and {counted(len(others), 'other node')})" if others else ""
@@ -326,27 +323,34 @@ class Driver:
                 f"{first.get('advice') or 'Correct that'}; then the same command goes on, and what is done is kept."
             )
 
-    def _give_back(self) -> bool:
-        """Give back refused nodes on which nothing runs any more; return whether anybody is left for other jobs."""
-        left = len(self._htex()) < len(self.executors)
+    def _htex(self) -> list[Any]:
+        """Return the executors whose nodes can be told apart."""
+        return [each for each in self.executors if hasattr(each, "_hold_manager")]
+
+    def _give_back(self) -> None:
+        """Give back the refused nodes on which nothing runs any more."""
         for executor in self._htex():
-            provider, of_block = executor.provider, defaultdict[str, list[Mapping[str, Any]]](list)
-            for manager in executor.connected_managers():
-                of_block[manager["block_id"]].append(manager)
-                left = left or manager["active"] or manager["tasks"] > 0
-            for block, managers in of_block.items():
+            for block, managers in _by_block(executor).items():
                 done = all(each["manager"] in self._refused and not each["tasks"] for each in managers)
                 here = executor.label, block
-                if done and len(managers) >= provider.nodes_per_block and here not in self._gone:
+                if done and len(managers) >= executor.provider.nodes_per_block and here not in self._gone:
                     self._gone.add(here)
-                    provider.max_blocks -= 1  # nothing is started in its place, which may be the same node
+                    executor.provider.max_blocks -= 1  # nothing is started in its place, which may be the same node
                     with suppress(Exception):  # of Parsl: then it idles until the end
-                        provider.cancel([executor.blocks_to_job_id[block]])
+                        executor.provider.cancel([executor.blocks_to_job_id[block]])
+
+    def _is_anybody_left(self, but: str = "") -> bool:
+        """Return whether there is, or will be, somebody for other jobs than those that run; ``but`` leaves one out."""
+        for executor in self._htex():
+            of_block, provider = _by_block(executor), executor.provider
+            managers = [each for of_one in of_block.values() for each in of_one if each["manager"] != but]
             living = {block for block, status in list(executor.status_facade.items()) if not status.terminal}
             living -= {block for label, block in self._gone if label == executor.label}
             starts = self.kernel.config.strategy not in (None, "none") and len(living) < provider.max_blocks
-            left = left or starts or any(len(of_block[block]) < provider.nodes_per_block for block in living)
-        return bool(left)
+            comes = any(len(of_block[block]) < provider.nodes_per_block for block in living)
+            if starts or comes or any(each["active"] or each["tasks"] for each in managers):
+                return True
+        return len(self._htex()) < len(self.executors)
 
     def _look(self) -> None:
         """Show where the workers are; give again what was put off; see whether there is still somebody to answer."""
@@ -366,6 +370,14 @@ class Driver:
                 self._give(job)
         if self._table.due():
             self._table.show({int(path.stem): _read(path) for path in (self.folder / "notes").glob("*.json")})
+
+
+def _by_block(executor: Any) -> dict[str, list[Mapping[str, Any]]]:
+    """Return block → what Parsl knows of its nodes; none where none is connected."""
+    found = defaultdict[str, list[Mapping[str, Any]]](list)
+    for manager in executor.connected_managers():
+        found[manager["block_id"]].append(manager)
+    return found
 
 
 def _said(note: Mapping[str, Any]) -> str:
