@@ -68,10 +68,18 @@ def finished(slurm: Cluster, out: Path) -> bool:
     return (out / "distillation.json").exists() and not slurm.said("squeue", "-h").strip()
 
 
-def test_stopped_and_requeued_it_ends_as_if_nothing_had_been(slurm: Cluster, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A student that nothing has disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    os.chmod(folder, 0o755)
+    out = submitted(slurm, folder, "whole")
+    slurm.until("the whole run", lambda: finished(slurm, out), 600)
+    return out
+
+
+def test_stopped_and_requeued_it_ends_as_if_nothing_had_been(slurm: Cluster, whole: Path, tmp_path: Path) -> None:
     os.chmod(tmp_path, 0o755)
-    whole = submitted(slurm, tmp_path, "whole")
-    slurm.until("the whole run", lambda: finished(slurm, whole), 600)
     cut = submitted(slurm, tmp_path, "cut")
     slurm.until("a few steps", lambda: newest(cut) >= 5, 300)
     (job,) = slurm.jobs()
@@ -84,11 +92,9 @@ def test_stopped_and_requeued_it_ends_as_if_nothing_had_been(slurm: Cluster, tmp
 
 
 def test_killed_it_ends_in_a_sentence_and_submitted_again_and_requeued_it_is_as_if_nothing_had_been(
-    slurm: Cluster, tmp_path: Path
+    slurm: Cluster, whole: Path, tmp_path: Path
 ) -> None:
     os.chmod(tmp_path, 0o755)
-    whole = submitted(slurm, tmp_path, "whole")
-    slurm.until("the whole run", lambda: finished(slurm, whole), 600)
     cut = submitted(slurm, tmp_path, "cut")
     slurm.until("a few steps", lambda: newest(cut) >= 5, 300)
     os.kill(ranks(cut)[1], signal.SIGKILL)  # as where memory runs out
