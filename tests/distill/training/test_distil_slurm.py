@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 SMALL = ("length=16", "batch_sequences=4", "micro_batch=2", "evaluate_sequences=4", "checkpoint_seconds=0")
-STEPS = 24
+STEPS = 48
 
 
 @pytest.fixture(scope="module")
