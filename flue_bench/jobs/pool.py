@@ -54,7 +54,7 @@ def main() -> None:
         _when(lambda: os.getppid() != parent, lambda: os._exit(1))
     else:
         signal.signal(signal.SIGTERM, _wait_for_workers)
-        BaseProcess.terminate = _end_workers  # type: ignore[method-assign]
+        BaseProcess.terminate = _end_workers  # type: ignore[method-assign, assignment]
         if driver := os.environ.get(DRIVER):
             _when(lambda: not alive(int(driver)), lambda: os.killpg(0, signal.SIGTERM))
     module = {"interchange": "interchange", "workers": "process_worker_pool"}[program]

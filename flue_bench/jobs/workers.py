@@ -743,7 +743,8 @@ def _clean_up(kernel: Any, display: Display) -> None:
     except Exception as error:  # of Parsl or a scheduler: what follows does without
         display.line(f"Parsl could not be ended: {type(error).__name__}: {error}")
     _end_interchanges(executors)
-    for provider in (getattr(each, "provider", None) for each in executors):
+    for executor in executors:
+        provider: Any = getattr(executor, "provider", None)
         jobs: dict[str, Any] = {} if isinstance(provider, LocalProvider) else getattr(provider, "resources", {})
         left = [name for name, job in jobs.items() if not job["status"].terminal]
         if left:  # Parsl cancels nothing for an executor that it has given up
