@@ -58,7 +58,7 @@ def _directive(text: str) -> str:
         raise ValueError(f"--{name} is said by {SAID[name]}")
     if name in OURS:
         raise ValueError(f"--{name} cannot be yours: a job is one task on one node, whose output is read")
-    if name == "signal" and not re.fullmatch(r"--signal[= ]TERM@[0-9]+", text):
+    if name == "signal" and not re.fullmatch(r"[= ]TERM@[0-9]+", text.removeprefix("--signal")):
         raise ValueError("it has to be --signal=TERM@SECONDS: at SIGTERM cells write their checkpoints")
     return text
 

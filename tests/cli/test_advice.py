@@ -581,7 +581,6 @@ ELSEWHERE = {
     "jobs of a cluster cannot be given a path": "test_a_path_that_a_script_cannot_hold",
     "{} holds parts: go on with": "test_the_command_goes_on_with_the_division_that_was_begun",
     "make all parts and join them": "test_what_is_refused_before_a_worker_starts",
-    "or change them on the way by --set": "test_another_learning_rate_has_to_be_asked_for",
     "processes ended or cannot be reached": "test_a_process_whose_neighbour_is_killed_says_so_and_how_to_go_on",
     "--resume: there is no {} yet": "test_distil_train",
     "is not one folder for all": "test_processes_with_folders_of_their_own_are_told",

@@ -55,8 +55,8 @@ def changes(
         else:
             other.append(f"{field} {before}, not {value}")
     if other:
-        named = " --set ".join(by_name) if len(by_name) == len(other) else ""
-        or_named = f" or change them on the way by --set {named}," if named else ""
+        named = " ".join(word for each in by_name for word in ("--set", each)) if len(by_name) == len(other) else ""
+        or_named = f" or change them on the way by {named}," if named else ""
         raise UsageError(
             f"{path} belongs to another run ({'; '.join(dict.fromkeys(other))}). "
             f"Resume with the settings it was started with,{or_named} or give another --out."
