@@ -528,7 +528,7 @@ def compare(
     """
     from flue_bench.boards import compared
     from flue_bench.results.comparison import Evidence, Margin
-    from flue_bench.results.rows import check_metric, named_rows, newest, tested
+    from flue_bench.results.rows import check_metric, named_rows, newest
 
     _check_question(question, seed)
     if retention is not None and not 0 <= retention <= 1:
@@ -537,7 +537,7 @@ def compare(
         raise UsageError("--floor needs --question pretrained: it is a mean over seeds.")
     within = None if margin is None else Margin.parse(margin)
     results = _standing(results)
-    once, _ = newest(tested(results.records))
+    once, _ = newest(tested_records(results))
     rows = named_rows(once)
     row_a, row_b = (_row(name, rows, once, tasks) for name in (a, b))
     check_metric(results.records, metric)
@@ -588,13 +588,13 @@ def compare_rows(
     """
     from flue_bench.boards import disagreed
     from flue_bench.results.comparison import Evidence
-    from flue_bench.results.rows import named_rows, newest, tested
+    from flue_bench.results.rows import named_rows, newest
 
     _check_question(question, seed)
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: at least 1 example, or None for all.")
     results = _standing(results)
-    once, _ = newest(tested(results.records))
+    once, _ = newest(tested_records(results))
     rows = named_rows(once)
     row_a, row_b = (_row(name, rows, once, tasks) for name in (a, b))
     return disagreed.disagreements(
@@ -795,11 +795,36 @@ def _of_split(results: Results, split: str) -> tuple[Results, tuple[str, str] | 
     if not (number := len(results.records) - len(records)):
         return replace(results, failures=failures), None
     other = "validation" if split == "test" else "test"
-    where = f"flue-bench leaderboard --split {other}"
-    scored = f"{counted(number, 'record')} scored on {other}"
     if not records and not failures:
-        raise UsageError(f"No record is scored on {split}, but {scored}: {where} shows them.")
+        raise _none_on(split, other, number, results)
+    scored = f"{counted(number, 'record')} scored on {other}"
+    where = f"flue-bench leaderboard --split {other}"
     return replace(results, records=records, failures=failures), (scored, f"{where} shows them")
+
+
+def _none_on(split: str, other: str, number: int, results: Results) -> UsageError:
+    """Return the error for results that hold records of the other split alone: it names the command that shows them."""
+    from flue_bench.results import remote
+
+    folders = [str(remote.shown(folder)) for folder in results.folders]
+    words = [word for folder in folders if folders != ["results"] for word in ("--results", folder)]
+    where = shlex.join(["flue-bench", "leaderboard", *words, "--split", other])
+    return UsageError(
+        f"No record is scored on {split}, but {counted(number, 'record')} scored on {other}: {where} shows them."
+    )
+
+
+def tested_records(results: Results) -> list[RunRecord]:
+    """Return the records without those of a tuning, whose fine-tuned models were scored on validation alone.
+
+    Raises:
+        UsageError: there are such records alone.
+    """
+    from flue_bench.results.rows import tested
+
+    if not (found := tested(results.records)) and results.records:
+        raise _none_on("test", "validation", len(results.records), results)
+    return found
 
 
 def _data_dir(given: str | Path | None) -> Path | None:

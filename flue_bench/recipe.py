@@ -143,7 +143,8 @@ class Recipe(BaseModel):
         """Return this recipe with some fields replaced.
 
         Args:
-            settings: field name → value; strings (as from ``--set key=value``) are parsed to the field's type.
+            settings: field name → value; strings (as from ``--set key=value``) are parsed to the field's type, ``none``
+                where it may be None.
 
         Raises:
             UnknownNameError: a key is not a field of a recipe.
@@ -152,8 +153,9 @@ class Recipe(BaseModel):
         for key in settings:
             if key not in Recipe.model_fields:
                 raise UnknownNameError("recipe field", key, Recipe.model_fields)
+        parsed = {key: None if _is_none(key, value) else value for key, value in settings.items()}
         try:
-            return Recipe.model_validate(self.model_dump() | settings)
+            return Recipe.model_validate(self.model_dump() | parsed)
         except ValidationError as error:
             found = faults(error)
             raise UsageError(
@@ -163,3 +165,8 @@ class Recipe(BaseModel):
 
 def _default(name: str) -> Any:
     return Recipe.model_fields[name].default
+
+
+def _is_none(name: str, value: Any) -> bool:
+    """Return whether a text means None for a field that may be None."""
+    return isinstance(value, str) and value.strip().lower() == "none" and _default(name) is None

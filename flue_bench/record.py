@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 MOST_VALUES = 2**24
 """Values in lists, such as tags, that a small file of predictions may hold."""
+MOST_EVALUATIONS = 100_000
+"""Evaluations on validation in the history of a training."""
 MOST_POINTS = 10_000
 """Combinations of a search."""
 SCHEMA_VERSION = 2
@@ -358,6 +360,12 @@ class Cell(Schema):
     def split(self) -> Literal["validation", "test"]:
         """The split whose predictions the record has."""
         return self.recipe.split if isinstance(self.recipe, NoTraining) else self.scored
+
+    @property
+    def advantage(self) -> str:
+        """What the cell has beside its model and a recipe that was named beforehand: ``best of 6, taught by X``."""
+        tuned = [self.search.budget] if self.search else []
+        return ", ".join([*tuned, *([f"taught by {self.teacher.called}"] if self.teacher else [])])
 
     @property
     def reads(self) -> tuple[Split, ...]:
@@ -696,7 +704,7 @@ class RunRecord(Schema):
     """In words, if the model gives one answer throughout; None otherwise. Never averaged silently."""
     selected_epoch: Count
     """The number of the evaluation in ``history`` whose weights were scored; 0 where nothing was trained."""
-    history: Annotated[tuple[Epoch, ...], Field(max_length=100_000)]
+    history: Annotated[tuple[Epoch, ...], Field(max_length=MOST_EVALUATIONS)]
     truncation: Truncation
     head: OwnHead | None = None
     """None in records made before 0.2, and where nothing was trained."""

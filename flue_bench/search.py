@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flue_bench import field
-from flue_bench.errors import UnknownNameError, UsageError, counted
+from flue_bench.errors import UnknownNameError, UsageError, counted, quoted
 from flue_bench.recipe import Recipe
 from flue_bench.record import MOST_POINTS, TUNING, Searched, Setting
 
@@ -33,14 +33,18 @@ def searched(
         if asked not in field.SEARCHES:
             raise UnknownNameError("search", asked, field.SEARCHES, "Or give values: --search learning_rate=1e-5,3e-5.")
         asked = field.SEARCHES[asked].fields
+    if not isinstance(asked, Mapping):
+        raise UsageError(
+            f"search {quoted(asked)}: a name, or values by field, such as {{'learning_rate': [1e-5, 3e-5]}}."
+        )
     fields: dict[str, tuple[Setting, ...]] = {}
-    for name in sorted(asked):
+    for name in sorted(asked, key=str):
         if name == "precision":
             raise UsageError("--search precision: a row of the board has one; leave it out, or give --precision.")
         if name in changed:
             raise UsageError(f"--search {name} and --set {name} are both given: leave one out.")
-        if isinstance(asked[name], str):
-            raise UsageError(f"--search {name}: a list of values, not {asked[name]!r}.")
+        if isinstance(asked[name], str) or not isinstance(asked[name], Iterable):
+            raise UsageError(f"--search {name}: a list of values, not {quoted(asked[name])}.")
         parsed = [getattr(Recipe().override({name: value}), name) for value in asked[name]]
         if len(set(parsed)) < len(parsed) or not parsed:
             given = ", ".join(map(str, parsed)) or "none"

@@ -7,7 +7,7 @@ these functions under ``if __name__ == "__main__":``. A notebook needs nothing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -97,19 +97,23 @@ def distill(
         raise UsageError(f"--corpus {corpus}: no such folder. `flue-bench corpus` makes one of your texts.")
     if out is None or (corpus is None and recipe != DEMO):
         raise UsageError("distill needs --corpus FOLDER (made by flue-bench corpus) and --out FOLDER.")
-    if steps and epochs:
+    begun = resume and Path(out).exists()  # by a command that was checked, or that an earlier version took
+    lasts = {key: given or (overrides or {}).get(key) for key, given in (("steps", steps), ("epochs", epochs))}
+    if all(lasts.values()) and not begun:
         raise UsageError("--steps or --epochs: give one or the other.")
     if save_every is not None and save_every < 1:
         raise UsageError(f"save_every {save_every}: at least 1 step.")
     named = {"teacher": teacher, "student": student}
     settings: dict[str, Any] = {**(overrides or {}), **{key: str(value) for key, value in named.items() if value}}
     settings |= {key: value for key, value in {"steps": steps, "epochs": epochs}.items() if value is not None}
-    if epochs:
+    if lasts["epochs"] and not lasts["steps"]:
         settings["steps"] = None
     if isinstance(recipe, DistilRecipe):
         chosen = recipe.override(settings)
     else:  # before torch, so that a misspelt key is reported at once
         chosen = DistilRecipe.load(None if recipe is None else str(recipe), settings)
+    if not begun:
+        _check_fields(chosen, set(overrides or ()))
     if not resume:  # a finished run needs them no more
         model_names.check(filter(None, (chosen.teacher, chosen.student)))
     display = display_for(progress)
@@ -133,6 +137,25 @@ def distill(
         )
     made = json.loads(files.read(out / result.DISTILLATION, root=out))
     return Distilled(out, made, chosen, was_finished=not fresh)
+
+
+_OF_TEACHER = ("weight_distil", "weight_cosine", "temperature", "kl_rows")
+"""Fields of a recipe that mean nothing without a teacher, beside those that the recipe itself refuses then."""
+
+
+def _check_fields(recipe: DistilRecipe, named: Collection[str]) -> None:
+    """Refuse fields that were asked for and would change nothing.
+
+    Raises:
+        UsageError: says which, and why.
+    """
+    if recipe.student is not None and "layers" in named:
+        raise UsageError("layers are those that a student is made of, and --student has its own: leave one out.")
+    if recipe.teacher is None:
+        if unused := [name for name in _OF_TEACHER if name in named and getattr(recipe, name)]:
+            raise UsageError(f"{unused[0]} says how to learn from a teacher: give --teacher, or leave it out.")
+        if "weight_mlm" in named and not recipe.weight_mlm:
+            raise UsageError("weight_mlm 0: without --teacher there is no other part of the loss. Leave it out.")
 
 
 def build_corpus(

@@ -106,6 +106,8 @@ class Tuned:
     """Wall time of the whole search."""
     steps: int
     """Optimiser steps of the whole search."""
+    model: str = ""
+    """The name of one of several distillations, each of which has its own search; empty for a row of one model."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Entry:
     best: bool = False
     """From ``evidence.weigh``: whether the others of the column are compared with this entry."""
     tuned: tuple[Tuned, ...] = ()
-    """One a task of the column; empty for a recipe that was named beforehand."""
+    """One a task of the column, and a distillation; empty for a recipe that was named beforehand."""
     distillations: int = 1
     """How many distillations of one recipe the runs are of; the mean is that of their means."""
 
@@ -364,6 +366,11 @@ class Board(Tabular):
     """Title, address and remark of each quoted source."""
     overall: Overall | None = None
     """From ``overall.place``; None where none was asked for."""
+
+    @property
+    def split(self) -> str:
+        """The split whose scores it shows; they are never beside those of another."""
+        return self.columns[0].split if self.columns else "test"
 
     def __rich__(self) -> RenderableType:
         from flue_bench.boards import render

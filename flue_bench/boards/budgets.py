@@ -22,6 +22,8 @@ class Line:
     """Its index on the board, from 0."""
     expected: tuple[Expected, ...]
     """The score on validation of the best of 1, 2, … points."""
+    model: str = ""
+    """The name of one of several distillations that are the row; each has its own search."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,11 @@ def of(board: Board) -> list[Budget]:
         for each in entry.tuned
     ]
     return [
-        Budget(task, metric, tuple(Line(number, tuple(expected_best(in_order(each)))) for each, number in of_task))
+        Budget(
+            task,
+            metric,
+            tuple(Line(number, tuple(expected_best(in_order(each))), each.model) for each, number in of_task),
+        )
         for (task, metric), of_task in grouped(tuned, lambda one: (one[0].task, one[0].metric)).items()
     ]
 
@@ -66,5 +72,5 @@ def changes(one: Line, other: Line) -> list[int]:
 
 
 def pairs(budget: Budget) -> list[tuple[Line, Line]]:
-    """Return the lines two by two."""
-    return list(combinations(budget.lines, 2))
+    """Return the lines of different rows two by two."""
+    return [(one, other) for one, other in combinations(budget.lines, 2) if one.row != other.row]

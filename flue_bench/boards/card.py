@@ -20,7 +20,7 @@ from flue_bench.errors import RecordError, TaskFileError, UsageError, cause, cou
 from flue_bench.kinds.counts import Metric
 from flue_bench.kinds.kind import kind_of
 from flue_bench.kinds.names import as_pair
-from flue_bench.record import OWN_HEAD, NoTraining, RunRecord
+from flue_bench.record import OWN_HEAD, ModelRef, NoTraining, RunRecord, Search
 from flue_bench.results.comparison import collapsed
 from flue_bench.results.rows import by_run, find, grouped, named_rows, newest
 from flue_bench.results.store import KEPT_RECORD
@@ -146,6 +146,7 @@ def eval_results(of_model: Iterable[Setting]) -> tuple[str, list[str]]:
             notes.append(f"mean over seeds {seeds} (sd {sd:.4f})" if sd is not None else f"seed {seeds}")
         if first.cell.search:
             notes.append(f"{first.cell.search.budget}, on validation")
+        notes += [f"taught on {words}" for words in rules.taught_by(setting.records)]
         notes += [*collapsed(setting.records), *rules.own_head(setting.records), *rules.leaks(setting.records)]
         notes.append(f"flue-bench {first.environment.flue_bench}, setting {first.setting_digest}")
         entries.append(
@@ -174,8 +175,7 @@ def section(of_model: Sequence[Setting]) -> str:
         seeds = "" if first.cell.untrained else f" ({len(setting.records)})"
         score = f"{100 * mean:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}") + seeds
         marks = (" †" if collapsed(setting.records) else "") + (" §" if rules.leaks(setting.records) else "")
-        taught = f", taught by {first.cell.teacher.called}" if first.cell.teacher else ""
-        recipe = f"{first.recipe_name}{taught}, {first.cell.recipe.precision}"
+        recipe = ", ".join(filter(None, (first.recipe_name, first.cell.advantage, first.cell.recipe.precision)))
         lines.append([*map(escape.markdown, (setting.title, recipe, first.metric)), score + marks])
     headings = ("test set", "recipe", "metric", "mean ± sd (seeds)")
     metrics = {
@@ -289,6 +289,7 @@ def of_kept(record: RunRecord, name: str, architecture: str) -> ModelCard:
             f"{record.recipe_name}: "
             + ", ".join(f"{key} {value}" for key, value in cell.recipe.model_dump(exclude_none=True).items())
         ),
+        **({"tuned": escape.markdown(_tuned(record.search))} if record.search else {}),
         **({"teacher": escape.markdown(", ".join(rules.taught_by([record])))} if cell.teacher else {}),
         "seed": str(cell.seed),
         cell.trained.recipe.evaluation: (
@@ -387,9 +388,8 @@ def _over_seeds(setting: Setting, metric: str) -> tuple[float, float | None]:
 def _command(setting: Setting) -> str:
     """Return the command that runs the setting again, with folders and task files in the current folder."""
     first = setting.records[0]
-    how, model, recipe = first.cell.untrained, first.cell.model, first.recipe_name.split()
-    name = f"{model.name}@{model.revision}" if model.revision else model.name
-    words = ["flue-bench", "score" if how else "run", "--model", f"./{name}" if model.origin == "directory" else name]
+    how, recipe = first.cell.untrained, first.recipe_name.split()
+    words = ["flue-bench", "score" if how else "run", "--model", _named(first.cell.model)]
     words += ["--task", first.cell.task if first.cell.task in registry.registered() else f"{first.cell.task}.toml"]
     if how:
         words += ["--split", how.split, "--max-length", str(how.max_length)]
@@ -397,6 +397,13 @@ def _command(setting: Setting) -> str:
         words += [word for key, value in how.options.items() for word in ("--set", f"{key}={value}")]
     else:
         words += ["--recipe", recipe[0], *(word for change in recipe[1:] for word in ("--set", change))]
+    if searched := first.cell.search:
+        for field, values in searched.fields.items():
+            words += ["--search", f"{field}={','.join(map(str, values))}"]
+        words += ["--search-trials", str(searched.points)] if searched.points < searched.of else []
+        words += ["--search-seeds", str(len(searched.seeds))] if len(searched.seeds) > 1 else []
+    if first.cell.teacher:
+        words += ["--teacher", _named(first.cell.teacher.model)]
     words += ["--precision", first.cell.recipe.precision]
     words += [word for record in setting.records if not how for word in ("--seed", str(record.cell.seed))]
     if first.cell.limit is not None:
@@ -405,6 +412,19 @@ def _command(setting: Setting) -> str:
         words += ["--train-rows", str(first.cell.train_rows)]
     # No name ends our section; quotes that are closed and opened again change nothing for the shell.
     return escape.plain(shlex.join(words)).replace("<!", "<''!")
+
+
+def _named(model: ModelRef) -> str:
+    """Return how a command names a model."""
+    name = f"{model.name}@{model.revision}" if model.revision else model.name
+    return f"./{name}" if model.origin == "directory" else name
+
+
+def _tuned(search: Search) -> str:
+    """Return what a search chose, from how much, and at what cost."""
+    chosen = ", ".join(f"{name} {value}" for name, value in search.best.settings.items()) if search.best else "nothing"
+    lost = "".join(f", {number} {why}" for why, number in search.lost.items())
+    return f"{chosen}, the best on validation of {counted(len(search.points), 'point')}{lost}; {search.seconds:,.0f} s"
 
 
 def _given(record: RunRecord, how: NoTraining) -> dict[str, str]:

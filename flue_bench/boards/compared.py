@@ -275,7 +275,10 @@ def _budgets(row_a: NamedRow, row_b: NamedRow) -> list[str]:
     said, both = [], (("A", row_a), ("B", row_b))
     if row_a.key.search != row_b.key.search:
         of = [f"{name} is {row.key.budget or 'not tuned'}" for name, row in both]
-        said.append(f"Different budgets: {', '.join(of)}; the difference is that of model and tuning together")
+        what = f"Different budgets: {', '.join(of)}"
+        if row_a.key.budget == row_b.key.budget:
+            what = f"Different searches: both are {row_a.key.budget}, of other values or by other tuning seeds"
+        said.append(f"{what}; the difference is that of model and tuning together")
     if row_a.key.teacher != row_b.key.teacher:
         of = [
             f"{name} learnt from {'soft labels besides' if row.key.teacher else 'labels alone'}" for name, row in both

@@ -112,7 +112,7 @@ def _of_trainings(board: Board) -> Iterator[Curve]:
             if len(there) < 2:
                 continue
             row, checkpoint = of_training[0]
-            name = _title(board, replace(row, label=checkpoint.name))
+            name = _title(board, _called(row, checkpoint.name))
             if len({x for x, _ in there}) < len(there):
                 notes.append(f"{name}: not drawn, since several checkpoints say the same step.")
                 continue
@@ -134,6 +134,11 @@ def _line(label: str, entries: list[tuple[int, Entry | None]]) -> Line:
 
 def _title(board: Board, row: Row) -> str:
     return f"{row.label} ({wording.setting_text(board, row)})"
+
+
+def _called(row: Row, name: str) -> Row:
+    """Return a row under another name, if there is one."""
+    return replace(row, label=name) if name else row
 
 
 def _share(entry: Entry, last: Entry | None) -> float | None:
@@ -219,7 +224,7 @@ def _of_budgets(board: Board) -> list[svg.Panel]:
             title=f"{budget.task}: {budget.metric} on validation, best of so many points (%)",
             lines=[
                 svg.Line(
-                    (name := _title(board, board.rows[line.row])),
+                    (name := _title(board, _called(board.rows[line.row], line.model))),
                     [
                         svg.Point(x=n, y=100 * each.mean, said=f"{name}, best of {n}: {100 * each.mean:.2f}")
                         for n, each in enumerate(line.expected, 1)

@@ -192,14 +192,14 @@ def build(
         for failure in failures
         if failure.cell_digest not in done
     }
+    pairs = list(_asked(rows, named, *pair) if pair else _distilled(rows, left_out))
     return Board(
         metric=metric,
         columns=titled,
         rows=tuple(rows),
         machines=tuple(machines),
         pairs=tuple(
-            _pair(titled, rows, *both, _share_of_parameters(*(records_of[rows[i].key] for i in both)))
-            for both in (_asked(rows, named, *pair) if pair else _distilled(rows))
+            _pair(titled, rows, *both, _share_of_parameters(*(records_of[rows[i].key] for i in both))) for both in pairs
         ),
         failed=tuple(sorted(failed)),
         left_out=tuple(sorted(left_out)),
@@ -387,9 +387,9 @@ def _entry(family: _Family, settings: Sequence[list[RunRecord]], label: str, lef
         mixed=provenance.mixed(runs),
         uncommitted=provenance.uncommitted(runs),
         tuned=tuple(
-            _tuned(of_task[0], search)
-            for of_task in grouped(runs, lambda record: record.cell.task).values()
-            if (search := of_task[0].search)
+            _tuned(of_model[0], search, of_model[0].cell.model.name if len(units) > 1 else "")
+            for of_model in grouped(runs, lambda record: (record.cell.task, record.cell.model.digest)).values()
+            if (search := of_model[0].search)
         ),
     )
 
@@ -400,7 +400,7 @@ def _run(record: RunRecord) -> tuple[int, str, int | None]:
     return model.distilled.seed if model.distilled else 0, model.digest, record.cell.seed
 
 
-def _tuned(record: RunRecord, search: Search) -> Tuned:
+def _tuned(record: RunRecord, search: Search, model: str) -> Tuned:
     return Tuned(
         task=record.cell.task,
         metric=record.metric,
@@ -410,6 +410,7 @@ def _tuned(record: RunRecord, search: Search) -> Tuned:
         lost=search.lost,
         seconds=search.seconds,
         steps=sum(run.steps for point in search.points for run in point.runs),
+        model=model,
     )
 
 
@@ -437,10 +438,11 @@ def _measured(speeds: Iterable[SpeedRecord]) -> dict[tuple[Machine, str], Speed]
     }
 
 
-def _distilled(rows: list[Row]) -> Iterator[tuple[int, int]]:
+def _distilled(rows: list[Row], left_out: set[Note]) -> Iterator[tuple[int, int]]:
     """Yield the indexes of each student's row and its teacher's: of several teachers, the one fine-tuned most alike.
 
-    A row of the teacher without a score in any column of the student's has nothing to be compared with.
+    A row of the teacher without a score in any column of the student's has nothing to be compared with. Where one of
+    them was tuned and the other was not, what is kept would be that of the tuning too: it is shown to who asks for it.
     """
     for student, row in enumerate(rows):
         teachers = [
@@ -448,8 +450,14 @@ def _distilled(rows: list[Row]) -> Iterator[tuple[int, int]]:
             for i, other in enumerate(rows)
             if other.model_digest == row.teacher and other.trained and _meet(row, other)
         ]
-        if row.trained and teachers:
-            yield student, min(teachers, key=lambda i: _unlike(row, rows[i]))
+        if not row.trained or not teachers:
+            continue
+        if alike := [i for i in teachers if rows[i].search == row.search]:
+            yield student, min(alike, key=lambda i: _unlike(row, rows[i]))
+        else:
+            label = rows[teachers[0]].label
+            reason = f"what it keeps of {label}'s score: no row of that was tuned alike (--teacher, --student show it)"
+            left_out.add(Note(f"{row.label} ({row.how}, {row.precision})", reason))
 
 
 def _meet(one: Row, other: Row) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -55,8 +56,7 @@ def caption(board: Board, n: str) -> str:
     if len(covers) > 1:
         alone = "test examples; where there is one seed or none, over test examples alone"
         over = f"seeds and {alone}" if any(entry.n > 1 for entry in entries) else "test examples"
-    where = "Test scores" if all(column.split == "test" for column in board.columns) else "Scores"
-    said = f"{where} in percent"
+    said = f"{board.split.capitalize()} scores in percent"
     if any(entry.n for entry in entries) or not entries:
         said += f": mean ± sample standard deviation over {n} seeds"
         if any(entry.distillations > 1 for entry in entries):
@@ -77,7 +77,12 @@ def caption(board: Board, n: str) -> str:
     if explained := [f"{mark} {words}" for mark, words in meant.items() if mark in there]:
         level = " (5 % over all pairs of a column)" if there & {BELOW, AS_GOOD} else ""
         said += f" {'; '.join(explained)}{level}."
-    return said
+    return of_split(board, said)
+
+
+def of_split(board: Board, said: str) -> str:
+    """Return a text about test examples in the words of the split whose scores a board shows."""
+    return re.sub(r"\btest (example|set)", rf"{board.split} \1", said)
 
 
 def count(entry: Entry) -> str:
@@ -114,8 +119,10 @@ def kept_text(kept: Kept | None) -> str:
 
 def kept_row(board: Board, pair: Pair) -> str:
     """Return what stands in the place of the recipe in a row of shares: ``kept``, and how a student was helped."""
-    advantage = board.rows[pair.student].advantage
-    return f"kept, {advantage}" if advantage else "kept"
+    student, teacher = board.rows[pair.student], board.rows[pair.teacher]
+    if student.search != teacher.search:
+        return f"kept, student {student.advantage or 'not tuned'}, teacher {teacher.advantage or 'not tuned'}"
+    return f"kept, {student.advantage}" if student.advantage else "kept"
 
 
 def share(ratio: float) -> str:
@@ -185,7 +192,7 @@ class Table(NamedTuple):
 def tables(board: Board) -> list[Table]:
     """Return the tables of the overall, of what is kept above a floor, of searches, costs, and published scores."""
     every = _overall(board) + _above_floor(board) + budgets_tables(board) + _costs(board) + _quotes(board)
-    return [_without_empty_columns(table) for table in every]
+    return [_without_empty_columns(table)._replace(caption=of_split(board, table.caption)) for table in every]
 
 
 def _without_empty_columns(table: Table) -> Table:
@@ -237,7 +244,7 @@ def budgets_tables(board: Board) -> list[Table]:
                 else NONE
                 for n in points
             ]
-            lines.append([row.label, setting_text(board, row), *scores])
+            lines.append([line.model or row.label, setting_text(board, row), *scores])
         headers = ["model", "recipe", *(f"{n} point{'s' if n > 1 else ''}" for n in points)]
         title = f"Best score on validation to be expected, {budget.task} {budget.metric}"
         made.append(Table(title, headers, lines, _said_of(board, budget), tuple(range(2, len(headers)))))
@@ -248,7 +255,9 @@ def _said_of(board: Board, budget: budgets.Budget) -> str:
     """Return whether the order of the rows depends on the number of points."""
     said = "Mean ± standard deviation over which points are drawn, with replacement (Dodge et al. 2019)."
     for one, other in budgets.pairs(budget):
-        first, second = (f"{board.rows[each.row].label} ({board.rows[each.row].how})" for each in (one, other))
+        first, second = (
+            f"{each.model or board.rows[each.row].label} ({board.rows[each.row].how})" for each in (one, other)
+        )
         most = min(len(one.expected), len(other.expected))
         if turns := budgets.changes(one, other):
             said += f" The order of {first} and {second} changes at {', '.join(map(str, turns))} points."
@@ -520,7 +529,7 @@ def notes(board: Board) -> dict[str, list[str]]:
         "Failed": [f"{what}: {reason}" for what, reason in board.failed],
         "Left out": [f"{what}: {reason}" for what, reason in board.left_out],
     }
-    return {heading: lines for heading, lines in by_heading.items() if lines}
+    return {of_split(board, heading): lines for heading, lines in by_heading.items() if lines}
 
 
 def _tuned(board: Board) -> list[str]:
@@ -530,14 +539,16 @@ def _tuned(board: Board) -> list[str]:
         searched = rows[0].searched or {}
         values = "; ".join(f"{name} {', '.join(map(str, of))}" for name, of in searched["fields"].items())
         seeds = provenance.seeds(searched["seeds"])
-        said.append(f"{rows[0].how.partition(', ')[2]}: {values}; {seeds}")
+        budget = rows[0].advantage.partition(", ")[0]  # a teacher is another row's own
+        said.append(f"{budget}: {values}; {seeds}")
         for row in rows:
             for entry in row.entries:
                 for each in entry.tuned if entry else ():
                     chosen = ", ".join(f"{name} {value}" for name, value in each.settings.items())
                     lost = "".join(f", {number} {why}" for why, number in each.lost.items())
                     cost = f"{len(each.scores)} points{lost}, {each.seconds:,.0f} s, {each.steps:,} steps"
-                    said.append(f"{row.label} ({setting_text(board, row)}), {each.task}: {chosen} ({cost})")
+                    of = f"{each.task}, {each.model}" if each.model else each.task
+                    said.append(f"{row.label} ({setting_text(board, row)}), {of}: {chosen} ({cost})")
     return said
 
 

@@ -53,11 +53,11 @@ def card(
     """
     if validate and format_ is not Format.card:
         raise UsageError("--validate has the hub check a card: leave it or --format eval-results out.")
-    from flue_bench.api import known_name
+    from flue_bench.api import known_name, tested_records
     from flue_bench.boards import card as cards
-    from flue_bench.results.rows import named_rows, tested
+    from flue_bench.results.rows import named_rows
 
-    records = tested(read(results).records)
+    records = tested_records(read(results))
     name, of_model, left_out = cards.settings(records, known_name(named_rows(records), model))
     for words in left_out:
         say(f"Left out: {words}", err=True)

@@ -25,7 +25,9 @@ from flue_bench.kinds.counts import TRY
 from flue_bench.kinds.kind import VALIDATION, kind_named
 from flue_bench.kinds.network.network import Encoded, Floats, Frozen, network_of
 from flue_bench.progress import Display
+from flue_bench.recipe import Recipe
 from flue_bench.record import (
+    MOST_EVALUATIONS,
     OWN_HEAD,
     SCHEMA_VERSION,
     Cell,
@@ -281,6 +283,7 @@ def _fine_tune_and_test(
 ) -> _Tested:
     task, (recipe, seed) = inputs.registered.task, cell.trained
     splits = inputs.splits(cell.limit, cell.train_rows, seed)
+    _check_evaluations(recipe, len(splits["train"]))
     kind, called = kind_named(task.kind), loader.called(cell.model)
     with display.bar(title) as bar:
         encoded = loader.encoded(
@@ -333,6 +336,16 @@ def _fine_tune_and_test(
     here = here.model_copy(update={"notes": (*here.notes, *notes, *cut)})
     table = kind.table(splits[cell.split], scored.decided(answers, _settled(task, chosen)) | scored.kept(answers))
     return _Tested(network, head, fit, encoded, table, seconds, parameters, here, chosen)
+
+
+def _check_evaluations(recipe: Recipe, rows: int) -> None:
+    """Raise ``UsageError`` if there would be more evaluations than a record holds."""
+    if recipe.evaluate_steps and (number := len(recipe.evaluations_on(rows)) + 1) > MOST_EVALUATIONS:
+        least = -(-recipe.steps_on(rows) // MOST_EVALUATIONS)
+        raise UsageError(
+            f"{number:,} evaluations on validation, and a record holds {MOST_EVALUATIONS:,}: use --set "
+            f"evaluate_steps={least} or more."
+        )
 
 
 def _settled(task: Task, chosen: Mapping[str, Any]) -> Task:

@@ -16,7 +16,7 @@ from filelock import Timeout
 from flue_bench.data import sources
 from flue_bench.data.registry import Registered
 from flue_bench.errors import DataError, FlueBenchError, HubError, ModelError, UsageError
-from flue_bench.jobs.cell import CallerError, CellFailedError, OnEpoch, run_cell, theirs
+from flue_bench.jobs.cell import CallerError, CellFailedError, OnEpoch, run_cell, theirs, titled
 from flue_bench.jobs.keep import Keep, Keeper
 from flue_bench.jobs.leaks import leaks
 from flue_bench.jobs.loader import Loader, TaskInputs
@@ -179,9 +179,8 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
     loader = Loader(grid.tasks, data_dir=grid.data_dir, offline=grid.offline)
     resolved = resolve_all(grid.models, loader, outcome, display)
     for model in resolved:
-        for name, of_task in recipes.items():
-            for length in sorted({recipe.max_length for recipe in of_task}):
-                check_length(model, length, f"the recipe of {name} has max_length {length}")
+        for name in recipes:
+            _check_lengths(grid, recipes, model, name)
     every = [recipe for of_task in recipes.values() for recipe in of_task]
     if remote and "auto" in {grid.precision or recipe.precision for recipe in every}:
         raise UsageError(UNKNOWN_PRECISION)
@@ -190,7 +189,7 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
     teacher = _teacher(grid, loader, recipes)
     outcome.lacking = lacking(grid.tasks, grid.data_dir, grid.offline, display)
     grid = replace(grid, tasks=sorted(grid.tasks, key=lambda each: each.task.name in outcome.lacking))
-    cells = _cells(grid, resolved, teacher, device, loader, outcome, display)
+    cells = _cells(grid, resolved, teacher, device, loader, store, outcome, display)
     if grid.dry_run:
         from flue_bench.jobs.forecast import foretell
 
@@ -335,8 +334,7 @@ def _teacher(grid: Grid, loader: Loader, recipes: Mapping[str, Sequence[Recipe]]
             of_task[task.name] = _Taught(
                 teacher_for(model, task), tuple(f"its teacher: {words}" for words in leaks(model.folder, task))
             )
-            for length in sorted({recipe.max_length for recipe in recipes[task.name]}):
-                check_length(model, length, f"the recipe of {task.name} has max_length {length}")
+            _check_lengths(grid, recipes, model, task.name)
         except UsageError as error:
             misfits.append(str(error))
     if misfits:
@@ -350,6 +348,7 @@ def _cells(
     teachers: Mapping[str, _Taught],
     device: torch.device,
     loader: Loader,
+    store: Store,
     outcome: Outcome,
     display: Display,
 ) -> Iterator[Planned]:
@@ -397,11 +396,16 @@ def _cells(
                 teacher=taught and taught.teacher,
             )
             outcome.planned.setdefault(where, {}).setdefault(point, []).append(cell)
+            at = f"[{number}/{len(numbered)}]"
+            if grid.tunes and not grid.force and (failure := store.failure(cell)) and failure.diverged:
+                outcome.failures.append(failure)  # an answer of the search like any other
+                title = titled(cell, loader.called(model.ref), f"{at} ")
+                display.line(f"{title}: has diverged before, and loses; --force runs it again")
+                continue
             notes = (*filter(None, (settled.why, auto, lacks)), *poor)
             size = float(rows * epochs) * (model.ref.weights_bytes or 1)
             tested = len(inputs.splits(limit)[grid.split])
             suspected = taught.leaks if taught else ()
-            at = f"[{number}/{len(numbered)}]"
             yield Planned(at, cell, recipe_name, notes, suspected, search, size, tested, rows)
 
 
@@ -449,13 +453,30 @@ def lacking(tasks: Sequence[Registered], data_dir: Path | None, offline: bool, d
     return found
 
 
-def check_length(model: Resolved, max_length: int, said: str, *, scored: bool = False) -> None:
-    """Raise ``UsageError`` if a model has no positions for ``max_length`` sub-words."""
+def _check_lengths(grid: Grid, recipes: Mapping[str, Sequence[Recipe]], model: Resolved, task: str) -> None:
+    """Raise ``UsageError`` if a model has no positions for the lengths of a task's recipes."""
+    for length in sorted({recipe.max_length for recipe in recipes[task]}):
+        if any("max_length" in point for point in grid.points):
+            check_length(model, length, f"--search max_length has {length}", use="Leave it out of the search")
+        else:
+            check_length(model, length, f"the recipe of {task} has max_length {length}")
+
+
+SHORTER = "Use --set max_length={}: the record and the board will say so"
+
+
+def check_length(model: Resolved, max_length: int, said: str, *, use: str = SHORTER) -> None:
+    """Raise ``UsageError`` if a model has no positions for ``max_length`` sub-words.
+
+    Args:
+        model: the model.
+        max_length: what is asked for.
+        said: who asks for it, in words.
+        use: what to do, with {} for the length that the model takes.
+    """
     positions = models.max_positions(model.config)
     if positions is not None and max_length > positions:
-        use = f"Use --max-length {positions}" if scored else f"Use --set max_length={positions}: the record"
-        so = " and the board will say so" if not scored else ""
-        raise UsageError(f"{model.ref.name} takes at most {positions} sub-words, but {said}. {use}{so}.")
+        raise UsageError(f"{model.ref.name} takes at most {positions} sub-words, but {said}. {use.format(positions)}.")
 
 
 def resolve_all(names: Sequence[str], loader: Loader, outcome: Outcome, display: Display) -> list[Resolved]:

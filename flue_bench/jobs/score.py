@@ -85,7 +85,7 @@ def score_all(asked: Scoring, store: Store, display: Display) -> Outcome:
     resolved = resolve_all(asked.models, loader, outcome, display)
     if (length := asked.max_length) is not None:
         for model in resolved:
-            check_length(model, length, f"--max-length is {length}", scored=True)
+            check_length(model, length, f"--max-length is {length}", use="Use --max-length {}")
     ways = _ways(asked, resolved, outcome, display)
     outcome.lacking = lacking(asked.tasks, asked.data_dir, asked.offline, display)
     tasks = sorted(asked.tasks, key=lambda each: each.task.name in outcome.lacking)
@@ -159,7 +159,9 @@ class Way(NamedTuple):
 def origin(model: Resolved) -> str:
     """Return where a checkpoint comes from, as its row is called: from which run of ours, if it was kept by one."""
     record = kept_record(model.folder, model.ref.digest)
-    return f"{KEPT_OF}{record.recipe_name}, {record.cell.run}" if record else ELSEWHERE
+    if record is None:
+        return ELSEWHERE
+    return KEPT_OF + ", ".join(filter(None, (record.recipe_name, record.cell.advantage, record.cell.run)))
 
 
 def _ways(

@@ -36,7 +36,8 @@ def run_search(grid: Grid, searched: Searched, store: Store, display: Display) -
     undecided: list[str] = []
     assumed = False
     for where, cells in tried.planned.items():
-        called = f"{cells[0][0].model.name} · {where.task}"
+        on = "" if where.train_rows is None else f" · {counted(where.train_rows, 'train row')}"
+        called = f"{cells[0][0].model.name} · {where.task}{on}"
         search, lacking = _search(points, cells, tried)
         if search is None and grid.dry_run:
             found[where], assumed = _longest(points, cells), True

@@ -9,13 +9,15 @@ The board, ``compare`` and ``card`` all take their rows from here: each accepts 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from flue_bench import escape
 from flue_bench.errors import UnknownNameError, UsageError
-from flue_bench.record import Distilled, ModelRef, RunRecord, digest_of
+from flue_bench.recipe import Recipe
+from flue_bench.record import Cell, Distilled, ModelRef, RunRecord, digest_of
 
 DIGITS = 6
 """Leading digits of a digest that are enough to name a model."""
@@ -164,18 +166,40 @@ def newest(records: Iterable[RunRecord]) -> tuple[list[RunRecord], dict[str, int
 def by_setting(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
     """Group records of one row and one test set by setting: most seeds first, on a tie the newest.
 
-    A setting of several distillations is the same for all of them but for the model.
+    A setting of several distillations is the same for all of them but for the model, and for what a search chose for
+    each.
     """
     records = list(records)
-    first = records[0].cell.model if len({record.cell.model.digest for record in records}) > 1 else None
-
-    def setting_of(record: RunRecord) -> str:
-        return record.cell.model_copy(update={"model": first}).setting_digest if first else record.setting_digest
 
     def rank(setting: list[RunRecord]) -> tuple[int, str, str]:
         return len(setting), max(record.created for record in setting), setting[0].setting_digest
 
-    return sorted(grouped(records, setting_of).values(), key=rank, reverse=True)
+    def ranked(settings: Iterable[list[RunRecord]]) -> list[list[RunRecord]]:
+        return sorted(settings, key=rank, reverse=True)
+
+    first = records[0].cell.model
+    of_models = grouped(records, lambda record: record.cell.model.digest)
+    if len(of_models) == 1:
+        return ranked(grouped(records, lambda record: record.setting_digest).values())
+    alike: dict[tuple[str, int], list[RunRecord]] = {}
+    for of_model in of_models.values():
+        before: Counter[str] = Counter()  # a model has one setting of each
+        for setting in ranked(grouped(of_model, lambda record: record.setting_digest).values()):
+            digest = _before_search(setting[0].cell.model_copy(update={"model": first})).setting_digest
+            alike.setdefault((digest, before[digest]), []).extend(setting)
+            before[digest] += 1
+    return ranked(alike.values())
+
+
+def _before_search(cell: Cell) -> Cell:
+    """Return a cell without what a search chose, which follows from the model.
+
+    That is the fields that were searched, and the epochs: the size of a batch decides how many ``auto`` stands for.
+    """
+    if cell.search is None or not isinstance(cell.recipe, Recipe):
+        return cell
+    chosen = {name: values[0] for name, values in cell.search.fields.items()} | {"epochs": 1}
+    return cell.model_copy(update={"recipe": cell.recipe.model_copy(update=chosen)})
 
 
 def named_rows(records: Iterable[RunRecord], *, together: bool = False) -> list[NamedRow]:

@@ -106,6 +106,7 @@ def _line(record: RunRecord) -> dict[str, Any]:
         "train_rows": cell.train_rows,
         "recipe": record.recipe_name,
         "precision": cell.recipe.precision,
+        "tuned": cell.search and cell.search.budget,
         "taught_by": cell.teacher and cell.teacher.model.name,
         "taught_by_digest": cell.teacher and cell.teacher.model.digest,
         "epochs": None if cell.untrained else cell.trained.recipe.epochs,

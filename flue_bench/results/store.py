@@ -271,6 +271,15 @@ class Store:
         """Return the records that can be read; ``read`` also returns which cannot, and why."""
         return self.read().records
 
+    def failure(self, cell: Cell) -> Failure | None:
+        """Return the failure of a cell, under whatever model name it was stored; None if none can be read."""
+        usual = self.folder(cell) / f"{stem(cell)}{FAILED}"
+        for path in (usual, *sorted(self.root.glob(f"runs/*/{usual.parent.name}/{usual.name}"))):
+            if path.is_file():
+                with suppress(RecordError):
+                    return _read(path, Failure, self.root)[0]
+        return None
+
     def failures(self) -> list[Failure]:
         """Return the failures that can be read."""
         return self.read().failures

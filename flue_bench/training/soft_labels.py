@@ -48,7 +48,7 @@ class SoftLabels:
         """Return ``(1 - alpha) · loss + alpha · soft``, (), summed as ``Encoded.loss`` is.
 
         ``soft`` is ``distil_loss``, and for numbers, which no temperature softens, the squared error to the teacher's.
-        A term without a soft label, such as a word that the teacher does not see, has its label alone.
+        A term without a soft label, as a word that the teacher does not see, has its label alone, of weight 1 - alpha.
 
         Args:
             outputs: the student's outputs.

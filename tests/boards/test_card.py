@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,13 @@ from huggingface_hub import ModelCard, eval_result_entries_to_yaml, parse_eval_r
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from flue_bench.boards import card
+from flue_bench.cli.settings import values
 from flue_bench.data import registry
 from flue_bench.kinds.kind import installed, kind_named
 from flue_bench.kinds.sentence import METRICS
-from flue_bench.record import RunRecord
+from flue_bench.record import ModelRef, RunRecord, Teacher
 from flue_bench.results.store import Store
+from flue_bench.search import searched
 from support.boards import teacher_and_student, write_run
 from support.command_line import Said, done, flue_bench, in_a_process, refused
 from support.factories import make_record
@@ -140,6 +144,41 @@ def test_evaluation_results_are_what_the_hub_s_parser_reads() -> None:
     )
     assert other.value == 0.7 and "seed 0; in 1 of 1 seeds" not in str(other.notes) and "positif" in str(other.notes)
     assert sorted(said.partition(":")[0] for said in without) == ["XNLI-FR, at most 2,000 rows a split", "mini-cls"]
+
+
+def helped(**more: Any) -> RunRecord:
+    """A record whose recipe was searched, and that a teacher taught."""
+    search = searched({"learning_rate": [1e-5, 3e-5], "dropout": [0.1, None], "batch_size": [16, 32]}, 4, 2)
+    teacher = Teacher(model=ModelRef(name="maitre-xnli", origin="directory", digest="1" * 16))
+    recipe = search.settings()[1]
+    return xnli(0, 0.8, search=search, tried=[0.5, 0.9, 0.7, 0.6], recipe=recipe, taught=teacher, **more)
+
+
+def test_who_was_tuned_or_taught_is_said_everywhere() -> None:
+    """Beside a record of the same recipe that was neither, on each kind of page."""
+    _, of_model, _ = card.settings([helped(), xnli(0, 0.8)], MODEL)
+    text = card.section(of_model)
+    assert "standard, best of 4, taught by maitre-xnli, fp32" in text and "| standard, fp32" in text
+    yaml_text, _ = card.eval_results(of_model)
+    notes = [entry["notes"] for entry in yaml.safe_load(yaml_text)]
+    assert sorted("best of 4, on validation" in each for each in notes) == [False, True]
+    assert sorted("taught on xnli: maitre-xnli (1111111), alpha 0.5" in each for each in notes) == [False, True]
+    record = helped(canonical=False).model_copy(update={"kept": "0" * 16})
+    shown = " ".join(str(card.of_kept(record, "eleve", "CamembertForSequenceClassification")).split())
+    assert "the best on validation of 4 points; 40 s" in shown and "maitre-xnli (1111111)" in shown
+
+
+def test_a_command_searches_and_is_taught_as_the_record_was() -> None:
+    """Else it would train another model, or end in an error."""
+    _, of_model, _ = card.settings([helped()], MODEL)
+    words = shlex.split(card._command(of_model[0]))
+    pairs = list(pairwise(words))
+    searches = [value for option, value in pairs if option == "--search"]
+    search = of_model[0].records[0].cell.search
+    assert search == searched(values(searches), 4, 2)
+    assert {("--search-trials", "4"), ("--search-seeds", "2"), ("--teacher", "./maitre-xnli")} <= set(pairs)
+    _, plain, _ = card.settings([xnli(0, 0.8)], MODEL)
+    assert not {"--search", "--teacher"} & set(shlex.split(card._command(plain[0])))
 
 
 def test_evaluation_results_on_the_command_line(results: Path, tmp_path: Path) -> None:

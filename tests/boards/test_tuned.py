@@ -19,6 +19,7 @@ from flue_bench.boards.render import markdown, to_csv, to_json
 from flue_bench.boards.rules import build
 from flue_bench.boards.wording import best_of, budgets_tables, retention
 from flue_bench.errors import UsageError
+from flue_bench.record import ModelRef, Teacher
 from flue_bench.results.comparison import Evidence
 from flue_bench.results.rows import find_one, named_rows
 from flue_bench.results.store import Store
@@ -109,6 +110,79 @@ def test_compare_says_that_budgets_differ(store: Store) -> None:
         flue_bench.compare("org/maitre", "autre", results)
 
 
+def test_searches_of_other_values_are_no_other_budgets(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    other = searched({"learning_rate": [1e-5, 3e-5], "batch_size": [8, 16]})
+    tune(store, "m", 0.8, [0.5, 0.6, 0.7, 0.8], FOUR)
+    tune(store, "n", 0.9, [0.5, 0.6, 0.7, 0.8], other)
+    said = " ".join(flue_bench.compare("m", "n", tmp_path).notes)
+    assert "Different searches: both are best of 4, of other values or by other tuning seeds" in said
+    assert "Different budgets" not in said
+
+
+def test_a_student_is_paired_with_a_teacher_of_its_budget_alone_unless_asked(tmp_path: Path) -> None:
+    """What a tuned student keeps of an untuned teacher is that of the tuning too."""
+    store = Store(tmp_path)
+    for seed in range(3):
+        taught = write_run(store, "maitre", "xnli", seed, 0.85)
+    tune(store, "eleve", 0.80, STUDENT, teacher=taught.cell.model.digest)
+    board = flue_bench.build_board(tmp_path)
+    assert not board.pairs and not any("keeps" in line for line in retention(board))
+    (said,) = [note for note in board.left_out if "tuned alike" in note.reason]
+    assert said.what == "eleve (standard, best of 6, fp32)" and "of maitre's score" in said.reason
+    asked = flue_bench.build_board(tmp_path, teacher="maitre", student="eleve")
+    assert len(asked.pairs) == 1 and not any("tuned alike" in note.reason for note in asked.left_out)
+    assert "kept, student best of 6, teacher not tuned" in " ".join(markdown(asked).split())
+    assert "student standard, best of 6, fp32, teacher standard, fp32" in " ".join(retention(asked))
+
+
+def test_each_of_several_distillations_has_a_search_of_its_own(tmp_path: Path) -> None:
+    """What was chosen may differ, and with the size of a batch what epochs auto stands for: it is one row."""
+    store, points = Store(tmp_path), SIX.settings()
+    bests = (0, 4, 5)
+    for i, best in enumerate(bests):
+        tried = [0.9 if number == best else 0.5 + number / 100 for number in range(6)]
+        recipe = {**points[best], "epochs": 3 if points[best]["batch_size"] == 16 else 6}
+        for seed in range(3):
+            right = 0.70 + i / 50
+            write_run(
+                store, f"eleve-{i}", "xnli", seed, right, recipe=recipe, search=SIX, tried=tried, distilled=("a", i)
+            )
+    board = flue_bench.build_board(tmp_path)
+    (row,) = board.rows
+    (entry,) = row.entries
+    assert entry and (entry.n, entry.distillations) == (9, 3) and not board.left_out and entry.interval
+    assert [(each.model, each.settings) for each in entry.tuned] == [
+        (f"eleve-{i}", points[best]) for i, best in enumerate(bests)
+    ]
+    text = " ".join(str(board).split())
+    assert "best of 6: batch_size 16, 32; learning_rate 1e-05, 3e-05, 5e-05; seed 4000000000" in text
+    assert all(f"xnli, eleve-{i}: batch_size" in text for i in range(3))
+    (budget,) = budgets.of(board)
+    assert [line.model for line in budget.lines] == ["eleve-0", "eleve-1", "eleve-2"] and not budgets.pairs(budget)
+    (table,) = budgets_tables(board)
+    assert [line[0] for line in table.lines] == ["eleve-0", "eleve-1", "eleve-2"] and "order" not in table.caption
+    assert all(f"eleve-{i} (" in board.svg() for i in range(3))
+    # Of one model there is one best: another beside it, as from a search that was done twice, is another setting.
+    tried = [0.9 if number == 1 else 0.5 for number in range(6)]
+    write_run(store, "eleve-1", "xnli", 3, 0.7, recipe=points[1], search=SIX, tried=tried, distilled=("a", 1))
+    board = flue_bench.build_board(tmp_path)
+    (entry,) = board.rows[0].entries
+    assert entry and entry.n == 9 and any("another setting" in note.reason for note in board.left_out)
+
+
+def test_what_was_searched_is_said_without_the_teacher_of_one_row(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    base = ModelRef(name="maitre", origin="hub", digest="1" * 16)
+    teacher = Teacher(model=base.model_copy(update={"digest": "2" * 16}), base=base, recipe_name="standard")
+    tune(store, "eleve", 0.80, TEACHER, taught=teacher)
+    tune(store, "autre", 0.80, TEACHER)
+    text = " ".join(str(flue_bench.build_board(tmp_path)).split())
+    assert text.count("best of 6: batch_size 16, 32; learning_rate") == 1
+    assert "best of 6, taught by maitre: batch_size" not in text
+    assert "eleve (standard, best of 6, taught by maitre, fp32), xnli: batch_size" in text
+
+
 def test_two_searches_of_one_size_are_two_rows(tmp_path: Path) -> None:
     store = Store(tmp_path)
     other = searched({"learning_rate": [1e-5, 3e-5], "batch_size": [8, 16]})
@@ -133,6 +207,8 @@ def test_every_format_has_it(store: Store, board: Board) -> None:
     assert entry["tuned"][0]["scores"] == STUDENT and entry["tuned"][0]["lost"] == {"diverged": 1}
     table = board.to_arrow()
     assert set(table["how"].to_pylist()) == {"standard", "standard, best of 6"}
+    tuned = flue_bench.read_results(store.root).to_arrow()["tuned"].to_pylist()
+    assert set(tuned) == {None, "best of 6"} and tuned.count("best of 6") == 6
 
 
 def test_what_a_budget_gives_and_whether_the_order_changes(board: Board) -> None:

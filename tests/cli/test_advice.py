@@ -189,7 +189,7 @@ ADVICE: dict[str, Case] = {
     "flue-bench leaderboard --split {}": Case(
         ["leaderboard"],
         "No record is scored on test, but 1 record scored on validation",
-        also("--split", "validation"),
+        command(r"scored on validation: flue-bench (.*) shows them"),
         before=([*RUN, "--split", "validation"],),
     ),
     # run
@@ -639,6 +639,13 @@ ELSEWHERE = {
     "--search-seeds {}: from 1 to": "test_what_cannot_be_searched_is_said_before_anything_runs",
     "--search {} has the values {}": "test_what_cannot_be_searched_is_said_before_anything_runs",
     "--search {}: a list of values": "test_what_cannot_be_searched_is_said_before_anything_runs",
+    "--search max_length has {}": "test_what_cannot_be_searched_is_said_before_anything_runs",
+    "has diverged before, and loses; --force": "test_what_diverged_is_an_answer_and_is_not_run_again",
+    "use --set evaluate_steps={} or more": "test_more_evaluations_than_a_record_holds_are_refused_before_the_training",
+    "no row of that was tuned alike": "test_a_student_is_paired_with_a_teacher_of_its_budget_alone_unless_asked",
+    "and --student has its own: leave one out": "test_fields_that_would_change_nothing_are_refused",
+    "says how to learn from a teacher: give --teacher": "test_fields_that_would_change_nothing_are_refused",
+    "without --teacher there is no other part of": "test_fields_that_would_change_nothing_are_refused",
     "--search precision: a row of the board has one": "test_what_cannot_be_searched_is_said_before_anything_runs",
     "--search {} and --set {} are both given": "test_what_cannot_be_searched_is_said_before_anything_runs",
     "--search needs KEY=VALUE,VALUE": "test_on_the_command_line",

@@ -136,6 +136,57 @@ def test_what_is_asked_for_is_checked(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"teacher": "t", "student": "s", "overrides": {"layers": "0,1"}}, "--student has its own: leave one out"),
+        ({"student": "s", "overrides": {"weight_distil": 0.9}}, "weight_distil says how to learn from a teacher"),
+        ({"student": "s", "overrides": {"weight_cosine": "0.1"}}, "weight_cosine says how to learn from a teacher"),
+        ({"student": "s", "overrides": {"temperature": 3}}, "temperature says how to learn from a teacher"),
+        ({"student": "s", "overrides": {"kl_rows": "masked"}}, "kl_rows says how to learn from a teacher"),
+        ({"student": "s", "overrides": {"weight_mlm": 0}}, "without --teacher there is no other part"),
+        ({"teacher": "t", "steps": 1, "overrides": {"epochs": 2}}, "one or the other"),
+        ({"teacher": "t", "epochs": 1, "overrides": {"steps": 2}}, "one or the other"),
+        ({"teacher": "t", "overrides": {"steps": 2, "epochs": 2}}, "one or the other"),
+    ],
+)
+def test_fields_that_would_change_nothing_are_refused(asked: dict[str, Any], said: str, tmp_path: Path) -> None:
+    for resume in (False, True):  # of a folder that is not there: it begins
+        with pytest.raises(UsageError, match=said):
+            flue_distill.distill(corpus=tmp_path, out=tmp_path / "out", progress=False, resume=resume, **asked)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "asked", "steps"),
+    [
+        ("demo", {}, 130),
+        ("demo", {"epochs": 2}, None),
+        ("demo", {"overrides": {"epochs": 2}}, None),
+        ("demo", {"steps": 5}, 5),
+        ("laptop", {"student": "s"}, None),
+        ("laptop", {"student": "s", "overrides": {"weight_distil": 0, "weight_cosine": 0}}, None),
+        ("distilcamembert", {"student": "s"}, None),
+    ],
+)
+def test_epochs_are_instead_of_a_recipes_steps_however_they_are_named(
+    recipe: str, asked: dict[str, Any], steps: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flue_bench.data import model_names
+    from flue_distill.training import run
+
+    class Enough(Exception):
+        pass
+
+    def seen(chosen: flue_distill.DistilRecipe, *_: Any, **__: Any) -> None:
+        assert chosen.steps == steps and (chosen.epochs == 2) == ("epochs" in str(asked))
+        raise Enough
+
+    monkeypatch.setattr(model_names, "check", lambda names: None)
+    monkeypatch.setattr(run, "distil", seen)
+    with pytest.raises(Enough):
+        flue_distill.distill(recipe, corpus=tmp_path, out=tmp_path / "out", progress=False, **asked)
+
+
 def test_students_saved_on_the_way_are_models_that_say_how_far_they_had_come(tmp_path: Path) -> None:
     import flue_bench
     from flue_bench.training import models

@@ -5,6 +5,8 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import re
+import shlex
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 import flue_bench
 from flue_bench import search as asking
 from flue_bench.data import registry
-from flue_bench.errors import IncompleteError, UnknownNameError, UsageError
+from flue_bench.errors import DivergedError, IncompleteError, UnknownNameError, UsageError
 from flue_bench.jobs import cell as cells
 from flue_bench.record import TUNING, RunRecord, Searched
 from flue_bench.results.store import Store
@@ -162,7 +164,8 @@ def test_trials_are_drawn_by_a_hash_and_nested() -> None:
         asking.searched({"learning_rate": [1e-4, 1e-3], "batch_size": [8, 16]}),
     ]
     assert same[0] == same[1] and Searched.model_validate_json(same[0].model_dump_json()) == same[0]
-    with_none = asking.searched({"dropout": ["0.1", None, 0], "epochs": ["auto", 3]})
+    with_none = asking.searched({"dropout": ["0.1", "none", 0], "epochs": ["auto", 3]})
+    assert with_none == asking.searched({"dropout": ["0.1", None, 0], "epochs": ["auto", 3]})
     assert with_none.fields == {"dropout": (0.0, 0.1, None), "epochs": (3, "auto")}
 
 
@@ -174,6 +177,9 @@ def test_trials_are_drawn_by_a_hash_and_nested() -> None:
         ({"search": {"learning_rate": []}}, "has the values none"),
         ({"search": {"learning_rate": [1e-5, "0.00001"]}}, "give each once"),
         ({"search": {"learning_rate": "1e-5,3e-5"}}, "a list of values"),
+        ({"search": {"learning_rate": 1e-5}}, "a list of values"),
+        ({"search": ["camembert2"]}, "a name, or values by field"),
+        ({"search": {"max_length": [64, 100_000]}}, "--search max_length has 100000. Leave it out of the search"),
         ({"search": {"learning_rate": ["x", 1]}}, "'learning_rate' cannot be 'x'"),
         ({"search": {"precision": ["fp32", "bf16"]}}, "a row of the board has one"),
         ({"search": {"epochs": [1, 2]}}, "are both given"),
@@ -221,7 +227,14 @@ def test_tuning_by_hand_never_stands_beside_test(tmp_path: Path, closed: list[st
         flue_bench.run(MODEL, task, **SMALL | {"overrides": overrides}, split="validation", results=out)
     with pytest.raises(UsageError, match="No record is scored on test, but 2 records scored on validation"):
         flue_bench.build_board(out)
+    with pytest.raises(UsageError, match="No record is scored on test, but 2 records scored on validation"):
+        flue_bench.compare("untrained", "student", out)
+    assert f"--results {out} --split validation shows them" in refused("leaderboard", "--results", out)
+    assert f"--results {out} --split validation shows them" in refused("card", "-m", "untrained", "--results", out)
     board = flue_bench.build_board(out, split="validation")
+    said = " ".join(str(board).split())
+    assert "Validation scores in percent" in said and "test example" not in said and "test set" not in said
+    assert "validation examples" in said
     assert [column.title for column in board.columns] == ["avis (validation)"] and len(board.rows) == 2
     assert all(row.entries[0] and (row.entries[0].interval or row.entries[0].collapsed) for row in board.rows)
     closed.append("open")
@@ -240,12 +253,14 @@ def test_a_point_by_hand_is_the_same_cell(tmp_path: Path) -> None:
     assert len(tuning(out)) == 6 and before.keys() <= {record.cell_digest for record in tuning(out)}
 
 
-def test_several_tuning_seeds_models_and_sizes(tmp_path: Path) -> None:
+def test_several_tuning_seeds_models_and_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task, out = files(tmp_path / "data"), tmp_path / "out"
     made = flue_bench.run(
         [MODEL, "embedded:student"], task, search={"learning_rate": [1e-3, 3e-3]}, search_seeds=2,
-        train_rows=[40, "all"], results=out, **SMALL | {"overrides": {"epochs": 4, "batch_size": 4}},
+        train_rows=[40, "all"], results=out, **SMALL | {"overrides": {"epochs": 4, "batch_size": 4}, "progress": True},
     )  # fmt: skip
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("avis · 40 train rows: best on validation") == said.count("avis: best on validation") == 2
     assert len(made) == 4 and len(tuning(out)) == 16
     for record in made:
         assert record.search and record.cell.search and record.cell.search.seeds == (TUNING, TUNING + 1)
@@ -261,8 +276,6 @@ def test_several_tuning_seeds_models_and_sizes(tmp_path: Path) -> None:
 
 def test_collapsed_and_diverged_points_lose_and_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever they score: the point of 1e-3 is made to collapse, that of 3e-3 to diverge."""
-    from flue_bench.errors import DivergedError
-
     task, out = files(tmp_path / "data"), tmp_path / "out"
     fine_tune, record_of = cells.fine_tune, cells._record
 
@@ -291,6 +304,56 @@ def test_collapsed_and_diverged_points_lose_and_are_counted(tmp_path: Path, monk
     with pytest.raises(IncompleteError, match=r"no point stands \(1 collapsed, 1 diverged\)") as error:
         flue_bench.run(MODEL, task, search={"learning_rate": [1e-3, 3e-3]}, results=out, **SMALL)
     assert not error.value.results.records
+
+
+def test_what_diverged_is_an_answer_and_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, out = files(tmp_path / "data"), tmp_path / "out"
+    fine_tune, ran = cells.fine_tune, []
+
+    def diverging(network: Any, data: Any, recipe: Any, *more: Any, **named: Any) -> Any:
+        ran.append(recipe.learning_rate)
+        if recipe.learning_rate == 3e-3:
+            raise DivergedError("The training loss is no longer finite.")
+        return fine_tune(network, data, recipe, *more, **named)
+
+    monkeypatch.setattr(cells, "fine_tune", diverging)
+    asked = SMALL | {"search": {"learning_rate": [1e-3, 3e-3]}, "results": out}
+    asked["overrides"] = {"epochs": 4, "batch_size": 4}
+    (first,) = flue_bench.run(MODEL, task, **asked)
+    assert ran == [1e-3, 3e-3, 1e-3]
+    again = flue_bench.run(MODEL, task, seeds=2, **asked)
+    assert ran == [1e-3, 3e-3, 1e-3, 1e-3] and [record.search for record in again] == [first.search] * 2
+    flue_bench.run(MODEL, task, seeds=3, dry_run=True, **asked | {"progress": True})
+    said = " ".join(capsys.readouterr().err.split())
+    assert "has diverged before, and loses; --force runs it again" in said and "best on validation: " in said
+    assert "3 cells: 2 have a record, 1 to run." in said
+    flue_bench.run(MODEL, task, force=True, **asked)
+    assert ran[4:] == [1e-3, 3e-3, 1e-3]
+
+
+def test_the_card_of_a_tuned_model_has_the_command_that_makes_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, out = files(tmp_path / "data"), tmp_path / "out"
+    search = {"learning_rate": [1e-3, 3e-3], "dropout": [None, 0.0]}
+    overrides = {"epochs": 4, "batch_size": 4}
+    made = flue_bench.run(
+        MODEL, task, search=search, search_trials=3, keep="all", results=out, **SMALL | {"overrides": overrides}
+    )
+    (record,) = made
+    folder = made.model_dir(record)
+    assert folder
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "the best on validation of 3 points" in text
+    (command,) = re.findall(r"```sh\n(flue-bench .*)\n```", text)
+    monkeypatch.chdir(task.parent)
+    said = done(*shlex.split(command)[1:], "--results", out, "--device", "cpu", "--dry-run")
+    assert "1 cell: 1 have a record, 0 to run." in said
+    (scored,) = flue_bench.score(folder, task, results=out, device="cpu", progress=False)
+    assert scored.recipe_name == f"kept: {record.recipe_name}, best of 3, seed 0"
+    assert all(checked.ok for checked in flue_bench.verify_records(out, progress=False))
 
 
 def test_another_failure_leaves_the_search_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

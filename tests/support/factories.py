@@ -31,6 +31,7 @@ from flue_bench.record import (
     Search,
     Searched,
     SpeedRecord,
+    Teacher,
     Training,
     Tried,
     Truncation,
@@ -62,11 +63,13 @@ def make_cell(
     served: int | None = None,
     training: Training | None = None,
     search: Searched | None = None,
+    taught: Teacher | None = None,
 ) -> Cell:
     """A cell; the model's digest follows from its name and revision, the data's from the task, unless given.
 
     With ``how`` nothing is trained, and there is no seed.
-    ``distilled`` names the recipe and the seed of a distillation.
+    ``distilled`` names the recipe and the seed of a distillation, ``teacher`` the digest of what it was distilled from;
+    ``taught`` is a teacher of the task.
     """
     return Cell(
         model=ModelRef(
@@ -88,6 +91,7 @@ def make_cell(
         protocol=protocol,
         train_rows=served,
         search=search,
+        teacher=taught,
     )
 
 

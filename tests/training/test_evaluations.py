@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
-from flue_bench.errors import UsageError
+import flue_bench
+from flue_bench.errors import IncompleteError, UsageError
 from flue_bench.recipe import Recipe
 from flue_bench.training.train import Fit, Progress, fine_tune
 from support.networks import CPU, accuracy, network, sentences, weights
@@ -182,12 +183,29 @@ def test_a_kill_between_a_step_and_its_evaluation(tmp_path: Path, stop_at: int) 
     assert fit.history == expected.history and torch.equal(weights(resumed), weights(whole))
 
 
+def test_more_evaluations_than_a_record_holds_are_refused_before_the_training(tmp_path: Path) -> None:
+    settings = {"max_steps": 200_001, "evaluate_steps": 1}
+    with pytest.raises(IncompleteError) as error:
+        flue_bench.run("embedded:untrained", "mini-cls", overrides=settings, results=tmp_path, progress=False)
+    assert "200,001 evaluations on validation, and a record holds 100,000: use --set evaluate_steps=3" in str(
+        error.value
+    )
+    assert len(Recipe(**settings | {"evaluate_steps": 3}).evaluations_on(100)) + 1 <= 100_000
+
+
 def test_at_their_defaults_the_fields_are_in_no_record() -> None:
     assert not {"max_steps", "evaluate_steps", "patience"} & Recipe().model_dump().keys()
     used = Recipe(max_steps=5, evaluate_steps=2, patience=1)
     assert Recipe.model_validate(used.model_dump()) == used and not used.of_01
     assert Recipe().of_01 and Recipe(schedule="constant").of_01 and not Recipe(schedule="cosine").of_01
     assert Recipe().override({"patience": "3"}).patience == 3
-    for field, wrong in (("patience", "0"), ("max_steps", "-1"), ("evaluate_steps", "x"), ("schedule", "cosinus")):
+    assert Recipe(patience=3, dropout=0.1).override({"patience": "none", "dropout": "None"}) == Recipe()
+    for field, wrong in (
+        ("patience", "0"),
+        ("max_steps", "-1"),
+        ("evaluate_steps", "x"),
+        ("schedule", "cosinus"),
+        ("epochs", "none"),
+    ):
         with pytest.raises(UsageError, match=f"'{field}' cannot be"):
             Recipe().override({field: wrong})
