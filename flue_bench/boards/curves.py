@@ -98,7 +98,7 @@ def _apart_from_rows(column: Column) -> Column:
 def _of_trainings(board: Board) -> Iterator[Curve]:
     unknown = sorted(row.label for row in board.rows if row.checkpoint is None and _CHECKPOINT.search(row.label))
     saved = [(row, checkpoint) for row in board.rows if (checkpoint := row.checkpoint) is not None]
-    trainings = grouped(saved, lambda each: (each[1].training, each[0].recipe, each[0].precision, each[0].protocol))
+    trainings = grouped(saved, lambda each: (each[1].training, *each[0].key[1:]))
     for i, column in enumerate(board.columns):
         lines: list[Line] = []
         notes: list[str] = []

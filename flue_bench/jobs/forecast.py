@@ -182,7 +182,9 @@ def _tell_power(
             how = f"seeds spread by {100 * noise.sd:.1f} points in the records here"
         else:
             noise = assumed_noise(examples)
-            differ = f"two models differ on {100 * ASSUMED_DISAGREEMENT:.0f} % of the {examples:,} {grid.split} examples"
+            differ = (
+                f"two models differ on {100 * ASSUMED_DISAGREEMENT:.0f} % of the {examples:,} {grid.split} examples"
+            )
             how = f"assumed: seeds spread by {100 * ASSUMED_SD:.0f} point, and {differ}"
         name = column if rows is None else f"{column}, {rows} train rows"
         display.line(f"  {name}: {smallest(noise, len(grid.seeds))}  ({how})")

@@ -24,7 +24,7 @@ from flue_bench.jobs.teach import teacher_for
 from flue_bench.progress import Display
 from flue_bench.recipe import Recipe
 from flue_bench.record import Cell, Failure, RunRecord, Search, Searched, Teacher
-from flue_bench.results.store import Store
+from flue_bench.results.store import Store, kept_record
 from flue_bench.task import Example, Task
 from flue_bench.training import models
 from flue_bench.training.device import Device, check_compiler, known, pick_device, prepare, random_state_kept
@@ -312,6 +312,8 @@ class _Taught(NamedTuple):
     teacher: Teacher
     leaks: tuple[str, ...]
     """Why it may have been trained on what its students are scored on."""
+    collapsed: str
+    """In words, that it gives one answer throughout, as the record beside it says; empty if not."""
 
 
 def _teacher(grid: Grid, loader: Loader, recipes: Mapping[str, Sequence[Recipe]]) -> dict[str, _Taught]:
@@ -326,13 +328,17 @@ def _teacher(grid: Grid, loader: Loader, recipes: Mapping[str, Sequence[Recipe]]
             raise UsageError(f"{min(of_teacher)} is how to learn from a teacher: give --teacher, or leave it out.")
         return {}
     model = loader.resolve(grid.teacher)
+    record = kept_record(model.folder, model.ref.digest)
+    failed = f"its teacher {model.ref.name} collapsed: {record.collapsed}" if record and record.collapsed else ""
     of_task: dict[str, _Taught] = {}
     misfits: list[str] = []
     for each in grid.tasks:
         task = each.task
         try:
             of_task[task.name] = _Taught(
-                teacher_for(model, task), tuple(f"its teacher: {words}" for words in leaks(model.folder, task))
+                teacher_for(model, task),
+                tuple(f"its teacher: {words}" for words in leaks(model.folder, task)),
+                failed,
             )
             _check_lengths(grid, recipes, model, task.name)
         except UsageError as error:
@@ -402,7 +408,7 @@ def _cells(
                 title = titled(cell, loader.called(model.ref), f"{at} ")
                 display.line(f"{title}: has diverged before, and loses; --force runs it again")
                 continue
-            notes = (*filter(None, (settled.why, auto, lacks)), *poor)
+            notes = (*filter(None, (settled.why, auto, lacks, taught and taught.collapsed)), *poor)
             size = float(rows * epochs) * (model.ref.weights_bytes or 1)
             tested = len(inputs.splits(limit)[grid.split])
             suspected = taught.leaks if taught else ()

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -17,6 +18,7 @@ from flue_bench.boards.rules import build
 from flue_bench.errors import UsageError
 from flue_bench.record import ModelRef, RunRecord, Training
 from flue_bench.results.store import Store
+from flue_bench.search import searched
 from support.boards import write_run
 from support.command_line import done, refused
 from support.factories import make_cell, make_record
@@ -126,6 +128,17 @@ def test_both_are_on_the_page_and_in_one_svg(tmp_path: Path) -> None:
     board = json.loads(done("leaderboard", "--results", root, "--format", "json"))
     assert {column["train_rows"] for column in board["columns"]} == {None, 30, 100, 300}
     assert {row["checkpoint"] and row["checkpoint"]["tokens"] for row in board["rows"]} == {None, 100_000, 200_000}
+
+
+def test_checkpoints_that_were_tuned_are_a_line_of_their_own() -> None:
+    tuned: dict[str, Any] = {"search": searched({"learning_rate": [1e-5, 3e-5]}), "tried": [0.5, 0.6]}
+    board = build([saved(step, **more) for step in (100, 200) for more in ({}, tuned)])
+    (curve,) = curves.of(board)
+    assert {line.label: len(line.points) for line in curve.lines} == {
+        "essai (standard, fp32)": 2,
+        "essai (standard, best of 2, fp32)": 2,
+    }
+    assert not any("not drawn" in note for note in curve.notes)
 
 
 def test_a_board_without_curves_says_what_they_take(tmp_path: Path) -> None:

@@ -140,6 +140,24 @@ def test_train_again_with_the_teacher_that_was_kept(made: dict[str, Path], tmp_p
     assert again().verdict == "same bits"
 
 
+def test_a_teacher_that_collapsed_is_told_of(
+    made: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It teaches one answer: the run says so, and so does the record."""
+    broken = tmp_path / "broken"
+    shutil.copytree(made["avis"], broken)
+    content = json.loads((broken / "flue-bench.json").read_text())
+    words = "predicts only 'oui' (gold has 2 classes)"
+    (broken / "flue-bench.json").write_text(json.dumps(content | {"collapsed": words}))
+    asked = {**QUICK, "progress": True}
+    record = one(flue_bench.run(made["bert"], BY_NAME["avis"], teacher=broken, results=tmp_path / "out", **asked))
+    said = f"its teacher broken collapsed: {words}"
+    assert said in record.environment.notes and said in " ".join(capsys.readouterr().err.split())
+    sound = one(flue_bench.run(made["bert"], BY_NAME["noms"], teacher=made["noms"], results=tmp_path / "out", **QUICK))
+    kept = json.loads((made["noms"] / "flue-bench.json").read_text())["collapsed"]
+    assert any("collapsed" in note for note in sound.environment.notes) == bool(kept)
+
+
 def test_searches_and_sizes_of_train_have_a_teacher_too(made: dict[str, Path], tmp_path: Path) -> None:
     longer = {**QUICK, "overrides": QUICK["overrides"] | {"epochs": 8, "learning_rate": 3e-3}}
     asked = {"teacher": made["noms"], "results": tmp_path, **longer}
