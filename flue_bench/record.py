@@ -721,6 +721,11 @@ class RunRecord(Schema):
     environment: Environment
     created: Time
 
+    @property
+    def rows_an_epoch(self) -> int:
+        """The rows of train that an epoch has: its examples, or the windows into which these were cut."""
+        return self.truncation.windows.get("train") or self.cell.served(self.data.rows).get("train", 0)
+
     @model_validator(mode="after")
     def _resolved(self) -> Self:
         recipe = self.cell.recipe

@@ -283,12 +283,12 @@ def _fine_tune_and_test(
 ) -> _Tested:
     task, (recipe, seed) = inputs.registered.task, cell.trained
     splits = inputs.splits(cell.limit, cell.train_rows, seed)
-    _check_evaluations(recipe, len(splits["train"]))
     kind, called = kind_named(task.kind), loader.called(cell.model)
     with display.bar(title) as bar:
         encoded = loader.encoded(
             inputs, model, cell.limit, recipe.max_length, display, cell.reads, train_rows=cell.train_rows, seed=seed
         )
+        _check_evaluations(recipe, len(encoded["train"]))
         soft = soft_labels(cell, encoded["train"], loader, inputs, device, display)
         network, load_notes, head = models.load_model(model, task, seed, recipe.dropout)
         network.to(device.where)

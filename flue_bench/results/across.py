@@ -224,9 +224,14 @@ def _selected(record: RunRecord) -> dict[str, float]:
 
 
 def _decisive(record: RunRecord) -> tuple[object, ...]:
-    """Return what of the recipe changes the numbers of every training: the rest may, as a length no text reaches."""
-    recipe = record.cell.trained.recipe
-    return recipe.epochs, recipe.batch_size, max(recipe.learning_rate, NO_STEP), recipe.precision
+    """Return what of the recipe changes the numbers of every training: the rest may, as a length no text reaches.
+
+    Epochs that ``max_steps`` or ``patience`` cut off do not, nor does room in a batch for more rows than there are.
+    """
+    recipe, rows = record.cell.trained.recipe, record.rows_an_epoch
+    ends = recipe.schedule != "constant" or recipe.warmup_ratio > 0  # the rate depends on when it would end
+    steps = recipe.steps_on(rows) if ends else record.cost.steps
+    return steps, min(recipe.batch_size, rows), max(recipe.learning_rate, NO_STEP), recipe.precision
 
 
 _RULES: tuple[Callable[[Sequence[Seen]], _Clashes], ...] = (

@@ -214,7 +214,7 @@ def _of_training(record: RunRecord) -> Iterator[str]:
         return
     steps: list[int] = []
     if recipe.max_steps or recipe.evaluate_steps:
-        rows = record.cell.served(record.data.rows).get("train", 0)
+        rows = record.rows_an_epoch
         due = recipe.evaluations_on(rows) if rows else range(0)
         steps = [*due[: len(history)], recipe.steps_on(rows)][: len(history)]
         most = len(due) + 1

@@ -16,9 +16,11 @@ import pytest
 import flue_bench
 from flue_bench.data.embedded import embedded
 from flue_bench.record import PROTOCOL
+from flue_bench.results import across
 from flue_bench.results.store import read_predictions, read_record
 from support import ROOT
 from support.command_line import flue_bench as call
+from support.factories import make_record
 from support.forging import Columns, Fields, copied, forge
 
 KEPT = ROOT / "results/embedded/runs"
@@ -212,6 +214,17 @@ def second_recipe(root: Path) -> Said:
     return Said([path, faster], "predictions: the same answers as")
 
 
+def second_length(root: Path) -> Said:
+    """A run that patience ended early would have had other rates: its losses cannot be these."""
+    path = one(root)  # the third of its four epochs is the best
+
+    def longer(fields: Fields) -> None:
+        fields["schema_version"] = 2
+        fields["cell"]["recipe"].update(epochs=8, patience=1)
+
+    return Said([path, copied(path, longer)], "predictions: the same answers as")
+
+
 def later_protocol(root: Path) -> Said:
     path = forge(one(root), cell(protocol=PROTOCOL + 1))
     return Said([path], f"cell.protocol: {PROTOCOL + 1}, by a later version of flue-bench than this one")
@@ -311,11 +324,33 @@ def members(root: Path) -> Said:
 FORGERIES = (
     score, score_of_the_predictions_of_another, swapped_predictions, without_predictions, gold, gold_of_all_seeds,
     dropped_rows, dropped_rows_and_their_number, dropped_groups, shuffled_ids, other_ids, no_majority, second_seed,
-    second_seed_with_a_history_of_its_own, second_model_and_seed, second_recipe, later_protocol,
+    second_seed_with_a_history_of_its_own, second_model_and_seed, second_recipe, second_length, later_protocol,
     seed_in_the_name, teacher, weights, embedded_model, embedded_model_elsewhere,
     embedded_teacher, embedded_data, embedded_digest, embedded_rows, recipe, recipe_name, labels,
     labels_of_others, members,
 )  # fmt: skip
+
+
+def test_two_recipes_that_are_one_training_both_stand(root: Path) -> None:
+    """Epochs that ``max_steps`` cuts off, and room in a batch for more rows than there are, change no number."""
+    path = one(root)
+
+    def as_long(fields: Fields) -> None:
+        fields["schema_version"] = 2
+        fields["cell"]["recipe"].update(epochs=9, max_steps=fields["cost"]["steps"])
+
+    other = copied(path, as_long)
+    checked = flue_bench.verify_records([path, other], progress=False)
+    assert [each.faults for each in checked] == [(), ()]
+
+    def decisive(rows: int, **recipe: Any) -> Any:
+        return across._decisive(make_record(train_rows=rows, recipe=recipe))
+
+    assert decisive(50, batch_size=64) == decisive(50, batch_size=128) != decisive(50, batch_size=16)
+    assert decisive(100, batch_size=64) != decisive(100, batch_size=128)
+    constant = {"schedule": "constant", "warmup_ratio": 0.0}
+    assert decisive(50, epochs=3, **constant) == decisive(50, epochs=4, **constant)
+    assert decisive(50, epochs=3) != decisive(50, epochs=4)
 
 
 def test_what_is_forged_here_was_right_before(root: Path) -> None:

@@ -18,6 +18,7 @@ from flue_bench.errors import IncompleteError, UsageError
 from flue_bench.recipe import Recipe
 from flue_bench.training.train import Fit, Progress, fine_tune
 from support.networks import CPU, accuracy, network, sentences, weights
+from support.taught import BY_NAME
 
 ROWS, BATCH = 44, 8  # 6 steps an epoch
 
@@ -191,6 +192,18 @@ def test_more_evaluations_than_a_record_holds_are_refused_before_the_training(tm
         error.value
     )
     assert len(Recipe(**settings | {"evaluate_steps": 3}).evaluations_on(100)) + 1 <= 100_000
+
+
+def test_windows_of_long_contexts_are_the_rows_of_an_epoch(tmp_path: Path) -> None:
+    """There are more of them than examples, and verify counts steps and evaluations as the training did."""
+    recipe = {"max_length": 16, "batch_size": 4, "max_steps": 20, "evaluate_steps": 9, "learning_rate": 1e-3}
+    asked: dict[str, Any] = {"overrides": recipe, "device": "cpu", "results": tmp_path, "progress": False}
+    (record,) = flue_bench.run("embedded:untrained", BY_NAME["questions"], **asked)
+    assert record.truncation.windows["train"] == record.rows_an_epoch > record.data.rows["train"] == 16
+    assert [epoch.step for epoch in record.history] == [9, 18, 20]
+    plain = {"max_length": 16, "batch_size": 4, "epochs": 2, "evaluate_steps": 7}
+    flue_bench.run("embedded:untrained", BY_NAME["questions"], **asked | {"overrides": plain})
+    assert [each.faults for each in flue_bench.verify_records(tmp_path, progress=False)] == [(), ()]
 
 
 def test_at_their_defaults_the_fields_are_in_no_record() -> None:
