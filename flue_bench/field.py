@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from flue_bench.errors import UnknownNameError
+
 
 class Published(NamedTuple):
     """A recipe that others train by."""
@@ -78,3 +80,11 @@ SEARCHES: Mapping[str, Grid] = {
         "Antoun et al. 2024, CamemBERT 2.0: A Smarter French Language Model Aged to Perfection (arXiv 2411.08868)",
     ),
 }
+
+
+def unknown_search(name: str) -> UnknownNameError:
+    """Return the error for a name that no search has; if a recipe has it, that is said."""
+    hint = (
+        f"It is a recipe: --recipe {name}." if name in RECIPES else "Or give values: --search learning_rate=1e-5,3e-5."
+    )
+    return UnknownNameError("search", name, SEARCHES, hint)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flue_bench import field
-from flue_bench.errors import UnknownNameError, UsageError, counted, quoted
+from flue_bench.errors import UsageError, counted, quoted
 from flue_bench.recipe import Recipe
 from flue_bench.record import MOST_POINTS, TUNING, Searched, Setting
 
@@ -31,7 +31,7 @@ def searched(
     """
     if isinstance(asked, str):
         if asked not in field.SEARCHES:
-            raise UnknownNameError("search", asked, field.SEARCHES, "Or give values: --search learning_rate=1e-5,3e-5.")
+            raise field.unknown_search(asked)
         asked = field.SEARCHES[asked].fields
     if not isinstance(asked, Mapping):
         raise UsageError(

@@ -424,7 +424,9 @@ class Task(Schema):
         if name not in self.recipe and name in field.RECIPES:
             return Recipe().override(dict(field.RECIPES[name].fields))
         if name not in self.recipe and name != "standard":
-            raise UnknownNameError("recipe", name, {"standard", *self.recipe, *field.RECIPES}, of=f"Task {self.name}")
+            hint = f"It is a search: --search {name}." if name in field.SEARCHES else ""
+            known = {"standard", *self.recipe, *field.RECIPES}
+            raise UnknownNameError("recipe", name, known, hint, of=f"Task {self.name}")
         return Recipe().override(self.recipe.get(name, {}))
 
 

@@ -11,6 +11,7 @@ from flue_bench import field
 from flue_bench.data import registry
 from flue_bench.errors import UnknownNameError
 from flue_bench.recipe import Recipe
+from flue_bench.search import searched
 
 
 @pytest.mark.parametrize(("name", "length"), [("run_glue", 128), ("run_ner", 512)])
@@ -67,3 +68,7 @@ def test_a_task_may_have_its_own_of_that_name_and_unknown_ones_are_named() -> No
     assert own.named_recipe("run_glue") == Recipe(epochs=9)
     with pytest.raises(UnknownNameError, match="Did you mean run_glue"):
         task.named_recipe("run_gleu")
+    with pytest.raises(UnknownNameError, match="It is a search: --search camembert2"):
+        task.named_recipe("camembert2")
+    with pytest.raises(UnknownNameError, match="It is a recipe: --recipe euroeval"):
+        searched("euroeval")

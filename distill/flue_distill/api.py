@@ -104,7 +104,10 @@ def distill(
     if save_every is not None and save_every < 1:
         raise UsageError(f"save_every {save_every}: at least 1 step.")
     named = {"teacher": teacher, "student": student}
-    settings: dict[str, Any] = {**(overrides or {}), **{key: str(value) for key, value in named.items() if value}}
+    settings: dict[str, Any] = {
+        **(overrides or {}),
+        **{key: str(each) for key, each in named.items() if each is not None},
+    }
     settings |= {key: value for key, value in {"steps": steps, "epochs": epochs}.items() if value is not None}
     if lasts["epochs"] and not lasts["steps"]:
         settings["steps"] = None
@@ -112,10 +115,9 @@ def distill(
         chosen = recipe.override(settings)
     else:  # before torch, so that a misspelt key is reported at once
         chosen = DistilRecipe.load(None if recipe is None else str(recipe), settings)
-    if not begun:
+    if not begun:  # a finished run needs no models
         _check_fields(chosen, set(overrides or ()))
-    if not resume:  # a finished run needs them no more
-        model_names.check(filter(None, (chosen.teacher, chosen.student)))
+        model_names.check(name for name in (chosen.teacher, chosen.student) if name is not None)
     display = display_for(progress)
     with display.console.status("Loading PyTorch and transformers"), loading():
         from flue_distill.training import result, run

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import typer
 
 from flue_bench import field
-from flue_bench.errors import UnknownNameError, UsageError, quoted
+from flue_bench.errors import UsageError, quoted
 
 MODELS: Any = typer.Option(
     "--model",
@@ -81,7 +81,7 @@ def values(asked: Iterable[str]) -> dict[str, list[str]]:
         if equals and not key:
             raise UsageError(f"--search needs KEY=VALUE,VALUE, not {quoted(option)}.")
         if not equals and key not in field.SEARCHES:
-            raise UnknownNameError("search", key, field.SEARCHES, "Or give values: --search learning_rate=1e-5,3e-5.")
+            raise field.unknown_search(key)
         given = {key: listed.split(",")} if equals else field.SEARCHES[key].fields
         for name, of_name in given.items():
             if name in named:

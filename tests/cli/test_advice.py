@@ -639,6 +639,8 @@ ELSEWHERE = {
     "--search-seeds {}: from 1 to": "test_what_cannot_be_searched_is_said_before_anything_runs",
     "--search {} has the values {}": "test_what_cannot_be_searched_is_said_before_anything_runs",
     "--search {}: a list of values": "test_what_cannot_be_searched_is_said_before_anything_runs",
+    "It is a search: --search {}": "test_a_task_may_have_its_own_of_that_name_and_unknown_ones_are_named",
+    "It is a recipe: --recipe {}": "test_a_task_may_have_its_own_of_that_name_and_unknown_ones_are_named",
     "--search max_length has {}": "test_what_cannot_be_searched_is_said_before_anything_runs",
     "has diverged before, and loses; --force": "test_what_diverged_is_an_answer_and_is_not_run_again",
     "use --set evaluate_steps={} or more": "test_more_evaluations_than_a_record_holds_are_refused_before_the_training",
