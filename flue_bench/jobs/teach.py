@@ -103,8 +103,10 @@ def told(cell: Cell, soft: SoftLabels | None) -> tuple[str, ...]:
     if cell.teacher is None:
         return ()
     recipe = cell.trained.recipe
-    how = f"{recipe.alpha:g} of the loss is against its soft labels, at temperature {recipe.temperature:g}"
-    notes = (f"taught by {cell.teacher.model.name}: {how}",)
+    how = f"soft labels, at temperature {recipe.temperature:g}"
+    if soft is not None and all(scores.ndim == 0 for scores in soft.scores):
+        how = "numbers"  # which no temperature softens
+    notes = (f"taught by {cell.teacher.model.name}: {recipe.alpha:g} of the loss is against its {how}",)
     if lacking := 0 if soft is None else soft.lacking:
         return (*notes, f"{lacking:,} words of train have no soft label: its teacher sees nothing of them")
     return notes

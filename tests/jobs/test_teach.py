@@ -62,6 +62,8 @@ def test_every_kind_is_taught(task: Any, made: dict[str, Path], tmp_path: Path) 
     assert any(
         note.startswith(f"taught by {made[task.name].name}: 0.5 of the loss") for note in taught.environment.notes
     )
+    (note,) = [note for note in taught.environment.notes if note.startswith("taught by")]
+    assert ("temperature 2" in note) == (task.kind != "regression")
     assert all(checked.ok for checked in flue_bench.verify_records(tmp_path, progress=False))
     board = flue_bench.build_board(tmp_path)
     (row,) = [row for row in board.rows if row.taught]
