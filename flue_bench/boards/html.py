@@ -126,7 +126,7 @@ def _kept(board: Board) -> wording.Table:
         student, teacher = board.rows[pair.student], board.rows[pair.teacher]
         who = [
             f"{student.label} / {teacher.label}",
-            wording.setting_text(board, student),
+            wording.pair_setting(board, pair),
             wording.share(pair.parameters),
         ]
         for column, kept in zip(board.columns, pair.kept, strict=True):

@@ -65,7 +65,7 @@ def _main(board: Board) -> _Table:
     ]
     lines += [
         [
-            f"{board.rows[pair.student].label}\nof {board.rows[pair.teacher].label}",
+            wording.pair_name(board, pair),
             wording.share(pair.parameters),
             *(wording.kept_text(kept) for kept in pair.kept),
         ]

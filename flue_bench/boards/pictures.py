@@ -325,7 +325,7 @@ def _kept(board: Board, pair: Pair) -> Picture | None:
     letters = wording.letters(board)
     letter = f", {letters[pair.student].letter}" if len(set(letters)) > 1 else ""
     title = f"What {student.label} keeps of {teacher.label}{letter}"
-    said = f"{wording.setting_text(board, student)}. The line at 100: the teacher's score."
+    said = f"{wording.pair_setting(board, pair)}. The line at 100: the teacher's score."
     if floors and floor:
         said += f" Orange: {floor.label}, the floor."
     return Picture(title, _svg(title, bottom + 34, *drawn), said)

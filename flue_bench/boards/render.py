@@ -36,6 +36,7 @@ from flue_bench.boards.wording import (
     millions,
     name,
     notes,
+    pair_name,
     percent,
     power_line,
     retention,
@@ -296,7 +297,7 @@ class _Terminal:
             )
         for pair in board.pairs:
             table.add_row(
-                _styled("\nof ".join(escape.plain(board.rows[i].label) for i in (pair.student, pair.teacher)), ""),
+                _styled(pair_name(board, pair), ""),
                 *(_styled(kept_text(pair.kept[i]), "") for i in part),
             )
         if line := power_line(board):

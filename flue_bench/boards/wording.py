@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from flue_bench import escape
 from flue_bench.boards import budgets, provenance
 from flue_bench.boards.board import Board, Entry, Kept, Machine, Pair, Row
 from flue_bench.boards.overall import Overall, Place, Ranking
@@ -123,6 +124,19 @@ def kept_row(board: Board, pair: Pair) -> str:
     if student.search != teacher.search:
         return f"kept, student {student.advantage or 'not tuned'}, teacher {teacher.advantage or 'not tuned'}"
     return f"kept, {student.advantage}" if student.advantage else "kept"
+
+
+def pair_name(board: Board, pair: Pair) -> str:
+    """Return a student, its teacher and how the student was helped, a line each, as it can be printed."""
+    models = "\nof ".join(escape.plain(board.rows[i].label) for i in (pair.student, pair.teacher))
+    return models if (how := kept_row(board, pair)) == "kept" else f"{models}\n{escape.plain(how)}"
+
+
+def pair_setting(board: Board, pair: Pair) -> str:
+    """Return how a student was fine-tuned, and its teacher where one of them was tuned and the other not."""
+    student, teacher = (board.rows[i] for i in (pair.student, pair.teacher))
+    apart = f"; its teacher {setting_text(board, teacher)}" if student.search != teacher.search else ""
+    return f"{setting_text(board, student)}{apart}"
 
 
 def share(ratio: float) -> str:
