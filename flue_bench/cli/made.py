@@ -21,6 +21,7 @@ def made(
     again: str,
     opening: str | None = None,
     more: Callable[[Results], Iterable[str]] = lambda done: (),
+    tuned: bool = False,
 ) -> None:
     """Make records, draw their board, and exit with 1 if some could not be made.
 
@@ -30,6 +31,7 @@ def made(
         again: what is said of those that were there before, after their number.
         opening: a line that comes first.
         more: lines about what was made.
+        tuned: whether there was a search: without a record of its own, it leaves those on validation.
     """
     from flue_bench.memory import keep_freed_memory, set_modules_aside
     from flue_bench.progress import Console, Display
@@ -52,6 +54,8 @@ def made(
         display.line(f"{done.reused} of {len(done)} {again}")
     for line in more(done):
         display.line(line)
-    display.line(f"Records: {results / 'runs'}   The whole board: flue-bench leaderboard --results {results}")
+    splits = {record.cell.split for record in done.records}
+    shown = " --split validation" if splits == {"validation"} or (tuned and not splits) else ""
+    display.line(f"Records: {results / 'runs'}   The whole board: flue-bench leaderboard --results {results}{shown}")
     if incomplete:
         raise typer.Exit(1)

@@ -182,6 +182,7 @@ def run(
         again="cells had a record already; --force runs them again.",
         opening=None if model else f"No --model given: {' and '.join(EMBEDDED)}, small enough for any machine.",
         more=_kept if keep else lambda done: (),
+        tuned=bool(search),
     )
 
 

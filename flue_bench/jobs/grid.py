@@ -185,7 +185,8 @@ def run_grid(grid: Grid, store: Store, display: Display) -> Outcome:
     if remote and "auto" in {grid.precision or recipe.precision for recipe in every}:
         raise UsageError(UNKNOWN_PRECISION)
     if not remote and any(recipe.compiled for recipe in every):
-        check_compiler("--set compiled", device)
+        searched = any("compiled" in point for point in grid.points)
+        check_compiler("--search compiled" if searched else "--set compiled", device)
     teacher = _teacher(grid, loader, recipes)
     outcome.lacking = lacking(grid.tasks, grid.data_dir, grid.offline, display)
     grid = replace(grid, tasks=sorted(grid.tasks, key=lambda each: each.task.name in outcome.lacking))

@@ -45,7 +45,8 @@ def run_search(grid: Grid, searched: Searched, store: Store, display: Display) -
             undecided.append(f"{called}: {lacking}: the same command goes on with them, and then chooses.")
         elif search.best is None:
             reasons = ", ".join(f"{number} {why}" for why, number in search.lost.items())
-            undecided.append(f"{called}: no point stands ({reasons}): search other values, such as lower rates.")
+            other = "lower rates" if set(search.lost) == {"diverged"} else "more epochs or other rates"
+            undecided.append(f"{called}: no point stands ({reasons}): search other values, such as {other}.")
         else:
             found[where] = search
             display.line(f"{called}: {_said(search, tried)}")

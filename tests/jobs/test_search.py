@@ -19,9 +19,10 @@ from flue_bench import search as asking
 from flue_bench.data import registry
 from flue_bench.errors import DivergedError, IncompleteError, UnknownNameError, UsageError
 from flue_bench.jobs import cell as cells
-from flue_bench.record import TUNING, RunRecord, Searched
+from flue_bench.record import TUNING, Point, RunRecord, Searched
 from flue_bench.results.store import Store
 from support.command_line import done, refused
+from support.command_line import flue_bench as flue_bench_command
 from support.factories import make_cell, make_record
 from support.tasks import sentence_task
 
@@ -210,6 +211,7 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert "best of 3" in board and "batch_size 4, 8; learning_rate 0.001, 0.003" in " ".join(board.split())
     assert "seed 4000000000" in " ".join(board.split())
     assert "3 records scored on validation" in " ".join(board.split())
+    assert "--search compiled: only on a GPU" in refused("run", "-m", MODEL, *common, "--search", "compiled=true,false")
     on_validation = done("leaderboard", "--results", out, "--split", "validation", "-f", "csv")
     assert on_validation.count("4000000000") == 3 and "best of" not in on_validation
     assert "Did you mean camembert2" in refused("run", "-m", MODEL, *common, "--search", "camembert")
@@ -303,7 +305,7 @@ def test_collapsed_and_diverged_points_lose_and_are_counted(tmp_path: Path, monk
 
     with pytest.raises(IncompleteError, match=r"no point stands \(1 collapsed, 1 diverged\)") as error:
         flue_bench.run(MODEL, task, search={"learning_rate": [1e-3, 3e-3]}, results=out, **SMALL)
-    assert not error.value.results.records
+    assert not error.value.results.records and "more epochs or other rates" in error.value.reasons[0]
 
 
 def test_what_diverged_is_an_answer_and_is_not_run_again(
@@ -354,6 +356,26 @@ def test_the_card_of_a_tuned_model_has_the_command_that_makes_it_again(
     (scored,) = flue_bench.score(folder, task, results=out, device="cpu", progress=False)
     assert scored.recipe_name == f"kept: {record.recipe_name}, best of 3, seed 0"
     assert all(checked.ok for checked in flue_bench.verify_records(out, progress=False))
+
+
+def test_the_board_that_is_named_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of validation, where all points have lost or the split was asked for."""
+    task = files(tmp_path / "data")
+    common = ["run", "-m", MODEL, "-t", task, "--device", "cpu", "--set", "epochs=1", "--set", "batch_size=4"]
+
+    def named(*words: str, code: int = 0) -> None:
+        out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
+        said = flue_bench_command(*common, *words, "--results", out)
+        assert said.code == code, said
+        (command,) = re.findall(r"The whole board: flue-bench (.*)", " ".join(said.err.split()))
+        assert ("--split validation" in command) == (code == 1 or "validation" in words)
+        assert "avis" in done(*shlex.split(command))
+
+    monkeypatch.setenv("COLUMNS", "400")
+    named("--set", "learning_rate=1e-3")
+    named("--set", "learning_rate=1e-3", "--split", "validation")
+    monkeypatch.setattr(Point, "lost", property(lambda point: "collapsed"))
+    named("--search", "learning_rate=1e-3,3e-3", code=1)
 
 
 def test_another_failure_leaves_the_search_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
