@@ -185,7 +185,7 @@ def test_a_kill_between_a_step_and_its_evaluation(tmp_path: Path, stop_at: int) 
 
 
 def test_more_evaluations_than_a_record_holds_are_refused_before_the_training(tmp_path: Path) -> None:
-    settings = {"max_steps": 200_001, "evaluate_steps": 1}
+    settings: dict[str, Any] = {"epochs": "auto", "max_steps": 200_001, "evaluate_steps": 1}
     with pytest.raises(IncompleteError) as error:
         flue_bench.run("embedded:untrained", "mini-cls", overrides=settings, results=tmp_path, progress=False)
     assert "200,001 evaluations on validation, and a record holds 100,000: use --set evaluate_steps=3" in str(
