@@ -711,6 +711,8 @@ PIECES = {
     "--model {}",
     "--model {} --model {}",
     "--max-length is {}",
+    " --split validation",
+    "--search compiled",
     "--set compiled",
     "--set max_length",
     "flue-bench score --max-length",

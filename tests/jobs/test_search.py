@@ -211,7 +211,8 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert "best of 3" in board and "batch_size 4, 8; learning_rate 0.001, 0.003" in " ".join(board.split())
     assert "seed 4000000000" in " ".join(board.split())
     assert "3 records scored on validation" in " ".join(board.split())
-    assert "--search compiled: only on a GPU" in refused("run", "-m", MODEL, *common, "--search", "compiled=true,false")
+    said = flue_bench_command("run", "-m", MODEL, *common, "--search", "compiled=true,false")
+    assert said.code == 2 and "leave --search compiled out" in said.err
     on_validation = done("leaderboard", "--results", out, "--split", "validation", "-f", "csv")
     assert on_validation.count("4000000000") == 3 and "best of" not in on_validation
     assert "Did you mean camembert2" in refused("run", "-m", MODEL, *common, "--search", "camembert")
