@@ -18,8 +18,8 @@ from flue_bench.escape import plain
 WIDTH, HEIGHT = 460.0, 300.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 448.0, 18.0, 258.0
 """The plotting area's edges."""
-LETTER = 7.2
-"""Width of a letter, roughly."""
+LETTER = 7.4
+"""Width of a letter, roughly: letters are larger where the picture is small."""
 LONGEST = 30
 """Letters of a name in a picture."""
 GROUPS = 3
@@ -375,7 +375,7 @@ def _bar(scale: Scale, low: float, high: float, start: float, end: float, y: flo
 
 def _left(names: Iterable[str]) -> float:
     """Return where a plot begins that has these names on its left."""
-    return 16 + 7 * max(map(len, names))
+    return 16 + LETTER * max(map(len, names))
 
 
 def _cut(text: str, longest: int = LONGEST) -> str:

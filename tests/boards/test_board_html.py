@@ -712,6 +712,21 @@ def test_a_phone(page: Page, board: Path) -> None:
 
 
 @browser
+@pytest.mark.parametrize("width", [390, 1366])
+def test_names_stay_within_their_picture(page: Page, board: Path, tmp_path: Path, width: int) -> None:
+    words = ("--results", board.parent, "--overall", "paws-x", "--format", "html", "--out", tmp_path / "b.html")
+    done("leaderboard", *words)
+    page.open(tmp_path / "b.html", width=width)
+    page.js("document.querySelectorAll('details').forEach(details => details.open = true)")
+    outside = """[...document.querySelectorAll("figure text")].filter((text) => {
+      const [own, around] = [text, text.closest("figure")].map((each) => each.getBoundingClientRect());
+      return own.left < around.left || own.right > around.right;
+    }).map((text) => text.textContent)"""
+    assert "Ranks, paws-x" in page.js("[...document.querySelectorAll('figure h3')].map(h => h.innerText)")
+    assert page.js(outside) == []
+
+
+@browser
 def test_a_number_leads_to_what_lies_behind_it(page: Page, board: Path) -> None:
     page.open(board)
     assert not page.js("document.querySelector('dialog').open")
