@@ -514,10 +514,6 @@ def _json(path: Path, layout: Layout) -> Iterator[tuple[int, Any]]:
     yield from _Listed(path, chain([first], (line for _, line in lines)))
 
 
-def _is_article(first: Any = None) -> bool:
-    return isinstance(first, dict) and "paragraphs" in first
-
-
 _SQUAD = 'Where it is in the form of SQuAD (data, paragraphs, qas), set reader = "squad" in the source.'
 
 
@@ -627,8 +623,16 @@ def _objects(
                 yield number, [row.get(names.get(str(column))) for column in wanted]
                 read = True
                 continue
-            if isinstance(row.get("data"), list) and _is_article(*row["data"][:1]):
+            inner = {key: value[0] for key, value in row.items() if isinstance(value, list) and value}
+            if isinstance(article := inner.get("data"), dict) and "paragraphs" in article:
                 raise DataError(f"{place(path, number)}: no columns but a whole data set. {_SQUAD}") from None
+            if below := [
+                key for key, one in inner.items() if isinstance(one, dict) and _named(one).keys() >= {*wanted}
+            ]:
+                raise DataError(
+                    f"{place(path, number)}: the rows are a list under '{below[0]}': give that list alone, or one "
+                    "object per line."
+                ) from None
             lists = any(isinstance(value, list) for value in row.values())
             if "words" in wanted and lists and ("text" in row or {"data", "annotations"} <= row.keys()):
                 raise DataError(

@@ -288,6 +288,19 @@ def test_two_labels_of_zeros_and_ones_are_hinted_at(tmp_path: Path) -> None:
         from_file(tmp_path, "multi-label", "a.jsonl", labels=["joie", "peur"])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_rows_inside_an_object_are_told(kind: str, name: str, tmp_path: Path) -> None:
+    """As pandas writes them with ``orient="table"``, and some sites."""
+    rows = KINDS[kind].rows
+    for whole in {"schema": {"fields": ["text"]}, "data": rows}, {"version": 1, "items": rows}, {"data": rows, "n": 3}:
+        (tmp_path / name).write_text(json.dumps(whole), encoding="utf-8")
+        with pytest.raises(DataError, match=r"the rows are a list under '(data|items)': give that list alone"):
+            from_file(tmp_path, kind, name)
+    (tmp_path / "b.json").write_text(json.dumps(rows), encoding="utf-8")
+    assert len(from_file(tmp_path, kind, "b.json").splits["train"]) == len(rows)
+
+
 # Answers that do not stand where their number says.
 
 
