@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from flue_bench.errors import quoted
 from flue_bench.kinds import counts, rows
 from flue_bench.kinds.counts import Floats, Ints, Metric, Scores
 from flue_bench.kinds.kind import Declared, Kind, Texts, integers, likeliest
 from flue_bench.kinds.own_head import Reading
-from flue_bench.kinds.rows import Row
+from flue_bench.kinds.rows import Row, plain_number
 from flue_bench.record import RunRecord
-from flue_bench.task import Example
+from flue_bench.task import Example, nfc
 
 if TYPE_CHECKING:
     import pyarrow
@@ -78,11 +79,16 @@ class MultipleChoice(Kind[Question]):
             raise ValueError(
                 f"{len(choices)} choices, where there should be from 2 to {len(row.labels.names)}, which 'labels' name"
             )
+        said, names = row.values["label"], row.labels.names
+        if isinstance(said, str) and nfc(said) in choices and not row.labels.knows(said) and plain_number(said) is None:
+            name = names[choices.index(nfc(said))]
+            raise ValueError(f"the label is the text of a choice, {quoted(said)}: give its position, '{name}'")
         answer = row.label("label")
         if answer >= len(choices):
-            raise ValueError(f"the answer is '{row.labels.names[answer]}', and there are {len(choices)} choices")
+            number = plain_number(said) is not None and not row.labels.knows(str(said))
+            advice = " (a number counts from 0; what others stand for, 'label_names' says)" if number else ""
+            raise ValueError(f"the answer is '{names[answer]}', and there are {len(choices)} choices{advice}")
         if again := [at for at, choice in enumerate(choices) if choice == choices[answer] and at != answer]:
-            names = row.labels.names
             raise ValueError(
                 f"the right choice, '{names[answer]}', reads as '{names[again[0]]}' does: which of the two is meant?"
             )

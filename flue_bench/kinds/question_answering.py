@@ -376,7 +376,10 @@ def _answers(value: Any) -> tuple[tuple[str, int], ...]:
             else:
                 raise ValueError(f"the column for 'answers' holds {quoted(each)}: {form}")
     else:
-        raise ValueError(f"the column for 'answers' holds {quoted(value)}: {form}")
+        two = '. In two columns they are `columns = { answers = { text = "…", answer_start = "…" } }`'
+        raise ValueError(
+            f"the column for 'answers' holds {quoted(value)}: {form}{two if isinstance(value, str) else ''}"
+        )
     for text, start in pairs:
         if not isinstance(text, str) or not isinstance(start, int) or isinstance(start, bool):
             raise ValueError(f"an answer is a text and a whole number, not {quoted(text)} and {quoted(start)}")

@@ -173,12 +173,21 @@ class Labels:
         elif _NUMBER.fullmatch(name) and self._positions:
             wanted = {str(number + 1): number for number in range(len(self.names))}
             advice = f"numbers are positions from 0; if they are not, {self._naming(wanted)}"
+        elif wanted := self._otherwise(name):
+            advice = f"say {self._naming(wanted)}"
         elif self.separator is not None and (mark := self.mark(name)):
             advice = f"it holds several: `separator = {json.dumps(mark)}` in the source parts them"
         for scheme, prefixes in AS_IOB2.items():
             if name[:2] in prefixes and prefixes[name[:2]] + name[2:] in self._index:
                 advice = f'in {scheme} it would be one: `scheme = "{scheme}"`'
         return f"unknown label {quoted(value)}; the task's are {known} ({advice})"
+
+    def _otherwise(self, name: str) -> dict[str, int]:
+        """Return how files call the labels, if they have other capitals here than the task, or blanks around them."""
+        for written in str.upper, str.capitalize, str.lower, str.title:
+            if name in map(written, self.names):
+                return {written(label): index for index, label in enumerate(self.names) if written(label) != label}
+        return {name: self._index[name.strip()]} if name.strip() in self._index else {}
 
     def _naming(self, wanted: Mapping[str, int]) -> str:
         """Return the line of a source that names values."""
@@ -236,7 +245,11 @@ class Row:
         if isinstance(value, str) and value.lstrip()[:1] in ("[", "{", "("):
             other = NO_JSON
         elif isinstance(value, str) and column in ("words", "tags"):
-            other = ": a text needs kind 'sentence', or 'sentence-pair' with another"
+            other = (
+                ": a text needs kind 'sentence', or 'sentence-pair' with another; words in a cell are a list in JSON"
+            )
+        elif isinstance(value, str):
+            other = ' (in a cell of text a list is JSON, such as ["a", "b"])'
         raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no list{other}")
 
     def texts(self, column: str) -> tuple[str, ...]:
@@ -249,7 +262,7 @@ class Row:
         if (number := plain_number(value)) is not None and math.isfinite(number):
             return number
         comma = isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d+,\d+\s*", value)
-        advice = ": decimals are written with a point here" if comma else ""
+        advice = f": decimals are written with a point here, {value.strip().replace(',', '.')}" if comma else ""
         if value is None or value == "":
             advice = ' (`drop_if` with "" leaves such rows out)'
         raise ValueError(f"the column for '{column}' holds {quoted(value)}, which is no finite number{advice}")
@@ -274,6 +287,11 @@ class Row:
                 raise ValueError(
                     f"the column for '{column}' holds the text {quoted(value)}: say what parts its labels, such as "
                     f"`separator = {mark}` in the source"
+                )
+            if isinstance(from_json(value), list) and not labels.knows(value):
+                raise ValueError(
+                    f"the column for '{column}' holds {quoted(value)}, a list in JSON, which needs no separator: leave "
+                    "`separator` out of the source"
                 )
             parts = [part.strip() for part in value.split(labels.separator)] if value.strip() else []
             if "" in parts:

@@ -214,6 +214,29 @@ def test_the_mark_that_parts_labels_is_named(mark: str, tmp_path: Path) -> None:
         assert [example.labels for example in data.splits["train"]] == expected[1:] + expected[:1]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("names", "theirs"),
+    [
+        (["joie", "peur", "colère"], ["Joie", "Peur", "Colère"]),
+        (["joie", "peur", "colère"], ["JOIE", "PEUR", "COLÈRE"]),
+        (["Joie", "PEUR", "colère"], ["joie", "peur", "colère"]),
+        (["joie vive", "peur", "colère"], ["Joie Vive", "Peur", "Colère"]),
+        (["joie", "peur", "colère"], ["joie ", "peur", "colère"]),
+    ],
+)
+def test_labels_with_other_capitals_or_blanks_are_named(names: list[str], theirs: list[str], tmp_path: Path) -> None:
+    rows = [{"text": f"t {i}", "label": theirs[i % 3]} for i in range(9)]
+    (tmp_path / "a.csv").write_text(table(rows), encoding="utf-8")
+    task = {"name": "essai", "kind": "sentence", "labels": names, "metric": "f1_macro"}
+    data = follow(tmp_path, task | {"source": [{"files": dict.fromkeys(SPLITS, "a.csv")}]})
+    assert [each.label for each in data.splits["train"]] == [0, 1, 2] * 3
+
+
+def test_a_choice_that_is_a_number_is_a_position_all_the_same(tmp_path: Path) -> None:
+    rows = [{"text": f"Combien {i} ?", "choices": ["1", "0"], "label": str(i % 2)} for i in range(4)]
+    assert [each.label for each in in_memory("multiple-choice", rows).splits["train"]] == [0, 1, 0, 1]
+
+
 def _tables(name: str, rows: Any, **how: Any) -> tuple[str, Callable[[Path], Any]]:
     return name, lambda folder: (folder / name).write_text(table(rows, **how), encoding="utf-8")
 
@@ -242,6 +265,16 @@ ASKED = KINDS["question-answering"].rows
         ("multi-label", _lines({"text": "a", "labels": None}), {}, "holds None, which is no list of labels"),
         ("multi-label", _tables("a.csv", [{"text": "a", "labels": "joie;peur;"}]), {"separator": ";"},
          "line 2: the column for 'labels' holds 'joie;peur;': no label stands on one side of a ';'"),
+        ("multi-label", _tables("a.csv", [{"text": "a", "labels": '["joie", "peur"]'}]), {"separator": ","},
+         "a list in JSON, which needs no separator"),
+        ("multiple-choice", _lines({"text": "a", "choices": ["ici", "là"], "label": "la\u0300"}), {},
+         "the label is the text of a choice, 'la\u0300': give its position, 'B'"),
+        ("multiple-choice", _lines({"text": "a", "choices": ["ici", "là"], "label": 2}), {},
+         "the answer is 'C', and there are 2 choices (a number counts from 0"),
+        ("multiple-choice", _lines({"text": "a", "choices": ["ici", "là"], "label": "C"}), {},
+         "the answer is 'C', and there are 2 choices."),
+        ("multiple-choice", _lines({"text": "a", "choices": "ici;là", "label": "A"}), {}, "a list is JSON, such as"),
+        ("question-answering", _lines(ASKED[0] | {"answers": "l'œuf"}), {}, "In two columns they are `columns = {"),
         ("multi-label", _tables("a.csv", [{"text": "a", "labels": ";"}]), {"separator": ";"}, "no label stands on one"),
         ("multiple-choice", _lines({"text": "a", "choices": "['ici' 'là']", "label": "A"}), {}, PYTHON),
         ("multiple-choice", _lines({"text": "a", "choices": {"text": ["x"]}, "label": "A"}), {}, "which is no list"),
