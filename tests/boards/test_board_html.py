@@ -815,7 +815,7 @@ def test_a_thousand_records_are_loaded_and_sorted(page: Page, thousand: Path) ->
     before = spent()
     page.open(thousand)
     loaded = spent()
-    assert len(names(page)) == 84 and loaded - before < 4
+    assert len(names(page)) == 84 and 0 < loaded - (before if loaded > before else 0) < 4  # or from 0, in a new process
     page.js("document.querySelector('[data-name=xnli] button').click(); document.body.offsetWidth")
     assert spent() - loaded < 2
     index = page.js("document.querySelector('[data-name=xnli]').cellIndex")
