@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader, BufferedWriter
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from flue_bench.errors import RecordError
 
@@ -45,6 +45,11 @@ def cache_dir() -> Path:
     if own := os.environ.get("FLUE_BENCH_CACHE"):
         return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "flue-bench"
+
+
+def as_text(path: Path | str) -> str:
+    """Return a path as a text that can be recorded: bytes of a name that are not UTF-8 are spelt out, as ``\\xe9``."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 @contextmanager
@@ -266,24 +271,6 @@ def read(path: Path, limit: int = SMALL, root: Path | None = None) -> bytes:
     if len(content) > size:
         raise OSError(errno.EBUSY, "it grows while it is read", str(path))
     return content
-
-
-def repeats(described: Any, size: int, free: int = 0) -> str:
-    """Return in words that a parquet file, by its own description, repeats a few values without end; empty if not.
-
-    A row of a data set has text or an id of its own, which takes more than a byte; a run of equal rows takes none.
-
-    Args:
-        described: the file's metadata, as pyarrow gives them.
-        size: its bytes.
-        free: values in lists that it may hold whatever its size.
-    """
-    groups = [described.row_group(number) for number in range(described.num_row_groups)]
-    of_columns = (sum(group.column(column).num_values for group in groups) for column in range(described.num_columns))
-    values = max(of_columns, default=0)
-    if described.num_rows <= size and values <= max(8 * size, free):
-        return ""
-    return f"{max(described.num_rows, values):,} values in {size:,} bytes: the same ones again and again"
 
 
 def sha256(path: Path, root: Path | None = None) -> str:

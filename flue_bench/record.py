@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from flue_bench import files
+from flue_bench import files, parquet_files
 from flue_bench.errors import RecordError, UsageError, cause
 from flue_bench.recipe import Precision, Recipe
 from flue_bench.task import (
@@ -50,6 +50,8 @@ MOST_VALUES = 2**24
 """Values in lists, such as tags, that a small file of predictions may hold."""
 MOST_EVALUATIONS = 100_000
 """Evaluations on validation in the history of a training."""
+MOST_BYTES = 2**30
+"""Bytes of memory that predictions may take."""
 MOST_POINTS = 10_000
 """Combinations of a search."""
 SCHEMA_VERSION = 2
@@ -585,8 +587,11 @@ class Predictions(Schema):
             raise RecordError(f"{path}: not the file that its record was written with (SHA-256 differs).")
         try:
             file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
-            if fault := files.repeats(file.metadata, len(content), free=MOST_VALUES):
+            if fault := parquet_files.excess(file.metadata, len(content), free=MOST_VALUES):
                 raise RecordError(f"{path} has {fault}; refused.")
+            size = parquet_files.decoded(file, lambda: pyarrow.BufferReader(content), columns)
+            if size > MOST_BYTES:
+                raise RecordError(f"{path} has values of {size:,} bytes, and {MOST_BYTES:,} is the limit; refused.")
             return file.read(columns=columns)
         except (OSError, pyarrow.ArrowException, UnicodeError) as error:
             raise RecordError(f"{path}: damaged: {cause(error)}.") from error

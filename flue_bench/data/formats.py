@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
 from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flue_bench import files
 from flue_bench import lines as text_files
+from flue_bench import parquet_files
 from flue_bench.errors import DataError, quoted
 from flue_bench.lines import LONGEST, PACKED
 from flue_bench.task import nfc
@@ -28,15 +26,11 @@ Row = tuple[int, Sequence[Any]]
 
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "conll")
 _SUFFIXES = {"ndjson": "jsonl"} | dict.fromkeys(("bio", "conllu", "iob", "iob2", "txt"), "conll")
-_BATCH = 1024
-"""Rows of a parquet file that are in memory at once; a web page may have a megabyte."""
 _ADVICE = "Name the columns to read under 'columns' in the task file."
 LONGEST_SENTENCE = 250
 """Words; a CoNLL file with more of them and no blank line has lost its sentence boundaries."""
 MOST_VALUES = 2**22
 """Values of one row: columns of a table, parts of a JSON object. Each takes many times its bytes in memory."""
-BATCH_BYTES = 2**26
-"""Bytes of a parquet file's values that are in memory at once, as far as its own description says."""
 
 csv.field_size_limit(2**27)  # some reviews and documents exceed the default of 131,072 characters
 
@@ -370,7 +364,7 @@ def _quoted(path: Path, layout: Layout, delimiter: str) -> Iterator[tuple[int, l
 
     lines = counted()
     first = next(lines, "")
-    said = re.fullmatch(r'"?sep=(.)"?\r?\n?', first)  # Excel's own way to name the delimiter
+    said = re.fullmatch(r'"?sep=([^"])"?\r?\n?', first)  # Excel's own way to name the delimiter
     offset = 1 if said else 0
     delimiter = layout.delimiter or (said[1] if said else delimiter)
     reader = csv.reader(lines if said else chain([first], lines), strict=True, delimiter=delimiter)
@@ -647,56 +641,25 @@ def _objects(
 
 def parquet_rows(path: Path, wanted: Sequence[Column], advice: str = _ADVICE) -> Iterator[Row]:
     """Yield the rows of a parquet file, read in batches; arguments and errors are those of ``json_rows``."""
-    with _parquet(path) as file:
+    with parquet_files.opened(path) as file:
         known = file.schema_arrow.names
         at = {name: number for number, name in enumerate(map(nfc, known))}
         numbers = {c: c if isinstance(c, int) else at.get(c, len(known)) for c in wanted}
         if missing := [c for c, number in numbers.items() if not -len(known) <= number < len(known)]:
             raise _missing(path, missing, known, advice=advice)
         names = [known[numbers[column]] for column in wanted]
-        read = list(dict.fromkeys(names))
         done = 0
-        for group in range(file.num_row_groups):
-            for batch in file.iter_batches(_rows_at_once(path, file, group, read), row_groups=[group], columns=read):
-                columns = [batch.column(name).to_pylist() for name in names]
-                yield from enumerate(zip(*columns, strict=True), start=done + 1)
-                done += batch.num_rows
-
-
-def _rows_at_once(path: Path, file: Any, group: int, read: Sequence[str]) -> int:
-    """Return how many rows of a row group to decode at once: a few bytes may stand for one long value in every row.
-
-    Raises:
-        DataError: the values of lists would take gigabytes.
-    """
-    import pyarrow.compute
-    from pyarrow import parquet
-
-    rows, described = _BATCH, file.metadata.row_group(group)
-    for number in range(described.num_columns):
-        chunk, column = described.column(number), file.schema.column(number)
-        name = column.path.split(".")[0]
-        long = chunk.total_uncompressed_size > BATCH_BYTES // _BATCH
-        if name not in read or column.physical_type != "BYTE_ARRAY" or not chunk.has_dictionary_page or not long:
-            continue
-        with files.opened(path) as raw, parquet.ParquetFile(raw, read_dictionary=[column.path]) as again:
-            values: Any = next(again.iter_batches(1, row_groups=[group], columns=[name])).column(0)
-        while hasattr(values, "values"):  # a list's
-            values = values.values
-        if not hasattr(values, "dictionary") or not len(values.dictionary):
-            continue
-        longest = max(1, pyarrow.compute.max(pyarrow.compute.binary_length(values.dictionary)).as_py() or 0)
-        if column.path != name and longest * chunk.num_values > MOST_VALUES * _BATCH:
-            raise DataError(f"{path}: column '{name}' has values of {longest:,} bytes in its lists: refused.")
-        rows = min(rows, max(1, BATCH_BYTES // longest))
-    return rows
+        for batch in parquet_files.batches(path, file, list(dict.fromkeys(names))):
+            columns = [batch.column(name).to_pylist() for name in names]
+            yield from enumerate(zip(*columns, strict=True), start=done + 1)
+            done += batch.num_rows
 
 
 def class_names(path: Path, column: Column) -> tuple[str, ...]:
     """Return the names that ``datasets`` gave the numbers in a column of a parquet file (ClassLabel), or none."""
     if path.suffix.lower() != ".parquet":
         return ()
-    with _parquet(path) as file:
+    with parquet_files.opened(path) as file:
         schema = file.schema_arrow
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
@@ -704,7 +667,7 @@ def class_names(path: Path, column: Column) -> tuple[str, ...]:
         while "names" not in feature:  # of a list, which older versions wrote as a list too
             feature = feature[0] if isinstance(feature, list) else feature["feature"]
         return tuple(map(str, feature["names"])) if feature["_type"] == "ClassLabel" else ()
-    except (KeyError, IndexError, TypeError, ValueError):  # other tools wrote it, or there is no such column
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError):  # of other tools, or no such column
         return ()
 
 
@@ -714,24 +677,8 @@ def parquet_size(path: Path) -> int:
     Raises:
         DataError: the file is damaged, or is not a parquet file.
     """
-    with _parquet(path) as file:
+    with parquet_files.opened(path) as file:
         return int(file.metadata.num_rows)
-
-
-@contextmanager
-def _parquet(path: Path) -> Iterator[Any]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with files.opened(path) as raw:
-            size = os.fstat(raw.fileno()).st_size
-            with parquet.ParquetFile(raw) as file:
-                if fault := files.repeats(file.metadata, size):
-                    raise DataError(f"{path} has {fault}; refused.")
-                yield file
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as parquet: {str(error).partition(chr(10))[0]}") from error
 
 
 def _missing(

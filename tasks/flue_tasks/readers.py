@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flue_bench import files
+from flue_bench import files, parquet_files
 from flue_bench.errors import DataError, quoted
 from flue_bench.lines import LONGEST, PACKED, lines
 from flue_bench.task import Example, Split, Task
@@ -115,20 +114,12 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str,
             except (ValueError, RecursionError, TypeError, KeyError):
                 raise DataError(f"{path}, line {number}: no JSON object with {', '.join(columns)}.") from None
         return
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with files.opened(path) as raw, parquet.ParquetFile(raw) as file:
-            if fault := files.repeats(file.metadata, os.fstat(raw.fileno()).st_size):
-                raise DataError(f"{path} has {fault}; refused.")
-            if lacking := [column for column in columns if column not in file.schema_arrow.names]:
-                raise DataError(f"{path} has no column {', '.join(lacking)}.")
-            batches = file.iter_batches(columns=list(columns))
-            for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), start=1):
-                yield f"row {number}", row
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as parquet: {str(error).partition(chr(10))[0]}") from None
+    with parquet_files.opened(path) as file:
+        if lacking := [column for column in columns if column not in file.schema_arrow.names]:
+            raise DataError(f"{path} has no column {', '.join(lacking)}.")
+        batches = parquet_files.batches(path, file, columns)
+        for number, row in enumerate((row for batch in batches for row in batch.to_pylist()), start=1):
+            yield f"row {number}", row
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,6 +254,15 @@ def test_names_that_say_nothing_or_something_else(tmp_path: Path) -> None:
         load(tmp_path, "a.parquet")
 
 
+@pytest.mark.parametrize("said", ["[" * 100_000, '{"info": {"features": {"label": ' + "[" * 100_000, "{}", "\udc00"])
+def test_a_parquets_names_that_nobody_can_read_are_none(said: str, tmp_path: Path) -> None:
+    class_label(tmp_path, NAMES, [2, 0, 1])
+    table = parquet.read_table(tmp_path / "a.parquet")
+    described = {"huggingface": said.encode("utf-8", "surrogatepass")}
+    parquet.write_table(table.replace_schema_metadata(described), tmp_path / "a.parquet")
+    assert read(load(tmp_path, "a.parquet")) == [2, 0, 1]
+
+
 def test_tags_in_a_parquet_have_names_too(tmp_path: Path) -> None:
     names, tags = ["O", "B-PER", "I-PER"], [[0, 1, 2], [1, 0]]
     class_label(tmp_path, names, tags, "tags")

@@ -27,7 +27,8 @@ import sys
 from pathlib import Path
 from flue_bench import lines
 from flue_bench.data import formats
-lines.RATIO_FREE = 2**20  # less work for the test
+from flue_bench import parquet_files
+lines.RATIO_FREE = parquet_files.RATIO_FREE = 2**20  # less work for the test
 from flue_bench.errors import DataError
 path, most = Path(sys.argv[1]), int(sys.argv[2])
 rows = formats.sentences(path) if "conll" in path.name else formats.rows(path, sys.argv[3].split())
@@ -60,10 +61,18 @@ def lists(value: str, words: int) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array([0, words], pa.int32()), repeated(value, words))
 
 
+def plain(path: Path) -> None:
+    """Equal values without a dictionary, of which compression leaves nothing."""
+    made = pa.table({"text": ["a" * 2**20] * 64, "label": ["b"] * 64})
+    parquet.write_table(made, path, compression="zstd", use_dictionary=False)
+
+
 AGAIN, UNPACKS, VALUES = "the same ones again and again", "it unpacks to more than", "more than 4,194,304 values"
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "rows.parquet": (lambda p: table(p, text=repeated("a", 3_000_000), label=repeated("b", 3_000_000)), AGAIN),
     "words.parquet": (lambda p: table(p, text=lists("a", 3_000_000), label=["b"]), AGAIN),
+    "plain.parquet": (plain, "bytes of values in .* bytes: the same ones"),
+    "some-words.parquet": (lambda p: table(p, text=lists(NOISE[:60_000], 100_000), label=["b"]), "values of 60,000 "),
     "long-words.parquet": (lambda p: table(p, text=lists(NOISE, 100_000), label=["b"]), "values of 1,048,576 bytes in"),
     "line.jsonl.gz": (lambda p: p.write_bytes(packed(b"x", 3 * 2**28)), "line 1 is longer than"),
     "lines.jsonl.gz": (lambda p: p.write_bytes(packed(b'{"text":"","label":0}\n', 10**6)), UNPACKS),
@@ -90,12 +99,28 @@ def test_a_small_file_makes_no_large_work(name: str, tmp_path: Path) -> None:
     assert re.search(message, printed) and len(printed) < 1000 and name in printed
 
 
+def as_text(path: Path, column: str) -> None:
+    table(path, **{column: repeated(NOISE, 100_000), "label": repeated("b", 100_000)})
+
+
+def as_bytes(path: Path, column: str) -> None:
+    """Of a type all of whose values have one length."""
+    one = pa.table({column: pa.array([NOISE.encode()], pa.binary(len(NOISE))), "label": ["b"]})
+    with parquet.ParquetWriter(path, one.schema) as writer:
+        for _ in range(1000):
+            writer.write_batch(one.to_batches()[0])
+
+
 @pytest.mark.timeout(60)
-def test_a_long_value_in_every_row_is_decoded_a_few_rows_at_a_time(tmp_path: Path) -> None:
-    """Of a megabyte, in a hundred thousand rows: whoever reads some of them has no more in memory."""
-    table(tmp_path / "a.parquet", text=repeated(NOISE, 100_000), label=repeated("b", 100_000))
+@pytest.mark.parametrize("column", ["text", "le.texte"])
+@pytest.mark.parametrize("make", [as_text, as_bytes])
+def test_a_long_value_in_every_row_is_decoded_a_few_rows_at_a_time(
+    make: Callable[[Path, str], None], column: str, tmp_path: Path
+) -> None:
+    """Of a megabyte, in a thousand rows or more: whoever reads some of them has no more in memory."""
+    make(tmp_path / "a.parquet", column)
     assert (tmp_path / "a.parquet").stat().st_size < 4_000_000
-    assert run_limited(READ, tmp_path / "a.parquet", 300, "text label") == "300 rows\n"
+    assert run_limited(READ, tmp_path / "a.parquet", 300, f"{column} label") == "300 rows\n"
 
 
 def test_what_is_long_but_honest_is_read(tmp_path: Path) -> None:
