@@ -81,6 +81,11 @@ def lines(path: Path, raw: BinaryIO | None = None, encoding: str | None = None) 
             f"{path}, line {number}: {byte} is not UTF-8. Convert the file, or state its encoding in the source: "
             f'encoding = "{guess}.'
         ) from None
+    except UnicodeError as error:  # UTF-16 without its byte-order mark
+        raise DataError(
+            f"{path}, after line {number}: it is not {encoding}, the source's 'encoding': {error}. Without a "
+            'byte-order mark it is read with encoding = "utf-16-le" (Windows) or "utf-16-be".'
+        ) from None
     except BROKEN as error:
         raise DataError(f"{path} cannot be read after line {number}: {error}.") from error
 

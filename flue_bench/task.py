@@ -94,16 +94,19 @@ Count = Annotated[Whole, Field(ge=0)]
 Positive = Annotated[Whole, Field(ge=1)]
 
 
-def _shallow(value: Any, depth: int = 8) -> Any:
-    if isinstance(value, dict | list | tuple):
+def _plain(value: Any, depth: int = 8) -> Any:
+    """Refuse with ``ValueError`` what is nested deeply, and half of a surrogate pair, which no file can hold."""
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, dict | list | tuple):
         if not depth:
             raise ValueError("tables and lists are nested too deeply")
-        for item in value.values() if isinstance(value, dict) else value:
-            _shallow(item, depth - 1)
+        for item in (*value, *value.values()) if isinstance(value, dict) else value:
+            _plain(item, depth - 1)
     return value
 
 
-Options = Annotated[dict[str, Any], AfterValidator(_shallow)]
+Options = Annotated[dict[str, Any], AfterValidator(_plain)]
 """Settings that one kind of task alone has."""
 
 
@@ -170,6 +173,12 @@ def _alone(key: str) -> BeforeValidator:
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
+def _mark(text: str) -> str:
+    if len(text) != 1 or text in '"\r\n':
+        raise ValueError(f"{quoted(text)} should be one character, and neither a quote nor the end of a line")
+    return text
+
+
 def _codec(name: str) -> str:
     try:
         "".encode(name)  # a codec of text, not of bytes
@@ -198,7 +207,7 @@ class Source(Schema):
     """The rows themselves, each as column → value, instead of files: ``Task.from_examples`` makes such a source."""
     reader: str | None = None
     """Entry-point name (group ``flue_bench.readers``) of a Python reader, for formats the engine does not know."""
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    delimiter: Annotated[str, AfterValidator(_mark)] | None = None
     """Column separator of a text file; by default a comma in a CSV, else a tab, or blanks in CoNLL columns."""
     quoting: bool | None = None
     """Whether fields of a CSV or TSV may be enclosed in double quotes; by default those of a CSV may."""

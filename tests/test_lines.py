@@ -89,6 +89,15 @@ def test_bytes_that_are_not_utf8_are_placed(tmp_path: Path) -> None:
         list(lines_of(tmp_path / "a.txt"))
 
 
+def test_utf_16_without_its_mark_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("été\n".encode("utf-16-le"))
+    with pytest.raises(DataError, match=r"a\.txt, after line 0: it is not utf-16, .* encoding = \"utf-16-le\"") as told:
+        list(lines_of(path, encoding="utf-16"))
+    assert "BOM" in str(told.value)
+    assert list(lines_of(path, encoding="utf-16-le")) == [(1, "été\n")]
+
+
 def test_how_far_a_file_has_been_read(tmp_path: Path) -> None:
     path = tmp_path / "a.gz"
     path.write_bytes(gzip.compress(b"".join(b"%d\n" % i for i in range(100_000))))

@@ -25,6 +25,8 @@ TOKENIZER_FILES = (
     "merges.txt",
     "*.model",
 )
+MOST_TOKENIZER_FILES = 20
+"""Files that a tokenizer may have, for ``added`` to look which of them came later: it tries up to 1,351 sets."""
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
 BIN = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
 
@@ -97,14 +99,16 @@ def digest(folder: Path) -> str:
 def added(folder: Path, kept: str) -> tuple[str, ...] | None:
     """Return the files without which the model in a folder has this digest; None if it has not, whatever is left out.
 
-    At most three are left out: a tool that saves a tokenizer again adds a few.
+    At most three of a tokenizer's are left out: a tool that saves one again adds a few. Where there are more of them
+    than any tokenizer has, none is.
 
     Raises:
         OSError: as for ``digest``.
     """
     there = _hashes_in(folder)
-    for number in range(4):
-        for names in combinations(sorted(there), number):
+    of_tokenizer = matching(list(there), TOKENIZER_FILES)
+    for number in range(4 if len(of_tokenizer) <= MOST_TOKENIZER_FILES else 1):
+        for names in combinations(of_tokenizer, number):
             if digest_of({name: value for name, value in there.items() if name not in names}) == kept:
                 return names
     return None

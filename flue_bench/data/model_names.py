@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from flue_bench import files
 from flue_bench.errors import ModelNotFoundError, UnknownNameError, quoted
 from flue_bench.task import REPOSITORY, REVISION
 
@@ -40,7 +41,7 @@ def read(name: str) -> Named:
         return Named("embedded", name, folder, None)
     if name and Path(name).expanduser().is_dir():
         folder = Path(name).expanduser().resolve()
-        return Named("directory", folder.name, folder, None)
+        return Named("directory", files.as_text(folder.name), folder, None)
     if re.fullmatch(rf"{REPOSITORY}(@{REVISION})?", name):
         shown, _, revision = name.partition("@")
         return Named("hub", shown, None, revision or None)

@@ -24,7 +24,7 @@ from typing import Any
 from flue_bench.data import archives, formats, hub
 from flue_bench.data.registry import Registered, readers
 from flue_bench.errors import DataError, HubError, OfflineError, UsageError, quoted
-from flue_bench.files import cache_dir, sha256
+from flue_bench.files import as_text, cache_dir, sha256
 from flue_bench.kinds.kind import Kind, kind_named
 from flue_bench.kinds.rows import Labels, Row, Skipped, digest, plain, plain_number
 from flue_bench.record import DataRef
@@ -395,7 +395,7 @@ def _read_all(task: Task, located: _Place, training: TaskData | None, test: bool
             raise DataError(f"{located.folder} has no {files.path}, the {split} split of task '{task.name}'.")
         if not located.archives:
             read += paths
-            hashes |= {path.relative_to(located.folder).as_posix(): sha256(path) for path in paths}
+            hashes |= {as_text(path.relative_to(located.folder).as_posix()): sha256(path) for path in paths}
         left_out: Counter[str] = Counter()
         if located.source.reader:
             examples, rows = _by_reader(task, located, split, left_out, memory)

@@ -69,7 +69,7 @@ class Known:
         """Read it from the cache."""
         self.root, self._cache = root, files.cache_dir()
         self._below = f"{root}{os.sep}"
-        name = hashlib.sha256(os.path.realpath(root).encode()).hexdigest()
+        name = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()
         self._path = self._cache / "checks" / f"{name}.json"
         self._before: dict[str, Any] = {}
         with suppress(OSError, ValueError, RecursionError):  # a damaged file is written again

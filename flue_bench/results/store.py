@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -179,10 +179,10 @@ class Store:
         folder, record_path = self.folder(cell), self.record_path(cell)
         predictions_path = folder / f"{stem(cell)}.predictions.parquet"
         content = _parquet(table)
-        made = Predictions(file=predictions_path.name, sha256=hashlib.sha256(content).hexdigest(), rows=table.num_rows)
+        made = Predictions(file=predictions_path.name, sha256=_sha256(content), rows=table.num_rows)
         record = build(made)
         written = record_json(record)
-        record.predictions.at(Place(record_path, self.root, hashlib.sha256(written).hexdigest()))
+        record.predictions.at(Place(record_path, self.root, _sha256(written)))
         with (
             _explained(record_path),
             files.staged(predictions_path, content, self.root) as place_predictions,
@@ -213,7 +213,7 @@ class Store:
         written = record_json(record)
         with _explained(path):
             files.write(path, written, self.root)
-        record.predictions.at(Place(path, self.root, hashlib.sha256(written).hexdigest()))
+        record.predictions.at(Place(path, self.root, _sha256(written)))
 
     def write_failure(self, failure: Failure) -> None:
         """Store the failure of a cell, in place of an earlier one.
@@ -251,12 +251,13 @@ class Store:
         for path in sorted((*self.root.glob("runs/*/*/*.json"), *speeds), key=lambda path: path.parts):
             try:
                 if path in speeds:
-                    contents.speeds.append(_read(path, SpeedRecord, self.root)[0])
+                    contents.speeds.append(_read(path, SpeedRecord, self.root))
                 elif path.name.endswith(FAILED):
-                    contents.failures.append(_read(path, Failure, self.root)[0])
+                    contents.failures.append(_read(path, Failure, self.root))
                 else:
-                    record, sha256 = _placed(path, self.root)
-                    if not passed(record, sha256):
+                    record, written = _placed(path, self.root)
+                    if not passed(record, _sha256(written)):
+                        _check_keys(written, path)
                         _check_digests(record, path)
                         _check_names(record)
                     contents.records.append(record)
@@ -302,10 +303,11 @@ def read_record(path: Path, root: Path | None = None) -> RunRecord:
         root: the results folder, out of which no link is followed; None: the file's own folder.
 
     Raises:
-        RecordError: the file cannot be read, does not validate (the message names the field), has digests that are not
-            those of its cell, or was written by a later flue-bench.
+        RecordError: the file cannot be read, does not validate (the message names the field), has a key twice, has
+            digests that are not those of its cell, or was written by a later flue-bench.
     """
-    record, _ = _placed(path, root or path.parent)
+    record, written = _placed(path, root or path.parent)
+    _check_keys(written, path)
     _check_digests(record, path)
     return record
 
@@ -319,12 +321,31 @@ def kept_record(folder: Path, digest: str) -> RunRecord | None:
     return None
 
 
-def _placed(path: Path, root: Path) -> tuple[RunRecord, str]:
-    """Return the record in a file, which knows its place, and the SHA-256 of the file."""
-    record, written = _read(path, RunRecord, root)
-    sha256 = hashlib.sha256(written).hexdigest()
-    record.predictions.at(Place(path, root, sha256))
-    return record, sha256
+def _placed(path: Path, root: Path) -> tuple[RunRecord, bytes]:
+    """Return the record in a file, which knows its place, and the bytes of the file."""
+    record, written = _parsed(path, RunRecord, root)
+    record.predictions.at(Place(path, root, _sha256(written)))
+    return record, written
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _check_keys(written: bytes, path: Path) -> None:
+    """Refuse a key that stands twice in an object: of its values one reader of JSON takes the first, another the last.
+
+    Raises:
+        RecordError: there is one.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> None:
+        keys = [key for key, _ in pairs]
+        if len({*keys}) < len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise RecordError(f"{path}: the key {quoted(twice)} stands twice in one object.")
+
+    json.loads(written, object_pairs_hook=once)
 
 
 def _check_digests(record: RunRecord, path: Path) -> None:
@@ -385,7 +406,14 @@ def _model_slug(model: ModelRef) -> str:
     return _slug(model.name, model.digest)
 
 
-def _read(path: Path, kind: type[_Kept], root: Path) -> tuple[_Kept, bytes]:
+def _read(path: Path, kind: type[_Kept], root: Path) -> _Kept:
+    """Return what a file holds, each key once."""
+    kept, written = _parsed(path, kind, root)
+    _check_keys(written, path)
+    return kept
+
+
+def _parsed(path: Path, kind: type[_Kept], root: Path) -> tuple[_Kept, bytes]:
     """Return what a file holds, and its bytes."""
     try:
         written = files.read(path, root=root)

@@ -153,8 +153,9 @@ def of_files(record: RunRecord, folder: Path, root: Path) -> OfFiles:
     Raises:
         TaskFileError: a package of kinds is broken.
     """
-    reasons = list(_of_record(record))
+    reasons: list[str] = []
     try:
+        reasons += _of_record(record)
         kind = kind_of(record)
         reasons += [f"{key}: {fault}" for key, fault in kind.faults(record)]
         reasons += _of_method(record, kind)
@@ -217,7 +218,7 @@ def _of_training(record: RunRecord) -> Iterator[str]:
         rows = record.rows_an_epoch
         due = recipe.evaluations_on(rows) if rows else range(0)
         steps = [*due[: len(history)], recipe.steps_on(rows)][: len(history)]
-        most = len(due) + 1
+        most = max(1, -(-due.stop // due.step))  # not len(due): no list has as many as a record may claim
     else:
         most = recipe.epochs
     best = ended = 0

@@ -52,10 +52,17 @@ def root_of(folder: Path) -> Path:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of a model's folder; empty where there is none."""
     try:
-        value = json.loads(files.read(path, root=root_of(path.parent)))
+        value = _loaded(path)
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _loaded(path: Path) -> Any:
+    """Return the JSON in a file of a model's directory; raise ``ValueError`` for half of a surrogate pair in it too."""
+    value = json.loads(files.read(path, root=root_of(path.parent)))
+    json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def check_config(folder: Path, name: str) -> None:
@@ -66,7 +73,7 @@ def check_config(folder: Path, name: str) -> None:
     """
     repeated: dict[str, int] = {}
     try:
-        content = json.loads(files.read(folder / "config.json", root=root_of(folder)))
+        content = _loaded(folder / "config.json")
         for key, value in _values(content):
             if key in REFUSED and value not in (None, {}, []):
                 raise ModelError(f"{name}: config.json has '{key}', which is refused: {REFUSED[key]}.")
@@ -349,7 +356,7 @@ def _settings(file: Path, name: str) -> str:
         ModelError: it is too large, or no JSON object.
     """
     try:
-        content = json.loads(files.read(file, root=root_of(file.parent)))
+        content = _loaded(file)
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error) or "nested too deep"
         raise ModelError(f"{name}: {file.name} cannot be used: {reason}.") from None

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from flue_bench.data import embedded, hub, model_names
 from flue_bench.data.model_files import BIN, SAFETENSORS, TOKENIZER_FILES, by_number, hashes, matching
 from flue_bench.errors import ModelError
+from flue_bench.files import as_text
 from flue_bench.kinds.names import generic, matched
 from flue_bench.kinds.network.network import Network, network_of
 from flue_bench.kinds.network.sentence import SENTENCE
@@ -602,7 +602,7 @@ def _teacher(folder: Path) -> str | None:
 
 def _training(folder: Path, repository: str) -> Training | None:
     """Return how far the training of this model had come, if the folder states it."""
-    name = repository or (folder.parent.name if CHECKPOINT.fullmatch(folder.name) else folder.name)
+    name = repository or as_text(folder.parent.name if CHECKPOINT.fullmatch(folder.name) else folder.name)
     made, state = read_json(folder / DISTILLATION), read_json(folder / TRAINER_STATE)
     cost = made.get("cost")
     if isinstance(cost, dict):
@@ -611,10 +611,9 @@ def _training(folder: Path, repository: str) -> Training | None:
     else:  # transformers' Trainer; it counts tokens if it is asked to, and writes 0 if not
         same = [state.get(key) for key in ("max_steps", "num_train_epochs", "train_batch_size", "save_steps")]
         step, tokens = state.get("global_step"), state.get("num_input_tokens_seen") or None
-    said = {"name": name, "digest": digest_of([name, same]), "step": step, "tokens": tokens}
     try:
-        return Training.model_validate(said)
-    except (ValidationError, ValueError, RecursionError):  # a stranger's file
+        return Training(name=name, digest=digest_of([name, same]), step=step, tokens=tokens)
+    except (ValueError, RecursionError):  # a stranger's file
         return None
 
 
@@ -625,7 +624,7 @@ def _distilled(folder: Path) -> Distilled | None:
         each if isinstance(each := made.get(key), dict) else {} for key in ("recipe", "corpus", "cost")
     )
     seed = recipe.get("seed")
-    if type(seed) is not int or seed < 0 or "digest" not in corpus:
+    if type(seed) is not int or "digest" not in corpus:
         return None
     refs = (made.get("teacher"), made.get("student"))
     models = [ref.get("digest") if isinstance(ref, dict) else None for ref in refs]  # their names may be paths
@@ -633,7 +632,10 @@ def _distilled(folder: Path) -> Distilled | None:
     # The steps are the recipe's, unless the student was left on the way.
     said = [made.get("protocol"), decides, models, corpus["digest"], cost.get("steps")]
     said += [changes] if (changes := made.get("changes")) else []  # on the way, by somebody's hand
-    return Distilled(recipe=digest_of(said), seed=seed)
+    try:
+        return Distilled(recipe=digest_of(said), seed=seed)
+    except (ValueError, RecursionError):  # a seed that is none
+        return None
 
 
 _NOT_OF_THE_WEIGHTS = frozenset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,13 @@ def test_what_is_misspelt_is_told_before_pytorch_is_loaded(call: str, name: str,
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.splitlines() == [said, "False"]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    """As an older system wrote it: a record holds text."""
+    folder = tmp_path / os.fsdecode(b"mod\xe8le")
+    folder.mkdir()
+    assert model_names.read(str(folder))[:3] == ("directory", "mod\\xe8le", folder)
 
 
 def test_kinds_of_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

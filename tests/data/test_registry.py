@@ -99,6 +99,10 @@ def test_a_task_in_few_lines(tmp_path: Path) -> None:
         ),
         ("[[source]]", "[[source]]\nreader = 'webis'", r"source\[0\]\.reader: Unknown reader 'webis'\. .* webis-cls"),
         ("[[source]]", "[[source]]\nhub = 'a/b'", r"source\[0\]: 'hub = \"a/b\"' needs a pinned 'revision'"),
+        *(
+            ("[[source]]", f"[[source]]\ndelimiter = {mark}", r"source\[0\]\.delimiter: .* should be one character")
+            for mark in ("''", "'::'", "'\"'", '"\\n"')
+        ),
         ("[[source]]", "[[source]]\nzzz = 1", r"source\[0\]\.zzz: unknown key\. Known: hub, revision"),
         ("train = ", "trian = ", r"source\[0\]\.files\.trian: it has to be 'train'"),
         (

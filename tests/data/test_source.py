@@ -75,6 +75,14 @@ def test_plain_files(tmp_path: Path) -> None:
     assert all(len(digest) == 64 for digest in data.ref.files.values())
 
 
+def test_a_file_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    """As an older system wrote it: a record holds text."""
+    all_splits(tmp_path)
+    (tmp_path / FILES["train"]).rename(tmp_path / os.fsdecode(b"for\xeat.tsv"))
+    data = sources.load(task(tmp_path, {"files": FILES | {"train": "for*.tsv"}}))
+    assert "for\\xeat.tsv" in data.ref.files and len(data.splits["train"]) == len(TEXTS)
+
+
 def test_text_is_nfc(tmp_path: Path) -> None:
     decomposed = unicodedata.normalize("NFD", "Où est l'été ? À Noël, garçon.")
     (tmp_path / "train.jsonl").write_text(json.dumps({"text": decomposed, "label": "oui"}) + "\n", encoding="utf-8")

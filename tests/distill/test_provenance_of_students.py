@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flue_bench.record import ModelRef
-from flue_bench.training.models import _distilled
+from flue_bench.training.models import _distilled, _training
 
 MADE: dict[str, Any] = {
     "schema_version": 1,
@@ -63,12 +63,24 @@ def test_what_decides_the_weights_is(changes: dict[str, Any], tmp_path: Path) ->
 @pytest.mark.parametrize(
     "changes",
     [
-        *({"recipe": given} for given in (None, {}, {"seed": "3"}, {"seed": -1}, {"seed": True})),
+        *({"recipe": given} for given in (None, {}, {"seed": "3"}, {"seed": -1}, {"seed": True}, {"seed": 10**30})),
+        {"recipe": {"seed": 0, "note": "\ud800"}},
+        {"protocol": {"\ud800": 1}},
         *({"corpus": given} for given in (None, [])),
     ],
 )
 def test_a_file_of_another_shape_says_nothing(changes: dict[str, Any], tmp_path: Path) -> None:
     assert said(tmp_path, **changes) is None
+
+
+@pytest.mark.parametrize(
+    "steps", ["\ud800", {"a": "\udfff"}, json.loads("[" * 900 + "]" * 900)], ids=["", "deeper", "deep"]
+)
+def test_a_trainers_state_of_another_shape_is_no_reason_to_stop(steps: Any, tmp_path: Path) -> None:
+    state = {"max_steps": steps, "global_step": 5}
+    (tmp_path / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
+    found = _training(tmp_path, "")
+    assert found is None or found.step == 5
 
 
 def test_a_folder_without_the_file(tmp_path: Path) -> None:

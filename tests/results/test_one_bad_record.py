@@ -99,7 +99,12 @@ BAD_FIELDS: dict[str, Any] = {
     "recipe_name": ["", " ", "\n\t", "\x1c", "\u2003\u3000", None],
     "measures": [{"mse": 1e200}, {"invented": 1.0}],
     "labels": [[str(i) for i in range(40_000)], ["9" * 5000, "b"]],
-    "options": [json.loads("[" * 500 + "]" * 500), {"a": json.loads("[" * 500 + "]" * 500)}],
+    "options": [
+        {"a": "\ud800"},
+        {"a": {"\ud800": 1}},
+        json.loads("[" * 500 + "]" * 500),
+        {"a": json.loads("[" * 500 + "]" * 500)},
+    ],
     "history": [[{"epoch": 1, "step": HUGE, "train_loss": 0.1, "scores": {}}]],
     "per_class": [{"class": {"a": {"precision": 1e308, "recall": 0, "f1": 0, "support": 1}}}],
     "created": ["9999-99-99T00:00:00Z", "10000-01-01T00:00:00Z", "0000-01-01T00:00:00Z", "demain", "2025-01-01", ""],
@@ -157,6 +162,24 @@ def test_a_file_that_is_no_record_is_left_out(results: Path, text: str) -> None:
     record_of(results).write_text(text, encoding="utf-8")
     assert record_of(results).name in shown(results)
     assert all(len(damaged.reason) < 1000 for damaged in Store(results).read().damaged)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "key"),
+    [("runs/org--eleve/xnli/*.json", '"f1_macro":'), ("speed/org--eleve/*.json", '"tokens_per_second":')],
+)
+def test_a_key_that_stands_twice(pattern: str, key: str, results: Path) -> None:
+    """One reader takes the first value and another the last: neither is what everybody reads there."""
+    file = min(results.glob(pattern))
+    text = file.read_text(encoding="utf-8")
+    assert key in text
+    file.write_text(text.replace(key, f"{key} 0.99, {key}", 1), encoding="utf-8")
+    (left_out,) = Store(results).read().damaged
+    assert left_out.reason == f"the key '{key[1:-2]}' stands twice in one object."
+    assert file.name in shown(results)
+    if "runs" in pattern:
+        said = said_of("verify", file)
+        assert said.code == 1 and "stands twice" in said.out
 
 
 def rewritten(change: Callable[[pyarrow.Table], pyarrow.Table | bytes], results: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,14 @@ def test_what_passed_is_checked_once(root: Path, checks: list[str]) -> None:
     write_run(Store(root), "org/c", "xnli", 0, 0.7)
     assert len(flue_bench.read_results(root)) == 5 and len(checks) == 9
     assert len(flue_bench.read_results(root)) == 5 and len(checks) == 9
+
+
+def test_a_folder_whose_name_is_not_utf_8(root: Path, tmp_path: Path) -> None:
+    """As an older system wrote it."""
+    folder = tmp_path / os.fsdecode(b"r\xe9sultats")
+    shutil.copytree(root, folder)
+    assert len(flue_bench.read_results(folder)) == 4
+    assert [each.ok for each in flue_bench.verify_records(folder, progress=False)] == [True] * 4
 
 
 def same_size_and_time(root: Path) -> None:

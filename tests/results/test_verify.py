@@ -114,6 +114,24 @@ def test_what_was_changed_is_named(record: Path, where: str, value: Any, said: s
     assert said in "; ".join(faults(record))
 
 
+def test_a_record_that_claims_more_evaluations_than_can_be_counted(record: Path) -> None:
+    def claim(fields: dict[str, Any]) -> None:
+        fields["schema_version"] = SCHEMA_VERSION
+        fields["data"]["rows"]["train"] = 2**53
+        fields["cell"] |= {"limit": None}
+        fields["cell"]["recipe"] |= {"evaluate_steps": 1, "epochs": 100_000, "batch_size": 1}
+
+    assert "history: 3 evaluations, the recipe has 900719925474099200000" in faults(forge(record, claim))
+
+
+def test_half_of_a_surrogate_pair_in_what_makes_the_digest(record: Path) -> None:
+    how = {"method": "voisins", "max_length": 128, "precision": "fp32", "options": {"a": {"b": ["\ud800"]}}}
+    edit(record, "cell.recipe", how)
+    edit(record, "cell.seed", None)
+    (fault,) = faults(record)
+    assert "cell.recipe" in fault and "surrogates not allowed" in fault
+
+
 @given(name=st.sampled_from(["accuracy", "f1_macro", "f1_micro", "f1_weighted", "f1_binary", "mcc"]), by=st.data())
 @settings(max_examples=25)
 def test_no_score_can_be_moved(record: Path, name: str, by: st.DataObject) -> None:

@@ -87,7 +87,7 @@ def find(inputs: Sequence[str | Path], hashed: bool = True) -> list[Located]:
                     size = os.fstat(opened.fileno()).st_size
                 digest = files.sha256(file, root) if hashed else ""
             name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-            sources.append((Source(name=name, bytes=size, digest=digest), file))
+            sources.append((Source(name=files.as_text(name), bytes=size, digest=digest), file))
     return sources
 
 

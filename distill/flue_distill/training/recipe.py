@@ -213,7 +213,7 @@ class DistilRecipe(Schema):
             data = {} if path is None else tomllib.loads(files.read(path).decode())
         except OSError as error:
             raise UsageError(f"Recipe {path} cannot be read: {error.strerror}.") from None
-        except ValueError as error:  # of TOML or of UTF-8
+        except (ValueError, RecursionError) as error:  # of TOML or of UTF-8; nested too deep
             raise UsageError(f"Recipe {path} is not TOML: {error}.") from None
         for key in (*data, *settings):
             if key not in cls.model_fields:

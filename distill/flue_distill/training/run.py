@@ -87,7 +87,8 @@ def _student(name: str, offline: bool) -> tuple[Resolved, bool]:
     if not (folder / "config.json").is_file() or matching([path.name for path in folder.iterdir()], weights):
         return models.resolve(name, offline), False
     config = models.read_config(folder, str(folder))
-    ref = ModelRef(name=folder.resolve().name, origin="directory", digest=files.sha256(folder / "config.json")[:16])
+    named = files.as_text(folder.resolve().name)
+    ref = ModelRef(name=named, origin="directory", digest=files.sha256(folder / "config.json")[:16])
     return Resolved(ref, folder.resolve(), config), True
 
 
@@ -302,6 +303,7 @@ def _check_finished(out: Path, recipe: DistilRecipe, corpus_folder: Path | None,
     try:
         made = json.loads(files.read(path, root=out))
         done, changed = dict(made["recipe"]), {each["field"] for each in made.get("changes", [])}
+        identities = _identities(made, recipe, corpus_folder)
     except (OSError, ValueError, RecursionError, TypeError, KeyError) as error:
         raise RecordError(f"{path}: cannot be read ({error}); give another --out.") from None
     asked = recipe.model_dump(mode="json", exclude={"teacher", "student", *resume.NO_WEIGHTS, *(changed - set(named))})
@@ -314,7 +316,7 @@ def _check_finished(out: Path, recipe: DistilRecipe, corpus_folder: Path | None,
         done.setdefault(key, default)
     other = [f"{key} {done[key]}, not {value}" for key, value in asked.items() if done.get(key, value) != value]
     other += resume.unknown(done)
-    for what, before, now in _identities(made, recipe, corpus_folder):
+    for what, before, now in identities:
         if before != now:
             other.append(f"{what} {before}, not {now}")
     if other:

@@ -250,6 +250,15 @@ def test_what_is_dropped_is_counted(tmp_path: Path, tokenizer: Any) -> None:
     assert stream.count(2) == 4
 
 
+def test_a_file_whose_name_is_not_utf_8(tmp_path: Path, tokenizer: Any) -> None:
+    """As an older system wrote it: a manifest holds text."""
+    (tmp_path / "texts").mkdir()
+    write_txt(tmp_path / "texts" / os.fsdecode(b"for\xeat.txt"), documents(40))
+    manifest = build([tmp_path / "texts"], tokenizer, tmp_path / "out", processes=1, held_out=0)
+    assert [source.name for source in manifest.plan.sources] == ["for\\xeat.txt"]
+    assert open_corpus(tmp_path / "out").manifest == manifest
+
+
 def test_long_documents_of_text_files_are_cut_between_paragraphs(
     tmp_path: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

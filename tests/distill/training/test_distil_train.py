@@ -367,6 +367,11 @@ def test_another_corpus_or_teacher_is_not_what_was_finished(work: Path, tmp_path
     (out / DISTILLATION).write_text(json.dumps(made))
     with pytest.raises(UsageError, match=r"finished run with weight_new 0\.5, which this version does not know: give"):
         carry_out(work, out, resume=True)
+    made = json.loads((out / DISTILLATION).read_text())
+    for damaged in (made | {"corpus": []}, made | {"recipe": 5}, [made]):
+        (out / DISTILLATION).write_text(json.dumps(damaged))
+        with pytest.raises(RecordError, match=r"distillation\.json: cannot be read .* give another --out"):
+            carry_out(work, out, resume=True)
 
 
 def test_a_resumed_run_without_a_checkpoint_says_that_it_begins_again(tmp_path: Path) -> None:
@@ -492,6 +497,7 @@ def test_settings_are_parsed_and_checked(tmp_path: Path) -> None:
         ("", {"layers": "0,1"}, UsageError, "no teacher"),
         ("", {"replace_mask": "0.95"}, UsageError, "at most 1 together"),
         ("x =", {}, UsageError, "not TOML"),
+        ("layers = " + "[" * 100_000, {}, UsageError, "not TOML"),
     ]:
         file.write_text(content)
         with pytest.raises(error, match=message):
