@@ -18,7 +18,7 @@ from flue_bench.training import models
 from flue_bench.training.device import pick_device
 from flue_distill.corpus import parts
 from flue_distill.corpus.parts import BusyError, division, folder_of
-from flue_distill.corpus.shards import STATE, Manifest
+from flue_distill.corpus.shards import STATE, Manifest, Settings
 from flue_distill.corpus.tokens import ProcessDiedError
 
 PART, JOIN = "corpus-part", "corpus-join"
@@ -43,13 +43,13 @@ def build(
         out: the folder of the corpus, likewise.
         asked: the workers; their ``threads`` are the processes that tokenise a part.
         display: shows where they are.
-        settings: ``field``, ``min_tokens``, ``held_out``, ``shard_tokens`` and ``lines``.
+        settings: the fields of ``Settings``.
 
     Raises:
         UsageError, DataError, RecordError, ModelError: as for ``parts.make`` and ``parts.merge``.
         FlueBenchError: no worker can be started.
     """
-    _, plan = parts.planned(inputs, tokenizer, **settings)
+    _, plan = parts.planned(inputs, tokenizer, Settings(**settings))
     with files.explained(out, "and run again: finished blocks are kept"):
         if (made := parts.finished(out, plan, display)) is not None:
             return made

@@ -49,6 +49,7 @@ from flue_distill.corpus.shards import (
     STATE,
     Manifest,
     Plan,
+    Settings,
     Shard,
     Split,
     is_held_out,
@@ -80,6 +81,9 @@ AT_ONCE = 2**24
 """Hashes that one process looks at together."""
 TABLE = ("source", "number", "last", "documents", "text_bytes", "empty", "too_short", "mostly_unknown")
 """What a block knows of each of its batches; ``number`` is that in its source, ``documents`` those with tokens."""
+ARRAYS = ("ids", "lengths", "hashes", "table", "after")
+"""What a block holds: token ids of its documents, one after the other, and of each document its length and its hash;
+the table of its batches; the place after the last."""
 _NAME = re.compile(r"(\d{6})-([0-9a-f]{64})\.npz")
 
 
@@ -165,7 +169,7 @@ def make(
         raise UsageError(f"--part {part}/{parts}: write K/N, such as 1/8 for the first of eight.")
     if not 1 <= part <= parts:
         raise UsageError(f"--part {part}/{parts}: parts are numbered from 1/{parts} to {parts}/{parts}.")
-    sources, plan = planned(inputs, tokenizer, field, min_tokens, held_out, shard_tokens, lines)
+    sources, plan = planned(inputs, tokenizer, Settings(field, min_tokens, held_out, shard_tokens, lines))
     folder = folder_of(out, part, parts)
     with _explained(out):
         if finished(out, plan, show) is not None:
@@ -199,15 +203,7 @@ def make(
     return folder
 
 
-def planned(
-    inputs: Sequence[str | Path],
-    tokenizer: Any,
-    field: str,
-    min_tokens: int,
-    held_out: float,
-    shard_tokens: int,
-    lines: bool,
-) -> tuple[list[Located], Plan]:
+def planned(inputs: Sequence[str | Path], tokenizer: Any, settings: Settings) -> tuple[list[Located], Plan]:
     """Return the texts and the plan of a corpus that is made in parts: its sources have no digests yet.
 
     Raises:
@@ -220,7 +216,7 @@ def planned(
             "give their folder."
         )
     sources = texts.find(inputs, hashed=False)
-    return sources, plan_of(sources, tokenizer, field, min_tokens, held_out, shard_tokens, lines)
+    return sources, plan_of(sources, tokenizer, settings)
 
 
 def finished(out: Path, plan: Plan, show: Display | None) -> Manifest | None:
@@ -322,12 +318,12 @@ def _write_blocks(
     """Write the blocks of a part that are not there yet, and describe all."""
     blocks, first = [], (0, 0, 0, 0)
     for number, path in enumerate(_there(folder)):
-        with _opened_block(path) as arrays:
-            if int(path.name[:6]) != number:
-                raise _damaged(path)
-            blocks.append(Block(file=path.name, documents=len(arrays["lengths"])))
-            source, batch, documents, read = map(int, arrays["after"])
-            first = source, batch, documents, read
+        arrays = _block(path)
+        if int(path.name[:6]) != number:
+            raise _damaged(path)
+        blocks.append(Block(file=path.name, documents=len(arrays["lengths"])))
+        source, batch, documents, read = map(int, arrays["after"])
+        first = source, batch, documents, read
     waiting: list[_Owned] = []
     hints: list[str] = []
 
@@ -389,19 +385,44 @@ def _there(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
 
 
-@contextmanager
-def _opened_block(path: Path) -> Iterator[Any]:
-    """Provide a block's arrays, after its bytes were asserted.
+def _block(path: Path) -> dict[str, Any]:
+    """Return a block's arrays, after its bytes were asserted.
 
     Raises:
-        RecordError: they are not those that were written.
+        RecordError: they are not those that were written, or no block was.
     """
-    with files.opened(path, path.parent) as file:
-        content = file.read()
+    try:
+        with files.opened(path, path.parent) as file:
+            content = file.read()
+    except OSError as error:
+        raise RecordError(
+            f"{path} cannot be read: {error.strerror}. If it is gone, delete the folder {path.parent} and make that "
+            "part again."
+        ) from None
     if hashlib.sha256(content).hexdigest() != path.name[7:71]:
         raise _damaged(path)
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        yield arrays
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as packed:
+            there = sum(member.file_size for member in packed.zip.infolist()) <= len(content)  # it is not compressed
+            arrays = {name: packed[name] for name in ARRAYS if there}
+    except Exception:  # numpy raises almost anything
+        raise _damaged(path) from None
+    if not _fit(arrays):
+        raise _damaged(path)
+    return arrays
+
+
+def _fit(arrays: dict[str, Any]) -> bool:
+    """Return whether arrays are those of a block, which fit each other."""
+    if [each.ndim for each in arrays.values()] != [1, 1, 1, 2, 1]:
+        return False
+    ids, lengths, hashes, table, after = arrays.values()
+    if ids.dtype.kind != "u" or any(each.dtype.kind not in "iu" for each in (lengths, hashes, table, after)):
+        return False
+    if table.shape[1] != len(TABLE) or len(after) != 4 or min(table.min(initial=0), lengths.min(initial=0)) < 0:
+        return False
+    documents = table[:, TABLE.index("documents")].sum()
+    return bool(len(hashes) == len(lengths) == documents and lengths.sum() == len(ids))
 
 
 # Joining.
@@ -464,7 +485,7 @@ def merge(out: Path, *, processes: int | None = None, show: Display | None = Non
                 show.bar("Merging") if show else nullcontext() as bar,
                 _pool(processes or cores()) as pool,
             ):
-                tables = list(pool.map(_spread_hashes, paths, starts, [scratch[0]] * len(paths)))
+                tables = list(pool.map(_spread_hashes, paths, starts, numbers, [scratch[0]] * len(paths)))
                 _check_join(plan, tables)
                 partitions = -(-starts[-1] // AT_ONCE) or 1
                 arguments = range(partitions), [partitions] * partitions, [scratch] * partitions
@@ -551,14 +572,15 @@ def _joined_plan(made: Sequence[Part]) -> Plan:
     return first.plan.model_copy(update={"sources": known})
 
 
-def _spread_hashes(path: Path, start: int, hashes: Path) -> Ints:
+def _spread_hashes(path: Path, start: int, documents: int, hashes: Path) -> Ints:
     """Write a block's hashes to the file of all, and return its table."""
-    with _opened_block(path) as arrays:
-        found, table = arrays["hashes"], arrays["table"]
-        if len(found):
-            np.memmap(hashes, "<i8", "r+", offset=8 * start, shape=len(found))[:] = found
-        found_table: Ints = table.astype(np.int64)
-        return found_table
+    arrays = _block(path)
+    if len(found := arrays["hashes"]) != documents:
+        raise _damaged(path)
+    if documents:
+        np.memmap(hashes, "<i8", "r+", offset=8 * start, shape=documents)[:] = found
+    table: Ints = arrays["table"].astype(np.int64)
+    return table
 
 
 def _check_join(plan: Plan, tables: Sequence[Ints]) -> None:
@@ -571,7 +593,8 @@ def _check_join(plan: Plan, tables: Sequence[Ints]) -> None:
     whole = len(places) and source[-1] == len(plan.sources) - 1 and last[-1]
     if not (whole and (number == expected).all() and (source == following).all()):
         wrong = np.flatnonzero((number != expected) | (source != following))
-        name = plan.sources[int(source[wrong[0]])].name if len(wrong) else plan.sources[-1].name
+        at = int(source[wrong[0]]) if len(wrong) else -1
+        name = plan.sources[at].name if at < len(plan.sources) else f"text {at + 1}, which they do not have"
         raise DataError(
             f"The parts do not join in {name}: a batch is missing or there twice. Was a file changed, or were they "
             "made by different versions of Python? Make all parts again, with one installation."
@@ -605,14 +628,14 @@ def _chosen(arrays: Any, start: int, scratch: tuple[Path, Path], share: float) -
 
 def _sizes(path: Path, start: int, scratch: tuple[Path, Path], share: float) -> Ints:
     """Return the documents and tokens of each split that each batch of a block leaves, (batches, 4)."""
-    with _opened_block(path) as arrays:
-        ends = np.cumsum(arrays["table"][:, TABLE.index("documents")])
-        columns = []
-        for chosen in _chosen(arrays, start, scratch, share):
-            for each in (chosen, chosen * arrays["lengths"]):
-                sums = np.concatenate([[0], np.cumsum(each, dtype=np.int64)])[ends]
-                columns.append(np.diff(sums, prepend=0))
-        return np.stack(columns, 1)
+    arrays = _block(path)
+    ends = np.cumsum(arrays["table"][:, TABLE.index("documents")])
+    columns = []
+    for chosen in _chosen(arrays, start, scratch, share):
+        for each in (chosen, chosen * arrays["lengths"]):
+            sums = np.concatenate([[0], np.cumsum(each, dtype=np.int64)])[ends]
+            columns.append(np.diff(sums, prepend=0))
+    return np.stack(columns, 1)
 
 
 def _counts(tables: Sequence[Ints], sizes: Sequence[Ints]) -> Counter[str]:
@@ -651,19 +674,21 @@ def _write_pair(number: int, pieces: Sequence[_Piece], out: Path, scratch: tuple
     names = [out / f"{split}-{number:05}.bin" for split in SPLITS]
     with files.create(names[0]) as train, files.create(names[1]) as held_out:
         for piece in pieces:
-            with _opened_block(piece.path) as arrays:
-                ends = np.concatenate([[0], np.cumsum(arrays["table"][:, TABLE.index("documents")])])
-                inside = np.zeros(len(arrays["lengths"]), dtype=np.bool_)
-                inside[ends[piece.first] : ends[piece.end]] = True
-                stream, lengths = arrays["ids"], arrays["lengths"]
-                for split, chosen in enumerate(_chosen(arrays, piece.start, scratch, plan.held_out)):
-                    ids: Tokens = stream[np.repeat(chosen & inside, lengths)]
-                    content = ids.astype(stored(plan), copy=False).tobytes()
-                    (train, held_out)[split].write(content)
-                    hashes[split].update(content)
-                    sizes[split] += len(ids)
-                    if split == 0 and len(ids):
-                        counts += np.bincount(ids, minlength=len(counts))
+            arrays = _block(piece.path)
+            stream, lengths = arrays["ids"], arrays["lengths"]
+            if stream.max(initial=0) >= len(counts):
+                raise _damaged(piece.path)
+            ends = np.concatenate([[0], np.cumsum(arrays["table"][:, TABLE.index("documents")])])
+            inside = np.zeros(len(lengths), dtype=np.bool_)
+            inside[ends[piece.first] : ends[piece.end]] = True
+            for split, chosen in enumerate(_chosen(arrays, piece.start, scratch, plan.held_out)):
+                ids: Tokens = stream[np.repeat(chosen & inside, lengths)]
+                content = ids.astype(stored(plan), copy=False).tobytes()
+                (train, held_out)[split].write(content)
+                hashes[split].update(content)
+                sizes[split] += len(ids)
+                if split == 0 and len(ids):
+                    counts += np.bincount(ids, minlength=len(counts))
         for file in (train, held_out):
             file.flush()
             os.fsync(file.fileno())

@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -271,7 +271,7 @@ def build(
         RecordError: ``out`` cannot be written, or is in use, or holds another corpus.
     """
     sources = texts.find(inputs)
-    plan = plan_of(sources, tokenizer, field, min_tokens, held_out, shard_tokens, lines)
+    plan = plan_of(sources, tokenizer, Settings(field, min_tokens, held_out, shard_tokens, lines))
     uncut = plan.model_copy(update={"held_out": held_out})  # of a build that was begun before the share was cut
     hints: list[str] = []
     with _explained(out):
@@ -309,32 +309,28 @@ def build(
     return manifest
 
 
-def plan_of(
-    sources: Sequence[Located],
-    tokenizer: Any,
-    field: str,
-    min_tokens: int,
-    held_out: float,
-    shard_tokens: int,
-    lines: bool,
-) -> Plan:
-    """Return the plan of a build; arguments as for ``build``.
+class Settings(NamedTuple):
+    """The settings of a corpus, which ``build`` explains."""
+
+    field: str
+    min_tokens: int
+    held_out: float
+    shard_tokens: int
+    lines: bool
+
+
+def plan_of(sources: Sequence[Located], tokenizer: Any, settings: Settings) -> Plan:
+    """Return the plan of a build.
 
     Raises:
         UsageError: a share or a size that cannot be.
         ModelError: the tokenizer cannot be used.
     """
-    if not (0 <= held_out < 1 and shard_tokens > 0):
+    if not (0 <= settings.held_out < 1 and settings.shard_tokens > 0):
         raise UsageError("A corpus holds out a share of at least 0 and under 1, in shards of at least one token.")
-    return Plan(
-        tokenizer=identify(tokenizer),
-        sources=tuple(source for source, _ in sources),
-        field=field,
-        min_tokens=min_tokens,
-        held_out=_share(held_out, [source for source, _ in sources]),
-        shard_tokens=shard_tokens,
-        lines=lines,
-    )
+    known = tuple(source for source, _ in sources)
+    cut = settings._replace(held_out=_share(settings.held_out, known))
+    return Plan(tokenizer=identify(tokenizer), sources=known, **cut._asdict())
 
 
 def _remove_if_nothing_is_kept(out: Path) -> None:

@@ -6,11 +6,12 @@ import contextlib
 import errno
 import fcntl
 import gzip
+import hashlib
 import io
 import json
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,116 @@ def test_every_byte_that_is_read_is_asserted(byte: int, sources: Path, tokenizer
     shutil.rmtree(victim.parent)  # as it says
     make([sources], tokenizer, tmp_path, 2, 2, **SETTINGS)
     assert merge(tmp_path, processes=1).documents
+
+
+def packed(arrays: dict[str, Any], save: Callable[..., None] = np.savez) -> bytes:
+    sink = io.BytesIO()
+    save(sink, **arrays)
+    return sink.getvalue()
+
+
+def array(name: str, change: Callable[[Any], Any]) -> Callable[[dict[str, Any]], bytes]:
+    return lambda arrays: packed(arrays | {name: change(arrays[name])})
+
+
+def table(column: str, value: int) -> Callable[[dict[str, Any]], bytes]:
+    def change(values: Any) -> Any:
+        changed = values.copy()
+        changed[0, parts.TABLE.index(column)] = value
+        return changed
+
+    return array("table", change)
+
+
+def npy(values: Any) -> bytes:
+    sink = io.BytesIO()
+    np.save(sink, values)
+    return sink.getvalue()
+
+
+FOREIGN: dict[str, Callable[[dict[str, Any]], bytes]] = {
+    "empty": lambda _: b"",
+    "no archive": lambda _: b"PK\x03\x04 and nothing",
+    "one array": lambda arrays: npy(arrays["ids"]),
+    "a pickle": lambda arrays: packed(arrays | {"ids": np.array([{}], dtype=object)}),
+    "an array too few": lambda arrays: packed({name: each for name, each in arrays.items() if name != "hashes"}),
+    "compressed": lambda arrays: packed(arrays | {"more": np.zeros(10**6)}, np.savez_compressed),
+    "ids below zero": array("ids", lambda ids: -ids.astype(np.int64)),
+    "ids too few": array("ids", lambda ids: ids[1:]),
+    "floats": array("lengths", lambda lengths: lengths.astype(float)),
+    "lengths below zero": array("lengths", lambda lengths: -lengths),
+    "a number": array("lengths", lambda lengths: np.int64(1)),
+    "hashes too few": array("hashes", lambda hashes: hashes[1:]),
+    "a flat table": array("table", lambda table: table.ravel()),
+    "a source below zero": table("source", -1),
+    "more documents": table("documents", 10**9),
+    "nowhere": array("after", lambda after: after[:2]),
+}
+
+
+@pytest.fixture(scope="module")
+def made(sources: Path, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both of two parts, for tests that change a copy."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(texts, "BATCH", 2000)
+        patch.setattr(parts, "BLOCK", 700)
+        return both(sources, tokenizer, folder)
+
+
+def forged(made: Path, out: Path, change: Callable[[dict[str, Any]], bytes]) -> Path:
+    """A copy of both parts, the first block of the first under a name that holds its hash, whatever its bytes are."""
+    shutil.copytree(made, out, dirs_exist_ok=True)
+    folder = out / PARTS / "1-of-2"
+    victim = min(folder.glob("*.npz"))
+    with np.load(victim) as arrays:
+        content = change(dict(arrays))
+    victim.unlink()
+    name = f"000000-{hashlib.sha256(content).hexdigest()}.npz"
+    (folder / name).write_bytes(content)
+    (folder / PART).write_text((folder / PART).read_text().replace(victim.name, name))
+    return folder / name
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_block_that_somebody_else_wrote_is_refused_in_words(name: str, made: Path, tmp_path: Path) -> None:
+    block = forged(made, tmp_path, FOREIGN[name])
+    with pytest.raises(RecordError, match=r"npz is damaged\. Delete the folder .*/1-of-2 and make that part"):
+        parts._block(block)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (FOREIGN["an array too few"], r"is damaged\. Delete the folder"),
+        (array("ids", lambda ids: ids + np.uint16(60_000)), r"is damaged\. Delete the folder"),
+        (table("source", 10**9), "The parts do not join in text 1000000001, which they do not have"),
+    ],
+    ids=["a block", "ids of another vocabulary", "a source of others"],
+)
+def test_what_somebody_else_wrote_is_not_joined(
+    change: Callable[[dict[str, Any]], bytes], message: str, made: Path, tmp_path: Path
+) -> None:
+    forged(made, tmp_path, change)
+    with pytest.raises((RecordError, DataError), match=message):
+        merge(tmp_path, processes=1)
+    assert not (tmp_path / MANIFEST).exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"documents": 1}, "is damaged"), ({"file": f"000000-{'0' * 64}.npz"}, "cannot be read: No such file")],
+)
+def test_a_part_that_says_of_its_blocks_what_they_are_not(
+    change: dict[str, Any], message: str, made: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    description = tmp_path / PARTS / "1-of-2" / PART
+    said = json.loads(description.read_text())
+    said["blocks"][0] |= change
+    description.write_text(json.dumps(said))
+    with pytest.raises(RecordError, match=message):
+        merge(tmp_path, processes=1)
 
 
 def test_what_does_not_belong_together_is_refused(sources: Path, tokenizer: Any, tmp_path: Path) -> None:
