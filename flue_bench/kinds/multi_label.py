@@ -60,6 +60,10 @@ METRICS = {
     ),
 }
 
+AT_ONCE = 2**20
+"""Marks that are counted at once: each takes 24 bytes there."""
+MOST_MARKS = 2**30
+"""Examples times labels."""
 HALF = 0.5
 """The probability from which on a label is predicted, unless the task says otherwise."""
 
@@ -155,10 +159,18 @@ class MultiLabel(Kind[Several]):
         gold, predicted = (marked(table[name], len(task.labels)) for name in self.scored)
         if len(gold) != len(predicted):
             raise ValueError(f"{len(gold)} examples in gold, {len(predicted)} in predicted")
-        each = by_label(gold, predicted) if level == "class" else by_sample(gold, predicted)
-        total = np.zeros((int(cluster.max(initial=-1)) + 1, *each.shape[1:]), each.dtype)
-        np.add.at(total, cluster, each)
-        return total
+        clusters = int(cluster.max(initial=-1)) + 1
+        if level != "class":
+            each = by_sample(gold, predicted)
+            total = np.zeros((clusters, each.shape[1]), each.dtype)
+            np.add.at(total, cluster, each)
+            return total
+        of_labels = np.zeros((clusters, len(task.labels), 3), np.int64)
+        rows = max(1, AT_ONCE // max(1, len(task.labels)))
+        for at in range(0, len(gold), rows):
+            some = slice(at, at + rows)
+            np.add.at(of_labels, cluster[some], by_label(gold[some], predicted[some]))
+        return of_labels
 
     def classes(self, task: Declared) -> Mapping[str, Sequence[str]]:
         """Return the labels."""
@@ -248,6 +260,8 @@ def marked(column: pyarrow.ChunkedArray, labels: int) -> Marks:
 def _marks(rows: Sequence[Sequence[int] | Ints], labels: int) -> Marks:
     flat = np.fromiter(chain.from_iterable(rows), np.int64)
     counts.check_range(flat, flat, labels)
+    if len(rows) * labels > MOST_MARKS:
+        raise ValueError(f"{len(rows):,} examples and {labels:,} labels are too many")
     marks = np.zeros((len(rows), labels), bool)
     marks[np.repeat(np.arange(len(rows)), [len(row) for row in rows]), flat] = True
     if int(marks.sum()) != len(flat):

@@ -116,6 +116,21 @@ def test_resampled_counts_are_the_scores_of_resampled_examples(name: str) -> Non
     assert metric.score(resampled).shape == (50, 1)
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 10**6])
+def test_counts_are_the_same_however_many_are_made_at_once(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many examples and labels those of all together take gigabytes."""
+    gold, predicted = drawn(50, 3)
+    cluster = np.arange(50) // 4
+    monkeypatch.setattr("flue_bench.kinds.multi_label.AT_ONCE", at_once)
+    found = MULTI_LABEL.counts(table(gold, predicted), TASK, "class", cluster)
+    for i in range(13):
+        ours, theirs = gold[cluster == i], predicted[cluster == i]
+        assert (found[i] == np.stack([(ours & theirs).sum(0), theirs.sum(0), ours.sum(0)], axis=-1)).all()
+    monkeypatch.setattr("flue_bench.kinds.multi_label.MOST_MARKS", 149)
+    with pytest.raises(ValueError, match="50 examples and 3 labels are too many"):
+        MULTI_LABEL.counts(table(gold, predicted), TASK, "class", cluster)
+
+
 def test_one_set_of_labels_throughout_is_a_collapse() -> None:
     gold, _ = drawn(30, 3)
     for row, said in (
