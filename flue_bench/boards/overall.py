@@ -18,9 +18,10 @@ from flue_bench.errors import FlueBenchError, UnknownNameError, UsageError
 from flue_bench.kinds.kind import kind_named
 from flue_bench.record import RunRecord
 from flue_bench.results import overall as measuring
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.rows import RunKey, by_run, grouped
 from flue_bench.statistics.ranks import improvement, ranks
+from flue_bench.statistics.replicates import Units
 from flue_bench.tabular import Tabular
 
 if TYPE_CHECKING:
@@ -238,11 +239,12 @@ def _ranking(
     means = [math.fsum(entry.mean for entry in each) / len(chosen) for each in entries]
     places = ranks(means, SAME)
     per_column = [ranks([each[i].mean for each in entries], SAME) for i in range(len(chosen))]
+    units = [[_units(entry, records_of) for entry in each] for each in entries]
     standing, reasons = _standing(board, chosen, numbers, entries, means, records_of, evidence)
 
     def better(i: int, j: int) -> Improvement:
         ours, theirs = ([entry.scores for entry in entries[k]] for k in (i, j))
-        return Improvement(numbers[j], *improvement(ours, theirs))
+        return Improvement(numbers[j], *improvement(ours, theirs, units=(units[i], units[j])))
 
     made = [
         Place(
@@ -261,6 +263,14 @@ def _ranking(
     made.sort(key=lambda each: (each.rank, each.mean_rank, each.row))
     first = board.rows[numbers[0]]
     return Ranking(first.protocol, first.advantage, tuple(made), tuple(reasons))
+
+
+def _units(entry: Entry, records_of: Mapping[RunKey, RunRecord]) -> Units:
+    """Return the runs of each distillation of an entry, by the order of their scores; of one model, each by itself."""
+    members = len(entry.runs) // len(entry.scores)
+    models = [records_of[run.key].cell.model.digest for run in entry.runs[::members]]
+    of_models = list(grouped(range(len(models)), models.__getitem__).values())
+    return of_models if len(of_models) > 1 else [[i] for i in range(len(models))]
 
 
 def _standing(

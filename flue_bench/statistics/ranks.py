@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flue_bench.statistics.intervals import Floats, Means, satterthwaite
+from flue_bench.statistics.replicates import Units
 
 DRAWS = 5000
 """Draws of all differences from the estimated model: the level is then kept to within a standard error of 0.3 %."""
@@ -121,7 +122,12 @@ def rank_intervals(above: ArrayLike) -> list[RankInterval]:
     ]
 
 
-def improvement(a: Sequence[ArrayLike], b: Sequence[ArrayLike], confidence: float = 0.95) -> Improvement:
+def improvement(
+    a: Sequence[ArrayLike],
+    b: Sequence[ArrayLike],
+    confidence: float = 0.95,
+    units: tuple[Sequence[Units], Sequence[Units]] | None = None,
+) -> Improvement:
     """Return the probability that a run of A scores above a run of B, averaged over tasks (Agarwal et al. 2021).
 
     On each task it is the share of the pairs of runs in which A's is above, an equal score counting one half
@@ -129,18 +135,26 @@ def improvement(a: Sequence[ArrayLike], b: Sequence[ArrayLike], confidence: floa
     with fewer: no distribution of scores gives the statistic a larger variance (van Dantzig 1951, Birnbaum & Klose
     1957). A bootstrap of the runs, as in the paper, has an interval of no width where three runs are above three.
 
+    Of several distillations of one recipe, distillations are what was drawn independently: each weighs alike, whatever
+    its number of runs, and there are as many trials as the model with fewer has of them. The bound holds for the mean
+    over pairs of units of any value from 0 to 1 (Hoeffding 1963, section 5), such as the share of their pairs of runs.
+
     Args:
         a: scores of A's runs on each task.
         b: scores of B's runs, the tasks in the same order.
         confidence: between 0 and 1.
+        units: for each task, the runs of each unit of A that was drawn independently; likewise of B. None: each run.
     """
     from scipy import special
 
     shares, fewest = [], []
-    for ours, theirs in zip(a, b, strict=True):
+    for task, (ours, theirs) in enumerate(zip(a, b, strict=True)):
         gap = np.asarray(ours, np.float64)[:, None] - np.asarray(theirs, np.float64)
-        shares.append(float(np.mean((gap > 0) + 0.5 * (gap == 0))))
-        fewest.append(min(gap.shape))
+        above = (gap > 0) + 0.5 * (gap == 0)  # (runs of A, runs of B)
+        for axis, of_model in enumerate(units or ()):
+            above = np.stack([above.take(unit, axis).mean(axis) for unit in of_model[task]], axis)
+        shares.append(float(np.mean(above)))
+        fewest.append(min(above.shape))
     p, trials = math.fsum(shares) / len(shares), len(shares) * min(fewest)
     z = float(special.ndtri((1 + confidence) / 2))
     centre, half = p + z * z / (2 * trials), z * math.sqrt(p * (1 - p) / trials + (z / (2 * trials)) ** 2)

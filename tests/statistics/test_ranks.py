@@ -144,6 +144,33 @@ def test_improvement_turned_round() -> None:
     assert there.probability == pytest.approx(share)
 
 
+def test_distillations_weigh_alike_and_are_the_trials() -> None:
+    # Two distillations of A, of three runs and of one, against two runs of B. The first wins 4 of 6 pairs, the second 1
+    # of 2: (4/6 + 1/2) / 2, whereas of the runs 5 of 8. B has two runs, A two distillations: two trials.
+    a, b = [0.9, 0.8, 0.1, 0.5], [0.2, 0.6]
+    found = improvement([a], [b], units=([[[0, 1, 2], [3]]], [[[0], [1]]]))
+    assert found.probability == pytest.approx((4 / 6 + 1 / 2) / 2)
+    p, n, z = found.probability, 2, stats.norm.ppf(0.975)
+    for end in (found.low, found.high):
+        assert abs(end - p) == pytest.approx(z * math.sqrt(end * (1 - end) / n))
+    alone = improvement([a], [b], units=([[[0], [1], [2], [3]]], [[[0], [1]]]))
+    assert alone == improvement([a], [b]) and alone.probability == 5 / 8
+    assert found.low < improvement([[0.9, 0.8, 0.1] * 3], [b * 4]).low
+
+
+def test_runs_of_one_distillation_are_no_trials_of_their_own() -> None:
+    """Where the distillation is all that varies, its runs are one draw: as nine they hold the truth too rarely."""
+    rng = np.random.default_rng(0)
+    units = [list(range(3 * i, 3 * i + 3)) for i in range(3)]
+    held = np.zeros(2)
+    for _ in range(1000):
+        a, b = (np.repeat(rng.standard_normal(3), 3) + 0.01 * rng.standard_normal(9) for _ in range(2))
+        for i, given in enumerate((None, ([units], [units]))):
+            found = improvement([a], [b], units=given)
+            held[i] += found.low <= 0.5 <= found.high
+    assert held[0] < 850 and held[1] > 930
+
+
 # --- made-up models ---------------------------------------------------------------------------------------------------
 
 
