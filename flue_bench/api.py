@@ -458,7 +458,7 @@ def build_board(
     from flue_bench.boards import board, published, rules, verdicts
     from flue_bench.boards.floors import above
     from flue_bench.boards.overall import place
-    from flue_bench.results.comparison import Evidence
+    from flue_bench.results.evidence import Evidence
     from flue_bench.results.rows import named_rows
 
     if bool(teacher) != bool(student):
@@ -527,7 +527,8 @@ def compare(
         RecordError: there are no predictions to compare.
     """
     from flue_bench.boards import compared
-    from flue_bench.results.comparison import Evidence, Margin
+    from flue_bench.results.comparison import Margin
+    from flue_bench.results.evidence import Evidence
     from flue_bench.results.rows import check_metric, named_rows, newest
 
     _check_question(question, seed)
@@ -587,7 +588,7 @@ def compare_rows(
         RecordError: there are no predictions to compare.
     """
     from flue_bench.boards import disagreed
-    from flue_bench.results.comparison import Evidence
+    from flue_bench.results.evidence import Evidence
     from flue_bench.results.rows import named_rows, newest
 
     _check_question(question, seed)

@@ -22,7 +22,7 @@ from flue_bench.errors import FlueBenchError, RecordError, short
 from flue_bench.kinds.kind import Kind, kind_of
 from flue_bench.record import NoTraining, RunRecord
 from flue_bench.results import counted
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.rows import RunKey, grouped, told_apart
 
 LONGEST_FACT = 1000

@@ -137,11 +137,11 @@ class Entry:
     uncommitted: tuple[int | None, ...]
     """Seeds whose runs were made from a checkout with uncommitted changes; None for a model without seeds."""
     interval: Interval | None = None
-    """From ``evidence.weigh``."""
+    """From ``verdicts.weigh``."""
     versus: Versus | None = None
-    """From ``evidence.weigh``; None for the best of the column."""
+    """From ``verdicts.weigh``; None for the best of the column."""
     best: bool = False
-    """From ``evidence.weigh``: whether the others of the column are compared with this entry."""
+    """From ``verdicts.weigh``: whether the others of the column are compared with this entry."""
     tuned: tuple[Tuned, ...] = ()
     """One a task of the column, and a distillation; empty for a recipe that was named beforehand."""
     distillations: int = 1
@@ -159,7 +159,7 @@ class Entry:
 
     @property
     def verdict(self) -> Verdict | None:
-        """The verdict of the column; None before ``evidence.weigh``, and for an entry that is alone in its column."""
+        """The verdict of the column; None before ``verdicts.weigh``, and for an entry that is alone in its column."""
         if self.versus is None:
             return "best" if self.best else None
         if self.versus.p_adjusted is None:

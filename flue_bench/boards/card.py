@@ -21,7 +21,7 @@ from flue_bench.kinds.counts import Metric
 from flue_bench.kinds.kind import kind_of
 from flue_bench.kinds.names import as_pair
 from flue_bench.record import OWN_HEAD, ModelRef, NoTraining, RunRecord, Search
-from flue_bench.results.comparison import collapsed
+from flue_bench.results.entries import collapsed
 from flue_bench.results.rows import by_run, find, grouped, named_rows, newest
 from flue_bench.results.store import KEPT_RECORD
 from flue_bench.statistics.intervals import mean_sd

@@ -21,8 +21,9 @@ from flue_bench.boards.wording import NONE
 from flue_bench.errors import RecordError, counted, short
 from flue_bench.kinds.kind import kind_of
 from flue_bench.progress import Console
-from flue_bench.results.comparison import Evidence, Question
+from flue_bench.results.comparison import Question
 from flue_bench.results.disagreements import Disagreement, OnTask, Parts, Run, on_task
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.rows import NamedRow
 from flue_bench.tabular import Tabular
 from flue_bench.task import Example

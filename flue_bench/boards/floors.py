@@ -12,7 +12,7 @@ from dataclasses import replace
 from flue_bench.boards.board import Above, Board, Entry, Kept, Note, Pair
 from flue_bench.errors import FlueBenchError
 from flue_bench.record import RunRecord
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.retained import Retained, retained
 from flue_bench.results.rows import NamedRow, RunKey, by_run, find, named_rows, newest
 

@@ -19,7 +19,7 @@ from flue_bench.boards.board import Board, Entry
 from flue_bench.boards.notebook import environment
 from flue_bench.boards.pictures import Scale
 from flue_bench.record import RunRecord
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.rows import by_run
 
 HERE = Path(__file__).parent

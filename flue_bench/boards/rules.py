@@ -44,7 +44,7 @@ from flue_bench.errors import UsageError, counted
 from flue_bench.recipe import Recipe
 from flue_bench.record import Failure, RunRecord, Search, SpeedRecord
 from flue_bench.results import remote
-from flue_bench.results.comparison import collapsed, outlying
+from flue_bench.results.entries import collapsed, outlying
 from flue_bench.results.rows import (
     NamedRow,
     RowKey,

@@ -16,7 +16,8 @@ from flue_bench.boards.rules import mean_kept
 from flue_bench.errors import FlueBenchError
 from flue_bench.record import RunRecord
 from flue_bench.results import comparison
-from flue_bench.results.comparison import ColumnVerdicts, Evidence, Versus
+from flue_bench.results.comparison import ColumnVerdicts, Versus
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.retained import retained
 from flue_bench.results.rows import by_run, grouped
 from flue_bench.statistics.power import Power

@@ -81,7 +81,7 @@ def leaderboard(
     import flue_bench
     from flue_bench.boards import render
     from flue_bench.progress import Console
-    from flue_bench.results.comparison import Evidence
+    from flue_bench.results.evidence import Evidence
 
     contents = read(results)
     built = flue_bench.build_board(

@@ -18,7 +18,7 @@ from flue_bench.jobs.grid import Grid, Outcome, Planned, add
 from flue_bench.jobs.workers import Placed, job_script, placed
 from flue_bench.progress import Display
 from flue_bench.record import Cell, RunRecord, digest_of
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.rows import grouped
 from flue_bench.results.store import Store
 from flue_bench.statistics.power import Noise, smallest_difference

@@ -16,7 +16,7 @@ import numpy as np
 from flue_bench.errors import RecordError
 from flue_bench.kinds.kind import kind_of
 from flue_bench.record import RunRecord
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 
 CLASSES = 200
 """The largest number of labels whose confusion matrix is shown."""

@@ -16,7 +16,7 @@ from flue_bench.errors import RecordError
 from flue_bench.kinds.counts import Floats
 from flue_bench.kinds.kind import Kind, kind_of
 from flue_bench.record import RunRecord
-from flue_bench.results.comparison import Evidence, attempted
+from flue_bench.results.evidence import Evidence, attempted
 from flue_bench.task import Example
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flue_bench.record import RunRecord
-from flue_bench.results import comparison
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.entries import identity, together
+from flue_bench.results.evidence import Evidence
 from flue_bench.statistics import intervals, ranks
 
 
@@ -40,7 +40,7 @@ def standings(
     """Return means over columns, with intervals, and simultaneous 95 % intervals of ranks.
 
     Args:
-        columns: for each column, for each model: its records, of two seeds at least, as for ``comparison.interval``.
+        columns: for each column, for each model: its records, of two seeds at least, as for ``entry_of``.
         metrics: the score of each column.
         evidence: the source of the predictions.
         others: how many more models are ranked beside these, of which nothing can be shown: any of them may be above or
@@ -51,9 +51,7 @@ def standings(
     """
 
     def compute() -> Standings:
-        measured = [
-            comparison.together(entries, metric, evidence) for entries, metric in zip(columns, metrics, strict=True)
-        ]
+        measured = [together(entries, metric, evidence) for entries, metric in zip(columns, metrics, strict=True)]
         means = ranks.over_tasks([each.means for each in measured])
         lowest, highest = (float(np.mean([getattr(each, end) for each in measured])) for end in ("lowest", "highest"))
         possible = ranks.rank_intervals(ranks.told_apart(means))
@@ -72,6 +70,6 @@ def standings(
     used = [record for entries in columns for records in entries for record in records]
     key = [
         others,
-        [[comparison.identity(records, metric) for records in of] for of, metric in zip(columns, metrics, strict=True)],
+        [[identity(records, metric) for records in of] for of, metric in zip(columns, metrics, strict=True)],
     ]
     return evidence.kept(key, Standings, compute, used)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from flue_bench.errors import UsageError
 from flue_bench.record import RunRecord
-from flue_bench.results import comparison
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.entries import check_drawn, identity, together
+from flue_bench.results.evidence import Evidence
 from flue_bench.statistics.intervals import KEPT, KEPT_ABOVE
 from flue_bench.statistics.ratios import mean_ratio_interval, ratio
 
@@ -29,7 +29,7 @@ def retained(columns: Sequence[Sequence[Sequence[RunRecord]]], metrics: Sequence
 
     Args:
         columns: for each column the records of the student, of its teacher and, where what lies above a floor is asked
-            for, of the floor: (student - floor) / (teacher - floor). Each as for ``comparison.interval``.
+            for, of the floor: (student - floor) / (teacher - floor). Each as for ``entry_of``.
         metrics: the score of each column.
         evidence: the source of the predictions.
 
@@ -40,13 +40,10 @@ def retained(columns: Sequence[Sequence[Sequence[RunRecord]]], metrics: Sequence
     """
     for entries, metric in zip(columns, metrics, strict=True):
         for records in entries:
-            comparison.check_drawn(records, metric)
+            check_drawn(records, metric)
 
     def compute() -> Retained:
-        tasks = [
-            comparison.together(entries, metric, evidence).means
-            for entries, metric in zip(columns, metrics, strict=True)
-        ]
+        tasks = [together(entries, metric, evidence).means for entries, metric in zip(columns, metrics, strict=True)]
         weights = KEPT if len(columns[0]) == 2 else KEPT_ABOVE
         if any(sum(w * mean for w, mean in zip(weights[1], each.mean, strict=True)) <= 0 for each in tasks):
             above = "zero" if weights is KEPT else "the floor's"
@@ -57,7 +54,5 @@ def retained(columns: Sequence[Sequence[Sequence[RunRecord]]], metrics: Sequence
         return Retained(mean, low if bounded else None, high if bounded else None)
 
     used = [record for entries in columns for records in entries for record in records]
-    key = [
-        [comparison.identity(records, metric) for records in of] for of, metric in zip(columns, metrics, strict=True)
-    ]
+    key = [[identity(records, metric) for records in of] for of, metric in zip(columns, metrics, strict=True)]
     return evidence.kept(key, Retained, compute, used)

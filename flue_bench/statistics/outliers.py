@@ -1,6 +1,6 @@
 """Seeds that lie far below the others of their entry: no interval of three seeds holds where one run in seven fails.
 
-A run that gives one answer throughout is known to have collapsed (``results.comparison.collapsed``). One that learnt a
+A run that gives one answer throughout is known to have collapsed (``results.entries.collapsed``). One that learnt a
 little before it failed is not, but its score tells.
 """
 

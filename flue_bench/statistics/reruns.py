@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from flue_bench.statistics.intervals import Floats, mean_sd
+from flue_bench.statistics.intervals import Floats, freedom_of_sum, mean_sd
 from flue_bench.statistics.significance import mcnemar
 
 Verdict = Literal["same bits", "another machine", "undecided", "not borne out"]
@@ -136,7 +136,7 @@ def _odd(record: Floats, rerun: Floats, seeds: Sequence[Floats]) -> float:
     of_share = differing * (differing - 1) * _variance_of_share(seeds)
     variance = differing + of_share
     t = abs(first - second) / math.sqrt(variance)
-    freedom = _freedom(of_share / variance, len(seeds) - 1) if of_share else math.inf
+    freedom = freedom_of_sum([of_share, differing], [len(seeds) - 1, math.inf]) if of_share else math.inf
     return 2 * float(special.stdtr(min(freedom, 1e9), -t))
 
 
@@ -149,19 +149,6 @@ def _variance_of_share(seeds: Sequence[Floats]) -> float:
         excess += (first - second) ** 2 - differing
         trials += differing * (differing - 1)
     return max(excess / trials, 0.0) if trials else 0.0
-
-
-def _freedom(share: float, freedom: float) -> float:
-    """Return the degrees of freedom of a variance of which a share is estimated with few, the rest being known.
-
-    The 97.5 % quantile, of which half a 95 % interval is made, is at least the normal one + share^(2 - 1/d) of
-    Student's excess over it; Satterthwaite's rule alone is too liberal where d is one or two.
-    """
-    from scipy import special
-
-    normal = float(special.ndtri(0.975))
-    quantile = normal + share ** (2 - 1 / freedom) * (float(special.stdtrit(freedom, 0.975)) - normal)
-    return min(freedom / share**2, float(special.stdtridf(0.975, quantile)))
 
 
 def errors_of_groups(errors: Floats, groups: Sequence[str]) -> Floats:

@@ -27,7 +27,7 @@ from flue_bench.boards.verdicts import weigh
 from flue_bench.errors import UsageError
 from flue_bench.record import RunRecord
 from flue_bench.results import comparison
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.store import Store
 from support.boards import teacher_and_student, write_run
 from support.factories import make_record

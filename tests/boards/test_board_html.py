@@ -24,8 +24,9 @@ from flue_bench.boards import html as pages
 from flue_bench.boards.pictures import Scale
 from flue_bench.cli.leaderboard import leaderboard
 from flue_bench.record import ClassScores
-from flue_bench.results import comparison, counted
-from flue_bench.results.comparison import Evidence, Interval
+from flue_bench.results import counted
+from flue_bench.results.comparison import Interval
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.store import Store
 from support.boards import LABELS, teacher_and_student, write_run
 from support.browser import CHROMIUM, Page, chromium
@@ -48,7 +49,7 @@ def test_a_second_page_reads_no_predictions(tmp_path: Path, monkeypatch: pytest.
     root = tmp_path / "results"
     teacher_and_student(root, seeds=2)
     first = page_of(root, tmp_path / "board.html")
-    monkeypatch.setattr(comparison, "read_predictions", lambda *_: pytest.fail("predictions were read"))
+    monkeypatch.setattr("flue_bench.results.evidence.read_predictions", lambda *_: pytest.fail("predictions were read"))
     assert page_of(root, tmp_path / "board.html") == first
 
 

@@ -21,7 +21,8 @@ from flue_bench.boards.verdicts import weigh
 from flue_bench.boards.wording import COLLAPSED
 from flue_bench.kinds.counts import TRY
 from flue_bench.progress import Console
-from flue_bench.results.comparison import Evidence, compare, retention
+from flue_bench.results.comparison import compare, retention
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.store import Store
 from support.boards import write_run
 from support.command_line import done

@@ -14,23 +14,18 @@ from flue_bench.boards import rules
 from flue_bench.boards.board import Entry, Row
 from flue_bench.errors import UsageError
 from flue_bench.results.store import Store
+from flue_bench.statistics import ranks
 from flue_bench.statistics.power import smallest_difference
-from support.boards import write_run
-
-RIGHT = (0.70, 0.76, 0.73)
+from support.boards import RIGHT, distillations, scores_on_xnli, write_run
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A teacher, three distillations of one recipe (two of them on PAWS-X), one of another, and a model beside them."""
+    """Distillations with their teacher, and a model beside them."""
     store = Store(tmp_path_factory.mktemp("board"))
+    distillations(store)
     for task in ("xnli", "paws-x"):
         for seed in range(3):
-            taught = write_run(store, "maitre", task, seed, 0.85).cell.model.digest
-            for i, right in enumerate(RIGHT):
-                if (task, i) != ("paws-x", 2):
-                    write_run(store, f"eleve-{i}", task, seed, right, teacher=taught, distilled=("a", i))
-            write_run(store, "seul", task, seed, 0.7, teacher=taught, distilled=("b", 0))
             write_run(store, "autre", task, seed, 0.74)
     return store.root
 
@@ -47,21 +42,13 @@ def entry(built: flue_bench.Board, label: str, name: str) -> Entry:
     return found
 
 
-def scores(root: Path, model: str) -> list[float]:
-    return [
-        record.scores["f1_macro"]
-        for record in Store(root).records()
-        if (record.cell.model.name, record.cell.task) == (model, "xnli")
-    ]
-
-
 def test_distillations_are_one_row_and_a_single_one_stays(root: Path) -> None:
     built = flue_bench.build_board(root)
     assert sorted(row.label for row in built.rows) == ["autre", "eleve-0", "maitre", "seul"]
     row = labelled(built, "eleve-0")
     assert row.how == "standard, 3 distillations" and len(row.distillations) == 3
     found = entry(built, "eleve-0", "xnli")
-    means = [np.mean(scores(root, f"eleve-{i}")) for i in range(3)]
+    means = [np.mean(scores_on_xnli(root, f"eleve-{i}")) for i in range(3)]
     assert (found.n, found.distillations) == (9, 3) and found.mean == pytest.approx(np.mean(means))
     assert found.sd == pytest.approx(np.std(means, ddof=1))
     assert (entry(built, "eleve-0", "paws-x").n, entry(built, "eleve-0", "paws-x").distillations) == (6, 2)
@@ -83,7 +70,7 @@ def test_the_interval_holds_the_spread_over_distillations(root: Path) -> None:
     """The variance of the means of the distillations: they are what was drawn."""
     found = entry(flue_bench.build_board(root), "eleve-0", "xnli")
     assert found.interval is not None and found.interval.distillations == 3
-    means = [np.mean(scores(root, f"eleve-{i}")) for i in range(3)]
+    means = [np.mean(scores_on_xnli(root, f"eleve-{i}")) for i in range(3)]
     assert found.interval.se_seeds == pytest.approx(np.std(means, ddof=1) / math.sqrt(3))
     assert found.interval.covers == "distillations, seeds and test examples"
     line = flue_bench.compare("eleve-1", "maitre", root, tasks="xnli", question="distilled").lines[0].comparison
@@ -100,7 +87,7 @@ def test_unequal_numbers_of_seeds_weigh_each_distillation_alike(tmp_path: Path) 
         write_run(store, "autre", "xnli", seed, 0.74)
     built = flue_bench.build_board(tmp_path)
     found = entry(built, "eleve-0", "xnli")
-    means = [np.mean(scores(tmp_path, f"eleve-{i}")) for i in range(2)]
+    means = [np.mean(scores_on_xnli(tmp_path, f"eleve-{i}")) for i in range(2)]
     assert found.mean == pytest.approx(np.mean(means)) and found.interval is not None
     assert found.interval.mean == pytest.approx(found.mean)
     (title,) = [f"{row.label} ({row.how}, {row.precision})" for row in built.rows if row.distillations]
@@ -140,15 +127,32 @@ def test_a_student_keeps_what_its_distillations_keep(root: Path) -> None:
     assert places["eleve-0"].low is not None and places["eleve-0"].mean == entry(asked, "eleve-0", "xnli").mean
 
 
+def test_the_probability_of_improvement_is_of_distillations(root: Path) -> None:
+    board = flue_bench.build_board(root, overall=["xnli", "paws-x"])
+    assert board.overall is not None
+    numbers = {row.label: number for number, row in enumerate(board.rows)}
+    place = board.overall.of_row(numbers["eleve-0"])
+    assert place is not None
+    (given,) = [each for each in place.improvements if each.over == numbers["autre"]]
+    ours, theirs = ([entry(board, label, task).scores for task in ("paws-x", "xnli")] for label in ("eleve-0", "autre"))
+    of_three = [list(range(3 * i, 3 * i + 3)) for i in range(3)]
+    alone = [[0], [1], [2]]
+    expected = ranks.improvement(ours, theirs, units=([of_three[:2], of_three], [alone, alone]))
+    assert (given.probability, given.low, given.high) == pytest.approx(expected)
+    assert given.high - given.low > 0.5  # of two trials a task, whatever the number of runs
+
+
 def test_what_more_distillations_would_show(root: Path) -> None:
     """The power line has the seeds of a model, as before, and the distillations of a recipe beside them."""
     built = flue_bench.build_board(root)
     at = [column.name for column in built.columns].index("xnli")
     seeds, recipes = built.power[at], built.power_of_recipes[at]
     assert seeds is not None and recipes is not None and (seeds.seeds, recipes.seeds) == (3, 3)
-    means = [np.mean(scores(root, f"eleve-{i}")) for i in range(3)]
+    means = [np.mean(scores_on_xnli(root, f"eleve-{i}")) for i in range(3)]
     assert recipes.noise.sd == pytest.approx(np.std(means, ddof=1))
-    singles = [np.var(scores(root, name), ddof=1) for name in ("maitre", "autre")]  # a seed of seul lies far off
+    singles = [
+        np.var(scores_on_xnli(root, name), ddof=1) for name in ("maitre", "autre")
+    ]  # a seed of seul lies far off
     assert seeds.noise.sd == pytest.approx(math.sqrt(np.mean(singles)))
     assert recipes.smallest == pytest.approx(smallest_difference(recipes.noise, 3))
     said = " ".join(str(built).split())

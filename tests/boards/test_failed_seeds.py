@@ -17,7 +17,7 @@ from flue_bench.boards.render import markdown, terminal, to_json
 from flue_bench.boards.rules import build
 from flue_bench.boards.verdicts import weigh
 from flue_bench.progress import Console
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.store import Store
 from support.boards import write_run
 from support.factories import make_record

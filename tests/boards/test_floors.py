@@ -16,7 +16,7 @@ from flue_bench.boards.latex import latex
 from flue_bench.boards.notebook import html as notebook
 from flue_bench.boards.render import markdown, to_csv, to_json
 from flue_bench.errors import UnknownNameError, UsageError
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.retained import retained
 from flue_bench.results.store import Store
 from support.boards import LABELS, teacher_and_student, write_run

@@ -24,7 +24,7 @@ from flue_bench.boards.verdicts import weigh
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.record import NoTraining
 from flue_bench.results import overall as measuring
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.rows import named_rows
 from flue_bench.results.store import Store
 from flue_bench.statistics import ranks

@@ -21,7 +21,7 @@ from flue_bench.boards.verdicts import weigh
 from flue_bench.boards.wording import notes
 from flue_bench.progress import Console
 from flue_bench.record import NoTraining, RunRecord
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.store import Store
 from support.boards import write_run
 from support.factories import CLS, make_record

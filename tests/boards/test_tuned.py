@@ -20,7 +20,7 @@ from flue_bench.boards.rules import build
 from flue_bench.boards.wording import best_of, budgets_tables, retention
 from flue_bench.errors import UsageError
 from flue_bench.record import ModelRef, Teacher
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.rows import find_one, named_rows
 from flue_bench.results.store import Store
 from flue_bench.search import searched

@@ -11,38 +11,23 @@ import pytest
 
 import flue_bench
 from flue_bench.results import comparison
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.rows import named_rows, replicates
 from flue_bench.results.store import Store
 from support import command_line
-from support.boards import write_run
+from support.boards import RIGHT, distillations, scores_on_xnli, write_run
 from support.command_line import done
-
-RIGHT = (0.70, 0.76, 0.73)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A teacher, three distillations of one recipe, one of another, and an older record of a student."""
+    """Distillations with their teacher, and an older record of a student."""
     store = Store(tmp_path_factory.mktemp("distilled"))
+    taught = distillations(store)
     for task in ("xnli", "paws-x"):
         for seed in range(3):
-            taught = write_run(store, "maitre", task, seed, 0.85).cell.model.digest
-            for i, right in enumerate(RIGHT):
-                if (task, i) != ("paws-x", 2):
-                    write_run(store, f"eleve-{i}", task, seed, right, teacher=taught, distilled=("a", i))
-            write_run(store, "seul", task, seed, 0.7, teacher=taught, distilled=("b", 0))
             write_run(store, "ancien", task, seed, 0.7, teacher=taught)
     return store.root
-
-
-def scores(root: Path, model: str) -> list[float]:
-    """The scores of a model's runs on XNLI."""
-    return [
-        record.scores["f1_macro"]
-        for record in Store(root).records()
-        if (record.cell.model.name, record.cell.task) == (model, "xnli")
-    ]
 
 
 def answer(root: Path, *words: str) -> Any:
@@ -94,7 +79,7 @@ def test_all_distillations_are_one_side(root: Path) -> None:
     assert given["b"] == "maitre (standard, fp32)"
     assert given == answer(root, "eleve-2", "maitre", "--question", "distilled")
     found = line(given)["comparison"]
-    means = [np.mean(scores(root, model)) for model in ("eleve-0", "eleve-1", "eleve-2")]
+    means = [np.mean(scores_on_xnli(root, model)) for model in ("eleve-0", "eleve-1", "eleve-2")]
     assert found["a"] == pytest.approx(np.mean(means)) and len(found["seeds_a"]) == 9
     assert found["se_seeds"] ** 2 >= np.var(means, ddof=1) / 3  # their spread, and the teacher's over seeds
     assert found["low"] < found["difference"] < found["high"] and found["p"] is not None
@@ -111,7 +96,7 @@ def test_sources_of_chance(root: Path) -> None:
     a, b = found["spread_a"], found["spread_b"]
     assert (a["distillations"], a["runs"], b["distillations"], b["runs"]) == (3, 9, 1, 3)
     assert 0.01 < a["sd_distillations"] < 0.08 and 0 < a["sd_seeds"] < 0.05 and b["sd_distillations"] is None
-    assert b["sd_seeds"] == pytest.approx(np.std(scores(root, "maitre"), ddof=1))
+    assert b["sd_seeds"] == pytest.approx(np.std(scores_on_xnli(root, "maitre"), ddof=1))
     assert 0 < a["se_examples"] < 0.1
     said = done("compare", "eleve-1", "maitre", "--question", "distilled", "--results", root)
     assert "Which distillation recipe is better?" in said and "xnli, A" in said and "3, 9" in said

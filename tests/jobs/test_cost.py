@@ -29,7 +29,7 @@ from flue_bench.jobs import cell, loader, worker
 from flue_bench.jobs.grid import Grid, run_grid
 from flue_bench.kinds.network.network import network_of
 from flue_bench.progress import Console, Display
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.store import Store
 from flue_bench.task import Example, Source, Task
 from flue_bench.training import models, train

@@ -18,7 +18,8 @@ from flue_bench.errors import RecordError, UnknownNameError, UsageError
 from flue_bench.kinds.sentence import METRICS
 from flue_bench.kinds.tokens import ENTITY_METRICS, word_metrics
 from flue_bench.results import code, kept
-from flue_bench.results.comparison import Evidence, compare, interval, retention
+from flue_bench.results.comparison import compare, interval, retention
+from flue_bench.results.evidence import Evidence
 from flue_bench.statistics import significance
 from support.judged import TAGS, keep, seeds, sentences, tagged
 

@@ -23,7 +23,7 @@ from flue_bench.kinds.sentence import SENTENCE
 from flue_bench.kinds.tokens import TOKENS
 from flue_bench.record import Cell, NoTraining, RunRecord
 from flue_bench.results import comparison, verify
-from flue_bench.results.comparison import Evidence
+from flue_bench.results.evidence import Evidence
 from flue_bench.results.store import Store, read_record
 from support.command_line import done, refused
 from support.factories import make_cell, make_failure, make_record
