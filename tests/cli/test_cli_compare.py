@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flue_bench.boards.compared import MOST, _span
+from flue_bench.boards.compared_text import MOST, _span
 from flue_bench.errors import UnknownNameError, UsageError
 from flue_bench.kinds.counts import TRY
 from flue_bench.results.rows import check_metric
