@@ -24,6 +24,8 @@ BYTES = 2**26
 """Bytes of one column's values that are in memory at once."""
 LISTED = 2**32
 """Bytes that the values of lists may take in a row group: a single row may hold them all."""
+FIXED = 2**28
+"""Bytes that values of one length may take in a row group, which pyarrow makes room for at once."""
 RATIO_FREE = 2**26
 """Unpacked bytes that a file may have whatever its size; beyond, ``lines.MAX_RATIO`` times its size."""
 
@@ -60,15 +62,14 @@ def batches(path: Path, file: Any, columns: Sequence[str]) -> Iterator[pyarrow.R
         columns: names of columns that it has.
 
     Raises:
-        DataError: the values of lists would take gigabytes.
+        DataError: the values of lists, or those of a type of one length, would take gigabytes.
     """
     for group in range(file.num_row_groups):
         rows = ROWS
         for long in _long_values(file, group, columns, lambda: files.opened(path), ROWS):
-            if long.listed and long.longest * long.values > LISTED:
-                raise DataError(
-                    f"{path}: column '{long.column}' has values of {long.longest:,} bytes in its lists: refused."
-                )
+            if long.longest * long.values > (FIXED if long.fixed else LISTED) and (long.listed or long.fixed):
+                where = " in its lists" if long.listed else ""
+                raise DataError(f"{path}: column '{long.column}' has values of {long.longest:,} bytes{where}: refused.")
             rows = min(rows, max(1, BYTES // long.longest))
         yield from file.iter_batches(rows, row_groups=[group], columns=list(columns))
 
@@ -120,6 +121,8 @@ class _Long(NamedTuple):
     column: str
     listed: bool
     """Whether the values are in lists."""
+    fixed: bool
+    """Whether all values have one length, by the column's type."""
     longest: int
     """Bytes of the longest value."""
     values: int
@@ -142,15 +145,15 @@ def _long_values(
         chunk, leaf = described.column(number), file.schema.column(number)
         if (name := _column(leaf.path, columns)) is None:
             continue
-        listed, longest = leaf.path != name, 0
+        listed, fixed, longest = leaf.path != name, leaf.physical_type == "FIXED_LEN_BYTE_ARRAY", 0
         at_once = chunk.num_values if listed or rows is None else min(rows, chunk.num_values)
         large = chunk.has_dictionary_page and chunk.total_uncompressed_size * at_once > BYTES
-        if leaf.physical_type == "FIXED_LEN_BYTE_ARRAY":
+        if fixed:
             longest = leaf.length
         elif leaf.physical_type == "BYTE_ARRAY" and large:
             longest = _longest(again, leaf.path, name, group)
         if longest:
-            yield _Long(name, listed, longest, chunk.num_values)
+            yield _Long(name, listed, fixed, longest, chunk.num_values)
 
 
 def _column(path: str, columns: Sequence[str]) -> str | None:
