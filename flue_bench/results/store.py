@@ -278,7 +278,7 @@ class Store:
         for path in (usual, *sorted(self.root.glob(f"runs/*/{usual.parent.name}/{usual.name}"))):
             if path.is_file():
                 with suppress(RecordError):
-                    return _read(path, Failure, self.root)[0]
+                    return _read(path, Failure, self.root)
         return None
 
     def failures(self) -> list[Failure]:
