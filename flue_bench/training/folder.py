@@ -59,7 +59,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _loaded(path: Path) -> Any:
-    """Return the JSON in a file of a model's directory; raise ``ValueError`` for half of a surrogate pair in it too."""
+    """Return the JSON in a file of a model's folder; raise ``ValueError`` for half of a surrogate pair in it too."""
     value = json.loads(files.read(path, root=root_of(path.parent)))
     json.dumps(value, ensure_ascii=False).encode()
     return value
