@@ -145,7 +145,7 @@ def test_what_is_asked_for_is_checked(tmp_path: Path) -> None:
         ({"student": "s", "overrides": {"temperature": 3}}, "temperature says how to learn from a teacher"),
         ({"student": "s", "overrides": {"kl_rows": "masked"}}, "kl_rows says how to learn from a teacher"),
         ({"student": "s", "overrides": {"weight_mlm": 0}}, "without --teacher there is no other part"),
-        ({"teacher": "", "student": "s"}, "Model '' is neither a directory"),  # as of a variable that is not set
+        ({"teacher": "", "student": "s"}, "Model '' is neither a folder"),  # as of a variable that is not set
         ({"teacher": "t", "steps": 1, "overrides": {"epochs": 2}}, "one or the other"),
         ({"teacher": "t", "epochs": 1, "overrides": {"steps": 2}}, "one or the other"),
         ({"teacher": "t", "overrides": {"steps": 2, "epochs": 2}}, "one or the other"),
