@@ -270,7 +270,7 @@ ADVICE: dict[str, Case] = {
         also("--results", "autre"),
         before=([*RUN, "--results", "autre"],),
     ),
-    "is the folder that holds": Case(
+    "is the one that holds": Case(
         ["leaderboard", "--results", "results/runs"],
         "give --results results",
         instead(("results/runs", "results")),

@@ -245,9 +245,19 @@ def _checked(data: dict[str, Any], settings: dict[str, Any], path: Path | None) 
         found = faults(error)
         first = found[0]
         key = str(first.place[0]) if first.place else ""
-        where = f"{path}: " if path is not None and key not in settings else ""
+        of_file = key not in settings if key else _contradicts(data)
+        where = f"{path}: " if path is not None and of_file else ""
         about = f"recipe field '{key}' cannot be {quoted(first.value)}" if key else "the recipe contradicts itself"
         raise UsageError(f"{where}{about}: {wanted(found)}.") from None
+
+
+def _contradicts(data: dict[str, Any]) -> bool:
+    """Return whether fields are no recipe by themselves."""
+    try:
+        DistilRecipe.model_validate(data)
+    except ValidationError:
+        return True
+    return False
 
 
 def _find(name: str) -> Path:

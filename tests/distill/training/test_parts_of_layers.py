@@ -288,6 +288,9 @@ def test_a_committed_students_recipe_reads_back_as_it_was_written() -> None:
 def test_what_contradicts_itself_is_refused(settings: dict[str, Any], why: str) -> None:
     with pytest.raises(UsageError, match=why):
         DistilRecipe.load(None, settings)
+    with pytest.raises(UsageError) as error:  # what somebody sets on a recipe is no fault of the recipe's file
+        DistilRecipe.load("demo", {"teacher": None, **settings})
+    assert "demo.toml" not in str(error.value)
 
 
 @pytest.mark.parametrize(
