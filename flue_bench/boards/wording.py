@@ -206,7 +206,8 @@ class Table(NamedTuple):
 def tables(board: Board) -> list[Table]:
     """Return the tables of the overall, of what is kept above a floor, of searches, costs, and published scores."""
     every = _overall(board) + _above_floor(board) + budgets_tables(board) + _costs(board) + _quotes(board)
-    return [_without_empty_columns(table)._replace(caption=of_split(board, table.caption)) for table in every]
+    shown = map(_without_empty_columns, every)
+    return [table._replace(caption=of_split(board, table.caption)) for table in shown]
 
 
 def _without_empty_columns(table: Table) -> Table:
