@@ -188,7 +188,9 @@ def test_a_measure_has_no_board_and_no_comparison(root: Path) -> None:
 def test_a_part_of_a_results_directory_names_the_whole(root: Path) -> None:
     for part in (root / "runs", next((root / "runs").iterdir())):
         said = command_line.refused("compare", "org/a", "org/b", "--results", part)
-        assert f"is the folder that holds runs: give --results {root}." in "".join(said.split("\n")).replace("  ", " ")
+        assert f"A results folder is the one that holds runs: give --results {root}." in "".join(
+            said.split("\n")
+        ).replace("  ", " ")
 
 
 def test_a_mean_says_of_how_many_tasks(root: Path) -> None:

@@ -29,7 +29,8 @@ def keep(root: Path, columns: dict[str, Any], **record: Any) -> RunRecord:
     read_as = {name: record.pop(name) for name in ("kind", "labels", "scheme") if name in record}
     rows = record.pop("test_rows", None)
     made = make_record(**{"task_version": NOT_INSTALLED, **record}).model_copy(update={"scheme": None} | read_as)
-    draw = np.random.default_rng([made.cell.seed, *made.cell.model.name.encode()])
+    named = f"{made.cell.model.name} {made.cell.task}"  # probabilities of their own: no two of them are one run
+    draw = np.random.default_rng([made.cell.seed, *named.encode()])
     return right_record(Store(root), made, columns, draw, rows)
 
 
