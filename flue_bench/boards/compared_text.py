@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -36,7 +37,7 @@ def terminal(answer: Comparison) -> RenderableType:
     """Return what a console shows, one below the other."""
     parts: list[RenderableType] = [Text(escape.plain(text)) for text in _said(answer)]
     for headers, cells in _tables(answer):
-        parts += [Text(), _table(headers, cells)]
+        parts += [Text(), _Fitted(headers, cells)]
     parts.append(Text(f"\n{_methods(answer)}", style="dim"))
     return Group(*parts, *(Text(f"- {escape.plain(note)}") for note in answer.notes))
 
@@ -238,8 +239,21 @@ def _methods(answer: Comparison) -> str:
     return said
 
 
-def _table(headers: Sequence[str], cells: list[list[str]]) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+@dataclass(frozen=True)
+class _Fitted:
+    """A table whose columns stand closer where the console is narrow, so that fewer words are cut."""
+
+    headers: Sequence[str]
+    cells: list[list[str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = _table(self.headers, self.cells, apart=1)
+        fits = Measurement.get(console, options.update_width(1000), table).maximum <= options.max_width
+        yield table if fits else _table(self.headers, self.cells, apart=0)
+
+
+def _table(headers: Sequence[str], cells: list[list[str]], apart: int) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, apart, 0, 0))
     for header in headers:
         words = header in ("task", "verdict")
         table.add_column(header, justify="left" if words else "right", no_wrap=not words, overflow="fold")

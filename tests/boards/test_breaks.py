@@ -7,8 +7,10 @@ import io
 import pytest
 from rich.table import Table
 
+import flue_bench
 from flue_bench.boards.breaks import Names, broken
 from flue_bench.progress import Console
+from support import ROOT
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,20 @@ def test_a_table_shows_every_piece_whole(width: int) -> None:
     words = said.split()
     for piece in ("embedded:", "student") if "embedded:student" not in words else ():
         assert piece in words, said
+
+
+def test_a_comparison_fits_a_terminal_without_cutting_a_word(all_stand: None) -> None:
+    """Columns stand closer where there is little room."""
+    answer = flue_bench.compare(
+        "embedded:student",
+        "embedded:teacher",
+        ROOT / "results/embedded",
+        tasks=["mini-cls", "mini-ner", "mini-xnli"],
+        floor="random-weights",
+    )
+    for width in (72, 76, 80, 120):
+        drawn = io.StringIO()
+        Console(file=drawn, width=width, color_system=None).print(answer)
+        said = drawn.getvalue()
+        assert max(map(len, said.splitlines())) <= width
+        assert said.split().count("difference") >= 3 and {"mini-cls", "shown"} <= set(said.split()), said
