@@ -37,6 +37,8 @@ def save(folder: Path, state: dict[str, Any], root: Path | None = None) -> None:
     except (OSError, RuntimeError) as error:
         # torch's archive, closed after a failed write, raises a RuntimeError that does not name the cause.
         reason = error if isinstance(error, OSError) else error.__context__ or error
+        if not isinstance(reason, Exception):  # a second signal, in the middle of writing: no fault of the folder
+            raise reason from None
         raise files.unwritable(folder / FILE, reason) from error
 
 

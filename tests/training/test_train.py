@@ -182,6 +182,33 @@ def test_a_failed_write_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch:
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE]
 
 
+@pytest.mark.parametrize("stop", [SystemExit(143), KeyboardInterrupt()], ids=["SIGTERM", "Ctrl-C"])
+def test_a_signal_in_the_middle_of_a_write_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException
+) -> None:
+    """It is no fault of the folder, after which the next cell would begin; torch's archive closes with an error."""
+    checkpoint.save(tmp_path, {"step": 1})
+    write = torch.save
+
+    class Stopping:
+        """A file in whose first write the signal comes."""
+
+        def __init__(self, file: object) -> None:
+            self.file = file
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.file, name)
+
+        def write(self, _: bytes) -> int:
+            raise stop
+
+    monkeypatch.setattr(torch, "save", lambda state, file: write(state, Stopping(file)))
+    with pytest.raises(type(stop)):
+        checkpoint.save(tmp_path, {"step": torch.zeros(10_000)})
+    monkeypatch.undo()
+    assert checkpoint.load(tmp_path) == {"step": 1}
+
+
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     import pickle
 
