@@ -769,21 +769,22 @@ def test_what_parsl_leaves_in_the_queue_is_cancelled_or_told(cancels: bool) -> N
 def test_an_interchange_that_is_killed_ends_the_run_and_everything_goes_on(
     long_task: Path, one_thread: dict[int | None, str], tmp_path: Path
 ) -> None:
+    import psutil
+
     results = tmp_path / "results"
     words = ("run", "-m", "embedded:untrained", "-t", str(long_task), "--seeds", "2", "--device", "cpu")
     asked = ("--workers", "2", "--threads", "1", "--results", str(results))
     with started(*words, *asked, cwd=tmp_path, env={**os.environ, "MARKED_BY": str(tmp_path)}) as driver:
         until(lambda: len(training(results)) == 2)
-        commands = {each: Path(f"/proc/{each}/cmdline").read_bytes() for each in processes(str(tmp_path))}
-        (interchange,) = [each for each, words_ in commands.items() if b"jobs.pool\0interchange" in words_]
-        os.kill(interchange, signal.SIGKILL)
+        (interchange,) = [each for each in psutil.Process(driver.pid).children() if "interchange" in str(each.cmdline())]
+        interchange.kill()
         assert driver.stderr is not None
         said = driver.stderr.read()
         assert driver.wait(60) == 1, said
     assert "Parsl's interchange ended with exit code -9" in said and "Traceback" not in said
     until(lambda: not processes(str(tmp_path)), 15)
     (log,) = results.glob(".workers/*/parsl/*/parsl.log")
-    assert "general strategy" not in log.read_text(), "a line for every look at the queue"
+    assert log.read_text().partition("Launch command")[2].count("general strategy") < 5, "a line for every look"
     done = in_a_process(*words, *asked, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [each.cost.resumed for each in Store(results).records()] == [1, 1]
