@@ -776,7 +776,8 @@ def test_an_interchange_that_is_killed_ends_the_run_and_everything_goes_on(
     asked = ("--workers", "2", "--threads", "1", "--results", str(results))
     with started(*words, *asked, cwd=tmp_path, env={**os.environ, "MARKED_BY": str(tmp_path)}) as driver:
         until(lambda: len(training(results)) == 2)
-        (interchange,) = [each for each in psutil.Process(driver.pid).children() if "interchange" in str(each.cmdline())]
+        children = psutil.Process(driver.pid).children()
+        (interchange,) = [each for each in children if "interchange" in str(each.cmdline())]
         interchange.kill()
         assert driver.stderr is not None
         said = driver.stderr.read()
