@@ -191,7 +191,9 @@ def test_a_signal_in_the_middle_of_a_write_ends_the_run(
     write = torch.save
 
     class Stopping:
-        """A file in whose first write the signal comes."""
+        """A file in whose second write the signal comes: the archive is closed after it, and finds too few bytes."""
+
+        writes = 0
 
         def __init__(self, file: object) -> None:
             self.file = file
@@ -199,8 +201,11 @@ def test_a_signal_in_the_middle_of_a_write_ends_the_run(
         def __getattr__(self, name: str) -> object:
             return getattr(self.file, name)
 
-        def write(self, _: bytes) -> int:
-            raise stop
+        def write(self, content: bytes) -> object:
+            Stopping.writes += 1
+            if Stopping.writes == 2:
+                raise stop
+            return self.file.write(content)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(torch, "save", lambda state, file: write(state, Stopping(file)))
     with pytest.raises(type(stop)):
