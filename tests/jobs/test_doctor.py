@@ -59,7 +59,7 @@ def test_no_network_is_a_note_and_data_to_ask_for_are_named(tmp_path: Path) -> N
     assert findings["hub token"][1].startswith("none")
     state, said = findings["data"]
     assert state == "ok" and said.startswith("on this machine: mini-choices, ")
-    assert said.endswith("sick-fr, stsb-fr, ud-gsd, ud-partut, ud-rhapsodie, ud-sequoia, wikiner, xnli")
+    assert said.endswith("sick-fr, sick-nli-fr, stsb-fr, ud-gsd, ud-partut, ud-rhapsodie, ud-sequoia, wikiner, xnli")
     state, said = findings["data on request"]
     assert state == "note" and said.startswith("cls-books, cls-dvd, cls-merged, cls-music → Zenodo gives")
     assert "\nfquad → Ask for FQuAD" in said
