@@ -474,9 +474,7 @@ def _by_reader(
         values = {field.name: getattr(given, field.name) for field in fields(given)}
         memory.take(values.values())
         try:
-            examples.append(kind.example(Row(_string(given.id) or f"{split}-{row}", values, labels, task.options)))
-        except Skipped as reason:
-            left_out[str(reason)] += 1
+            examples += _example(task, labels, values, f"{split}-{row}", left_out)
         except KeyError as error:
             raise DataError(
                 f"Reader {located.source.reader}, example {row} of {split}: {type(given).__name__} has no {error}, "
@@ -560,10 +558,7 @@ def _by_columns(
                     given |= {name: _gathered(column, cells) for name, column in several.items()}
                 memory.take(given.values())
                 try:
-                    name = _string(given.get("id")) or f"{split}-{row}"
-                    examples.append(kind.example(Row(name, given, labels, task.options)))
-                except Skipped as reason:
-                    left_out[str(reason)] += 1
+                    examples += _example(task, labels, given, f"{split}-{row}", left_out)
                 except ValueError as error:
                     advice = formats.tags_column(path, set(task.labels), layout) if conll else ""
                     if row == 0 and not conll and numbered:
@@ -608,14 +603,22 @@ def _by_rows(
             given = {name: _gathered(column, cells) for name, column in names.items()}
             given |= {name: plain(values.get(name)) for name in more}
             try:
-                name = _string(given.get("id")) or f"{split}-{row}"
-                examples.append(kind.example(Row(name, given, labels, task.options)))
-            except Skipped as reason:
-                left_out[str(reason)] += 1
+                examples += _example(task, labels, given, f"{split}-{row}", left_out)
             except ValueError as error:
                 raise DataError(f"{where}: {error}.") from None
         row += 1
     return examples, row
+
+
+def _example(
+    task: Task, labels: Labels, values: Mapping[str, Any], numbered: str, left_out: Counter[str]
+) -> list[Example]:
+    """Return the example of a row, called ``numbered`` if the row has no id; none, and counted, where it holds none."""
+    try:
+        return [kind_named(task.kind).example(Row(_string(values.get("id")) or numbered, values, labels, task.options))]
+    except Skipped as reason:
+        left_out[str(reason)] += 1
+        return []
 
 
 def _columns(column: Any) -> Sequence[formats.Column]:

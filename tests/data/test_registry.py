@@ -8,6 +8,7 @@ import pytest
 
 from flue_bench.data import registry
 from flue_bench.errors import TaskFileError, UnknownNameError, UsageError
+from support.plugins import put_package
 
 TASK = """
 name = "{name}"
@@ -48,10 +49,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         packages.append(package)
         for name, content in {"__init__": "", **files}.items():
             (folder / f"{name}.{'py' if name == '__init__' else 'toml'}").write_text(content, encoding="utf-8")
-        info = site / f"{package}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(entries)
+        put_package(site, package, entries)
         return folder
 
     yield put

@@ -14,6 +14,7 @@ from flue_distill.corpus import texts
 from flue_distill.corpus.shards import STATE
 from support.command_line import done, in_a_process, refused
 from support.corpora import contents, documents, write_txt
+from support.plugins import put_package
 
 pytest.importorskip("parsl", reason="the extra 'cluster' is not installed")
 
@@ -47,11 +48,7 @@ def part(arguments, display):
 @pytest.mark.timeout(600)
 def test_a_killed_worker_loses_one_block_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "BATCH", 2000)
-    plugin = tmp_path / "plugin"
-    (plugin / "deadly-1.dist-info").mkdir(parents=True)
-    (plugin / "deadly-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: deadly\nVersion: 1\n")
-    (plugin / "deadly-1.dist-info" / "entry_points.txt").write_text("[flue_bench.jobs]\ndeadly-part = deadly:part\n")
-    (plugin / "deadly.py").write_text(DEADLY)
+    plugin = put_package(tmp_path / "plugin", "deadly", "[flue_bench.jobs]\ndeadly-part = deadly:part\n", DEADLY)
     monkeypatch.setenv("PYTHONPATH", str(plugin))
     monkeypatch.setattr(spread, "PART", "deadly-part")
     source, out = write_txt(tmp_path / "a.txt", documents(400)), tmp_path / "out" / "c"

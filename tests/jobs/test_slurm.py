@@ -24,6 +24,7 @@ from jobs.test_workers import (
 from support.bad_files import SENTENCE
 from support.command_line import done, in_a_process, started
 from support.corpora import contents, documents, write_txt
+from support.plugins import put_package
 from support.slurm import Cluster, missing, two_nodes
 
 pytest.importorskip("parsl", reason="the extra 'cluster' is not installed")
@@ -160,11 +161,7 @@ def read(folder, split, task):
 
 
 def test_a_node_with_other_data_is_refused_and_all_is_done_by_the_other(slurm: Cluster, tmp_path: Path) -> None:
-    plugin = tmp_path / "plugin"
-    (plugin / "data-1.dist-info").mkdir(parents=True)
-    (plugin / "data-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: data\nVersion: 1\n")
-    (plugin / "data-1.dist-info" / "entry_points.txt").write_text("[flue_bench.readers]\ndata = some_data:read\n")
-    (plugin / "some_data.py").write_text(DATA)
+    plugin = put_package(tmp_path / "plugin", "some_data", "[flue_bench.readers]\ndata = some_data:read\n", DATA)
     declared = SENTENCE.partition("[[source]]")
     recipe = declared[2].partition("[recipe.standard]")[2]
     (tmp_path / "t.toml").write_text(f'{declared[0]}[[source]]\nreader = "data"\n[recipe.standard]{recipe}')

@@ -32,6 +32,7 @@ from flue_bench.results.store import Store
 from support.bad_files import SENTENCE, TEXTS, put, tsv
 from support.command_line import in_a_process, no_network, refused, started
 from support.factories import make_record
+from support.plugins import put_package
 
 parsl = pytest.importorskip("parsl", reason="the extra 'cluster' is not installed")
 
@@ -122,11 +123,7 @@ def training(results: Path) -> list[int]:
 
 def test_cells_fail_and_kill_and_stop_no_other(task: Path, tmp_path: Path) -> None:
     """Good cells, one that fails in Python and one that kills its worker each time, on two workers."""
-    plugin = tmp_path / "plugin"
-    (plugin / "deadly-1.dist-info").mkdir(parents=True)
-    (plugin / "deadly-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: deadly\nVersion: 1\n")
-    (plugin / "deadly-1.dist-info" / "entry_points.txt").write_text("[flue_bench.readers]\ndeadly = deadly:read\n")
-    (plugin / "deadly.py").write_text(DEADLY)
+    plugin = put_package(tmp_path / "plugin", "deadly", "[flue_bench.readers]\ndeadly = deadly:read\n", DEADLY)
     deadly, diverging = tmp_path / "deadly.toml", tmp_path / "diverging.toml"
     declared = SENTENCE.replace('"essai"', '"mortel"').partition("[[source]]")
     recipe = declared[2].partition("[recipe.standard]")

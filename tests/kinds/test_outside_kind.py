@@ -18,6 +18,7 @@ from flue_bench.kinds.kind import installed, kind_named
 from flue_bench.record import RunRecord
 from support import ROOT
 from support.command_line import PROGRAM, done, flue_bench, in_a_process, refused
+from support.plugins import put_package
 from support.tiny import WHAT, WHERE, WHO, tiny
 
 pytestmark = pytest.mark.slow
@@ -52,10 +53,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The package as pip leaves it: its folder, and a dist-info with its entry point, on the path."""
     site = tmp_path_factory.mktemp("site")
     shutil.copytree(PACKAGE, site / "flue_rating", ignore=shutil.ignore_patterns("__pycache__"))
-    info = site / "flue_rating-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: flue-rating\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[flue_bench.kinds]\nrating = flue_rating.rating:RATING\n")
+    put_package(site, "flue_rating", "[flue_bench.kinds]\nrating = flue_rating.rating:RATING\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(site))
         _forget()
