@@ -18,7 +18,7 @@ from flue_distill.training import trainer
 from flue_distill.training.data import Data
 from flue_distill.training.recipe import DistilRecipe
 from flue_distill.training.student import MaskedLM, Teacher, from_config, student_of
-from flue_distill.training.trainer import Trained, processes, train, with_others
+from flue_distill.training.trainer import Together, Trained, processes, train, with_others
 
 CPU = Device(torch.device("cpu"), "fp32", "")
 SPECIAL = {0, 1, 2, 3, 4}
@@ -59,7 +59,8 @@ def distil(
     network = teacher(dropout)
     student = MaskedLM(student_of(network)[0].to(dtype))
     taught = Teacher(network.to(dtype), dtype if device is CPU else device.dtype) if recipe.teacher else None
-    trained = train(student, taught, data(), recipe, processes("cpu"), device, folder, {"corpus": "c"}, **more)
+    with Together(processes("cpu")) as together:
+        trained = train(student, taught, data(), recipe, together, device, folder, {"corpus": "c"}, **more)
     return {name: value.detach().numpy() for name, value in student.network.named_parameters()}, trained
 
 
@@ -87,6 +88,12 @@ def _be_one_of(rank: int, processes: int, port: int) -> None:
     }  # fmt: skip
 
 
+def _check_gloo_is_gone() -> None:
+    """A thread of gloo that still runs when Python ends may abort the process, now and then."""
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    assert names and not [name for name in names if "gloo" in name], names
+
+
 def refused_among(rank: int, processes: int, port: int, folders: list[Path], settings: list[dict[str, Any]]) -> None:
     """One of several processes that do not belong together; writes what it was told to its own folder."""
     _be_one_of(rank, processes, port)
@@ -95,7 +102,7 @@ def refused_among(rank: int, processes: int, port: int, folders: list[Path], set
         distil(folders[rank], settings[rank])
     except FlueBenchError as error:
         (folders[rank] / f"told-{rank}").write_text(f"{type(error).__name__}: {error}")
-    torch.distributed.destroy_process_group()
+    _check_gloo_is_gone()
 
 
 def left_alone(rank: int, processes: int, port: int, folder: Path, settings: dict[str, Any]) -> None:
@@ -111,6 +118,7 @@ def left_alone(rank: int, processes: int, port: int, folder: Path, settings: dic
             distil(folder, settings, show=die)
     except FlueBenchError as error:
         (folder / f"told-{rank}").write_text(str(error))
+    _check_gloo_is_gone()
 
 
 def distil_among(rank: int, processes: int, port: int, folder: Path, settings: dict[str, Any]) -> None:
@@ -119,4 +127,4 @@ def distil_among(rank: int, processes: int, port: int, folder: Path, settings: d
     weights, _ = distil(folder, settings, dtype=torch.float64)
     if rank == 0:
         np.savez(folder / "weights.npz", **weights)
-    torch.distributed.destroy_process_group()
+    _check_gloo_is_gone()

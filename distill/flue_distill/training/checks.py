@@ -21,7 +21,7 @@ from flue_distill.training.masking import IGNORED
 from flue_distill.training.objective import LossParts, Rows, fast, plain
 from flue_distill.training.recipe import DistilRecipe, LossWeights
 from flue_distill.training.student import MaskedLM, Teacher, from_config, student_of
-from flue_distill.training.trainer import processes, train
+from flue_distill.training.trainer import Together, processes, train
 
 SEQUENCES, LENGTH, HIDDEN, VOCABULARY, TEMPERATURE = 4, 64, 128, 2000, 2.0
 STEPS = 6
@@ -97,7 +97,8 @@ def _distilled(device: torch.device, folder: Path, stop: int | None = None) -> d
 
         taught = Teacher(teacher.to(device), torch.float32)
         settled = prepare(device, "fp32", config.hidden_size)
-        train(student, taught, data, recipe, processes(str(device)), settled, folder, {}, interrupt)
+        with Together(processes(str(device))) as together:
+            train(student, taught, data, recipe, together, settled, folder, {}, interrupt)
         return student
 
     if stop is not None:

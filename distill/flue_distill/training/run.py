@@ -9,8 +9,6 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from accelerate import Accelerator
-
 from flue_bench import files
 from flue_bench.data.model_files import BIN, SAFETENSORS, matching
 from flue_bench.errors import DataError, FlueBenchError, ModelError, RecordError, UsageError
@@ -148,18 +146,13 @@ def distil(
     accelerator = processes(device)
     if not accelerator.is_main_process:
         display.console.quiet = True
-    with random_state_kept(accelerator.device), with_others(accelerator.num_processes):
+    state, others = random_state_kept(accelerator.device), with_others(accelerator.num_processes)
+    with state, others, Together(accelerator) as together:
         # Were the first process to end before the others are told, they would wait for it for many minutes.
-        if several and not Together(accelerator).told(begins):
-            return False
-        try:
-            _distil(recipe, corpus_folder, out, display, accelerator, offline, compiled, save_every, report_to, asked)
-        except BaseException:
-            for tracker in accelerator.trackers:
-                tracker.finish()
-            raise
-    accelerator.end_training()
-    return True
+        begun = not several or together.told(begins)
+        if begun:
+            _distil(recipe, corpus_folder, out, display, together, offline, compiled, save_every, report_to, asked)
+    return begun
 
 
 def _distil(
@@ -167,14 +160,15 @@ def _distil(
     corpus_folder: Path | None,
     out: Path,
     display: Display,
-    accelerator: Accelerator,
+    together: Together,
     offline: bool,
     compiled: bool,
     save_every: int | None,
     report_to: Sequence[str],
     asked: Collection[str],
 ) -> None:
-    """Run a recipe in the processes of ``accelerator``; arguments as for ``distil``."""
+    """Run a recipe in processes that go together; other arguments as for ``distil``."""
+    accelerator = together.accelerator
     with accelerator.main_process_first():  # the others find it in the cache
         loaded = find(recipe, offline)
     student = MaskedLM(loaded.student)
@@ -246,7 +240,7 @@ def _distil(
 
             show, tell = _shown(bar, recipe.weights, display), display.once
             trained = train(
-                student, teacher, data, recipe, accelerator, here, out, identity, show, tell, keep, save_every, asked
+                student, teacher, data, recipe, together, here, out, identity, show, tell, keep, save_every, asked
             )
     if accelerator.is_main_process:
         result.write(out, loaded.student, loaded.tokenizer, made(trained))

@@ -162,7 +162,7 @@ def train(
     teacher: Teacher | None,
     data: Data,
     recipe: DistilRecipe,
-    accelerator: Accelerator,
+    together: Together,
     device: Device,
     folder: Path,
     identity: dict[str, Any],
@@ -183,7 +183,7 @@ def train(
         teacher: on the device, or None for MLMLoss alone.
         data: the corpus.
         recipe: the recipe, with its precision resolved.
-        accelerator: from ``processes``.
+        together: the processes that train.
         device: the device of this process.
         folder: for log and checkpoints; one that all processes see.
         identity: what a checkpoint must match to be resumed, beside the recipe, of which ``resume.changes`` lets some
@@ -202,6 +202,7 @@ def train(
             share it, or the batch is smaller than their number.
         KeyboardInterrupt, SystemExit: a signal came; the checkpoint is written.
     """
+    accelerator = together.accelerator
     if recipe.batch_sequences < accelerator.num_processes:
         raise UsageError(
             f"batch_sequences {recipe.batch_sequences}: fewer than processes ({accelerator.num_processes})."
@@ -213,8 +214,7 @@ def train(
     objective = Objective(student, taught, recipe)
     optimizer = adamw(objective, recipe.learning_rate, recipe.weight_decay, recipe.betas, recipe.eps)
     scale = LossScale(device.where) if device.precision == "fp16" else None
-    together = Together(accelerator)
-    run = _Run(objective, optimizer, scale, recipe, accelerator, together, folder, identity, asked, tell)
+    run = _Run(objective, optimizer, scale, recipe, together, folder, identity, asked, tell)
     if recipe.micro_batch == "auto":
         recipe = run.recipe = recipe.model_copy(
             update={"micro_batch": run.micro_batch or memory.found(objective, taught, data, recipe, together, device)}
@@ -346,11 +346,31 @@ class _Queued(NamedTuple):
 
 
 class Together:
-    """Agrees with the other processes, waiting for these alone and not for their devices."""
+    """Agrees with the other processes, waiting for these alone and not for their devices; within ``with``."""
 
     def __init__(self, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
         self.first, self.processes = accelerator.is_main_process, accelerator.num_processes
         self.group = torch.distributed.new_group(backend="gloo") if self.processes > 1 else None
+
+    def __enter__(self) -> Together:
+        """Begin."""
+        return self
+
+    def __exit__(self, failed: object, *_: object) -> None:
+        """Leave the other processes, and close the trackers; after a failure, wait for nobody.
+
+        Groups of gloo are ended in any case: a thread of theirs may still let go of a tensor when Python ends, which
+        aborts the process. NCCL's wait for the others, so after a failure they are left to the end of the process.
+        """
+        group, self.group = self.group, None
+        if group is not None:
+            torch.distributed.destroy_process_group(group)
+        if failed and torch.distributed.is_initialized() and torch.distributed.get_backend() != "gloo":
+            for tracker in self.accelerator.trackers:
+                tracker.finish()
+        else:
+            self.accelerator.end_training()
 
     def sum(self, numbers: Sequence[float]) -> list[float]:
         """Return each number's sum over the processes."""
@@ -428,7 +448,6 @@ class _Run:
         optimizer: torch.optim.Optimizer,
         scale: LossScale | None,
         recipe: DistilRecipe,
-        accelerator: Accelerator,
         together: Together,
         folder: Path,
         identity: dict[str, Any],
@@ -437,7 +456,7 @@ class _Run:
     ) -> None:
         self.network, self.of_layers = objective.student.network, objective.of_layers
         self.optimizer, self.scale, self.compiled = optimizer, scale, objective.student.compiled
-        self.recipe, self.accelerator, self.writes = recipe, accelerator, accelerator.is_main_process
+        self.recipe, self.accelerator, self.writes = recipe, together.accelerator, together.first
         self.folder, self.identity, self.tell = folder, identity, tell
         self.step = self.tokens = self.resumed = self.skipped = self.in_a_row = self.micro_batch = 0
         self.seconds, self.saved = 0.0, time.perf_counter()
@@ -448,7 +467,7 @@ class _Run:
         _check_shared(begun, folder, digest_of([identity, recipe.model_dump(mode="json")]), together)
         if begun.step:
             self._load(folder / CHECKPOINTS / f"step-{begun.step:09}", asked)
-        accelerator.wait_for_everyone()  # all have read before one writes
+        self.accelerator.wait_for_everyone()  # all have read before one writes
         self.curves = Curves()
         if self.writes:
             with _explained(folder):
