@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
@@ -163,6 +164,7 @@ class Recipe(BaseModel):
             ) from None
 
 
+@cache
 def _default(name: str) -> Any:
     return Recipe.model_fields[name].default
 

@@ -14,7 +14,7 @@ class Failed(SystemExit):
 
 
 def python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python WORDS`` to its end.
+    """Run ``python WORDS`` to its end; as in an installation, modules are compiled once.
 
     Args:
         words: the command line.
@@ -24,7 +24,8 @@ def python(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         Failed: its exit code is not 0.
     """
     command = [sys.executable, *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, capture_output=True, text=True, env=inherited | environment)
     if done.returncode:
         raise Failed(done.stderr)
     return done

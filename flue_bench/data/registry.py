@@ -307,11 +307,12 @@ def _faults(task: Task) -> list[tuple[str, str]]:
     except UnknownNameError as error:
         return [("kind", str(error))]
     faults = list(kind.faults(task))
-    installed = [entry.name for entry in plugins.entries(plugins.READERS)]
     for number, source in enumerate(task.source):
         key = f"source[{number}]"
-        if source.reader and source.reader not in installed:
-            faults.append((f"{key}.reader", str(UnknownNameError("reader", source.reader, installed))))
+        if source.reader:
+            installed = [entry.name for entry in plugins.entries(plugins.READERS)]
+            if source.reader not in installed:
+                faults.append((f"{key}.reader", str(UnknownNameError("reader", source.reader, installed))))
         for theirs, ours in source.label_names.items():
             if ours not in task.labels:
                 fault = f"'{ours}' is not one of 'labels': {', '.join(task.labels)}"

@@ -35,7 +35,6 @@ from flue_bench.results.entries import (
     entry_of,
     means_of,
     measure,
-    outlying,
 )
 from flue_bench.results.evidence import Evidence
 from flue_bench.statistics import columns, intervals, replicates, significance
@@ -535,8 +534,7 @@ def _reason(first: Entry, second: Entry, question: Question, scores: Sequence[Se
     far = [
         f"{entry.model} {words}"
         for entry, of_entry in zip((first, second), scores, strict=True)
-        for unit in entry.distillations
-        for words in outlying([entry.seeds[i] for i in unit], [of_entry[i] for i in unit])
+        for words in entry.outlying(of_entry)
     ]
     if far:
         return f"a seed far below the others allows no verdict: {'; '.join(far)}"

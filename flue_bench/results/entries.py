@@ -86,6 +86,12 @@ class Entry(NamedTuple):
             for run in self.runs
         ]
 
+    def outlying(self, scores: Sequence[float]) -> tuple[str, ...]:
+        """Return which runs lie far below the others of their model, in words; ``scores`` are those by run."""
+        seeds = self.seeds
+        units = [([seeds[i] for i in unit], [scores[i] for i in unit]) for unit in self.distillations]
+        return tuple(words for of_unit in units for words in outlying(*of_unit))
+
     def mean(self, metric: str) -> float:
         """Return the mean score over the seeds; of several distillations, that of their means."""
         scores = self.scores(metric)
@@ -153,9 +159,11 @@ def collapsed(records: Sequence[RunRecord]) -> tuple[str, ...]:
     Args:
         records: records of one model, whole seeds of one task or of a column's tasks.
     """
+    times = Counter((record.cell.task, record.collapsed) for record in records if record.collapsed)
+    if not times:
+        return ()
     tasks = {record.cell.task for record in records}
     seeds = {(record.cell.model.digest, record.cell.seed) for record in records}
-    times = Counter((record.cell.task, record.collapsed) for record in records if record.collapsed)
     return tuple(
         f"{f'{task} ' if len(tasks) > 1 else ''}{words}"
         + ("" if any(seed is None for _, seed in seeds) else f" in {count} of {counted(len(seeds), 'seed')}")
@@ -217,10 +225,8 @@ def check_drawn(records: Sequence[RunRecord], metric: str) -> None:
     entry = entry_of(records, metric)
     if entry.collapsed:
         raise UsageError(f"{entry.model} {'; '.join(entry.collapsed)}")
-    scores = entry.scores(metric)
-    for unit in entry.distillations:
-        if far := outlying([entry.seeds[i] for i in unit], [scores[i] for i in unit]):
-            raise UsageError(f"{entry.model} {'; '.join(far)}")
+    if far := entry.outlying(entry.scores(metric)):
+        raise UsageError(f"{entry.model} {'; '.join(far)}")
     if len(entry.seeds) < 2:
         raise UsageError(f"one seed of {entry.model} says nothing about the spread over seeds; run more with --seeds")
 

@@ -9,7 +9,7 @@ The board, ``compare`` and ``card`` all take their rows from here: each accepts 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -130,10 +130,10 @@ class NamedRow:
 
 def grouped(items: Iterable[_T], key: Callable[[_T], _K]) -> dict[_K, list[_T]]:
     """Return the items grouped by their key, in order."""
-    groups: dict[_K, list[_T]] = {}
+    groups: defaultdict[_K, list[_T]] = defaultdict(list)
     for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return groups
+        groups[key(item)].append(item)
+    return dict(groups)
 
 
 def told_apart(titles: list[str], *suffixes: list[str]) -> list[str]:

@@ -255,8 +255,8 @@ class Store:
                 elif path.name.endswith(FAILED):
                     contents.failures.append(_read(path, Failure, self.root))
                 else:
-                    record, written = _placed(path, self.root)
-                    if not passed(record, _sha256(written)):
+                    record, written, place = _placed(path, self.root)
+                    if not passed(record, place.sha256):
                         _check_keys(written, path)
                         _check_digests(record, path)
                         _check_names(record)
@@ -306,7 +306,7 @@ def read_record(path: Path, root: Path | None = None) -> RunRecord:
         RecordError: the file cannot be read, does not validate (the message names the field), has a key twice, has
             digests that are not those of its cell, or was written by a later flue-bench.
     """
-    record, written = _placed(path, root or path.parent)
+    record, written, _ = _placed(path, root or path.parent)
     _check_keys(written, path)
     _check_digests(record, path)
     return record
@@ -321,11 +321,12 @@ def kept_record(folder: Path, digest: str) -> RunRecord | None:
     return None
 
 
-def _placed(path: Path, root: Path) -> tuple[RunRecord, bytes]:
-    """Return the record in a file, which knows its place, and the bytes of the file."""
+def _placed(path: Path, root: Path) -> tuple[RunRecord, bytes, Place]:
+    """Return the record in a file, the bytes of the file, and its place, which the record knows."""
     record, written = _parsed(path, RunRecord, root)
-    record.predictions.at(Place(path, root, _sha256(written)))
-    return record, written
+    place = Place(path, root, _sha256(written))
+    record.predictions.at(place)
+    return record, written, place
 
 
 def _sha256(content: bytes) -> str:

@@ -43,3 +43,8 @@ def test_the_floor_imports_nothing_of_ours() -> None:
 def test_the_floor_is_measured() -> None:
     said = json.loads(processes.python("-c", first_step.IMPORTS).stdout)
     assert said["wall"] > 0.1 and said["processor"] > 0.1
+
+
+def test_what_is_measured_is_compiled_as_in_an_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert processes.python("-c", "import sys; print(sys.dont_write_bytecode)").stdout == "False\n"
