@@ -130,7 +130,7 @@ def script(name: str, *words: str) -> str:
 def test_the_same_batches_give_the_same_losses(tasks: list[str], tmp_path: Path, padding: str, kind: int) -> None:
     work = works.load(tasks[kind], MODEL, None)
     recipe = Recipe(
-        epochs=6, batch_size=16, learning_rate=3e-3, warmup_ratio=0.25, weight_decay=0.1, dropout=0.0, max_length=24,
+        epochs=6, batch_size=16, learning_rate=2e-3, warmup_ratio=0.25, weight_decay=0.1, dropout=0.0, max_length=24,
         selection="last", precision="fp32",
     )  # fmt: skip
     data = work.encode("train", recipe.max_length)  # one batch: the order of its rows does not matter
@@ -145,7 +145,7 @@ def test_the_same_batches_give_the_same_losses(tasks: list[str], tmp_path: Path,
     built.train()
 
     losses = [line["loss"] for line in built.state.log_history if "loss" in line]
-    assert losses == pytest.approx([epoch.train_loss for epoch in fit.history], abs=2e-4)
+    assert losses == pytest.approx([epoch.train_loss for epoch in fit.history], abs=1e-5)  # without decay: 4e-5
     assert losses[-1] < losses[0] - 2e-2
     for (name, mine), his in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         if kind == 4 and name == "classifier.bias":  # all choices share it: its gradient is rounding alone
