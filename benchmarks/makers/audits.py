@@ -30,7 +30,7 @@ python -m benchmarks.makers.audits --data-dir ../shared/data --model ../shared/m
 
 The JSON file of each task also holds the ids of up to five rows for each finding; no text of a data set is kept here.
 "Exact" is the same characters (Unicode's NFC); "in the same words" leaves out case, punctuation and white space, and
-counts the exact ones too; "nearly" is a Jaccard index of 0.8 or more between the sets of character 5-grams of these
+counts the exact ones too; "near" is a Jaccard index of 0.8 or more between the sets of character 5-grams of these
 words, comes on top, and is counted between splits only. In the column of a split stand the rows that repeat an earlier
 one of it. Of a pair, "either text" says that one of its two sentences stands there, as first or as second; "pair" takes
 the two in either order. Lengths are in words, both texts together; sub-words are those of {model}, cut

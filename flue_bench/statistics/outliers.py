@@ -23,7 +23,7 @@ def outlying(scores: Sequence[float]) -> tuple[int, ...]:
     The rule: the lowest score is at least five points below the median, and farther below it, relative to the distance
     of the median from the highest score, than the lowest of as many normal scores is in 5 % of the cases. With three
     seeds that is 16 times as far: Dixon's (1950) ratio of the gap to the range, one-sided; for more seeds the median
-    hides no second failure, as the mean would. Every score as far below the median counts. ``simulation.md`` in
+    hides no second failure, as the mean would. Every score as far below the median counts. ``few-seeds.md`` in
     ``results/statistics`` says how often the rule errs and what it finds.
 
     Args:

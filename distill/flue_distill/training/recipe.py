@@ -201,7 +201,7 @@ class DistilRecipe(Schema):
         """Load a recipe file, a shipped recipe by its name, or the defaults, with some fields replaced.
 
         Args:
-            name: path of a TOML file, or ``distilcamembert``, ``laptop``.
+            name: path of a TOML file, or ``distilcamembert``, ``laptop``, ``demo``.
             settings: field → value; strings (as from ``--set key=value``) are parsed to the field's type.
 
         Raises:
