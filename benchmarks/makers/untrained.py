@@ -37,7 +37,7 @@ tags: [camembert, untrained, random-weights]
 hidden size {hidden}, {heads} heads) and weights drawn at random with seed 0, stored in float16. It has never been
 trained on anything.
 
-It exists so that `flue-bench run`, with no argument, works on any machine, without network, within minutes: a
+It exists so that a task can be tried in seconds and without network (`--model embedded:untrained`): a
 fine-tuning that starts from here learns only what the training rows of the task teach it. Its scores say that the
 machinery works, and nothing about French language models. Do not use it for anything else.
 

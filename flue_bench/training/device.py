@@ -31,9 +31,9 @@ FIRST_WITH_FP16 = (7, 0)
 """Compute capability (V100) from which a GPU multiplies fp16 in tensor cores; bf16 begins at (8, 0)."""
 TF32 = "products of float32 in TF32"
 MIN_HIDDEN_FOR_CPU_BF16 = 256
-"""Below this width the casts of autocast cost a CPU more than its faster products save (results/performance)."""
+"""Below this width the casts of autocast cost a CPU more than its faster products save."""
 MAX_LENGTH_FOR_PLAIN_ATTENTION = 160
-"""Up to about here plain products train faster than flash attention in bf16 on a CPU (results/performance)."""
+"""Up to about here plain products train faster than flash attention in bf16 on a CPU: see ``training`` below."""
 
 
 @dataclass(frozen=True)
