@@ -169,8 +169,8 @@ def run(
             run with a checkpoint, from which the same call continues.
         workers: run several cells at once, each in a process of its own: so many, or ``auto``, which is one a visible
             GPU, or on a CPU one for each ``threads`` cores. It needs the extra ``cluster``.
-        threads: of each worker; None: the machine's cores divided among them. Records name it, since other numbers of
-            threads add up in another order.
+        threads: of each worker; None: the machine's cores divided among them, or where ``workers`` is ``auto`` on a
+            CPU, OMP_NUM_THREADS, or 4. Records name it, since other numbers of threads add up in another order.
         cluster: run the cells on a cluster: a TOML file with the settings of a Slurm cluster, or a Python file that
             leaves a Parsl configuration in ``config``, and is run as your own code.
         dry_run: say which cells would be run, how long they take and what they can show; nothing is run, and what is

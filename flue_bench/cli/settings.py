@@ -21,7 +21,11 @@ WORKERS: Any = typer.Option(
     help="Run several cells at once, each in a process of its own; auto: one a GPU, or one for each --threads cores. "
     "Needs the extra 'cluster'; see docs/clusters.md.",
 )
-THREADS: Any = typer.Option(min=1, show_default="the cores divided among them", help="Threads of each worker.")
+THREADS: Any = typer.Option(
+    min=1,
+    show_default="the cores divided among them; with --workers auto on a CPU OMP_NUM_THREADS, or 4",
+    help="Threads of each worker.",
+)
 
 CLUSTER: Any = typer.Option(
     metavar="FILE",

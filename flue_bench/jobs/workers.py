@@ -62,7 +62,7 @@ class Workers:
     number: int | Literal["auto"] = "auto"
     """On this machine."""
     threads: int | None = None
-    """Of each worker; None: the cores divided among them."""
+    """Of each worker; None: the cores divided among them, or what ``placed`` says for ``auto``."""
     cluster: Cluster | None = None
     """None: this machine."""
     device: str = "auto"
