@@ -95,7 +95,7 @@ def markdown(result: dict[str, Any]) -> str:
         rows.append([name, spread, f"{min(processor):.2f} ({median(processor):.2f})", target])
     text = f"""# Start-up
 
-Seconds of a whole process: the least of {result["rounds"]}, which others on the same cores disturb least
+Seconds of a whole process: the least of {result["rounds"]}, the one that other work on the same cores held up least
 (then the median and the most). `leaderboard` is of {result["records"]} records; the first one, which computes its
 intervals, took {result["first"]["wall"]:.1f} s, {result["first"]["processor"]:.1f} of the processor.
 
