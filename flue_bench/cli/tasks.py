@@ -117,7 +117,7 @@ def show(names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Tas
 
 @app.command(cls=Command)
 def check(
-    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Task file, task or group.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Task file, folder of them, task or group.")],
     data_dir: Annotated[
         Path | None,
         typer.Option(envvar="FLUE_BENCH_DATA", help="Folder of data to use first; see docs/your-model.md."),
