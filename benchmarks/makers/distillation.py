@@ -37,12 +37,14 @@ TRAININGS = {"embedded:teacher": "teacher-2", "embedded:student": "student", "ml
 HEAD = """# What the student learns from the teacher
 
 All students begin with the first and the last of the teacher's four layers, its embeddings and its head, and read the
-same sequences with the same masks in the same order; only the loss differs. Held-out text: {sequences} sequences of
+same sequences with the same masks in the same order. What differs is the loss and, by the last lines, precision and
+protocol of `distill`, on which the draws of dropout depend. Held-out text: {sequences} sequences of
 {length} tokens, the same masks for all. Test scores in percent, mean ± sample standard deviation over seeds (n).
 
 """
 TAIL = """
-Each training: {steps:,} steps of {batch:,} tokens, {threads} threads, {precision}. Made by:
+Each student's training: {steps:,} steps of {batch:,} tokens, {threads} threads, {precision}; protocol of
+`distill`: {protocols}. By another protocol the same commands give other weights. Made by:
 
 ```sh
 {commands}
@@ -87,6 +89,11 @@ def precisions(made: dict[str, dict[str, Any]]) -> str:
     return next(iter(by_training.values())) if alike else ", ".join(f"{n} in {p}" for n, p in by_training.items())
 
 
+def protocols(made: dict[str, dict[str, Any]]) -> str:
+    """Return each training's protocol of ``distill``; 0.1 wrote none, which was 1."""
+    return ", ".join(f"{name} {one.get('protocol', 1)}" for name, one in made.items())
+
+
 def _made(folder: Path) -> dict[str, Any]:
     made: dict[str, Any] = json.loads((folder / "distillation.json").read_text(encoding="utf-8"))
     return made
@@ -119,13 +126,15 @@ def main() -> None:
         log = [line for line in read_log(trained / LOG) if "held_out" in line]
         made = _made(trained) | {"log": log}
         (out / f"{folder}.json").write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    made = _made(arguments.work / "student")
+    students = {folder: _made(arguments.work / folder) for folder in TRAININGS.values() if folder != "teacher-2"}
+    made = students["student"]
     text = HEAD.format(sequences=made["recipe"]["evaluate_sequences"], length=made["recipe"]["length"])
     text += table(looks, scores(arguments.results / "embedded"))
     text += TAIL.format(
         steps=made["cost"]["steps"],
         batch=made["batch_tokens"],
-        precision=precisions({folder: _made(arguments.work / folder) for folder in TRAININGS.values()}),
+        precision=precisions(students),
+        protocols=protocols(students),
         threads=made["environment"]["threads"],
         commands=textwrap.dedent((__doc__ or "").split("\n\n")[1]),
         curves=", ".join(f"[{folder}]({folder}.svg)" for folder in ("teacher-1", *TRAININGS.values())),

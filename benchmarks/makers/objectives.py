@@ -87,7 +87,8 @@ TAIL = """
 
 ## How it was made
 
-{trainings} trainings took {hours:.1f} hours and {runs} fine-tunings {tuned:.1f} hours, each on one thread of a busy
+{trainings} trainings by protocol {protocol} of `distill` (by another, the same commands give other weights)
+took {hours:.1f} hours and {runs} fine-tunings {tuned:.1f} hours, each on one thread of a busy
 machine ({device}): these times say little about speed.
 
 ```sh
@@ -256,6 +257,7 @@ def main() -> None:
     text += TAIL.format(
         choice=choice,
         trainings=len(made),
+        protocol=", ".join(sorted({str(each["protocol"]) for each in made.values()})),
         hours=sum(one["cost"]["seconds"] for one in made.values()) / 3600,
         runs=len(records) + len(others),
         tuned=sum(record.cost.seconds for record in [*records, *others]) / 3600,
