@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from flue_bench import files
 from flue_bench.errors import IncompleteError, UnknownNameError, UsageError, counted
 from flue_bench.memory import loading
 
@@ -255,7 +256,7 @@ def run(
         workers=spread,
         dry_run=dry_run,
     )
-    store = Store(Path(results))
+    store = Store(files.at_home(results))
     done = run_search(grid, asked, store, display) if asked else run_grid(grid, store, display)
     return _whole("run", done, results)
 
@@ -356,7 +357,7 @@ def score(
         workers=spread,
         settings=dict(settings or {}),
     )
-    return _whole("scoring", score_all(asked, Store(Path(results)), display), results)
+    return _whole("scoring", score_all(asked, Store(files.at_home(results)), display), results)
 
 
 def workers_for(
@@ -395,7 +396,7 @@ def _whole(what: str, outcome: Outcome, results: str | Path) -> Results:
     """
     from flue_bench.results.runs import Results
 
-    folders = (Path(results),)
+    folders = (files.at_home(results),)
     made = Results(
         folders,
         outcome.records,
@@ -667,11 +668,11 @@ def verify_records(
 
     if not rerun and (tasks or model or teacher):
         raise UsageError("--task, --model and --teacher say what to train again: they need --rerun.")
-    files = verify.records_in([remote.local(path, offline) for path in _several(paths)])
+    found = verify.records_in([remote.local(path, offline) for path in _several(paths)])
     display, checked = display_for(progress), []
-    with display.running(), display.bar(f"verifying {counted(len(files), 'record')}") as bar:
-        for done, file in enumerate(files):
-            bar.update(done, len(files))
+    with display.running(), display.bar(f"verifying {counted(len(found), 'record')}") as bar:
+        for done, file in enumerate(found):
+            bar.update(done, len(found))
             checked.append(verify.checked(file))
     checked = standing.compared(checked)
     if not rerun:
@@ -726,7 +727,7 @@ def measure_speed(
 
     with display.running(), display.bar(f"Measuring {', '.join(names)}") as bar:
         measured = speed.measure(names, device, precision, offline, bar.update)
-    store = Store(Path(results))
+    store = Store(files.at_home(results))
     for record in measured.records:
         store.write_speed(record)
     if measured.failed:
@@ -747,7 +748,7 @@ def known_name(rows: Sequence[NamedRow], wanted: str) -> str:
     try:
         find(rows, wanted)
     except UnknownNameError:
-        if not Path(wanted).expanduser().is_dir():
+        if not files.at_home(wanted).is_dir():
             raise
         from flue_bench.training import models  # reads the weights; all other names cost nothing
 
@@ -830,7 +831,7 @@ def tested_records(results: Results) -> list[RunRecord]:
 
 def _data_dir(given: str | Path | None) -> Path | None:
     given = given or os.environ.get("FLUE_BENCH_DATA") or None
-    return None if given is None else Path(given)
+    return None if given is None else files.at_home(given)
 
 
 def display_for(progress: bool | Display) -> Display:

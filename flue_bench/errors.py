@@ -157,9 +157,10 @@ def _in_plain_words(kind: str, said: str) -> str:
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
     """Return the names that somebody who wrote ``name`` may have meant: the nearest, and others about as near."""
-    found = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    cased, name = {each.lower(): each for each in sorted(known)}, name.lower()
+    found = difflib.get_close_matches(name, cased, n=3, cutoff=0.5)
     ratios = [difflib.SequenceMatcher(None, each, name).ratio() for each in found]
-    return [each for each, ratio in zip(found, ratios, strict=True) if ratio >= ratios[0] - 0.1]
+    return [cased[each] for each, ratio in zip(found, ratios, strict=True) if ratio >= ratios[0] - 0.1]
 
 
 class FlueBenchError(Exception):

@@ -24,12 +24,16 @@ from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
 
-from flue_bench.errors import RecordError
+from flue_bench.errors import RecordError, UsageError
 
 SMALL = 2**24
 """Size limit in bytes of a file that is parsed as a whole: a record, a task, a recipe, a card."""
 LARGE = 2**30
 """Size limit in bytes of a file of rows that is read whole: predictions, a log."""
+
+POINTER = b"version https://git-lfs.github.com/"
+"""What stands in place of a file where git fetched a repository without git-LFS."""
+NOT_PULLED = "a pointer of git-LFS, not the file. Run `git lfs pull` in its repository, or download the file."
 
 Content = bytes | Callable[[BinaryIO], object]
 """The content of a file, or a function that writes it."""
@@ -41,10 +45,26 @@ _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def cache_dir() -> Path:
-    """Return the folder of flue-bench's cache: ``$FLUE_BENCH_CACHE``, or a folder in the user's cache."""
-    if own := os.environ.get("FLUE_BENCH_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "flue-bench"
+    """Return the folder of flue-bench's cache: ``$FLUE_BENCH_CACHE``, or a folder in the user's cache.
+
+    Raises:
+        UsageError: that is in a home folder, and none is known.
+    """
+    own = os.environ.get("FLUE_BENCH_CACHE")
+    folder = at_home(own or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "flue-bench")
+    if folder.parts[:1] and folder.parts[0].startswith("~"):
+        raise UsageError(
+            f"The cache {folder} is in no home folder that this machine knows: set FLUE_BENCH_CACHE or HOME."
+        )
+    return folder
+
+
+def at_home(path: Path | str) -> Path:
+    """Return a path whose leading ``~`` or ``~USER`` is that home folder; unchanged where no such home is known.
+
+    ``Path.expanduser`` raises there, and a shell hands on what it does not know, and ``--results=~/x`` always.
+    """
+    return Path(os.path.expanduser(path))
 
 
 def as_text(path: Path | str) -> str:

@@ -49,6 +49,7 @@ def lines(path: Path, raw: BinaryIO | None = None, encoding: str | None = None) 
     number = size = 0
     try:
         with files.opened(path) if raw is None else raw as opened, unpacked(path, opened) as file, ExitStack() as stack:
+            _check_start(path, opened)
             other = encoding is not None and codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig")
             # Bytes are decoded line by line where possible, so that an error has a line number.
             cut: Any = stack.enter_context(io.TextIOWrapper(file, encoding, newline="\n")) if other else file
@@ -88,6 +89,19 @@ def lines(path: Path, raw: BinaryIO | None = None, encoding: str | None = None) 
         ) from None
     except BROKEN as error:
         raise DataError(f"{path} cannot be read after line {number}: {error}.") from error
+
+
+def _check_start(path: Path, opened: BinaryIO) -> None:
+    """Refuse what does not begin as text, nor as its name says.
+
+    Raises:
+        DataError: it is a pointer of git-LFS, or is packed by gzip and not named so.
+    """
+    start = cast(io.BufferedReader, opened).peek(len(files.POINTER))
+    if start.startswith(files.POINTER):
+        raise DataError(f"{path} is {files.NOT_PULLED}")
+    if start.startswith(b"\x1f\x8b") and path.suffix.lower() not in PACKED:
+        raise DataError(f"{path} is packed by gzip: unpack it, or rename it to {path.name}.gz.")
 
 
 def unpacked(path: Path, raw: BinaryIO) -> BinaryIO:

@@ -38,17 +38,20 @@ def opened(path: Path) -> Iterator[Any]:
     """Open a file, which pyarrow reads column by column.
 
     Raises:
-        DataError: the file is damaged, is not a parquet file, or unpacks to much more than its size; here or in the
-            block.
+        DataError: the file is damaged, is not a parquet file, was not pulled by git-LFS, or unpacks to much more than
+            its size; here or in the block.
     """
     import pyarrow
     from pyarrow import parquet
 
     try:
-        with files.opened(path) as raw, parquet.ParquetFile(raw) as file:
-            if fault := excess(file.metadata, os.fstat(raw.fileno()).st_size):
-                raise DataError(f"{path} has {fault}; refused.")
-            yield file
+        with files.opened(path) as raw:
+            if raw.peek(len(files.POINTER)).startswith(files.POINTER):
+                raise DataError(f"{path} is {files.NOT_PULLED}")
+            with parquet.ParquetFile(raw) as file:
+                if fault := excess(file.metadata, os.fstat(raw.fileno()).st_size):
+                    raise DataError(f"{path} has {fault}; refused.")
+                yield file
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as parquet: {str(error).partition(chr(10))[0]}") from error
 

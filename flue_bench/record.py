@@ -584,6 +584,8 @@ class Predictions(Schema):
         except OSError as error:
             raise RecordError(f"{path}: cannot be read: {error.strerror}.") from error
         if hashlib.sha256(content).hexdigest() != self.sha256:
+            if content.startswith(files.POINTER):
+                raise RecordError(f"{path}: {files.NOT_PULLED}")
             raise RecordError(f"{path}: not the file that its record was written with (SHA-256 differs).")
         try:
             file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))

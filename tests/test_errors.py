@@ -78,6 +78,8 @@ def test_no_name_of_pydantics_own_types(kind: type, value: object, said: str) ->
         ("learnin_rate", ["learning_rate", "warmup_ratio", "max_length"], ["learning_rate"]),
         ("mini-clss", ["mini-cls", "mini-xnli", "mini-pawsx"], ["mini-cls"]),
         ("org/x", ["org/a", "org/b", "autre"], ["org/b", "org/a"]),  # as near as each other
+        ("Mini-CLS", ["mini-cls", "mini-qa", "mini-pos"], ["mini-cls"]),
+        ("camembert", ["CamemBERT", "autre"], ["CamemBERT"]),
         ("flue", ["quick", "standard"], []),
     ],
 )

@@ -104,3 +104,30 @@ def test_how_far_a_file_has_been_read(tmp_path: Path) -> None:
     with files.opened(path) as raw:
         read = [raw.tell() for _ in lines_of(path, raw)]
     assert read == sorted(read) and read[-1] == path.stat().st_size
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 123456\n"
+
+
+@pytest.mark.parametrize("suffix", PACK)
+@pytest.mark.parametrize("encoding", [None, "cp1252", "utf-16"])
+def test_a_pointer_of_git_lfs_is_no_text(tmp_path: Path, suffix: str, encoding: str | None) -> None:
+    """Read as text it would be a document of its own, and an unpacker says nothing that helps."""
+    (tmp_path / f"a.txt{suffix}").write_bytes(POINTER)
+    with pytest.raises(DataError, match=r"a\.txt.* is a pointer of git-LFS, not the file\. Run `git lfs pull`"):
+        list(lines_of(tmp_path / f"a.txt{suffix}", encoding=encoding))
+
+
+def test_a_text_about_git_lfs_is_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"# " + POINTER)
+    assert len(list(lines_of(tmp_path / "a.txt"))) == 3
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a"])
+@pytest.mark.parametrize("encoding", [None, "cp1252"])
+def test_a_packed_file_by_a_plain_name_is_told(tmp_path: Path, name: str, encoding: str | None) -> None:
+    (tmp_path / name).write_bytes(gzip.compress(TEXT))
+    with pytest.raises(DataError, match=rf"is packed by gzip: unpack it, or rename it to {name}\.gz\."):
+        list(lines_of(tmp_path / name, encoding=encoding))
+    renamed = (tmp_path / name).rename(tmp_path / f"{name}.gz")  # the advice
+    assert len(list(lines_of(renamed))) == 5

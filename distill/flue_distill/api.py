@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from flue_bench import files
 from flue_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,7 +86,6 @@ def distill(
     """
     import json
 
-    from flue_bench import files
     from flue_bench.api import display_for
     from flue_bench.data import model_names
     from flue_bench.memory import loading
@@ -97,7 +97,7 @@ def distill(
         raise UsageError(f"--corpus {corpus}: no such folder. `flue-bench corpus` makes one of your texts.")
     if out is None or (corpus is None and recipe != DEMO):
         raise UsageError("distill needs --corpus FOLDER (made by flue-bench corpus) and --out FOLDER.")
-    begun = resume and Path(out).exists()  # by a command that was checked, or that an earlier version took
+    begun = resume and files.at_home(out).exists()  # by a command that was checked, or that an earlier version took
     lasts = {key: given or (overrides or {}).get(key) for key, given in (("steps", steps), ("epochs", epochs))}
     if all(lasts.values()) and not begun:
         raise UsageError("--steps or --epochs: give one or the other.")
@@ -122,7 +122,7 @@ def distill(
     with display.console.status("Loading PyTorch and transformers"), loading():
         from flue_distill.training import result, run
 
-    out, folder = Path(out), None if corpus is None else Path(corpus)
+    out, folder = files.at_home(out), None if corpus is None else files.at_home(corpus)
     with _own_accelerate():
         fresh = run.distil(
             chosen,
@@ -208,7 +208,7 @@ def build_corpus(
     from flue_distill.corpus import parts, shards
 
     spread = workers_for(workers, processes, cluster, "cpu") if (workers, cluster) != (None, None) else None
-    display, out = display_for(progress), Path(out)
+    display, out = display_for(progress), files.at_home(out)
     if spread is None and parts.division(out) and not (out / shards.MANIFEST).exists():
         raise RecordError(f"{out} holds parts: go on with --workers, --cluster or --part and --merge, or delete it.")
     with display.console.status("Loading the tokenizer"):
@@ -280,7 +280,7 @@ def build_corpus_part(
     return in_parts.make(
         [inputs] if isinstance(inputs, str | Path) else list(inputs),
         loaded,
-        Path(out),
+        files.at_home(out),
         part,
         parts,
         field=field,
@@ -311,7 +311,7 @@ def merge_corpus(out: str | Path, *, processes: int | None = None, progress: boo
     from flue_bench.api import display_for
     from flue_distill.corpus import parts as in_parts
 
-    return in_parts.merge(Path(out), processes=processes, show=display_for(progress))
+    return in_parts.merge(files.at_home(out), processes=processes, show=display_for(progress))
 
 
 def tokenizer_folder(name: str, offline: bool) -> tuple[Path, list[str]]:
@@ -319,7 +319,7 @@ def tokenizer_folder(name: str, offline: bool) -> tuple[Path, list[str]]:
     from flue_bench.data import hub, model_files
     from flue_bench.training import models
 
-    folder = Path(name).expanduser()
+    folder = files.at_home(name)
     if name.startswith("embedded:"):
         folder = models.resolve(name).folder
     elif not folder.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from typing import Annotated
@@ -99,6 +100,14 @@ _KEPT = {
 """Command → what remains of it when it is interrupted; nothing of all others."""
 
 
+def at_home(word: str) -> str:
+    """Return a word of a command with the home folder for a ``~`` that the shell left, quoted or behind ``--option=``.
+
+    A folder that is itself named ``~`` is ``./~``.
+    """
+    return re.sub(r"(?s)^(--[\w-]+=)?(~(?:/.*)?)$", lambda found: (found[1] or "") + os.path.expanduser(found[2]), word)
+
+
 def main() -> None:
     """Run the command line. Errors meant for the user become one or two lines on stderr and an exit code."""
     wait_passively()
@@ -107,7 +116,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         add_plugins()
-        app()
+        app(args=[at_home(word) for word in sys.argv[1:]])
     except FlueBenchError as error:
         say(f"flue-bench: {error}", err=True)
         sys.exit(error.exit_code)

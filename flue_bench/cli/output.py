@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -18,12 +19,16 @@ def say(text: str, err: bool = False) -> None:
     typer.echo(escape.lines(text), err=err)
 
 
+_RECORD = re.compile(r"/(runs/[^/]+/[^/]+/(seed\d+|scored)-|speed/[^/]+/)[0-9a-f]{16}\.[^/]+$")
+"""What ends the path of a file that ``results.store`` writes."""
+
+
 def put(text: str, out: Path | None) -> None:
     """Write text to the file that ``--out`` names, atomically, and say so on stderr; or to the screen.
 
     Raises:
-        RecordError: the file is a link that leads out of its folder, or cannot be written, for the operating system's
-            reason. An existing one is unchanged.
+        RecordError: the file is a record, is a link that leads out of its folder, or cannot be written, for the
+            operating system's reason. An existing one is unchanged.
     """
     if out is None:
         typer.echo(escape.lines(text) if sys.stdout.isatty() else text, nl=False)
@@ -32,6 +37,8 @@ def put(text: str, out: Path | None) -> None:
         if os.name == "posix" and out.is_symlink() and out.lstat().st_uid not in (0, os.geteuid()):
             raise RecordError(f"{out} is a link that another user made: not written through. Give another --out.")
         target = Path(os.path.realpath(out))
+        if _RECORD.search(target.as_posix()):
+            raise RecordError(f"{out} is where a results folder keeps a record: not overwritten. Give another --out.")
         if out.is_symlink() and not _may_be_followed(out, target):
             raise RecordError(
                 f"{out} is a link that leads out of its folder, to {target}: not written through. Give the file's own "

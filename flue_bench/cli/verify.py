@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 def verify(
     paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="PATH…", help="Records (.json), or results folders and hub:org/name for all in them."),
-    ],
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH…]",
+            show_default="results",
+            help="Records (.json), or results folders and hub:org/name for all in them.",
+        ),
+    ] = None,
     rerun: Annotated[
         bool, typer.Option("--rerun", help="Also train each cell again and compare the predictions.")
     ] = False,
@@ -62,7 +66,7 @@ def verify(
     more than those of the setting's other seeds).
 
     Examples:
-        flue-bench verify results
+        flue-bench verify
         flue-bench verify results hub:org/records
         flue-bench verify results/runs/camembert-base/xnli/seed0-0123456789abcdef.json --rerun
 
@@ -74,7 +78,7 @@ def verify(
     if rerun:
         keep_freed_memory()
     checked = flue_bench.verify_records(
-        paths,
+        paths or [Path("results")],
         rerun=rerun,
         tasks=task or (),
         model=model,

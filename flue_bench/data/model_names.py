@@ -33,19 +33,23 @@ def read(name: str) -> Named:
         ModelNotFoundError: it is none of these.
         UnknownNameError: no such embedded model.
     """
-    if name.startswith("embedded:"):
-        folder = EMBEDDED / name.removeprefix("embedded:")
+    if name.lower().startswith("embedded:"):
+        folder = EMBEDDED / name[len("embedded:") :]
         if not re.fullmatch(r"embedded:[\w-]+", name) or not (folder / "config.json").is_file():
             known = (f"embedded:{path.parent.name}" for path in EMBEDDED.glob("*/config.json"))
             raise UnknownNameError("embedded model", name, known)
         return Named("embedded", name, folder, None)
-    if name and Path(name).expanduser().is_dir():
-        folder = Path(name).expanduser().resolve()
+    if name and files.at_home(name).is_dir():
+        folder = files.at_home(name).resolve()
         return Named("directory", files.as_text(folder.name), folder, None)
     if re.fullmatch(rf"{REPOSITORY}(@{REVISION})?", name):
         shown, _, revision = name.partition("@")
         return Named("hub", shown, None, revision or None)
-    raise ModelNotFoundError(f"Model {quoted(name)} is neither a folder here nor a hub id (org/name[@revision]).")
+    page = re.match(rf"(?:hub:|(?:https?://)?(?:huggingface|hf)\.co/)({REPOSITORY})", name)
+    advice = f" Give the id alone: {page[1]}." if page else ""
+    raise ModelNotFoundError(
+        f"Model {quoted(name)} is neither a folder here nor a hub id (org/name[@revision]).{advice}"
+    )
 
 
 def check(names: Iterable[str]) -> None:

@@ -93,7 +93,7 @@ def _tasks() -> Finding:
 def _data() -> Iterator[Finding]:
     """Report which tasks' data are on this machine, and which must be requested; contacts no server."""
     own = os.environ.get("FLUE_BENCH_DATA")
-    folder = Path(own) if own and Path(own).is_dir() else None
+    folder = files.at_home(own) if own and files.at_home(own).is_dir() else None
     here, fetched, asked = [], [], defaultdict[str, list[str]](list)
     try:
         for name, each in registry.registered().items():
@@ -143,7 +143,7 @@ def _machine() -> Iterator[Finding]:
 
 def _folder(what: str, folder: Path, setting: str, *, may_be_read_only: bool) -> Finding:
     """Check that a folder exists or can be made, is writable, and has room."""
-    folder = folder.expanduser().absolute()
+    folder = files.at_home(folder).absolute()
     there = _nearest(folder)
     elsewhere = f"Give another folder: {setting}."
     try:
@@ -165,7 +165,7 @@ def _folder(what: str, folder: Path, setting: str, *, may_be_read_only: bool) ->
 
 def _nearest(folder: Path) -> Path:
     """Return the folder, or its nearest existing parent."""
-    folder = folder.expanduser().absolute()
+    folder = files.at_home(folder).absolute()
     return next(path for path in (folder, *folder.parents) if os.path.exists(path))
 
 

@@ -66,7 +66,7 @@ def local(given: str | Path, offline: bool = False) -> Path:
         HubError, OfflineError: the records cannot be had, are too many, or the repository holds none.
     """
     name = Name.parse(given)
-    return Path(given) if name is None else _fetched(name, offline)
+    return files.at_home(given) if name is None else _fetched(name, offline)
 
 
 def shown(path: Path) -> Path:

@@ -57,6 +57,9 @@ from flue_bench.record import (
 if TYPE_CHECKING:
     import pyarrow
 
+RECORDS = "runs/*/*/[!.]*.json"
+"""Records and failures in a results folder. A hidden file is none: macOS puts ``._NAME`` beside each file that it
+copies to another disk or into an archive."""
 FAILED = ".failed.json"
 KEPT_RECORD = "flue-bench.json"
 """The record in the folder of a model that was kept."""
@@ -247,8 +250,8 @@ class Store:
                 digests and the names of its scores are not checked again then.
         """
         contents = Contents([], [], [], [])
-        speeds = set(self.root.glob("speed/*/*.json"))
-        for path in sorted((*self.root.glob("runs/*/*/*.json"), *speeds), key=lambda path: path.parts):
+        speeds = set(self.root.glob("speed/*/[!.]*.json"))
+        for path in sorted((*self.root.glob(RECORDS), *speeds), key=lambda path: path.parts):
             try:
                 if path in speeds:
                     contents.speeds.append(_read(path, SpeedRecord, self.root))
@@ -424,6 +427,8 @@ def _parsed(path: Path, kind: type[_Kept], root: Path) -> tuple[_Kept, bytes]:
         kept = kind.model_validate_json(written)
         if kept.schema_version <= SCHEMA_VERSION:
             return kept, written
+    if written.startswith(files.POINTER):
+        raise RecordError(f"{path}: {files.NOT_PULLED}")
     try:
         content = json.loads(written)
     except (ValueError, RecursionError) as error:

@@ -28,7 +28,7 @@ from flue_bench.record import (
 from flue_bench.results import installed
 from flue_bench.results.installed import said
 from flue_bench.results.prints import Prints, of_predictions
-from flue_bench.results.store import FAILED, model_name, read_predictions, read_record, stem
+from flue_bench.results.store import FAILED, RECORDS, model_name, read_predictions, read_record, stem
 from flue_bench.statistics.reruns import Verdict
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def records_in(paths: Iterable[Path]) -> list[Path]:
         if path.is_file():
             files[path] = None
             continue
-        inside = [file for file in sorted(path.glob("runs/*/*/*.json")) if not file.name.endswith(FAILED)]
+        inside = [file for file in sorted(path.glob(RECORDS)) if not file.name.endswith(FAILED)]
         if not inside:
             what = "a folder without runs/MODEL/TASK/*.json" if path.is_dir() else "neither a file nor a folder"
             raise UsageError(f"{path} is {what}: give records or a results folder.")

@@ -114,7 +114,6 @@ def check_index(folder: Path, name: str, hashed: Iterable[str]) -> None:
                 raise ModelError(f"{name}: {index} names {quoted(file)}, which is not one of its weight files.")
 
 
-POINTER = b"version https://git-lfs.github.com/"
 OTHERS = {
     ".gguf": "GGUF, the format of llama.cpp",
     ".onnx": "ONNX, a format for inference",
@@ -185,10 +184,10 @@ def check_pointers(folder: Path, name: str, names: Iterable[str]) -> None:
     for file in names:
         try:
             with files.opened(folder / file, root_of(folder)) as opened:
-                start = opened.read(len(POINTER))
+                start = opened.read(len(files.POINTER))
         except OSError:  # told where it is hashed
             continue
-        if start == POINTER:
+        if start == files.POINTER:
             raise ModelError(
                 f"{name}: {file} is a pointer of git-LFS, not the file. Run `git lfs pull` in {folder}, or download "
                 "the file."

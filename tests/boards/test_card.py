@@ -24,7 +24,7 @@ from flue_bench.results.store import Store
 from flue_bench.search import searched
 from support.boards import teacher_and_student, write_run
 from support.command_line import Said, done, flue_bench, in_a_process, refused
-from support.factories import make_record
+from support.factories import make_record, make_speed
 from support.hub_standin import StandIn
 
 MODEL = "org/modele"
@@ -395,6 +395,23 @@ def test_out_is_not_written_through_a_link_that_leads_out_of_its_folder(
     assert (clone / "README.md").is_symlink() and record.cell.model.name in (clone / "docs.md").read_text("utf-8")
     piped = in_a_process("leaderboard", "--results", results, "--out", "/dev/stdout", cwd=tmp_path)
     assert record.cell.model.name in piped.stdout
+
+
+@pytest.mark.parametrize("command", ["card", "leaderboard", "compare"])
+@pytest.mark.parametrize("file", ["runs/*/*/seed0-*[0-9a-f].json", "runs/*/*/*.predictions.parquet", "speed/*/*.json"])
+def test_out_overwrites_no_record(tmp_path: Path, command: str, file: str) -> None:
+    """One wrong completion of a name in the shell would cost a run."""
+    one, other = sorted({record.cell.model.name for record in teacher_and_student(tmp_path, seeds=1).records()})
+    Store(tmp_path).write_speed(make_speed())
+    words = {"card": ["-m", one], "leaderboard": [], "compare": [one, other]}[command]
+    path = next(tmp_path.glob(file))
+    (tmp_path / "lien").symlink_to(path)
+    before = path.read_bytes()
+    for out in (path, path.parent / ".." / path.parent.name / path.name, tmp_path / "lien"):
+        said = refused(command, *words, "--results", tmp_path, "--out", out, code=1)
+        assert "keeps a record: not overwritten" in said or "cannot be read as a model card" in said
+    assert path.read_bytes() == before
+    done(command, *words, "--results", tmp_path, "--out", path.parent / "board.json")  # the user's own name
 
 
 def test_a_setting_that_cannot_be_shown_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:

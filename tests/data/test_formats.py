@@ -236,6 +236,12 @@ def test_spans_of_characters_get_a_plain_no(tmp_path: Path, row: dict[str, Any])
         formats.format_of(tmp_path / "doc.ann", tokens=True)
 
 
+def test_parquet_that_git_lfs_has_not_pulled_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(DataError, match=r"a\.parquet is a pointer of git-LFS, not the file\. Run `git lfs pull`"):
+        list(formats.parquet_rows(tmp_path / "a.parquet", []))
+
+
 def test_parquet_lists_its_columns_when_one_is_missing(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"texte": ["bon"], "score": [1]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"no column 'note'\. It has: texte, score"):

@@ -56,6 +56,16 @@ def test_kinds_of_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert model_names.read("org/model") == ("directory", "model", tmp_path / "org/model", None)  # before the hub's
     assert model_names.read("org/other") == ("hub", "org/other", None, None)
     assert model_names.read("org/other@v1") == ("hub", "org/other", None, "v1")
+    for given in (
+        "hub:org/m",
+        "https://huggingface.co/org/m",
+        "huggingface.co/org/m/tree/main",
+        "https://hf.co/org/m?a=b",
+    ):
+        with pytest.raises(ModelNotFoundError, match=r"\. Give the id alone: org/m\.$"):
+            model_names.read(given)
+    with pytest.raises(UnknownNameError, match="Did you mean embedded:student"):
+        model_names.read("Embedded:Student")
     for name in ("", "a/b/c", "../x", "org/other@"):
         with pytest.raises(ModelNotFoundError):
             model_names.read(name)

@@ -23,6 +23,7 @@ from flue_bench.errors import RecordError
 from flue_bench.record import SCHEMA_VERSION, Predictions, RunRecord
 from flue_bench.results import store as store_module
 from flue_bench.results.store import Store, read_predictions, read_record
+from flue_bench.results.verify import records_in
 from support import ROOT
 from support.factories import make_cell, make_failure, make_predictions, make_record, make_speed
 
@@ -591,3 +592,30 @@ def test_a_record_of_many_megabytes_is_not_read(tmp_path: Path) -> None:
     assert [damaged.reason for damaged in store.read().damaged] == [
         "cannot be read: 180,000,000 bytes, and 16,777,216 is the limit."
     ]
+
+
+@pytest.mark.parametrize("kind", ["run", "failure", "speed"])
+def test_what_macos_leaves_beside_a_file_is_no_record(tmp_path: Path, kind: str) -> None:
+    """``._NAME`` holds what other disks cannot: a disk or an archive that was written there is full of them."""
+    store = Store(tmp_path)
+    made = put(store)
+    store.write_failure(make_failure(seed=5))
+    store.write_speed(make_speed())
+    where = {"run": "runs/*/*/seed0*.json", "failure": "runs/*/*/*.failed.json", "speed": "speed/*/*.json"}
+    (path,) = tmp_path.glob(where[kind])
+    path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X")
+    contents = store.read()
+    assert contents.damaged == [] and contents.records == [made]
+    assert len(contents.failures) == len(contents.speeds) == 1
+    assert [each.name for each in records_in([tmp_path])] == [f"seed0-{made.cell_digest}.json"]
+
+
+@pytest.mark.parametrize("of", ["json", "predictions.parquet"])
+def test_what_git_lfs_has_not_pulled_is_told(tmp_path: Path, of: str) -> None:
+    store = Store(tmp_path)
+    written = put(store)
+    path = only_record(tmp_path)
+    pointer = path.with_name(f"{path.stem}.{of}")
+    pointer.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(RecordError, match=rf"{of}: a pointer of git-LFS, not the file\. Run `git lfs pull`"):
+        _ = read_record(path) if of == "json" else read_predictions(written, path.parent)

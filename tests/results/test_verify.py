@@ -210,6 +210,15 @@ def test_the_command_names_the_tampered_record(record: Path, tmp_path: Path) -> 
     assert "2 records: 1 ok, 1 not" in bad.out
 
 
+def test_without_a_path_it_is_the_usual_folder(record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "results is neither a file nor a folder" in refused("verify")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "runs").rename(tmp_path / "results" / "runs")
+    good = call()
+    assert good.code == 0 and "1 record: 1 ok, 0 not" in good.out
+
+
 def test_what_cannot_be_asked(record: Path, tmp_path: Path) -> None:
     for words, said in (
         ((tmp_path / "nulle-part",), "neither a file nor a folder"),

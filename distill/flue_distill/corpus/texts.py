@@ -71,7 +71,7 @@ def find(inputs: Sequence[str | Path], hashed: bool = True) -> list[Located]:
         if given.startswith("hub:"):
             sources.append((_hub_source(given), None))
             continue
-        path = Path(given).expanduser()
+        path = files.at_home(given)
         if path.is_dir():
             there = sorted(file for file in path.rglob("*") if SUFFIXES.search(file.name))
         else:

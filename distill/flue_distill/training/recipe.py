@@ -263,7 +263,7 @@ def _contradicts(data: dict[str, Any]) -> bool:
 def _find(name: str) -> Path:
     shipped = {path.stem: path for path in RECIPES.glob("*.toml")}
     if name.endswith(".toml") or "/" in name:
-        return Path(name).expanduser()
+        return files.at_home(name)
     if name not in shipped:
         raise UnknownNameError("recipe", name, shipped, "A file of your own ends in .toml.")
     return shipped[name]

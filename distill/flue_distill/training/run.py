@@ -80,7 +80,7 @@ def find(recipe: DistilRecipe, offline: bool) -> Models:
 
 def _student(name: str, offline: bool) -> tuple[Resolved, bool]:
     """Resolve a model, or a folder with only configuration and tokenizer, whose weights then start random."""
-    folder = Path(name).expanduser()
+    folder = files.at_home(name)
     weights = (*SAFETENSORS, *BIN)
     if not (folder / "config.json").is_file() or matching([path.name for path in folder.iterdir()], weights):
         return models.resolve(name, offline), False
@@ -324,7 +324,7 @@ def _identities(made: dict[str, Any], recipe: DistilRecipe, corpus_folder: Path 
         if corpus_folder is not None and (corpus_folder / MANIFEST).exists():
             found.append(("corpus", made["corpus"]["digest"], open_corpus(corpus_folder).manifest.digest))
     for role, name in (("teacher", recipe.teacher), ("student", recipe.student)):
-        if made.get(role) and name and Path(name).expanduser().is_dir():
+        if made.get(role) and name and files.at_home(name).is_dir():
             with suppress(FlueBenchError):
                 resolved = _student(name, offline=True)[0] if role == "student" else models.resolve(name, offline=True)
                 found.append((f"weights of the {role}", made[role]["digest"], resolved.ref.digest))
