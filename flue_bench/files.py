@@ -41,7 +41,8 @@ Content = bytes | Callable[[BinaryIO], object]
 _SAFE = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
 """Flags of every file that is opened here, where the system has them: follow no link, do not block, do not pass the
 descriptor on to child processes, do not become the controlling terminal, do not translate line ends."""
-_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""What the operating system says of a full disk and of a quota that is used up."""
 
 
 def cache_dir() -> Path:
@@ -308,7 +309,7 @@ def unwritable(path: Path, error: BaseException, advice: str = "and run again") 
         advice: what else to do, after "free some space" or "check the folder".
     """
     reason = error.strerror or str(error) if isinstance(error, OSError) else str(error).partition("\n")[0]
-    full = "full" in reason if not isinstance(error, OSError) else error.errno in _FULL
+    full = "full" in reason if not isinstance(error, OSError) else error.errno in FULL
     return RecordError(
         f"{path}: cannot be written: {reason}; {'free some space' if full else 'check the folder'} {advice}."
     )

@@ -576,7 +576,11 @@ def _column(family: _Family, settings: Sequence[list[RunRecord]]) -> Column:
         train_from=trained,
         split=family.split,
         served=sum(record.cell.served(record.data.rows).get("train", 0) for record in first) // len(first),
-        deviations=tuple(words for record in first for words in record.data.deviations),
+        deviations=tuple(
+            words if len(first) == 1 else f"{record.cell.task}: {words}"
+            for record in first
+            for words in record.data.deviations
+        ),
     )
 
 

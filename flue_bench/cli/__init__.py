@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 
 import flue_bench
-from flue_bench import plugins
+from flue_bench import files, plugins
 from flue_bench.cli import card, compare, doctor, fetch, leaderboard, run, score, speed, tasks, verify
 from flue_bench.cli.command import Command, Group
 from flue_bench.cli.output import say
@@ -111,6 +112,8 @@ def at_home(word: str) -> str:
 def main() -> None:
     """Run the command line. Errors meant for the user become one or two lines on stderr and an exit code."""
     wait_passively()
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: what a Latin-1 terminal lacks ends no command
     # A cluster takes its machine back by SIGTERM: end as an exception does, so that nothing half written stays behind.
     # While a step or a record is under way, `checkpoint.interruption` lets it end first.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -123,6 +126,15 @@ def main() -> None:
     except MemoryError:
         say(
             "flue-bench: this machine's memory is full. Close other programs, or give it less to read at once.",
+            err=True,
+        )
+        sys.exit(1)
+    except OSError as error:  # of what is redirected to a file; all else that is written says so itself
+        if error.errno not in files.FULL:
+            raise
+        say(
+            f"flue-bench: {error.filename or 'the output'} cannot be written whole: {error.strerror}. Free some space "
+            "and run it again.",
             err=True,
         )
         sys.exit(1)

@@ -157,6 +157,17 @@ def test_columns_are_flue_first_then_by_name() -> None:
     assert [column.metric for column in board.columns[2:4]] == ["f1_macro", "entity_f1_micro"]
 
 
+def test_of_several_tasks_in_a_column_it_is_told_which_one_has_other_data() -> None:
+    parts = [
+        make_record("m", task, canonical=False, deviations=["archive inconnue", "train a 9 lignes"])
+        for task in ("cls-books", "cls-dvd", "cls-music")
+    ]
+    alone = make_record("m", "xnli", canonical=False, deviations=["train a 9 lignes"])
+    cls, xnli = build([*parts, alone]).columns
+    assert cls.deviations[2:4] == ("cls-dvd: archive inconnue", "cls-dvd: train a 9 lignes")
+    assert len({*cls.deviations}) == 6 and xnli.deviations == ("train a 9 lignes",)
+
+
 def test_what_is_not_canonical_or_limited_has_a_column_of_its_own() -> None:
     board = build(
         [

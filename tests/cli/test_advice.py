@@ -662,6 +662,7 @@ ELSEWHERE = {
     "is packed by gzip: unpack it, or rename it": "test_a_packed_file_by_a_plain_name_is_told",
     "not overwritten. Give another --out": "test_out_overwrites_no_record",
     "set FLUE_BENCH_CACHE or HOME": "test_a_cache_in_nobodys_home_is_told",
+    "cannot be written whole: {}. Free some space": "test_a_full_disk_behind_the_output_is_told",
     "Give the id alone: {}": "test_kinds_of_names",
     "needs code of its own (trust_remote_code)": "test_code_in_the_repository_is_never_run",
     "See flue-bench verify": "test_cli_compare",
