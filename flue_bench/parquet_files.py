@@ -6,11 +6,12 @@ a file says of itself decides whether it is read, and how much at once, before a
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from flue_bench import files, lines
 from flue_bench.errors import DataError
@@ -48,12 +49,60 @@ def opened(path: Path) -> Iterator[Any]:
         with files.opened(path) as raw:
             if raw.peek(len(files.POINTER)).startswith(files.POINTER):
                 raise DataError(f"{path} is {files.NOT_PULLED}")
-            with parquet.ParquetFile(raw) as file:
-                if fault := excess(file.metadata, os.fstat(raw.fileno()).st_size):
-                    raise DataError(f"{path} has {fault}; refused.")
+            of_itself = described(raw)
+            if fault := excess(of_itself, os.fstat(raw.fileno()).st_size):
+                raise DataError(f"{path} has {fault}; refused.")
+            with parquet.ParquetFile(raw, metadata=of_itself) as file:
                 yield file
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as parquet: {str(error).partition(chr(10))[0]}") from error
+
+
+class _WithheldError(Exception):
+    """Raised in place of a file's data."""
+
+
+class _Description(io.RawIOBase):
+    """A file that gives its description, and then no data."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.given = file, False
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if self.given:
+            raise _WithheldError
+        return self.file.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+
+def described(file: BinaryIO) -> Any:
+    """Return what a file says of itself, as pyarrow's metadata, after every chunk of it was found to be describable.
+
+    pyarrow describes a chunk by code that expects no error, so that a damaged description aborts the process (a
+    histogram of another size than the column's, say). Where it begins to read the chunk it raises the same error. So
+    every chunk is begun, of a file that gives no data.
+
+    Raises:
+        pyarrow.ArrowException, OSError: the file is damaged, or is not a parquet file.
+    """
+    from pyarrow import parquet
+
+    source = _Description(file)
+    # Without a buffer the data of the first column would be asked for before the second column is begun.
+    reader = parquet.ParquetFile(source, buffer_size=1024)
+    source.given = True
+    for group in range(reader.num_row_groups):
+        with suppress(_WithheldError):
+            next(reader.iter_batches(1, [group], use_threads=False), None)
+    return reader.metadata
 
 
 def batches(path: Path, file: Any, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:

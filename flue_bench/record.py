@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import math
 from collections import Counter
@@ -588,9 +589,10 @@ class Predictions(Schema):
                 raise RecordError(f"{path}: {files.NOT_PULLED}")
             raise RecordError(f"{path}: not the file that its record was written with (SHA-256 differs).")
         try:
-            file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content))
-            if fault := parquet_files.excess(file.metadata, len(content), free=MOST_VALUES):
+            described = parquet_files.described(io.BytesIO(content))
+            if fault := parquet_files.excess(described, len(content), free=MOST_VALUES):
                 raise RecordError(f"{path} has {fault}; refused.")
+            file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(content), metadata=described)
             size = parquet_files.decoded(file, lambda: pyarrow.BufferReader(content), columns)
             if size > MOST_BYTES:
                 raise RecordError(f"{path} has values of {size:,} bytes, and {MOST_BYTES:,} is the limit; refused.")

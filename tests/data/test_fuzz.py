@@ -10,6 +10,8 @@ import bz2
 import gzip
 import json
 import lzma
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,34 @@ def test_readers(name: str, examples: int, tmp_path: Path) -> None:
         read(name, content, tmp_path)
 
     check()
+
+
+EVERY_BYTE = """
+import sys
+from pathlib import Path
+from flue_bench.data.formats import rows
+from flue_bench.errors import DataError
+
+path, told = Path(sys.argv[1]), 0
+good = path.read_bytes()
+for place in range(len(good) - 8 - int.from_bytes(good[-8:-4], "little"), len(good) - 8):
+    for change in (1, 2, 64, 255):
+        path.write_bytes(good[:place] + bytes([good[place] ^ change]) + good[place + 1 :])
+        try:
+            list(rows(path, ["text", "label"]))
+        except DataError:
+            told += 1
+print(told)
+"""
+
+
+def test_no_byte_of_a_parquet_files_description_ends_the_process(tmp_path: Path) -> None:
+    """pyarrow aborts the process where a chunk's description does not fit its column."""
+    (tmp_path / "d.parquet").write_bytes(GOOD["d.parquet"])
+    command = [sys.executable, "-c", EVERY_BYTE, str(tmp_path / "d.parquet")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 500
 
 
 @pytest.mark.parametrize("examples", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])

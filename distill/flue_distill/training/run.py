@@ -26,7 +26,16 @@ from flue_distill.training.data import Data
 from flue_distill.training.objective import BACKEND
 from flue_distill.training.recipe import LATER, DistilRecipe, LossWeights
 from flue_distill.training.student import MaskedLM, Teacher, check_fit, from_config, student_of
-from flue_distill.training.trainer import CHECKPOINTS, PROTOCOL, Together, Trained, processes, train, with_others
+from flue_distill.training.trainer import (
+    CHECKPOINTS,
+    PROTOCOL,
+    Together,
+    Trained,
+    launched,
+    processes,
+    train,
+    with_others,
+)
 
 
 class Models(NamedTuple):
@@ -139,7 +148,10 @@ def distil(
             display.line(f"--resume: there is no {out} yet: it begins at the first step.")
         return True
 
-    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    several = launched()
+    if several and os.environ.get("RANK") == "0":  # the others may come much later
+        host, port = (os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        display.once(f"Waiting for all {os.environ['WORLD_SIZE']} processes at {host}:{port}")
     if not several and not begins():
         return False
     trackers.check(report_to, offline)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import secrets
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -21,7 +23,7 @@ from filelock import Timeout
 from torch import Tensor, nn
 
 from flue_bench import files
-from flue_bench.errors import DeviceError, FlueBenchError, ModelError, UsageError, counted, short
+from flue_bench.errors import DeviceError, FlueBenchError, ModelError, UsageError, counted, quoted, short
 from flue_bench.locks import Lock
 from flue_bench.record import digest_of
 from flue_bench.training import checkpoint
@@ -79,13 +81,62 @@ def processes(asked: str) -> Accelerator:
     """Return the distributed engine: one process, or those of ``accelerate launch`` or ``torchrun``.
 
     It neither divides the loss (``backward`` is the tensor's own) nor casts: both are done once, in the loop below.
+
+    Raises:
+        DeviceError: there is no such device, or it cannot distil.
+        FlueBenchError: the others were not met, for as long as PyTorch waits.
+        UsageError: the variables that name the others are not whole.
     """
     device = pick_device(asked)
     if device.type == "mps":
         raise DeviceError("--device mps: distill adds its losses up in float64, which mps lacks; use cpu or cuda.")
     if device.type == "cuda" and "LOCAL_RANK" not in os.environ:
         torch.cuda.set_device(device)
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
+    try:
+        with _ended_by_signals():
+            return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
+    except (RuntimeError, ValueError) as error:
+        if not launched():
+            raise
+        kind = FlueBenchError if isinstance(error, torch.distributed.DistError) else UsageError
+        raise kind(
+            f"The processes of WORLD_SIZE {os.environ['WORLD_SIZE']} do not meet ({_said(error)}).\n"
+            "Start them with torchrun or accelerate launch, which set MASTER_ADDR, MASTER_PORT, RANK and LOCAL_RANK; "
+            "or unset WORLD_SIZE and train in one process."
+        ) from error
+
+
+def launched() -> bool:
+    """Return whether this is one of several processes that a launcher has started.
+
+    Raises:
+        UsageError: the launcher's variable holds no number.
+    """
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if not processes.isdecimal():
+        raise UsageError(f"WORLD_SIZE is {quoted(processes)}, not a number of processes: unset it.")
+    return int(processes) > 1
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a process that waits for the others: in PyTorch's own code no handler is called."""
+    of_main = threading.current_thread() is threading.main_thread()  # no other thread may set handlers
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if of_main}
+    before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _said(error: Exception) -> str:
+    """Return the first sentence of PyTorch's error about other processes, without the place in its code."""
+    line = (str(error).splitlines() or [""])[0].rpartition("] ")[2]
+    return short(re.split(r"\.(?: |$)", line)[0], 200)
 
 
 @contextlib.contextmanager
@@ -100,9 +151,9 @@ def with_others(processes: int) -> Iterator[None]:
     except RuntimeError as error:
         if processes < 2 or not (isinstance(error, torch.distributed.DistError) or "gloo" in str(error)):
             raise
-        said = short((str(error).splitlines() or [""])[0].rpartition("] ")[2], 200)
         raise FlueBenchError(
-            f"Another of the {processes} processes ended or cannot be reached ({said}): what it said last says why.\n"
+            f"Another of the {processes} processes ended or cannot be reached ({_said(error)}): what it said last says "
+            "why.\n"
             "The same command with --resume goes on from the last checkpoint."
         ) from error
 

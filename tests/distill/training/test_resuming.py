@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -377,3 +378,44 @@ def test_what_the_first_process_finds_wrong_at_once_stops_all(
             process.kill()
     for told, ended_with in ended:
         assert ended_with == code and said in told and "Traceback" not in told, told
+
+
+ONE_OF_TWO = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+ALONE = ("distill", "--device", "cpu", "--steps", "1", "--out", "out", "--offline")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ({"WORLD_SIZE": "2"}, 2, "do not meet (Tried to launch on distributed with multinode, but `MASTER_ADDR`"),
+        (ONE_OF_TWO | {"MASTER_PORT": "x"}, 2, "do not meet (invalid literal for int() with base 10: 'x')"),
+        (ONE_OF_TWO | {"MASTER_PORT": "taken"}, 1, "do not meet (The server socket has failed to listen"),
+        ({"WORLD_SIZE": "all"}, 2, "WORLD_SIZE is 'all', not a number of processes: unset it."),
+    ],
+)
+def test_processes_that_cannot_meet_are_told(given: dict[str, str], code: int, said: str, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = {"MASTER_PORT": f"{taken.getsockname()[1]}"} if given.get("MASTER_PORT") == "taken" else {}
+        process = started(*ALONE, cwd=tmp_path, env={**os.environ, **given, **port})
+        told = process.communicate(timeout=120)[1]
+    assert process.returncode == code and said in told and "Traceback" not in told, told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_waits_for_the_others_is_ended_by_a_signal(number: signal.Signals, tmp_path: Path) -> None:
+    port = {"MASTER_PORT": f"{free_port()}"}
+    process = started(*ALONE, cwd=tmp_path, env={**os.environ, **ONE_OF_TWO, **port})
+    assert process.stderr
+    for line in process.stderr:
+        if line.startswith(f"Waiting for all 2 processes at 127.0.0.1:{port['MASTER_PORT']}"):
+            break
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(5)  # it waits, in PyTorch's own code
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode in (-number, 128 + number)  # the latter if it was so slow that it did not wait yet
