@@ -546,6 +546,8 @@ ADVICE: dict[str, Case] = {
 """A part of the message as it stands in the code, with {} for what varies → how it is met and followed."""
 
 ELSEWHERE = {
+    "Start them with torchrun or accelerate launch": "test_processes_that_cannot_meet_are_told",
+    "not a number of processes: unset it": "test_processes_that_cannot_meet_are_told",
     "--validate has the hub check a card: leave it": "test_evaluation_results_on_the_command_line",
     "Read it once where there is a network, or give": "test_what_cannot_be_had_is_said_in_two_lines",
     "--limit says how many examples are listed: it needs": "test_what_does_not_go_together_is_told",
