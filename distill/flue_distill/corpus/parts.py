@@ -26,11 +26,10 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager, nullcontext
 from itertools import accumulate
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -62,6 +61,7 @@ from flue_distill.corpus.texts import Batch, Located, Source
 from flue_distill.corpus.tokens import (
     Encoded,
     Ints,
+    Pool,
     ProcessDiedError,
     Tokens,
     cores,
@@ -726,9 +726,9 @@ def _finish(
 
 
 @contextmanager
-def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(processes: int) -> Iterator[Pool]:
     try:
-        with ProcessPoolExecutor(processes, get_context("spawn"), _start) as pool:
+        with Pool(processes, _start) as pool:
             try:
                 yield pool
             except BaseException:

@@ -12,13 +12,13 @@ import signal
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
 from itertools import chain
 from multiprocessing import get_context, parent_process
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -111,6 +111,7 @@ def dtype_of(identity: TokenizerIdentity) -> Literal["uint16", "uint32"]:
     return "uint16" if identity.vocab_size <= 2**16 else "uint32"
 
 
+T = TypeVar("T")
 _work: Work
 
 
@@ -173,6 +174,39 @@ def _tokenise(texts: list[str]) -> Encoded:
     return Encoded(np.concatenate(rows), np.array([len(row) for row in rows[1:]], dtype=np.int64), hashes, counts)
 
 
+class Pool(ProcessPoolExecutor):
+    """Processes with an interpreter of their own, which are started when there is work for them."""
+
+    def __init__(self, processes: int, begin: Callable[..., None], *arguments: object) -> None:
+        """Let each process call ``begin`` first; it makes the process ignore Ctrl-C, which is the parent's business."""
+        super().__init__(processes, get_context("spawn"), begin, arguments)
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Submit work, for which a process may be started: meanwhile Ctrl-C and SIGTERM wait.
+
+        A process whose instructions break off in the middle, or that gets a Ctrl-C before it ignores it, ends in a
+        traceback. What its parent blocks, it blocks from its first moment.
+        """
+        if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+            return super().submit(fn, *args, **kwargs)
+        came: list[int] = []
+        now = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: handler for number, handler in now.items() if handler is not None}  # None: not Python's
+        for number in before:
+            signal.signal(number, lambda number, _: came.append(number))
+        masks = hasattr(signal, "pthread_sigmask")
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else set()
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            if masks:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            if came:
+                signal.raise_signal(came[0])
+
+
 def cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -196,7 +230,7 @@ def tokenised(
     work = Work(tokenizer.backend_tokenizer, _kept_ids(tokenizer, identity), identity, min_tokens)
     waiting: deque[tuple[Batch, Any]] = deque()
     try:
-        with ProcessPoolExecutor(processes, get_context("spawn"), _start, (work,)) as pool:
+        with Pool(processes, _start, work) as pool:
             for batch in batches:
                 waiting.append((batch, pool.submit(_tokenise, batch.texts)))
                 if len(waiting) > 3 * processes:

@@ -41,7 +41,7 @@ from flue_distill.corpus import texts
 from flue_distill.corpus.shards import COUNTS, MANIFEST, STATE, TABLES, Blocks, Corpus, Manifest, build, open_corpus
 from flue_distill.corpus.tokens import identify
 from support import hub_standin
-from support.command_line import done, flue_bench, refused
+from support.command_line import done, flue_bench, refused, started
 from support.corpora import SPECIAL, WORDS, contents, documents, sentence, tokenizer_of, write_txt
 
 
@@ -405,6 +405,26 @@ def test_a_build_that_ends_early_says_so_and_leaves_nobody_behind(
     assert ("A process that tokenised died" if victim == "a worker" else "KeyboardInterrupt") in said
     assert said.count("Traceback") <= 4, "workers are silent"
     assert not psutil.wait_procs(children, timeout=10)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_processes_start_is_no_traceback(tmp_path: Path, number: signal.Signals) -> None:
+    text = write_txt(tmp_path / "a.txt", documents(12_000, longest=40))
+    words = ("corpus", text, "--tokenizer", "embedded:student", "--out", "out", "--processes", 3, "--offline")
+    running = started(*map(str, words), cwd=tmp_path)
+    starting: list[psutil.Process] = []
+    while not starting:
+        assert running.poll() is None
+        children = psutil.Process(running.pid).children()
+        starting = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    time.sleep(0.1)  # it imports
+    for process in (running, *starting) if number == signal.SIGINT else (running,):  # as a terminal does
+        process.send_signal(number)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 128 + number and "Traceback" not in said, said
+    assert "interrupted; finished shards are kept" in said
+    assert not psutil.wait_procs(starting, timeout=10)[1]
 
 
 @pytest.mark.robustness
