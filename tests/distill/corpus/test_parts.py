@@ -12,7 +12,6 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from flue_bench.progress import Console, Display
 from flue_distill.corpus import parts, shards, texts, tokens
 from flue_distill.corpus.parts import PART, PARTS, make, merge
 from flue_distill.corpus.shards import MANIFEST, build, open_corpus
+from flue_distill.corpus.tokens import Pool
 from support import hub_standin
 from support.command_line import done, flue_bench, refused
 from support.corpora import WORDS, contents, documents, tokenizer_of, write_txt
@@ -427,7 +427,7 @@ def test_what_stops_a_merge_does_not_wait_for_the_rest(
 ) -> None:  # fmt: skip
     ended: list[dict[str, Any]] = []
 
-    class Pool(ProcessPoolExecutor):
+    class Told(Pool):
         def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
             ended.append({"wait": wait, "cancel_futures": cancel_futures})
             super().shutdown(wait, cancel_futures=cancel_futures)
@@ -437,7 +437,7 @@ def test_what_stops_a_merge_does_not_wait_for_the_rest(
 
     both(sources, tokenizer, tmp_path)
     with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, RecordError)) as told:
-        patch.setattr(parts, "ProcessPoolExecutor", Pool)
+        patch.setattr(parts, "Pool", Told)
         patch.setattr(parts, "_finish", stopped)
         merge(tmp_path, processes=1)
     assert ended[0] == {"wait": False, "cancel_futures": True}
