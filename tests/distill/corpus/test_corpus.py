@@ -292,7 +292,7 @@ def test_a_document_is_held_out_in_every_corpus(tmp_path: Path, tokenizer: Any) 
 
 PROGRAM = """
 def main():  # imports nothing outside, since each worker runs this file
-    import json, multiprocessing, pathlib, resource, sys, threading
+    import json, multiprocessing, pathlib, sys, threading
     from flue_distill.corpus import texts
     from flue_distill.corpus.shards import build
     from transformers import AutoTokenizer
@@ -302,7 +302,7 @@ def main():  # imports nothing outside, since each worker runs this file
     tokenizer = AutoTokenizer.from_pretrained(options.pop("tokenizer"))
     peaks, done = [0], threading.Event()
 
-    def watch():  # a child's ru_maxrss would count its parent's memory at the fork
+    def watch():  # ru_maxrss would count the parent's memory at the fork
         while not done.wait(0.1):
             for child in multiprocessing.active_children():
                 try:
@@ -318,7 +318,8 @@ def main():  # imports nothing outside, since each worker runs this file
     finally:
         done.set()
         watching.join()
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    own = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
     print(json.dumps({"own": own / 1024, "worker": max(peaks) / 1024, "text": manifest.text_bytes / 1e6}))
 
 if __name__ == "__main__":
