@@ -95,7 +95,7 @@ def processes(asked: str) -> Accelerator:
     try:
         with _ended_by_signals():
             return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
-    except (RuntimeError, ValueError) as error:
+    except (torch.distributed.DistError, ValueError) as error:  # of a GPU there are others
         if not launched():
             raise
         kind = FlueBenchError if isinstance(error, torch.distributed.DistError) else UsageError
