@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from flue_bench import lines as text_files
 from flue_bench import parquet_files
 from flue_bench.errors import DataError, quoted
+from flue_bench.json_once import DECODER, KeyTwiceError
 from flue_bench.lines import LONGEST, PACKED
 from flue_bench.task import nfc
 
@@ -489,7 +490,9 @@ def _json_lines(path: Path, numbered: Iterable[tuple[int, str]]) -> Iterator[tup
         if line.strip():
             _check_values(path, number, line, ",[{")
             try:
-                yield number, json.loads(line)
+                yield number, DECODER.decode(line)
+            except KeyTwiceError as error:
+                raise DataError(f"{place(path, number)}: {error}: leave the one that is meant.") from None
             except (ValueError, RecursionError) as error:
                 raise DataError(f"{place(path, number)} is not JSON ({error}).") from None
 
@@ -544,7 +547,9 @@ class _Listed:
     def _object(self) -> Any:
         while True:
             try:
-                value, self._at = json.JSONDecoder().raw_decode(self._text, self._at)
+                value, self._at = DECODER.raw_decode(self._text, self._at)
+            except KeyTwiceError as error:
+                raise DataError(f"{place(self._path, self._number)}: {error}: leave the one that is meant.") from None
             except (ValueError, RecursionError) as error:  # what was read may end in the middle of it
                 if isinstance(error, RecursionError) or not self._more():
                     raise self._fault(str(error)) from None
@@ -648,6 +653,9 @@ def parquet_rows(path: Path, wanted: Sequence[Column], advice: str = _ADVICE) ->
         if missing := [c for c, number in numbers.items() if not -len(known) <= number < len(known)]:
             raise _missing(path, missing, known, advice=advice)
         names = [known[numbers[column]] for column in wanted]
+        equal = Counter(map(nfc, known))
+        if twice := [name for name in names if equal[nfc(name)] > 1]:
+            raise DataError(f"{path} has two columns {quoted(twice[0])}: rename one of them.")
         done = 0
         for batch in parquet_files.batches(path, file, list(dict.fromkeys(names))):
             columns = [batch.column(name).to_pylist() for name in names]

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -40,6 +40,7 @@ from flue_bench.errors import (
     faults,
     quoted,
 )
+from flue_bench.json_once import DECODER, KeyTwiceError
 from flue_bench.kinds.kind import kind_of
 from flue_bench.locks import Lock
 from flue_bench.record import (
@@ -343,13 +344,10 @@ def _check_keys(written: bytes, path: Path) -> None:
         RecordError: there is one.
     """
 
-    def once(pairs: list[tuple[str, Any]]) -> None:
-        keys = [key for key, _ in pairs]
-        if len({*keys}) < len(keys):
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise RecordError(f"{path}: the key {quoted(twice)} stands twice in one object.")
-
-    json.loads(written, object_pairs_hook=once)
+    try:
+        DECODER.decode(written.decode(json.detect_encoding(written), "surrogatepass"))
+    except KeyTwiceError as error:
+        raise RecordError(f"{path}: {error}.") from None
 
 
 def _check_digests(record: RunRecord, path: Path) -> None:

@@ -5,6 +5,7 @@ import csv
 import gzip
 import json
 import lzma
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -431,3 +432,28 @@ def test_a_column_twice_is_an_error(tmp_path: Path) -> None:
     path.write_text("texte\ttexte\tton\na\tb\tc\n", encoding="utf-8")
     with pytest.raises(DataError, match="two columns 'texte'"):
         list(formats.rows(path, ["texte", "ton"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", '{"t": "a"}\n\n{"t": "b", "t": "c"}\n', "line 3: the key 't' stands twice"),
+        ("a.jsonl", '{"t": "a", "other": {"n": 1, "n": 1}}\n', "line 1: the key 'n' stands twice"),
+        ("a.json", '[{"t": "a"},\n {"t": "b", "t": "c"}]', "row 2: the key 't' stands twice"),
+        ("a.json", '{"t": "a", "\\u0074": "b"}\n', "row 1: the key 't' stands twice"),
+    ],
+)
+def test_a_key_twice_in_an_object_is_an_error(tmp_path: Path, name: str, content: str, said: str) -> None:
+    with pytest.raises(DataError, match=re.escape(said)):
+        read(write(tmp_path / name, content), "t")
+
+
+def test_a_column_of_parquet_twice_is_an_error(tmp_path: Path) -> None:
+    one = pa.array(["a"])
+    for names in (["t", "t", "u"], ["\N{LATIN SMALL LETTER E WITH ACUTE}", "e\N{COMBINING ACUTE ACCENT}", "u"]):
+        path = tmp_path / "twice.parquet"
+        parquet.write_table(pa.Table.from_arrays([one, one, one], names=names), path)
+        for wanted in (names[0], 1):
+            with pytest.raises(DataError, match=r"has two columns '.+': rename one of them"):
+                read(path, wanted)
+        assert read(path, "u") == [("a",)]
