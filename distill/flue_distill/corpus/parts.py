@@ -51,6 +51,7 @@ from flue_distill.corpus.shards import (
     Settings,
     Shard,
     Split,
+    check_free,
     is_held_out,
     open_corpus,
     plan_of,
@@ -161,7 +162,7 @@ def make(
 
     Raises:
         UsageError: there is no such part, or an input is a data set of the hub.
-        RecordError: ``out`` cannot be written, or holds parts of other texts or settings.
+        RecordError: ``out`` cannot be written, or holds parts of other texts or settings, or files of a corpus's names.
         BusyError: another process makes the same part.
         DataError: as for ``shards.build``.
     """
@@ -175,6 +176,7 @@ def make(
         if finished(out, plan, show) is not None:
             return folder
         _check_alone(out)
+        check_free(out, out / PARTS)
         files.make_folder(folder, out)
         with _locked(folder, show):
             begun = Part(

@@ -268,7 +268,7 @@ def build(
         DataError: no text, an unreadable or unknown file, a missing field, or a worker died.
         HubError: a data set cannot be streamed; OfflineError without network.
         ModelError: the tokenizer cannot be used.
-        RecordError: ``out`` cannot be written, or is in use, or holds another corpus.
+        RecordError: ``out`` cannot be written, or is in use, or holds another corpus or other files of such names.
     """
     sources = texts.find(inputs)
     plan = plan_of(sources, tokenizer, Settings(field, min_tokens, held_out, shard_tokens, lines))
@@ -287,6 +287,7 @@ def build(
                     f"{out} holds parts of a corpus: join them with flue-bench corpus --merge --out {out}, or give "
                     "another folder."
                 )
+            check_free(out, out / STATE)
             new = not out.exists()
             out.mkdir(parents=True, exist_ok=True)
             try:
@@ -331,6 +332,23 @@ def plan_of(sources: Sequence[Located], tokenizer: Any, settings: Settings) -> P
     known = tuple(source for source, _ in sources)
     cut = settings._replace(held_out=_share(settings.held_out, known))
     return Plan(tokenizer=identify(tokenizer), sources=known, **cut._asdict())
+
+
+def check_free(out: Path, begun: Path) -> None:
+    """Refuse a folder whose files a corpus would replace, unless a build has begun there, whose own they are.
+
+    Args:
+        out: the folder to write.
+        begun: what there is of a build that has begun.
+
+    Raises:
+        RecordError: there is such a file.
+    """
+    theirs = sorted(path for name in (COUNTS, *(f"{split}-*.bin" for split in SPLITS)) for path in out.glob(name))
+    if theirs and not begun.exists():
+        raise RecordError(
+            f"{theirs[0]} is there already, of no corpus that was begun in {out}: give another folder, or delete it."
+        )
 
 
 def _remove_if_nothing_is_kept(out: Path) -> None:
@@ -503,7 +521,8 @@ def _finish(plan: Plan, state: _State, out: Path) -> Manifest:
     try:
         return seal(plan, state.counts, shards, digests, counts, out)
     except DataError:
-        (out / STATE).unlink()
+        for name in (*(name for _, name, _ in state.shards), STATE):
+            (out / name).unlink()
         raise
 
 

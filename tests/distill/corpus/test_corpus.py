@@ -38,6 +38,7 @@ from flue_bench.progress import Console, Display
 from flue_bench.record import digest_of
 from flue_bench.training import models as models_of_training
 from flue_distill.corpus import texts
+from flue_distill.corpus.parts import make as make_part
 from flue_distill.corpus.shards import COUNTS, MANIFEST, STATE, TABLES, Blocks, Corpus, Manifest, build, open_corpus
 from flue_distill.corpus.tokens import identify
 from support import hub_standin
@@ -846,6 +847,7 @@ STREAM = """
 import json, sys
 from flue_bench.errors import FlueBenchError
 from flue_distill.corpus import texts
+from flue_distill.corpus.parts import make as make_part
 for name in sys.argv[1:]:
     try:
         found = texts.find([name])
@@ -973,3 +975,27 @@ def test_real_text_is_tokenised_as_camembert_does(shared: Path, tmp_path: Path) 
     docs[1] = docs[1].replace("</s>", "")
     want = [row for ids in tokenizer(docs, add_special_tokens=False, verbose=False)["input_ids"] for row in (*ids, 6)]
     assert ids_of(open_corpus(tmp_path / "out")).tolist() == want
+
+
+@pytest.mark.parametrize("name", ["train-00000.bin", "held-out-00007.bin", COUNTS])
+@pytest.mark.parametrize("part", [False, True])
+def test_files_that_no_build_left_there_are_not_replaced(name: str, part: bool, tmp_path: Path, tokenizer: Any) -> None:
+    source, out = write_txt(tmp_path / "a.txt", documents(20)), tmp_path / "c"
+    write = partial(make_part, part=1, parts=1) if part else build
+    out.mkdir()
+    (out / name).write_bytes(b"another tool's")
+    with pytest.raises(RecordError, match=f"{name} is there already, of no corpus that was begun in .*another folder"):
+        write([source], tokenizer, out, processes=1)
+    assert contents(out) == {name: b"another tool's"}
+    (out / name).unlink()
+    write([source], tokenizer, out, processes=1)
+
+
+def test_a_corpus_without_anything_to_train_on_leaves_a_folder_as_it_was(tmp_path: Path, tokenizer: Any) -> None:
+    source, out = write_txt(tmp_path / "a.txt", documents(20)), tmp_path / "c"
+    out.mkdir()
+    (out / "notes").write_text("mine")
+    with pytest.raises(DataError, match="No document to train on"):
+        build([source], tokenizer, out, processes=1, held_out=0.999999)
+    assert contents(out) == {"notes": b"mine"}
+    build([source], tokenizer, out, processes=1)
