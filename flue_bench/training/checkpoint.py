@@ -16,6 +16,7 @@ import torch
 
 from flue_bench import files
 from flue_bench.errors import FlueBenchError, RecordError
+from flue_bench.signals import Handled
 from flue_bench.training import pickles
 
 FILE = "checkpoint.pt"
@@ -138,25 +139,17 @@ def _say_that_it_stops() -> None:
 def interruption() -> Iterator[Interruption]:
     """Turn the first signal into a flag, so that a step ends and a checkpoint is written; the second acts at once."""
     flag = Interruption()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield flag
-        return
-    now = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: handler for number, handler in now.items() if handler is not None}  # None: not Python's to set
     waiting = threading.Timer(SILENCE, _say_that_it_stops)
     waiting.daemon = True
 
     def note(number: int, frame: FrameType | None) -> None:
         flag.signal = number
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        handled.restore()
         waiting.start()
 
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield flag
-    finally:
-        waiting.cancel()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    handled = Handled(note)
+    with handled:
+        try:
+            yield flag
+        finally:
+            waiting.cancel()

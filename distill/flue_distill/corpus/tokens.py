@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from flue_bench.errors import DataError, ModelError
 from flue_bench.record import digest_of
+from flue_bench.signals import Handled
 from flue_bench.task import Schema
 from flue_distill.corpus.texts import Batch
 
@@ -187,22 +188,19 @@ class Pool(ProcessPoolExecutor):
         A process whose instructions break off in the middle, or that gets a Ctrl-C before it ignores it, ends in a
         traceback. What its parent blocks, it blocks from its first moment.
         """
-        if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
             return super().submit(fn, *args, **kwargs)
         came: list[int] = []
-        now = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        before = {number: handler for number, handler in now.items() if handler is not None}  # None: not Python's
-        for number in before:
-            signal.signal(number, lambda number, _: came.append(number))
-        masks = hasattr(signal, "pthread_sigmask")
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else set()
         try:
-            return super().submit(fn, *args, **kwargs)
+            with Handled(lambda number, _: came.append(number)):
+                masks = hasattr(signal, "pthread_sigmask")
+                blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if masks else set()
+                try:
+                    return super().submit(fn, *args, **kwargs)
+                finally:
+                    if masks:
+                        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         finally:
-            if masks:
-                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-            for number, handler in before.items():
-                signal.signal(number, handler)
             if came:
                 signal.raise_signal(came[0])
 

@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -26,6 +25,7 @@ from flue_bench import files
 from flue_bench.errors import DeviceError, FlueBenchError, ModelError, UsageError, counted, quoted, short
 from flue_bench.locks import Lock
 from flue_bench.record import digest_of
+from flue_bench.signals import Handled
 from flue_bench.training import checkpoint
 from flue_bench.training.device import Device, peak_memory, pick_device
 from flue_bench.training.optim import adamw, learning_rate_factor, set_learning_rate
@@ -93,7 +93,8 @@ def processes(asked: str) -> Accelerator:
     if device.type == "cuda" and "LOCAL_RANK" not in os.environ:
         torch.cuda.set_device(device)
     try:
-        with _ended_by_signals():
+        # While it waits for the other processes, in PyTorch's own code, no handler of Python's would be called.
+        with Handled(signal.SIG_DFL, ignored=False):
             return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
     except (torch.distributed.DistError, ValueError) as error:  # of a GPU there are others
         if not launched():
@@ -116,21 +117,6 @@ def launched() -> bool:
     if not processes.isdecimal():
         raise UsageError(f"WORLD_SIZE is {quoted(processes)}, not a number of processes: unset it.")
     return int(processes) > 1
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end a process that waits for the others: in PyTorch's own code no handler is called."""
-    of_main = threading.current_thread() is threading.main_thread()  # no other thread may set handlers
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if of_main}
-    before = {number: handler for number, handler in before.items() if handler not in (None, signal.SIG_IGN)}
-    for number in before:
-        signal.signal(number, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _said(error: Exception) -> str:
