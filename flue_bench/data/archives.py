@@ -62,7 +62,7 @@ def unpack(archives: Sequence[Path], target: Path, wanted: Sequence[str] = ()) -
 
     Raises:
         DataError: an archive is damaged, of an unknown kind, or unsafe (a link, a path that leaves the folder, more
-            than the limits of this module).
+            than the limits of this module), or a file of that name was unpacked before.
     """
     if target.is_dir():
         return
@@ -92,7 +92,9 @@ def _unpack(archive: Path, folder: Path, wanted: Sequence[str], budget: int) -> 
         for name, content in _members(archive, raw, bounds, wanted):
             file = folder / _safe(archive, name)
             file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("wb") as out:
+            if file.is_file():  # also where a file system takes capitals for small letters
+                raise DataError(f"{archive}: '{name}' was unpacked before, from here or another archive: refused.")
+            with file.open("xb") as out:
                 while chunk := content.read(CHUNK):
                     out.write(chunk)
     return budget - (allowed - bounds.left)

@@ -66,6 +66,25 @@ def test_several_side_by_side_and_only_once(tmp_path: Path) -> None:
     archives.unpack(files, tmp_path / "deep/out")
 
 
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.zip"])
+def test_a_file_of_one_archive_replaces_none_of_another(name: str, tmp_path: Path) -> None:
+    make = zipped if name == "a.zip" else tar
+    both = [make(tmp_path / name, {"train.tsv": "1", "README": "1"}), zipped(tmp_path / "b.zip", {"train.tsv": "2"})]
+    with pytest.raises(DataError, match=r"b\.zip: 'train\.tsv' was unpacked before"):
+        archives.unpack(both, tmp_path / "out", ["*.tsv"])
+    assert not (tmp_path / "out").exists()
+    archives.unpack(both, tmp_path / "out", ["READ*"])
+    assert contents(tmp_path / "out") == {"README": "1"}
+
+
+def test_a_member_that_stands_twice_in_an_archive_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as out, pytest.warns(UserWarning, match="Duplicate name"):
+        out.writestr("train.tsv", "1")
+        out.writestr("train.tsv", "2")
+    with pytest.raises(DataError, match=r"'train\.tsv' was unpacked before"):
+        archives.unpack([tmp_path / "a.zip"], tmp_path / "out")
+
+
 def test_stems() -> None:
     names = ["x-final.tar.gz", "XNLI-1.0.zip", "aij-wikiner-fr-wp3.bz2", "a.tgz", "README"]
     assert [archives.stem(name) for name in names] == ["x-final", "XNLI-1.0", "aij-wikiner-fr-wp3", "a", "README"]
@@ -107,7 +126,7 @@ def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archives.unpack([bomb], tmp_path / "out")
     monkeypatch.setattr(archives, "MAX_BYTES", 2**20 + 2**19)
     with pytest.raises(DataError, match="unpacks to more than 524,288 bytes"):  # what the first one left
-        archives.unpack([bomb, bomb], tmp_path / "twice")
+        archives.unpack([bomb, zipped(tmp_path / "b.zip", {"more": "0" * 2**20})], tmp_path / "twice")
     monkeypatch.setattr(archives, "MAX_MEMBERS", 2)
     with pytest.raises(DataError, match="more than 2 files"):
         archives.unpack([tar(tmp_path / "a.tgz", FILES)], tmp_path / "many")
