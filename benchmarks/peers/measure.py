@@ -48,7 +48,7 @@ class Order:
     """Optimiser steps, or rows to predict."""
     work: str = FINE_TUNING
     count: bool = False
-    """Count the matrix products, too, and run them again alone: slow, so never in a round that is timed."""
+    """Count the matrix products: slow, so never in a round that is timed, but before the first."""
 
 
 class Clock(TrainerCallback):
@@ -129,8 +129,16 @@ def sample(batches: list[Ints], lengths: Ints, steps: int, seed: int) -> list[In
     return [ranked[place] for place in random.permutation(chosen)]
 
 
+_counted: dict[tuple[str, str, str, str], tuple[Products, int]] = {}
+"""Task, way, precision and work → the products that were counted in this process, and the positions they were for."""
+
+
 def measure(order: Order, work: works.Work, lengths: Ints, device: Device, recipe: Recipe) -> dict[str, Any]:
-    """Measure once as ordered: seconds, tokens without padding, positions computed for them."""
+    """Measure once as ordered: seconds, tokens without padding, positions computed for them.
+
+    What a round that is timed multiplies is multiplied alone right after it: on a shared machine another minute has
+    another peak.
+    """
     gc.collect()  # Trainer's objects refer to one another, and keep the last round's model
     with Products() if order.count else nullcontext() as products:
         if order.work == PREDICTION:
@@ -138,8 +146,12 @@ def measure(order: Order, work: works.Work, lengths: Ints, device: Device, recip
         else:
             timed = _fine_tune(order, work, lengths, device, recipe)
     positions = timed.pop("all_positions")
+    which = order.task, order.way, order.precision, order.work
     if products is not None:
-        timed["product_seconds_per_position"] = product_seconds(products, device) / positions
+        _counted[which] = products, positions
+    else:
+        counted, of = _counted[which]
+        timed["product_seconds"] = product_seconds(counted, device) / of * timed["positions"]
     return timed
 
 

@@ -8,7 +8,7 @@ flue-bench, each in every precision. The batches are a sample of those that each
 long ones in proportion (the rows of a few batches could not be grouped as well as an epoch's). A ratio of two speeds is
 taken within a round; the table gives the rounds' median with its 95 % interval. Time is counted from the end of the
 first step to that of the last: no loading, no evaluation, no saving. The share of the peak is that of the seconds which
-the same matrix products take alone, counted and run in the same process before the first round.
+the same matrix products take alone, counted before the first round and run in the same process right after each.
 
 flue-bench runs in one process and Trainer in another, for flue-bench asks its process to keep freed memory; each with
 torch's default number of threads, and one waits while the other works. The table is written to
@@ -55,15 +55,12 @@ def run(
         for work in works:
             size = arguments.rows if work == PREDICTION else arguments.steps
             ways = [(way, precision) for precision in arguments.precisions for way in WORKS[work]]
-            peak = {}
             for way, precision in ways:
                 warmup = min(size, 8) if work == PREDICTION else arguments.warmup_steps
-                counted = ask(Order(task, way, precision, arguments.rounds, warmup, work, count=True))
-                peak[way, precision] = counted["product_seconds_per_position"]
+                ask(Order(task, way, precision, arguments.rounds, warmup, work, count=True))
             for number in range(arguments.rounds):
                 for way, precision in ways:
                     timed = ask(Order(task, way, precision, number, size, work))
-                    timed["product_seconds"] = peak[way, precision] * timed["positions"]
                     measured.append({"work": work, "round": number, "way": way, "precision": precision, **timed})
                     speed = f"{timed['tokens'] / timed['seconds']:,.0f} tokens/s"
                     where = f"{task}, {work}, round {number + 1} of {arguments.rounds}"
