@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -255,8 +256,10 @@ def test_a_prediction_is_measured(tasks: list[str], way: str) -> None:
     work = works.load(tasks[1], MODEL, None)
     order = measure.Order(tasks[1], way, "fp32", 1, 6, measure.PREDICTION)
     recipe = work.task.named_recipe("standard")
-    found = measure.measure(order, work, work.encode("train", 24).lengths, Device(CPU, "fp32", ""), recipe)
-    assert found["seconds"] > 0 and found["processor_seconds"] > 0
+    given = work, work.encode("train", 24).lengths, Device(CPU, "fp32", ""), recipe
+    assert "product_seconds" not in measure.measure(replace(order, count=True), *given)
+    found = measure.measure(order, *given)
+    assert found["seconds"] > 0 and found["processor_seconds"] > 0 and found["product_seconds"] > 0
     assert 6 * 4 < found["tokens"] <= found["positions"] <= 6 * recipe.max_length
     assert (found["positions"] == 6 * recipe.max_length) == (way == "padded")
 
