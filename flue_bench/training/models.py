@@ -447,7 +447,23 @@ def _load(model: Resolved, loader: Any, config: Any, seed: int) -> tuple[Any, di
     for name, parameter in loaded.named_parameters():
         if not torch.isfinite(parameter).all():
             raise ModelError(f"{model.ref.name}: weight '{name}' is not finite (NaN or infinity) in the checkpoint.")
+    _align(loaded)
     return loaded, info
+
+
+ALIGNED = 64
+"""Bytes; where PyTorch puts a tensor that it allocates begins at a multiple of them."""
+
+
+def _align(network: nn.Module) -> None:
+    """Copy the tensors that begin where their place in a file wants it, and not where PyTorch would have put them.
+
+    Some products round otherwise where a matrix is not aligned (MKL's with a vector, on an AMD CPU): the same weights
+    in another file gave other bits.
+    """
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.data_ptr() % ALIGNED:
+            tensor.data = tensor.data.clone()
 
 
 DROPOUTS = {

@@ -150,7 +150,7 @@ def test_revisions_of_a_repository_are_rows_and_a_curve(tmp_path: Path) -> None:
     with StandIn() as hub:
         hub.add_repo("org/essai", "model", steps["step-4"], revisions=steps)
         words = ["run", "-m", "org/essai@step-2", "-m", "org/essai@step-4", "-t", "mini-cls", "--limit", "12"]
-        words += ["--set", "epochs=1", "--device", "cpu", "--results", "results"]
+        words += ["--set", "epochs=1", "--precision", "fp32", "--device", "cpu", "--results", "results"]
         said = in_a_process(*words, cwd=tmp_path, env=hub.env(tmp_path))
     assert said.returncode == 0, said.stderr
     found = list(flue_bench.read_results(tmp_path / "results"))

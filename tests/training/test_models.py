@@ -736,3 +736,16 @@ def test_loading_says_nothing_on_the_terminal(
     load(folder_of("bert"))
     tokenizer_of(folder_of("bert"))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("longer", [1, 9, 17, 25])
+def test_where_a_file_holds_a_tensor_decides_no_bit(longer: int, tmp_path: Path) -> None:
+    """Products round otherwise where a matrix is not aligned, on some processors."""
+    folder = tiny("camembert", tmp_path)
+    moved = Path(shutil.copytree(folder, tmp_path / "moved"))
+    save_file(load_file(folder / "model.safetensors"), moved / "model.safetensors", {"format": "pt", "x": "x" * longer})
+    at, by = (models.load_model(models.resolve(str(each)), SENTENCE, 0, None).network for each in (folder, moved))
+    assert not any(
+        t.data_ptr() % models.ALIGNED for network in (at, by) for t in (*network.parameters(), *network.buffers())
+    )
+    assert all(map(torch.equal, at.state_dict().values(), by.state_dict().values()))
