@@ -847,7 +847,6 @@ STREAM = """
 import json, sys
 from flue_bench.errors import FlueBenchError
 from flue_distill.corpus import texts
-from flue_distill.corpus.parts import make as make_part
 for name in sys.argv[1:]:
     try:
         found = texts.find([name])
